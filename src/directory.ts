@@ -1,0 +1,188 @@
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { openDirectoryAt } from "./beneath.ts";
+import { CreatedDirectories } from "./created_directories.ts";
+import { descriptorOf } from "./dirfd.ts";
+import { attempt } from "./error.ts";
+import type { Mount } from "./mount.ts";
+import { mountat, type MountOptions, parseMode } from "./mountat.ts";
+import { InheritableFd, OwnedFd } from "./owned_fd.ts";
+import { AT_FDCWD } from "./sys/constants.ts";
+import { dup } from "./sys/dup.ts";
+import { quote } from "./sys/format.ts";
+import { mkdirat } from "./sys/mkdirat.ts";
+import { parseTarget } from "./target.ts";
+import { unmountat, type UnmountOptions } from "./unmountat.ts";
+
+/** Options of {@linkcode Directory.mkdir}. */
+export interface MkdirOptions {
+  /**
+   * The permissions, less the process's umask.
+   *
+   * @default {0o777}
+   */
+  mode?: number;
+  /**
+   * Makes what leads to the directory, too, and accepts one that exists.
+   *
+   * @default {false}
+   */
+  recursive?: boolean;
+}
+
+/**
+ * A directory, held by a descriptor (`O_PATH`), below which file systems are
+ * mounted and unmounted. Whatever its path becomes, the descriptor leads to it.
+ *
+ * @example Mount a procfs for as long as a block lasts
+ * ```ts ignore
+ * import { Directory } from "@meroton/mountat";
+ *
+ * using root = Directory.open("/srv/root");
+ * using proc = root.mount("proc", { type: "proc", options: "nosuid,nodev,noexec" });
+ * ```
+ */
+export class Directory implements Disposable {
+  readonly #fd: OwnedFd;
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd;
+  }
+
+  /**
+   * Opens a directory by its path, which is the caller's and may hold symlinks.
+   *
+   * Needs Linux 5.6 and the permission `--allow-ffi`.
+   *
+   * @param path The path, or a `file:` URL.
+   * @returns The directory; close it, or bind it with `using`.
+   * @throws {TypeError} When the path is empty, has a NUL, or is another URL.
+   * @throws {MountError} ENOENT, ENOTDIR, EACCES.
+   */
+  static open(path: string | URL): Directory {
+    const name = path instanceof URL ? fromFileUrl(path) : path;
+    if (typeof name !== "string" || name === "") {
+      throw new TypeError("The directory's path must be given");
+    }
+    return attempt(
+      { action: `open ${quote(name)}`, target: name },
+      () => new Directory(openDirectoryAt(AT_FDCWD, name, 0)),
+    );
+  }
+
+  /**
+   * Takes a copy of a descriptor that the caller has; the caller's stays open.
+   *
+   * Needs the permission `--allow-ffi`.
+   *
+   * @param fd An open descriptor of a directory.
+   * @returns The directory, with a descriptor of its own, closed on exec.
+   * @throws {TypeError} When it is no descriptor.
+   * @throws {MountError} EBADF when it is not open.
+   */
+  static fromFd(fd: number): Directory {
+    descriptorOf(fd);
+    return attempt(
+      { action: `use descriptor ${fd}`, target: "." },
+      () => new Directory(new OwnedFd(dup(fd), "directory")),
+    );
+  }
+
+  /** The descriptor, borrowed: valid until the directory is closed. */
+  get fd(): number {
+    return this.#fd.fd;
+  }
+
+  /**
+   * Opens a directory beneath this one, through no symlink.
+   *
+   * @param path The path, relative to this directory.
+   * @returns The directory; close it, or bind it with `using`.
+   * @throws {TypeError} When the path is empty, absolute, or has a NUL.
+   * @throws {MountError} ELOOP at a symlink, EXDEV for a path that leaves this
+   * directory, ENOENT, ENOTDIR, EACCES.
+   */
+  openDirectory(path: string): Directory {
+    const target = parseTarget(path);
+    return attempt(
+      { action: `open ${quote(path)}`, target: path },
+      () => new Directory(openDirectoryAt(this.fd, target.path)),
+    );
+  }
+
+  /**
+   * Makes a directory beneath this one, through no symlink. What was made
+   * before a failure is removed again.
+   *
+   * @param path The path, relative to this directory.
+   * @param options Permissions, and whether to make what leads to it.
+   * @throws {TypeError} When the path is empty, absolute, or has a NUL.
+   * @throws {RangeError} When the mode is no mode.
+   * @throws {MountError} EEXIST when it exists (without `recursive`), ELOOP at a
+   * symlink, EXDEV for a path that leaves this directory, ENOENT, ENOTDIR,
+   * EACCES.
+   */
+  mkdir(path: string, options: MkdirOptions = {}): void {
+    const target = parseTarget(path);
+    const mode = parseMode(options.mode ?? 0o777);
+    attempt(
+      { action: `create directory ${quote(path)}`, target: path },
+      () => {
+        if (options.recursive) {
+          using created = new CreatedDirectories();
+          using _ = created.make(this.fd, target.path, mode);
+          created.keep();
+        } else {
+          using parent = openDirectoryAt(this.fd, target.parent);
+          mkdirat(parent.fd, target.name, mode);
+        }
+      },
+    );
+  }
+
+  /**
+   * Mounts a new file system beneath this directory: see {@linkcode mountat}.
+   *
+   * @param target Where to mount, relative to this directory.
+   * @param options What to mount.
+   * @returns The mount; it is unmounted when the handle is disposed of.
+   * @throws {MountError} As {@linkcode mountat}.
+   */
+  mount(target: string, options: MountOptions): Mount {
+    return mountat(this, target, options);
+  }
+
+  /**
+   * Unmounts beneath this directory: see {@linkcode unmountat}.
+   *
+   * @param target The mount point, relative to this directory.
+   * @param options How to unmount.
+   * @throws {MountError} As {@linkcode unmountat}.
+   */
+  unmount(target: string, options: UnmountOptions = {}): void {
+    unmountat(this, target, options);
+  }
+
+  /**
+   * A copy of the descriptor that child processes inherit, under the same
+   * number.
+   *
+   * @returns The copy; close it once the child was started.
+   * @throws {MountError} EMFILE.
+   */
+  inheritable(): InheritableFd {
+    return attempt(
+      { action: "copy the directory's descriptor", target: "." },
+      () => new InheritableFd(this.fd),
+    );
+  }
+
+  /** Closes the descriptor; a second time does nothing. Mounts stay. */
+  close(): void {
+    this.#fd.close();
+  }
+
+  /** Closes the descriptor. Mounts stay. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

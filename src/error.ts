@@ -1,0 +1,99 @@
+import { errnoText } from "./sys/errno.ts";
+import { SyscallError, UnsupportedError } from "./sys/error.ts";
+import { type Attempt, hintFor } from "./hint.ts";
+
+/** What more is known of a failure, for {@linkcode MountError}. */
+export interface MountErrorOptions {
+  /** What the kernel said on the context descriptor. */
+  log?: string[];
+  /** Words for the end of the message, where the kernel had none. */
+  detail?: string;
+  /** What to do about it. */
+  hint?: string;
+}
+
+/**
+ * A mount, unmount or mount point that failed:
+ * `Cannot mount tmpfs on "proc": fsconfig: EINVAL (Invalid argument): tmpfs: Unknown parameter 'nosuch'`.
+ */
+export class MountError extends Error {
+  /** The class's name. */
+  override readonly name: string = "MountError";
+  /** The error's name, like "EINVAL". */
+  readonly code: string;
+  /** The positive error number. */
+  readonly errno: number;
+  /** The system call that failed. */
+  readonly syscall: string;
+  /** The target that the caller named. */
+  readonly target: string;
+  /** What the kernel said on the context descriptor, oldest first. */
+  readonly log: string[];
+  /** What to do about it, where that is known. */
+  readonly hint?: string;
+  /** The failed call with its arguments. */
+  declare readonly cause: SyscallError;
+
+  /**
+   * @param action What could not be done: `mount tmpfs on "proc"`.
+   * @param target The target that the caller named.
+   * @param cause The failed call.
+   * @param options What more is known.
+   */
+  constructor(
+    action: string,
+    target: string,
+    cause: SyscallError,
+    options: MountErrorOptions = {},
+  ) {
+    const { log = [], detail, hint } = options;
+    const { syscall, code, errno } = cause;
+    const words = [
+      `Cannot ${action}`,
+      syscall,
+      `${code} (${errnoText(errno)})`,
+    ];
+    if (log.length > 0) words.push(log.join("; "));
+    else if (detail !== undefined) words.push(detail);
+    super(words.join(": "), { cause });
+    this.code = code;
+    this.errno = errno;
+    this.syscall = syscall;
+    this.target = target;
+    this.log = log;
+    if (hint !== undefined) this.hint = hint;
+  }
+}
+
+/**
+ * Does a thing, and says what it was when a system call of it failed.
+ *
+ * @throws {MountError} For a {@linkcode SyscallError} that `work` threw.
+ * @throws {UnsupportedError} Where that was ENOSYS.
+ */
+export function attempt<T>(attempted: Attempt, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof SyscallError ? explain(attempted, error) : error;
+  }
+}
+
+/** Makes of a failed call the error that says what could not be done. */
+export function explain(
+  attempted: Attempt,
+  cause: SyscallError,
+  options: Omit<MountErrorOptions, "hint"> = {},
+): MountError | UnsupportedError {
+  const hint = hintFor(attempted, cause);
+  if (cause.code === "ENOSYS") {
+    return new UnsupportedError(
+      `Cannot ${attempted.action}: ${cause.syscall}: ${hint}`,
+      { cause },
+    );
+  }
+  return new MountError(attempted.action, attempted.target, cause, {
+    ...options,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

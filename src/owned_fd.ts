@@ -1,0 +1,81 @@
+import { close } from "./sys/close.ts";
+import { dup } from "./sys/dup.ts";
+
+/** A descriptor that closes with the object that owns it. */
+export class OwnedFd implements Disposable {
+  #fd: number;
+  readonly #owner: string;
+
+  /**
+   * @param fd The open descriptor; this object closes it.
+   * @param owner What a message calls the owner once it is closed.
+   */
+  constructor(fd: number, owner = "descriptor") {
+    this.#fd = fd;
+    this.#owner = owner;
+    dropped.register(this, fd, this);
+  }
+
+  /** The descriptor's number, valid until it is closed. */
+  get fd(): number {
+    if (this.#fd === CLOSED) {
+      throw new TypeError(`The ${this.#owner} is closed`);
+    }
+    return this.#fd;
+  }
+
+  get closed(): boolean {
+    return this.#fd === CLOSED;
+  }
+
+  close(): void {
+    if (this.#fd === CLOSED) return;
+    const fd = this.#fd;
+    this.#fd = CLOSED;
+    dropped.unregister(this);
+    close(fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const CLOSED = -1;
+
+/** Gives back the descriptor of an owner that was dropped without a close. */
+const dropped = new FinalizationRegistry<number>(close);
+
+/**
+ * A descriptor that a child process inherits: it has no close-on-exec flag.
+ * Close it as soon as the child was started.
+ */
+export class InheritableFd implements Disposable {
+  readonly #fd: OwnedFd;
+
+  /**
+   * @param fd The descriptor to copy.
+   * @throws {SyscallError} EBADF, EMFILE.
+   */
+  constructor(fd: number) {
+    this.#fd = new OwnedFd(
+      dup(fd, { cloexec: false }),
+      "inheritable descriptor",
+    );
+  }
+
+  /** The descriptor's number, the same in the child. Throws once closed. */
+  get fd(): number {
+    return this.#fd.fd;
+  }
+
+  /** Closes the descriptor; a second time does nothing. */
+  close(): void {
+    this.#fd.close();
+  }
+
+  /** Closes the descriptor. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

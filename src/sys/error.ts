@@ -1,0 +1,52 @@
+import { errnoCode, errnoText } from "./errno.ts";
+import { type Argument, formatArgument } from "./format.ts";
+
+/**
+ * A system call that failed, printed as strace(1) prints it:
+ * `move_mount(24, "", 22, "proc", MOVE_MOUNT_F_EMPTY_PATH): EINVAL (Invalid argument)`.
+ *
+ * @example Tell one error from another
+ * ```ts ignore
+ * import { SyscallError, umount2 } from "@meroton/mountat/sys";
+ *
+ * try {
+ *   umount2("proc");
+ * } catch (error) {
+ *   if (!(error instanceof SyscallError && error.code === "EBUSY")) throw error;
+ * }
+ * ```
+ */
+export class SyscallError extends Error {
+  /** The class's name. */
+  override readonly name: string = "SyscallError";
+  /** The kernel's name of the call: "fsconfig" for the whole family, "read" for `readLog`, "fcntl" for `dup`. */
+  readonly syscall: string;
+  /** The positive error number. */
+  readonly errno: number;
+  /** The number's name in the kernel's errno headers, or like "E524" where it has none. */
+  readonly code: string;
+
+  /**
+   * @param syscall The kernel's name of the call.
+   * @param errno The positive error number.
+   * @param args The arguments, as strace would print them.
+   */
+  constructor(syscall: string, errno: number, args: readonly Argument[]) {
+    const code = errnoCode(errno);
+    const call = `${syscall}(${args.map(formatArgument).join(", ")})`;
+    super(`${call}: ${code} (${errnoText(errno)})`);
+    this.syscall = syscall;
+    this.errno = errno;
+    this.code = code;
+  }
+}
+
+/**
+ * What this system can't do at all: it isn't Linux, the processor is not one
+ * whose system call numbers are known, or the kernel lacks a call and there is
+ * no other way.
+ */
+export class UnsupportedError extends Error {
+  /** The class's name. */
+  override readonly name: string = "UnsupportedError";
+}

@@ -1,0 +1,181 @@
+/**
+ * The C library: its variadic `syscall`, declared once for each system call
+ * with the parameters that the call takes. A declaration costs a tenth of a
+ * millisecond and more to bind, so each is bound when it is first used.
+ */
+import { UnsupportedError } from "./error.ts";
+import { SYSCALL_NUMBERS } from "./numbers.ts";
+
+type Parameter = "i32" | "u32" | "u64" | "usize" | "buffer";
+
+/** The parameters of each call, as the man page of section 2 gives them. */
+const PARAMETERS = {
+  // int close(int fd);
+  close: ["i32"],
+  // int fchdir(int fd);
+  fchdir: ["i32"],
+  // int fcntl(int fd, int cmd, int arg);
+  fcntl: ["i32", "i32", "i32"],
+  // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
+  fsconfig: ["i32", "u32", "buffer", "buffer", "i32"],
+  // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
+  fsmount: ["i32", "u32", "u32"],
+  // int fsopen(const char *fsname, unsigned int flags);
+  fsopen: ["buffer", "u32"],
+  // int fspick(int dirfd, const char *path, unsigned int flags);
+  fspick: ["i32", "buffer", "u32"],
+  // int mkdirat(int dirfd, const char *path, mode_t mode);
+  mkdirat: ["i32", "buffer", "u32"],
+  // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);
+  mount: ["buffer", "buffer", "buffer", "u64", "buffer"],
+  // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
+  move_mount: ["i32", "buffer", "i32", "buffer", "u32"],
+  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
+  openat2: ["i32", "buffer", "buffer", "usize"],
+  // int open_tree(int dirfd, const char *path, unsigned int flags);
+  open_tree: ["i32", "buffer", "u32"],
+  // int pivot_root(const char *new_root, const char *put_old);
+  pivot_root: ["buffer", "buffer"],
+  // ssize_t read(int fd, void *buf, size_t count);
+  read: ["i32", "buffer", "usize"],
+  // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
+  readlinkat: ["i32", "buffer", "buffer", "i32"],
+  // int setns(int fd, int nstype);
+  setns: ["i32", "i32"],
+  // int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);
+  statx: ["i32", "buffer", "u32", "u32", "buffer"],
+  // int umount2(const char *target, int flags);
+  umount2: ["buffer", "i32"],
+  // int unlinkat(int dirfd, const char *path, int flags);
+  unlinkat: ["i32", "buffer", "i32"],
+  // int unshare(unsigned long flags);
+  unshare: ["u64"],
+} as const satisfies Record<string, readonly Parameter[]>;
+
+type Call = keyof typeof PARAMETERS;
+
+type Native<P> = P extends "buffer" ? Uint8Array<ArrayBuffer> | null
+  : P extends "u64" ? number | bigint
+  : number;
+
+type Natives<P extends readonly Parameter[]> = { [I in keyof P]: Native<P[I]> };
+
+type Calls = {
+  readonly [C in Call]: (
+    number: number,
+    ...args: Natives<(typeof PARAMETERS)[C]>
+  ) => number;
+};
+
+interface Libc extends Calls {
+  /**
+   * Copies errno into {@linkcode errno}. To be called on the line after the
+   * failing call: V8's own calls overwrite errno when anything is allocated.
+   */
+  readonly copyErrno: (
+    to: Int32Array<ArrayBuffer>,
+    from: Deno.PointerValue,
+    size: number,
+  ) => void;
+  /** Where this thread's errno is. */
+  readonly errnoLocation: Deno.PointerValue;
+}
+
+/** The errno of the last call that failed, as `copyErrno` left it. */
+export const errno: Int32Array<ArrayBuffer> = new Int32Array(
+  // Over a buffer of its own: a small array made by length lives in V8's heap
+  // and moves out of it, an allocation, when its address is first asked for.
+  new ArrayBuffer(4),
+);
+
+/** Bytes of an errno. */
+export const ERRNO_SIZE = 4;
+
+// Without Deno importing must still work: the first call throws.
+const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
+  .Deno?.build.arch;
+
+/** The system call numbers of this processor. */
+export const NR: { readonly [C in Call]: number } =
+  SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
+
+/** The system calls, each bound to the C library when it is first used. */
+export const libc: Libc = {} as Libc;
+
+for (const [name, parameters] of Object.entries(PARAMETERS)) {
+  Object.defineProperty(libc, name, {
+    configurable: true,
+    get(): unknown {
+      path ??= open();
+      const { symbols: { syscall: value } } = Deno.dlopen(path, {
+        syscall: { parameters: ["i32", ...parameters], result: "i32" },
+      });
+      Object.defineProperty(libc, name, { value });
+      return value;
+    },
+  });
+}
+
+let path: string | undefined;
+
+/** Finds the C library, binds the way to errno, and returns the library's path. */
+function open(): string {
+  if (architecture === undefined || Deno.build.os !== "linux") {
+    throw new UnsupportedError("Mounts by descriptor need Deno on Linux");
+  }
+  if (!Object.hasOwn(SYSCALL_NUMBERS, architecture)) {
+    throw new UnsupportedError(
+      `The system call numbers of ${architecture} are not known, only those of ${
+        Object.keys(SYSCALL_NUMBERS).join(" and ")
+      }`,
+    );
+  }
+  const paths = candidates(architecture);
+  for (const path of paths) {
+    try {
+      const { symbols } = Deno.dlopen(path, {
+        // void *memcpy(void *dest, const void *src, size_t n);
+        memcpy: { parameters: ["buffer", "pointer", "usize"], result: "void" },
+        // int *__errno_location(void);
+        __errno_location: { parameters: [], result: "pointer" },
+      });
+      Object.defineProperties(libc, {
+        copyErrno: { value: symbols.memcpy },
+        errnoLocation: { value: symbols.__errno_location() },
+      });
+      return path;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+    }
+  }
+  throw new UnsupportedError(
+    `Cannot find the C library: tried ${paths.join(", ")}`,
+  );
+}
+
+/**
+ * Where the C library may be. By its bare name the dynamic linker finds it,
+ * but Deno takes that name for a file in the working directory when the
+ * permission is limited to paths: then only those paths are tried.
+ */
+function candidates(architecture: string): string[] {
+  const names = ["libc.so.6", `libc.musl-${architecture}.so.1`];
+  const ffi = { name: "ffi" } as const;
+  if (Deno.permissions.querySync(ffi).state === "granted") return names;
+  const allowed = [
+    `/lib/${architecture}-linux-gnu/libc.so.6`, // Debian
+    `/usr/lib/${architecture}-linux-gnu/libc.so.6`,
+    "/lib64/libc.so.6", // Fedora, openSUSE
+    "/usr/lib64/libc.so.6",
+    "/lib/libc.so.6", // Arch
+    "/usr/lib/libc.so.6",
+    `/lib/libc.musl-${architecture}.so.1`, // Alpine
+    `/lib/ld-musl-${architecture}.so.1`,
+  ].filter((path) =>
+    Deno.permissions.querySync({ ...ffi, path }).state === "granted"
+  );
+  if (allowed.length > 0) return allowed;
+  // Asks at a terminal; elsewhere Deno.dlopen throws NotCapable.
+  Deno.permissions.requestSync(ffi);
+  return names;
+}

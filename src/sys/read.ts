@@ -1,0 +1,27 @@
+import { byteArray, int32 } from "./argument.ts";
+import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { settle } from "./settle.ts";
+import { tracer } from "./trace.ts";
+
+/**
+ * Reads from a descriptor.
+ *
+ * `ssize_t read(int fd, void *buf, size_t count);`
+ *
+ * See read(2).
+ *
+ * @param fd The descriptor.
+ * @param buffer Where to read to, and how much at the most.
+ * @returns How many bytes were read, 0 at the end.
+ * @throws {SyscallError} As read(2) lists them.
+ */
+export function read(fd: number, buffer: Uint8Array): number {
+  int32("fd", fd);
+  const bytes = byteArray("buffer", buffer);
+  const count = libc.read(NR.read, fd, bytes, bytes.length);
+  if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (count === -1 || tracer) {
+    settle(count, "read", [{ fd }, "…", String(bytes.length)]);
+  }
+  return count;
+}

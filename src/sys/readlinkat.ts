@@ -1,0 +1,44 @@
+import { cString, int32 } from "./argument.ts";
+import { quote } from "./format.ts";
+import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { settle } from "./settle.ts";
+import { decodeText } from "./text.ts";
+import { tracer } from "./trace.ts";
+
+/**
+ * Reads where a symlink leads.
+ *
+ * `ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);`
+ *
+ * See readlinkat(2). Bytes that are no UTF-8 come as lone surrogates, and
+ * survive the way back.
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The symlink.
+ * @returns Its text.
+ * @throws {SyscallError} EINVAL when it is no symlink.
+ */
+export function readlinkat(dirfd: number, path: string): string {
+  int32("dirfd", dirfd);
+  const name = cString("path", path);
+  const buffer = new Uint8Array(PATH_MAX);
+  const length = libc.readlinkat(
+    NR.readlinkat,
+    dirfd,
+    name,
+    buffer,
+    PATH_MAX,
+  );
+  if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (length === -1 || tracer) {
+    settle(length, "readlinkat", [
+      { fd: dirfd },
+      quote(path),
+      quote(decodeText(buffer.subarray(0, Math.max(length, 0)))),
+      String(PATH_MAX),
+    ]);
+  }
+  return decodeText(buffer.subarray(0, length));
+}
+
+const PATH_MAX = 4096;

@@ -1,0 +1,1 @@
+export function statmount(_id: bigint, _mask: number): void {}

@@ -1,0 +1,60 @@
+/**
+ * Text to and from the kernel, whose strings are bytes. A byte that is no part
+ * of valid UTF-8 becomes the lone surrogate U+DC80…U+DCFF with the byte in its
+ * low eight bits, and back again: every name survives the round trip.
+ */
+
+const encoder = new TextEncoder();
+// A byte order mark is part of a file's name like any other character.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Encodes `text`, a lone surrogate U+DC80…U+DCFF as the byte it stands for. */
+export function encodeText(text: string): Uint8Array<ArrayBuffer> {
+  if (text.isWellFormed()) return encoder.encode(text);
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0)!;
+    if (code >= 0xdc80 && code <= 0xdcff) {
+      bytes.push(code & 0xff);
+    } else if (code >= 0xd800 && code <= 0xdfff) {
+      throw new TypeError(
+        `The lone surrogate U+${
+          code.toString(16).toUpperCase()
+        } stands for no byte`,
+      );
+    } else {
+      bytes.push(...encoder.encode(character));
+    }
+  }
+  return Uint8Array.from(bytes);
+}
+
+/** Decodes `bytes`, one that is no UTF-8 to the lone surrogate that stands for it. */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return decodeEscaped(bytes);
+  }
+}
+
+function decodeEscaped(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    const length = sequenceLength(bytes[at]!);
+    try {
+      text += decoder.decode(bytes.subarray(at, at + length));
+      at += length;
+    } catch {
+      text += String.fromCharCode(0xdc00 | bytes[at]!);
+      at++;
+    }
+  }
+  return text;
+}
+
+function sequenceLength(lead: number): number {
+  if (lead >= 0xf0) return 4;
+  if (lead >= 0xe0) return 3;
+  return lead >= 0xc0 ? 2 : 1;
+}

@@ -1,0 +1,44 @@
+/**
+ * Targets: paths relative to a directory, as the caller wrote them. What is
+ * wrong with one by its text alone is told before any system call.
+ */
+
+/** A target that may be resolved. */
+export interface Target {
+  /** The path, without empty and `.` components; `.` for the directory itself. */
+  readonly path: string;
+  /** The path of what holds it. */
+  readonly parent: string;
+  /** The last component: `.` for the directory itself. */
+  readonly name: string;
+}
+
+/**
+ * Checks a target's text.
+ *
+ * @throws {TypeError} When it is no string, empty, absolute, or has a NUL.
+ */
+export function parseTarget(target: string): Target {
+  if (typeof target !== "string") {
+    throw new TypeError(`A target must be a string, not ${typeof target}`);
+  }
+  if (target === "") {
+    throw new TypeError('A target must not be empty: "." is the directory');
+  }
+  if (target.includes("\0")) {
+    throw new TypeError("A target must not contain a NUL character");
+  }
+  if (target.startsWith("/")) {
+    throw new TypeError(
+      `A target must be relative to its directory, not absolute: "${target}"`,
+    );
+  }
+  const components = target.split("/").filter((component) =>
+    component !== "" && component !== "."
+  );
+  return {
+    path: components.join("/") || ".",
+    parent: components.slice(0, -1).join("/") || ".",
+    name: components.at(-1) ?? ".",
+  };
+}

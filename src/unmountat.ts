@@ -1,0 +1,137 @@
+import { openDirectoryAt } from "./beneath.ts";
+import { descriptorOf } from "./dirfd.ts";
+import type { Directory } from "./directory.ts";
+import { attempt } from "./error.ts";
+import {
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+  UMOUNT_NOFOLLOW,
+} from "./sys/constants.ts";
+import { EINVAL } from "./sys/errno.ts";
+import { SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { umount2 } from "./sys/umount2.ts";
+import { parseTarget } from "./target.ts";
+
+/** Options of {@linkcode unmountat}. */
+export interface UnmountOptions {
+  /**
+   * How the mount point is named to umount2(2), which takes only paths:
+   * `procfd` goes through the directory's descriptor in /proc/self/fd.
+   *
+   * @default {"procfd"}
+   */
+  strategy?: "procfd";
+  /**
+   * Takes the mount out of the tree now, and lets it end when it is no longer
+   * in use (`MNT_DETACH`).
+   *
+   * @default {false}
+   */
+  lazy?: boolean;
+  /**
+   * Aborts what is pending on a network file system (`MNT_FORCE`).
+   *
+   * @default {false}
+   */
+  force?: boolean;
+  /**
+   * Unmounts only what was not used since the last call with this option, which
+   * fails with EAGAIN the first time (`MNT_EXPIRE`).
+   *
+   * @default {false}
+   */
+  expire?: boolean;
+  /**
+   * Unmounts all that is stacked on the mount point, not only the topmost.
+   *
+   * @default {false}
+   */
+  all?: boolean;
+}
+
+/**
+ * Unmounts the topmost mount on a target relative to a directory.
+ *
+ * What leads to the target is resolved beneath the directory through no symlink
+ * (openat2(2)), and its last component is never followed (`UMOUNT_NOFOLLOW`).
+ * The working directory stays, no process is started.
+ *
+ * Needs Linux 5.6, /proc, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
+ * the user namespace of the mount namespace.
+ *
+ * @example Unmount
+ * ```ts ignore
+ * import { Directory, unmountat } from "@meroton/mountat";
+ *
+ * using root = Directory.open("/srv/root");
+ * unmountat(root, "tmp");
+ * ```
+ *
+ * @param dirfd The directory: a `Directory`, or an open descriptor.
+ * @param target The mount point, relative to `dirfd`. `.` is the directory
+ * itself, when it was opened before the mount was put on it.
+ * @param options How to unmount.
+ * @throws {TypeError} For a wrong argument; before any system call.
+ * @throws {MountError} EBUSY while it is in use, EINVAL when nothing is mounted
+ * there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
+ * directory, ENOENT, EPERM without the capability.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function unmountat(
+  dirfd: number | Directory,
+  target: string,
+  options: UnmountOptions = {},
+): void {
+  const directory = descriptorOf(dirfd);
+  const { parent, name } = parseTarget(target);
+  if (name === "..") {
+    throw new TypeError(`Cannot unmount "${target}": it must end in a name`);
+  }
+  const flags = unmountFlags(options);
+  attempt({ action: `unmount ${quote(target)}`, target }, () => {
+    using holder = openDirectoryAt(directory, parent);
+    const path = name === "."
+      ? procPath(directory)
+      : `${procPath(holder.fd)}/${name}`;
+    const nofollow = name === "." ? 0 : UMOUNT_NOFOLLOW;
+    umount2(path, flags | nofollow);
+    if (options.all) {
+      unmountRest(() => umount2(path, flags | nofollow));
+    }
+  });
+}
+
+/** The path that leads to what a descriptor refers to. */
+export function procPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+/**
+ * Unmounts until nothing is left.
+ *
+ * @throws {SyscallError} What the kernel answers but EINVAL, that nothing is
+ * mounted.
+ */
+export function unmountRest(unmount: () => void): void {
+  try {
+    while (true) unmount();
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.errno === EINVAL)) throw error;
+  }
+}
+
+/**
+ * The flags that options mean.
+ *
+ * @throws {TypeError} For an unknown strategy.
+ */
+export function unmountFlags(options: UnmountOptions): number {
+  const { strategy = "procfd", lazy, force, expire } = options;
+  if (strategy !== "procfd") {
+    throw new TypeError(`There is no strategy "${strategy}" to unmount by`);
+  }
+  return (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0) |
+    (expire ? MNT_EXPIRE : 0);
+}
