@@ -13,12 +13,13 @@ import { unlinkat } from "./sys/unlinkat.ts";
 export class CreatedDirectories implements Disposable {
   /** The directories passed through, open until the end. */
   readonly #passed: OwnedFd[] = [];
-  readonly #created: { parent: OwnedFd; name: string }[] = [];
+  readonly #created: { parent: number; name: string }[] = [];
 
   /**
-   * Makes a directory and those that lead to it, where they are missing.
+   * Makes a directory and those that lead to it, where they are missing. Each
+   * is opened by its name in the one before: what is made is made there.
    *
-   * @param dirfd Where `path` starts.
+   * @param dirfd Where `path` starts; open until this object is disposed of.
    * @param path The directory.
    * @param mode Its permissions and those of the ones on the way, less umask.
    * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
@@ -32,33 +33,42 @@ export class CreatedDirectories implements Disposable {
     mode: number,
     resolve: number = BENEATH,
   ): OwnedFd {
-    const existing = openUnlessMissing(dirfd, path, resolve);
-    if (existing !== null) return existing;
-    const start = path.startsWith("/") ? "/" : ".";
-    let directory = openDirectoryAt(dirfd, start, resolve);
-    for (const name of path.split("/")) {
-      if (name === "" || name === ".") continue;
-      this.#passed.push(directory);
-      directory = openUnlessMissing(directory.fd, name, resolve) ??
-        this.#makeOne(directory, name, mode, resolve);
+    const names = path.split("/").filter((name) => name !== "");
+    const absolute = path.startsWith("/");
+    if (names.length !== 1 || absolute) {
+      const existing = openUnlessMissing(dirfd, path, resolve);
+      if (existing !== null) return existing;
     }
-    return directory;
+    let at = absolute
+      ? this.#pass(openDirectoryAt(dirfd, "/", resolve))
+      : dirfd;
+    for (const name of names.slice(0, -1)) {
+      at = this.#pass(this.#openOrMake(at, name, mode, resolve));
+    }
+    return this.#openOrMake(at, names.at(-1)!, mode, resolve);
   }
 
-  #makeOne(
-    parent: OwnedFd,
+  #pass(directory: OwnedFd): number {
+    this.#passed.push(directory);
+    return directory.fd;
+  }
+
+  #openOrMake(
+    parent: number,
     name: string,
     mode: number,
     resolve: number,
   ): OwnedFd {
+    const existing = openUnlessMissing(parent, name, resolve);
+    if (existing !== null) return existing;
     try {
-      mkdirat(parent.fd, name, mode);
+      mkdirat(parent, name, mode);
       this.#created.push({ parent, name });
     } catch (error) {
       // Somebody was quicker, or a dangling symlink is there: opening tells.
       if (!isErrno(error, EEXIST)) throw error;
     }
-    return openDirectoryAt(parent.fd, name, resolve);
+    return openDirectoryAt(parent, name, resolve);
   }
 
   /** Leaves the directories where they are. */
@@ -70,7 +80,7 @@ export class CreatedDirectories implements Disposable {
   [Symbol.dispose](): void {
     for (const { parent, name } of this.#created.splice(0).reverse()) {
       try {
-        unlinkat(parent.fd, name, AT_REMOVEDIR);
+        unlinkat(parent, name, AT_REMOVEDIR);
       } catch (error) {
         // By now it holds something of somebody else's, or is gone: not ours
         // to remove, and no reason to hide what failed before.

@@ -71,7 +71,7 @@ export class Mount implements Disposable {
 
   /** Throws unless this mount is the topmost on its mount point. */
   #check(attempted: Attempt, path: string): void {
-    const topmost = topmostMountId(this.#mountPoint.fd);
+    const topmost = topmostMountId(this.#mountPoint.fd, this.id);
     if (topmost === this.id) return;
     if (!isMounted(this.id)) throw notThere(attempted, "it is gone");
     if (topmost === mountIdAt(this.#mountPoint.fd)) {
@@ -87,7 +87,7 @@ export class Mount implements Disposable {
   /** Unmounts what is on top of this mount. */
   #uncover(path: string, flags: number, attempted: Attempt): void {
     while (isMounted(this.id)) {
-      const topmost = topmostMountId(this.#mountPoint.fd);
+      const topmost = topmostMountId(this.#mountPoint.fd, this.id);
       if (topmost === this.id) return;
       if (topmost === mountIdAt(this.#mountPoint.fd)) return;
       umount2(path, flags);

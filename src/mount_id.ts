@@ -29,18 +29,25 @@ export function mountIdAt(fd: number): bigint {
  * point lies in, when there is none on it.
  *
  * @param fd A descriptor of the mount point, opened before it was mounted on.
+ * @param expected The id that most likely is the answer.
+ * @throws {SyscallError} ENOENT where /proc is missing.
  */
-export function topmostMountId(fd: number): bigint {
+export function topmostMountId(fd: number, expected: bigint): bigint {
   // A descriptor leads below what was mounted over it. Only a look-up by name
   // crosses mounts, and the name may change between asking for it and using it.
   let name = nameOf(fd);
-  while (true) {
+  for (let attempt = 1;; attempt++) {
     const id = mountIdUnlessMissing(fd, `../${name}`);
+    if (id === expected) return id;
     const nameAfter = nameOf(fd);
-    if (nameAfter === name) return id ?? mountIdAt(fd);
+    if (nameAfter === name || attempt === MOST_ATTEMPTS) {
+      return id ?? mountIdAt(fd);
+    }
     name = nameAfter;
   }
 }
+
+const MOST_ATTEMPTS = 1000;
 
 function nameOf(fd: number): string {
   return readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`).split("/").at(-1)!;

@@ -1,0 +1,42 @@
+/**
+ * Mounts and unmounts file systems relative to a directory's descriptor, with
+ * Linux's new mount API.
+ *
+ * A directory is opened once; from then on its descriptor says where things
+ * are, whatever its path becomes. Targets are resolved beneath it and follow no
+ * symlink, so that what strangers put into it leads nothing astray.
+ *
+ * Needs Linux 5.8 or later, the permission `--allow-ffi` (or
+ * `--allow-ffi=PATH` with the path of the C library), and CAP_SYS_ADMIN in the
+ * user namespace of the mount namespace. Importing needs none of them.
+ *
+ * @example Mount /proc into a directory for as long as a block lasts
+ * ```ts ignore
+ * import { Directory } from "@meroton/mountat";
+ *
+ * using root = Directory.open("/srv/root");
+ * {
+ *   using proc = root.mount("proc", {
+ *     type: "proc",
+ *     source: "proc",
+ *     options: "nosuid,nodev,noexec",
+ *     mkdir: true,
+ *   });
+ * } // unmounted
+ * ```
+ *
+ * @module
+ */
+export { Directory, type MkdirOptions } from "./src/directory.ts";
+export { MountError, type MountErrorOptions } from "./src/error.ts";
+export { Mount } from "./src/mount.ts";
+export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
+export { mountat, type MountOptions } from "./src/mountat.ts";
+export { InheritableFd } from "./src/owned_fd.ts";
+export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
+export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./cli.ts");
+  Deno.exitCode = await main(Deno.args);
+}

@@ -1,0 +1,49 @@
+/** The exit status that a signal's default action would have led to. */
+const STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+
+type Caught = keyof typeof STATUS;
+
+/** Holds back the signals that would end the program, until disposed of. */
+export class Interrupt implements Disposable {
+  /** The exit status for the signal that came, null while there was none. */
+  status: number | null = null;
+  readonly #listeners = new Map<Caught, () => void>();
+  #wake: () => void = () => {};
+
+  constructor() {
+    for (const signal of Object.keys(STATUS) as Caught[]) {
+      const listener = () => {
+        this.status ??= STATUS[signal];
+        this.#wake();
+      };
+      Deno.addSignalListener(signal, listener);
+      this.#listeners.set(signal, listener);
+    }
+  }
+
+  /** Waits, at the most until a signal comes. */
+  async sleep(seconds: number): Promise<void> {
+    const end = performance.now() + seconds * 1000;
+    // A timer can't be set for longer than 2^31 - 1 milliseconds.
+    for (let left = seconds * 1000; left >= 0 && this.status === null;) {
+      await this.#pause(Math.min(left, 0x7fff_ffff));
+      left = end - performance.now();
+    }
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const [signal, listener] of this.#listeners) {
+      Deno.removeSignalListener(signal, listener);
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { MountError } from "../error.ts";
+import { UnsupportedError } from "../sys/error.ts";
+import { UsageError } from "./usage_error.ts";
+
+/**
+ * Says on stderr what went wrong, and what to do about it.
+ *
+ * @returns The exit status 1.
+ * @throws What is no failure of the caller or the system, but a mistake in this
+ * program.
+ */
+export function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    console.error(`mountat: ${error.message}`);
+    console.error("Try 'mountat --help'.");
+  } else if (error instanceof MountError) {
+    console.error(`mountat: ${error.message}`);
+    if (error.hint !== undefined) console.error(`  hint: ${error.hint}`);
+  } else if (
+    error instanceof UnsupportedError ||
+    error instanceof Deno.errors.NotCapable
+  ) {
+    console.error(`mountat: ${error.message}`);
+  } else {
+    throw error;
+  }
+  return 1;
+}

@@ -1,0 +1,276 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { parse } from "../../src/cli/bb_mounter_at.ts";
+import { UsageError } from "../../src/cli/usage_error.ts";
+import { mountsBelow, SCRATCH } from "../support.ts";
+import { commandLine, programTest, run } from "./program.ts";
+
+Deno.test("parse() takes a directory and a delay", async () => {
+  assertEquals(await parse(["d"]), { directory: "d", delay: 5 });
+  assertEquals(await parse(["d", "0"]), { directory: "d", delay: 0 });
+  assertEquals(await parse(["007", "10"]), { directory: "007", delay: 10 });
+  assertEquals(await parse(["--", "-d", "1"]), { directory: "-d", delay: 1 });
+  for (const help of ["-h", "--help"]) {
+    assertEquals(await parse([help]), { show: "help" });
+    assertEquals(await parse(["d", "nonsense", help]), { show: "help" });
+  }
+  assertEquals(await parse(["--version"]), { show: "version" });
+});
+
+Deno.test("parse() throws when the arguments make no sense", async () => {
+  const wrong: [string[], string][] = [
+    [[], "Usage: mountat <directory> [delay]"],
+    [[""], "empty"],
+    [["d", "abc"], '"abc"'],
+    [["d", "-1"], "-1"],
+    [["d", "1e9"], '"1e9"'],
+    [["d", "007"], '"007"'],
+    [["d", ""], '""'],
+    [["d", " 1"], '" 1"'],
+    [["d", "1.5"], '"1.5"'],
+    [["d", "+1"], '"+1"'],
+    [["d", "0x10"], '"0x10"'],
+    [["d", "9".repeat(20)], "999"],
+    [["d", "1", "2"], '"2"'],
+    [["--nope", "d"], '"--nope"'],
+    [["--nope=x", "d"], "--nope"],
+    [["-x"], '"-x"'],
+  ];
+  for (const [args, words] of wrong) {
+    await assertRejects(() => parse(args), UsageError, words);
+  }
+});
+
+function transcript(directory: string, seconds: string): RegExp {
+  return new RegExp(
+    `^Mounting /proc into (\\d+) \\(file descriptor for\\) ${directory}\\.
+Mounting /sys into \\1 \\(file descriptor for\\) ${directory}\\.
+Sleeping ${seconds}\\.
+Unmounting proc from \\1 \\(directory file descriptor\\)\\.
+Unmounting sys from \\1 \\(directory file descriptor\\)\\.
+$`,
+  );
+}
+
+const LIBC = Deno.build.arch === "x86_64"
+  ? "/lib/x86_64-linux-gnu/libc.so.6"
+  : "/lib/aarch64-linux-gnu/libc.so.6";
+
+for (
+  const permissions of [
+    ["-A"],
+    ["--allow-ffi"],
+    [`--allow-ffi=${LIBC}`],
+  ]
+) {
+  for (const entry of ["mod.ts", "cli.ts"]) {
+    programTest(`${entry} does the main job with ${permissions}`, () => {
+      const directory = `${SCRATCH}/new/root`;
+      const ended = run([directory, "0"], { permissions, entry });
+      assertMatch(ended.stdout, transcript(directory, "0 seconds"));
+      assertEquals([ended.code, ended.stderr], [0, ""]);
+      assertEquals(mountsBelow(directory), []);
+      for (const name of ["proc", "sys"]) {
+        assertEquals(
+          Deno.statSync(`${directory}/${name}`).mode! & 0o7777,
+          0o700,
+        );
+      }
+    });
+  }
+}
+
+programTest("bb_mounter_at is the program without a subcommand", () => {
+  const ended = run(["bb_mounter_at", `${SCRATCH}/root`, "1"]);
+  assertMatch(ended.stdout, transcript(`${SCRATCH}/root`, "1 second"));
+  assertEquals([ended.code, ended.stderr], [0, ""]);
+});
+
+programTest("./help is a directory, help is not", () => {
+  Deno.mkdirSync(`${SCRATCH}/help`);
+  const shown = run(["help"]);
+  assertEquals(shown.code, 0);
+  assert(shown.stdout.startsWith("Usage: mountat"));
+  const mounted = run(["./help", "0"], { cwd: SCRATCH });
+  assertEquals(mounted.code, 0, mounted.stderr);
+  assert(Deno.statSync(`${SCRATCH}/help/proc`).isDirectory);
+});
+
+programTest("mountat makes directories through the caller's symlinks", () => {
+  Deno.mkdirSync(`${SCRATCH}/real`);
+  Deno.symlinkSync("real", `${SCRATCH}/link`);
+  assertEquals(run([`${SCRATCH}/link/../link/a/b`, "0"]).code, 0);
+  assert(Deno.statSync(`${SCRATCH}/real/a/b/proc`).isDirectory);
+});
+
+/** What lies in the directory, by path. */
+function contents(directory: string): string[] {
+  return [...Deno.readDirSync(directory)].flatMap((entry) => {
+    const path = `${directory}/${entry.name}`;
+    return entry.isDirectory ? [path, ...contents(path)] : [path];
+  }).sort();
+}
+
+/** It must fail with these words and status 1, and leave nothing. */
+function assertFails(args: string[], words: string): string {
+  const before = contents(SCRATCH);
+  const table = mountsBelow(SCRATCH);
+  const ended = run(args);
+  assertEquals(ended.code, 1, ended.stderr);
+  assert(ended.stderr.startsWith("mountat: "), ended.stderr);
+  assert(ended.stderr.includes(words), ended.stderr);
+  assertEquals(contents(SCRATCH), before);
+  assertEquals(mountsBelow(SCRATCH), table);
+  return ended.stdout;
+}
+
+programTest("mountat leaves nothing when its arguments make no sense", () => {
+  assertEquals(assertFails([], "Usage: mountat <directory> [delay]"), "");
+  assertFails(["--nope"], 'Unknown option "--nope"');
+  for (const delay of ["abc", "-1", "1e9", "007", ""]) {
+    assertFails([`${SCRATCH}/new/root`, delay], delay);
+  }
+});
+
+programTest("mountat -h shows its usage", () => {
+  const ended = run(["-h"]);
+  assertEquals([ended.code, ended.stderr], [0, ""]);
+  assert(ended.stdout.startsWith("Usage: mountat"));
+});
+
+programTest("mountat leaves nothing when the directory is a file", () => {
+  Deno.writeTextFileSync(`${SCRATCH}/file`, "");
+  assertFails([`${SCRATCH}/file`, "0"], "ENOTDIR (Not a directory)");
+  assertFails([`${SCRATCH}/file/x`, "0"], "ENOTDIR (Not a directory)");
+  Deno.symlinkSync("missing", `${SCRATCH}/dangling`);
+  assertFails([`${SCRATCH}/dangling/x`, "0"], "ENOENT");
+  assertFails([`${SCRATCH}/new/${"x".repeat(300)}`, "0"], "ENAMETOOLONG");
+});
+
+for (const name of ["proc", "sys"]) {
+  programTest(`mountat leaves nothing when ${name} is no directory`, () => {
+    const root = `${SCRATCH}/root`;
+    const path = `${root}/${name}`;
+    Deno.mkdirSync(root);
+    Deno.mkdirSync(`${SCRATCH}/outside`);
+    Deno.writeTextFileSync(path, "");
+    assertFails([root, "0"], `"${name}": openat2: ENOTDIR`);
+    Deno.removeSync(path);
+    for (const target of ["../outside", `${SCRATCH}/outside`, "missing"]) {
+      Deno.symlinkSync(target, path);
+      assertFails([root, "0"], `"${name}": openat2: ELOOP`);
+      Deno.removeSync(path);
+    }
+  });
+}
+
+programTest("mountat says what is needed when it may not mount", () => {
+  // Root without the capability: what a container usually runs as.
+  const wrapper = ["setpriv", "--bounding-set=-sys_admin"];
+  const before = contents(SCRATCH);
+  const ended = run([`${SCRATCH}/new/root`, "0"], { wrapper });
+  assertEquals(ended.code, 1);
+  assert(
+    ended.stderr.includes('Cannot mount proc on "proc": fsopen: EPERM'),
+    ended.stderr,
+  );
+  assert(ended.stderr.includes("CAP_SYS_ADMIN"), ended.stderr);
+  assert(ended.stderr.includes("unshare -Urm"), ended.stderr);
+  assertEquals(contents(SCRATCH), before);
+}, { commands: ["setpriv"] });
+
+programTest("mountat leaves nothing where it may not write", () => {
+  Deno.mkdirSync(`${SCRATCH}/theirs`, { mode: 0o755 });
+  const wrapper = [
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search,-fowner",
+    "--securebits=+noroot",
+  ];
+  Deno.chownSync(`${SCRATCH}/theirs`, 65534, 65534);
+  const ended = run([`${SCRATCH}/theirs/root`, "0"], { wrapper });
+  assertEquals(ended.code, 1);
+  assert(ended.stderr.includes("mkdirat: EACCES"), ended.stderr);
+  assertEquals(contents(`${SCRATCH}/theirs`), []);
+}, { commands: ["setpriv"] });
+
+programTest("mountat names the permission when FFI is denied", () => {
+  const ended = run([`${SCRATCH}/new`, "0"], { permissions: [] });
+  assertEquals([ended.code, ended.stdout], [1, ""]);
+  assert(ended.stderr.includes("--allow-ffi"), ended.stderr);
+  const elsewhere = run([`${SCRATCH}/new`, "0"], {
+    permissions: ["--allow-ffi=/nowhere.so"],
+  });
+  assertEquals(elsewhere.code, 1);
+  assertEquals(contents(SCRATCH), []);
+});
+
+/** Starts the program, and waits until it sleeps. */
+async function startSleeping(args: string[]): Promise<{
+  child: Deno.ChildProcess;
+  ended: Promise<[Deno.CommandStatus, string, string]>;
+}> {
+  const [command, ...rest] = commandLine(args);
+  const child = new Deno.Command(command!, {
+    args: rest,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const [watched, kept] = child.stdout.tee();
+  const reader = watched.pipeThrough(new TextDecoderStream()).getReader();
+  for (let seen = ""; !seen.includes("Sleeping");) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`Ended early: ${seen}`);
+    seen += value;
+  }
+  const ended = Promise.all([
+    child.status,
+    new Response(kept).text(),
+    new Response(child.stderr).text(),
+    reader.cancel(),
+  ]);
+  return {
+    child,
+    ended: ended.then(([status, out, err]) => [status, out, err]),
+  };
+}
+
+for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  programTest(`mountat unmounts and exits ${status} on ${signal}`, async () => {
+    const root = `${SCRATCH}/root`;
+    const { child, ended } = await startSleeping([root, "3600"]);
+    const table = mountsBelow(root).map((line) => line.split(" "));
+    assertEquals(table.map((fields) => fields[4]), [
+      `${root}/proc`,
+      `${root}/sys`,
+    ]);
+    for (const fields of table) assert(fields[5]!.includes("noexec"));
+    assertEquals(table.map((fields) => fields.slice(-3, -1)), [
+      ["proc", "/proc"],
+      ["sysfs", "/sys"],
+    ]);
+    child.kill(signal);
+    const [{ code }, stdout] = await ended;
+    assertEquals(code, status);
+    assertMatch(stdout, transcript(root, "3600 seconds"));
+    assertEquals(mountsBelow(root), []);
+  });
+}
+
+programTest(
+  "mountat says what it could not unmount, and unmounts the rest",
+  async () => {
+    const root = `${SCRATCH}/root`;
+    const { child, ended } = await startSleeping([root, "3600"]);
+    const file = Deno.openSync(`${root}/proc/version`);
+    child.kill("SIGTERM");
+    const [status, , stderr] = await ended;
+    assertEquals(status.code, 1);
+    assert(stderr.includes('Cannot unmount "proc": umount2: EBUSY'), stderr);
+    assertEquals(mountsBelow(root).length, 1);
+    file.close();
+    const { success } = new Deno.Command("umount", { args: [`${root}/proc`] })
+      .outputSync();
+    assert(success);
+  },
+  { commands: ["umount"] },
+);

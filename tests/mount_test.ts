@@ -1,0 +1,213 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Directory } from "../src/directory.ts";
+import { MountError } from "../src/error.ts";
+import type { Mount } from "../src/mount.ts";
+import {
+  AT_FDCWD,
+  MS_MOVE,
+  STATX_MNT_ID_UNIQUE,
+  UMOUNT_NOFOLLOW,
+} from "../src/sys/constants.ts";
+import { mount as oldMount } from "../src/sys/mount.ts";
+import { statx } from "../src/sys/statx.ts";
+import { umount2 } from "../src/sys/umount2.ts";
+import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
+
+const TMPFS = { type: "tmpfs" };
+
+function assertNotUnmounted(mount: Mount, code: string, words: string): void {
+  const error = assertThrows(() => mount.unmount(), MountError, words);
+  assertEquals([error.code, error.syscall], [code, "umount2"]);
+}
+
+kernelTest("Mount.id is the kernel's id of the mount", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  using mount = root.mount("m", TMPFS);
+  const { mntId } = statx(AT_FDCWD, `${SCRATCH}/m`, 0, STATX_MNT_ID_UNIQUE);
+  assertEquals(mount.id, mntId!);
+});
+
+kernelTest("Mount.unmount() unmounts once", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  assert(mount.mounted);
+  mount.unmount();
+  assert(!mount.mounted);
+  assertEquals(mountsBelow(`${SCRATCH}/m`), []);
+  assertNotUnmounted(mount, "EINVAL", "it is gone");
+  mount[Symbol.dispose]();
+});
+
+kernelTest("Mount unmounts when disposed of", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  {
+    using _ = root.mount("m", TMPFS);
+    assertEquals(mountsBelow(`${SCRATCH}/m`).length, 1);
+  }
+  assertEquals(mountsBelow(`${SCRATCH}/m`).length, 0);
+});
+
+kernelTest("Mount stays when kept, and can still be unmounted", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  {
+    using mount = root.mount("m", TMPFS);
+    mount.keep();
+  }
+  assertEquals(mountsBelow(`${SCRATCH}/m`).length, 1);
+  root.unmount("m");
+  using mount = root.mount("m", TMPFS);
+  mount.keep();
+  mount.unmount();
+  assertEquals(mountsBelow(`${SCRATCH}/m`).length, 0);
+});
+
+kernelTest(
+  "Mount.unmount() finds the mount point wherever it was renamed to",
+  () => {
+    using root = Directory.open(SCRATCH);
+    root.mkdir("a/b", { recursive: true });
+    root.mkdir("elsewhere");
+    const mount = root.mount("a/b", TMPFS);
+    // What holds a mount point may be renamed, and another take its place.
+    Deno.renameSync(`${SCRATCH}/a`, `${SCRATCH}/elsewhere/a`);
+    root.mkdir("a/b", { recursive: true });
+    const other = root.mount("a/b", TMPFS);
+    mount.unmount();
+    assertEquals(mountsBelow(`${SCRATCH}/elsewhere`), []);
+    assert(other.mounted);
+    other.unmount();
+  },
+  { permissions: ["read", "write"] },
+);
+
+kernelTest("Mount.unmount() is not led astray by a symlink in the way", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("victim/m", { recursive: true });
+  root.mkdir("root/m", { recursive: true });
+  using victim = root.mount("victim/m", TMPFS);
+  const mount = root.mount("root/m", TMPFS);
+  Deno.renameSync(`${SCRATCH}/root`, `${SCRATCH}/moved`);
+  Deno.symlinkSync("victim", `${SCRATCH}/root`);
+  mount.unmount();
+  assert(victim.mounted);
+  assertEquals(mountsBelow(`${SCRATCH}/moved`), []);
+}, { permissions: ["read", "write"] });
+
+kernelTest("Mount.unmount() spares another mount on top of it", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  using below = root.mount("m", TMPFS);
+  using above = root.mount("m", TMPFS);
+  assertNotUnmounted(below, "EBUSY", "another mount is on top of it");
+  assert(below.mounted && above.mounted);
+  above.unmount();
+  below.unmount();
+});
+
+kernelTest("Mount.unmount() takes what is on top when asked for all", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  oldMount("under", `${SCRATCH}/m`, "tmpfs", 0, null);
+  const mount = root.mount("m", TMPFS);
+  for (let i = 0; i < 3; i++) {
+    oldMount("over", `${SCRATCH}/m`, "tmpfs", 0, null);
+  }
+  mount.unmount({ all: true });
+  const left = mountsBelow(`${SCRATCH}/m`);
+  assertEquals(left.length, 1);
+  assert(left[0]!.includes(" under "));
+  umount2(`${SCRATCH}/m`, UMOUNT_NOFOLLOW);
+});
+
+kernelTest("Mount.unmount() spares a mount that took its place", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  root.unmount("m");
+  assert(!mount.mounted);
+  using other = root.mount("m", TMPFS);
+  assertNotUnmounted(mount, "EINVAL", "it is gone");
+  assertThrows(() => mount.unmount({ all: true }), MountError, "it is gone");
+  mount[Symbol.dispose]();
+  assert(other.mounted);
+});
+
+kernelTest("Mount.unmount() says that the mount was moved elsewhere", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  root.mkdir("n");
+  const mount = root.mount("m", TMPFS);
+  oldMount(`${SCRATCH}/m`, `${SCRATCH}/n`, null, MS_MOVE, null);
+  assert(mount.mounted);
+  assertNotUnmounted(mount, "EINVAL", "it was moved elsewhere");
+  root.unmount("n");
+  mount[Symbol.dispose]();
+});
+
+kernelTest("Mount keeps its handle when disposing fails, to try again", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  using inside = root.openDirectory("m");
+  const error = assertThrows(() => mount[Symbol.dispose](), MountError);
+  assertEquals(error.code, "EBUSY");
+  assert(mount.mounted);
+  inside.close();
+  mount[Symbol.dispose]();
+  assert(!mount.mounted);
+});
+
+kernelTest("Mount.unmount() lazily leaves a busy mount", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  using _inside = root.openDirectory("m");
+  mount.unmount({ lazy: true });
+  assert(!mount.mounted);
+  assertEquals(mountsBelow(`${SCRATCH}/m`), []);
+});
+
+kernelTest("Mount unmounts from the directory itself", () => {
+  using root = Directory.open(SCRATCH);
+  // The mount point is the root of the scratch file system.
+  const mount = root.mount(".", TMPFS);
+  assertEquals(mountsBelow(SCRATCH).length, 2);
+  mount.unmount();
+  assertEquals(mountsBelow(SCRATCH).length, 1);
+});
+
+kernelTest("Mount unmounts from the root directory", () => {
+  using root = Directory.open("/");
+  const mount = root.mount(".", { type: "tmpfs" });
+  mount.unmount();
+  assert(!mount.mounted);
+});
+
+kernelTest("Mount unmounts from a name that is no UTF-8", () => {
+  using root = Directory.open(SCRATCH);
+  for (
+    const name of [
+      "\udcff\udc80",
+      "new\nline",
+      "with space",
+      "é",
+      "a (deleted)",
+    ]
+  ) {
+    root.mkdir(name);
+    const mount = root.mount(name, TMPFS);
+    mount.unmount();
+    assert(!mount.mounted);
+    root.mount(name, TMPFS).unmount();
+  }
+});
+
+kernelTest("10,000 cycles leave mounts and descriptors as they were", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  for (let i = 0; i < 10_000; i++) root.mount("m", TMPFS).unmount();
+});

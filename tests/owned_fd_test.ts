@@ -1,0 +1,49 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { OwnedFd } from "../src/owned_fd.ts";
+import { dup } from "../src/sys/dup.ts";
+import { SyscallError } from "../src/sys/error.ts";
+import {
+  gatedTest,
+  kernelTest,
+  missingPermission,
+  openDescriptors,
+} from "./support.ts";
+
+kernelTest("OwnedFd closes once, and never a number that was reused", () => {
+  const owned = new OwnedFd(dup(0), "thing");
+  const { fd } = owned;
+  owned.close();
+  using reused = new OwnedFd(dup(0, { min: fd }));
+  assertEquals(reused.fd, fd);
+  owned.close();
+  owned[Symbol.dispose]();
+  assertEquals(fd in openDescriptors(), true);
+  assertThrows(() => owned.fd, TypeError, "The thing is closed");
+});
+
+kernelTest("OwnedFd says when its number was closed behind its back", () => {
+  const owned = new OwnedFd(dup(0));
+  new OwnedFd(owned.fd).close();
+  assertThrows(() => owned.close(), SyscallError, "EBADF");
+});
+
+gatedTest(
+  "OwnedFd gives a dropped descriptor back, and never unmounts",
+  missingPermission(["ffi", "run", "read"]),
+  async () => {
+    const { success, stdout, stderr } = await new Deno.Command(
+      Deno.execPath(),
+      {
+        args: [
+          "run",
+          "-A",
+          "--v8-flags=--expose-gc",
+          new URL("./fixtures/dropped_handles.ts", import.meta.url).pathname,
+        ],
+      },
+    ).output();
+    const text = new TextDecoder();
+    assertEquals(success, true, text.decode(stderr));
+    assertEquals(text.decode(stdout), "0 descriptors left, 1 mount\n");
+  },
+);

@@ -1,0 +1,167 @@
+/** What tests of the real kernel share: gating, and a namespace of their own. */
+import { assertEquals } from "@std/assert";
+import { readFile } from "../src/read_file.ts";
+import {
+  AT_FDCWD,
+  CLONE_NEWNS,
+  MNT_DETACH,
+  MS_PRIVATE,
+  MS_REC,
+} from "../src/sys/constants.ts";
+import { SyscallError } from "../src/sys/error.ts";
+import { mount } from "../src/sys/mount.ts";
+import { readlinkat } from "../src/sys/readlinkat.ts";
+import { umount2 } from "../src/sys/umount2.ts";
+import { unshare } from "../src/sys/unshare.ts";
+
+/** What a test needs beside the permission for FFI and CAP_SYS_ADMIN. */
+export interface Needs {
+  /** Deno's permissions. */
+  permissions?: Deno.PermissionName[];
+  /** Programs on PATH; needs the permissions to run and read. */
+  commands?: string[];
+}
+
+/** An empty directory (tmpfs) in a private mount namespace of this thread. */
+export const SCRATCH = "/tmp";
+
+/** In CI nothing may be ignored: what is missing fails there. */
+const STRICT =
+  Deno.permissions.querySync({ name: "env", variable: "MOUNTAT_TEST_STRICT" })
+      .state === "granted" && Deno.env.get("MOUNTAT_TEST_STRICT") === "1";
+
+/**
+ * Registers a test that mounts. It runs in a fresh private mount namespace with
+ * an empty tmpfs on {@linkcode SCRATCH}, and must leave the mount table and the
+ * open descriptors as it found them.
+ */
+export function kernelTest(
+  name: string,
+  fn: () => void | Promise<void>,
+  needs: Needs = {},
+): void {
+  gatedTest(name, missingFor(needs), async () => {
+    enterPrivateNamespace();
+    const descriptors = openDescriptors();
+    const table = mountTable();
+    try {
+      await fn();
+      assertEquals(mountTable(), table, "The mount table changed");
+      assertEquals(openDescriptors(), descriptors, "Open descriptors changed");
+    } finally {
+      // The next test's namespace is a copy of this one.
+      umount2(SCRATCH, MNT_DETACH);
+    }
+  });
+}
+
+/** Registers a test that is ignored, with the reason in its name, when there is one. */
+export function gatedTest(
+  name: string,
+  missing: string | null,
+  fn: () => void | Promise<void>,
+): void {
+  Deno.test({
+    name: missing === null ? name : `${name} (ignored: ${missing})`,
+    ignore: missing !== null && !STRICT,
+    // The C library stays open, and each call is bound when it is first used.
+    sanitizeResources: false,
+    fn() {
+      if (missing !== null) throw new Error(`Cannot run here: ${missing}`);
+      return fn();
+    },
+  });
+}
+
+/** What stands in the way of a test that mounts, null when nothing does. */
+export function missingFor(needs: Needs): string | null {
+  return missingPermission(["ffi", ...needs.permissions ?? []]) ??
+    missingCapability() ?? missingCommand(needs.commands ?? []);
+}
+
+/** The first of these permissions that is not granted, as a reason. */
+export function missingPermission(names: Deno.PermissionName[]): string | null {
+  const missing = names.find((name) =>
+    Deno.permissions.querySync({ name } as Deno.PermissionDescriptor).state !==
+      "granted"
+  );
+  return missing === undefined ? null : `needs --allow-${missing}`;
+}
+
+let capable: boolean | undefined;
+
+function missingCapability(): string | null {
+  capable ??= tryUnshare();
+  return capable ? null : "needs CAP_SYS_ADMIN";
+}
+
+function tryUnshare(): boolean {
+  try {
+    unshare(CLONE_NEWNS);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "EPERM") return false;
+    throw error;
+  }
+}
+
+function missingCommand(commands: string[]): string | null {
+  if (commands.length === 0) return null;
+  const permission = missingPermission(["run", "read", "env"]);
+  if (permission !== null) return permission;
+  const directories = (Deno.env.get("PATH") ?? "").split(":");
+  const missing = commands.find((command) =>
+    !directories.some((directory) => exists(`${directory}/${command}`))
+  );
+  return missing === undefined ? null : `needs ${missing}`;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Gives this thread a private mount namespace, an empty tmpfs on SCRATCH. */
+export function enterPrivateNamespace(): void {
+  unshare(CLONE_NEWNS);
+  mount(null, "/", null, MS_REC | MS_PRIVATE, null);
+  mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
+}
+
+/** The lines of this thread's mount table. */
+export function mountTable(): string[] {
+  return readFile("/proc/thread-self/mountinfo").trimEnd().split("\n");
+}
+
+/** The lines of the mount table whose mount point is at or below a path. */
+export function mountsBelow(path: string): string[] {
+  return mountTable().filter((line) => {
+    const mountPoint = line.split(" ")[4]!;
+    return mountPoint === path || mountPoint.startsWith(`${path}/`);
+  });
+}
+
+/**
+ * This process's descriptors and what they lead to, but for those that Deno's
+ * runtime opens when it likes.
+ */
+export function openDescriptors(): Record<number, string> {
+  const found: Record<number, string> = {};
+  for (let fd = 0; fd < 512; fd++) {
+    try {
+      const path = readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`);
+      if (!/^(pipe|socket):|^anon_inode:\[(event|pidfd|io_uring)/.test(path)) {
+        found[fd] = path;
+      }
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.code === "ENOENT")) {
+        throw error;
+      }
+    }
+  }
+  return found;
+}

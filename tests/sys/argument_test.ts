@@ -1,0 +1,58 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  byteArray,
+  cString,
+  flags32,
+  int32,
+  uint32,
+  uint64,
+} from "../../src/sys/argument.ts";
+
+Deno.test("cString() ends with a NUL and takes none inside", () => {
+  assertEquals(cString("path", "é"), Uint8Array.of(0xc3, 0xa9, 0));
+  assertEquals(cString("path", "\udcff"), Uint8Array.of(0xff, 0));
+  assertThrows(() => cString("path", "a\0"), TypeError, "NUL");
+  assertThrows(() => cString("path", 7 as unknown as string), TypeError);
+  assertThrows(() => cString("path", null as unknown as string), TypeError);
+});
+
+Deno.test("the integer checks take what fits the C type and no more", () => {
+  const takes: [typeof int32, number[], number[]][] = [
+    [int32, [0, -1, -100, 0x7fffffff, -0x80000000], [0x80000000, -0x80000001]],
+    [uint32, [0, 1, 0x80000000, 0xffffffff], [-1, 0x100000000]],
+    [flags32, [0, -1, 0xffffffff, -0x80000000], [0x100000000, -0x80000001]],
+  ];
+  for (const [check, good, bad] of takes) {
+    for (const value of good) {
+      assertEquals(check("n", value) | 0, value | 0);
+    }
+    for (const value of [...bad, 0.5, NaN, Infinity]) {
+      assertThrows(() => check("n", value), RangeError, "C type");
+    }
+    for (const value of ["1", 1n, null, undefined, {}]) {
+      assertThrows(() => check("n", value as number), TypeError, "number");
+    }
+  }
+});
+
+Deno.test("uint64() keeps all 64 bits", () => {
+  assertEquals(uint64("n", 1n << 63n), 1n << 63n);
+  assertEquals(uint64("n", 0xffff_ffff_ffff_ffffn), 0xffff_ffff_ffff_ffffn);
+  assertEquals(uint64("n", 2 ** 40), 1n << 40n);
+  for (const value of [1n << 64n, -1n, -1, 2 ** 53, 1.5]) {
+    assertThrows(() => uint64("n", value), RangeError);
+  }
+  assertThrows(() => uint64("n", "1" as unknown as bigint), TypeError);
+});
+
+Deno.test("byteArray() copies out of shared memory", () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(2));
+  shared[1] = 7;
+  const copy = byteArray("bytes", shared);
+  assertEquals([...copy], [0, 7]);
+  assertEquals(copy.buffer instanceof ArrayBuffer, true);
+  assertThrows(
+    () => byteArray("bytes", [1] as unknown as Uint8Array),
+    TypeError,
+  );
+});

@@ -1,0 +1,59 @@
+import { assert, assertEquals } from "@std/assert";
+import { errnoCode, errnoText } from "../../src/sys/errno.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { openTree } from "../../src/sys/open_tree.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { close } from "../../src/sys/close.ts";
+import { gatedTest, missingPermission } from "../support.ts";
+
+Deno.test("errnoCode() and errnoText() know every number or say so", () => {
+  assertEquals([errnoCode(22), errnoText(22)], ["EINVAL", "Invalid argument"]);
+  assertEquals(errnoCode(11), "EAGAIN");
+  assertEquals(errnoCode(95), "EOPNOTSUPP");
+  assertEquals(errnoCode(35), "EDEADLK");
+  assertEquals([errnoCode(524), errnoText(524)], ["E524", "Unknown error 524"]);
+  assertEquals(errnoCode(0), "E0");
+});
+
+function errnoOf(call: () => void): number {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof SyscallError) return error.errno;
+    throw error;
+  }
+  return 0;
+}
+
+const calls: [() => void, number][] = [
+  // EBADF, ENOENT, EINVAL: a stale or foreign errno would be told apart.
+  [() => close(-1), 9],
+  [() => openat2(-100, "", { flags: 0 }), 2],
+  [() => openTree(-1, "", 0x80000000), 22],
+];
+
+// Three million failing calls, each an Error with a stack trace, would take
+// minutes; what disturbs errno is the garbage, and that is made all the same.
+gatedTest(
+  "errno is right for 3 million failing calls while garbage is made",
+  missingPermission(["ffi"]),
+  () => {
+    const { stackTraceLimit } = Error as { stackTraceLimit?: number };
+    (Error as { stackTraceLimit?: number }).stackTraceLimit = 0;
+    try {
+      let wrong = 0;
+      let garbage: unknown[] = [];
+      for (let i = 0; i < 1_000_000; i++) {
+        for (const [call, errno] of calls) {
+          if (errnoOf(call) !== errno) wrong++;
+        }
+        garbage.push({ i, text: `garbage ${i}`, list: [i, i] });
+        if (garbage.length > 10_000) garbage = [];
+      }
+      assertEquals(wrong, 0);
+      assert(garbage.length > 0);
+    } finally {
+      Object.assign(Error, { stackTraceLimit });
+    }
+  },
+);
