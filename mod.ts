@@ -11,18 +11,21 @@
  * user namespace of the mount namespace. Importing needs none of them.
  *
  * @example Mount /proc into a directory for as long as a block lasts
- * ```ts ignore
+ * ```ts
  * import { Directory } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
  *
- * using root = Directory.open("/srv/root");
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
  * {
- *   using proc = root.mount("proc", {
+ *   using _proc = root.mount("proc", {
  *     type: "proc",
  *     source: "proc",
  *     options: "nosuid,nodev,noexec",
  *     mkdir: true,
  *   });
- * } // unmounted
+ *   assert(Deno.statSync(`${path}/proc/self`).isDirectory);
+ * } // Here it is unmounted.
  * ```
  *
  * @module

@@ -34,11 +34,12 @@ export interface MkdirOptions {
  * mounted and unmounted. Whatever its path becomes, the descriptor leads to it.
  *
  * @example Mount a procfs for as long as a block lasts
- * ```ts ignore
+ * ```ts
  * import { Directory } from "@meroton/mountat";
  *
- * using root = Directory.open("/srv/root");
- * using proc = root.mount("proc", { type: "proc", options: "nosuid,nodev,noexec" });
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * root.mkdir("proc");
+ * using _proc = root.mount("proc", { type: "proc", options: "nosuid,nodev" });
  * ```
  */
 export class Directory implements Disposable {

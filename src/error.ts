@@ -35,6 +35,8 @@ export class MountError extends Error {
   declare readonly cause: SyscallError;
 
   /**
+   * Makes the error of a failed call.
+   *
    * @param action What could not be done: `mount tmpfs on "proc"`.
    * @param target The target that the caller named.
    * @param cause The failed call.

@@ -58,15 +58,17 @@ export interface MountOptions {
  * namespace of the mount namespace.
  *
  * @example Mount a tmpfs
- * ```ts ignore
+ * ```ts
  * import { Directory, mountat } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
  *
- * using root = Directory.open("/srv/root");
- * using mount = mountat(root, "tmp", {
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * using mount = mountat(root, "var/tmp", {
  *   type: "tmpfs",
  *   options: "nosuid,nodev,size=64m",
  *   mkdir: true,
  * });
+ * assert(mount.mounted);
  * ```
  *
  * @param dirfd The directory: a `Directory`, or an open descriptor.

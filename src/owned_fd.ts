@@ -54,6 +54,8 @@ export class InheritableFd implements Disposable {
   readonly #fd: OwnedFd;
 
   /**
+   * Copies a descriptor.
+   *
    * @param fd The descriptor to copy.
    * @throws {SyscallError} EBADF, EMFILE.
    */

@@ -62,11 +62,14 @@ export interface UnmountOptions {
  * the user namespace of the mount namespace.
  *
  * @example Unmount
- * ```ts ignore
- * import { Directory, unmountat } from "@meroton/mountat";
+ * ```ts
+ * import { Directory, mountat, unmountat } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
  *
- * using root = Directory.open("/srv/root");
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * using mount = mountat(root, "tmp", { type: "tmpfs", mkdir: true });
  * unmountat(root, "tmp");
+ * assert(!mount.mounted);
  * ```
  *
  * @param dirfd The directory: a `Directory`, or an open descriptor.

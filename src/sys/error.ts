@@ -6,13 +6,13 @@ import { type Argument, formatArgument } from "./format.ts";
  * `move_mount(24, "", 22, "proc", MOVE_MOUNT_F_EMPTY_PATH): EINVAL (Invalid argument)`.
  *
  * @example Tell one error from another
- * ```ts ignore
+ * ```ts
  * import { SyscallError, umount2 } from "@meroton/mountat/sys";
  *
  * try {
- *   umount2("proc");
+ *   umount2("/nowhere");
  * } catch (error) {
- *   if (!(error instanceof SyscallError && error.code === "EBUSY")) throw error;
+ *   if (!(error instanceof SyscallError && error.code === "ENOENT")) throw error;
  * }
  * ```
  */
@@ -27,6 +27,8 @@ export class SyscallError extends Error {
   readonly code: string;
 
   /**
+   * Makes the error of a failed call.
+   *
    * @param syscall The kernel's name of the call.
    * @param errno The positive error number.
    * @param args The arguments, as strace would print them.

@@ -10,7 +10,9 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Encodes `text`, a lone surrogate U+DC80…U+DCFF as the byte it stands for. */
 export function encodeText(text: string): Uint8Array<ArrayBuffer> {
-  if (text.isWellFormed()) return encoder.encode(text);
+  if (text.isWellFormed()) {
+    return encoder.encode(text) as Uint8Array<ArrayBuffer>;
+  }
   const bytes: number[] = [];
   for (const character of text) {
     const code = character.codePointAt(0)!;

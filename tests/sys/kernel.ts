@@ -1,0 +1,58 @@
+/** Tests that need more than the oldest kernel: gated by what it does. */
+import {
+  AT_FDCWD,
+  LSMT_ROOT,
+  STATMOUNT_OPT_ARRAY,
+  STATMOUNT_SUPPORTED_MASK,
+} from "../../src/sys/constants.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { listmount } from "../../src/sys/listmount.ts";
+import { openTreeAttr } from "../../src/sys/open_tree_attr.ts";
+import { statmount } from "../../src/sys/statmount.ts";
+import { gatedTest, kernelTest, missingFor, type Needs } from "../support.ts";
+
+/** Whether the kernel does what came with a version. */
+const PROBES = {
+  "6.8": () => answers(() => statmount(0n)) !== "ENOSYS",
+  "6.11": () => answers(() => listmount(LSMT_ROOT, { nsId: 1n })) === "ENOENT",
+  "6.13": () => hasMask(STATMOUNT_OPT_ARRAY),
+  "6.15": () =>
+    hasMask(STATMOUNT_SUPPORTED_MASK) &&
+    answers(() => openTreeAttr(AT_FDCWD, "", 0)) !== "ENOSYS",
+  "6.18": () => answers(() => listmount(LSMT_ROOT, { nsFd: -1 })) === "EBADF",
+};
+
+/** A Linux version that a test may need. */
+export type Version = keyof typeof PROBES;
+
+const known: Partial<Record<Version, boolean>> = {};
+
+/** What stands in the way of a test of what came with a version. */
+export function missingSince(version: Version, needs: Needs): string | null {
+  const missing = missingFor(needs);
+  if (missing !== null) return missing;
+  known[version] ??= PROBES[version]();
+  return known[version] ? null : `needs Linux ${version}`;
+}
+
+/** Registers a test that mounts, as `kernelTest` does, for kernels since a version. */
+export function kernelTestSince(
+  version: Version,
+  name: string,
+  fn: () => void | Promise<void>,
+  needs: Needs = {},
+): void {
+  const missing = missingSince(version, needs);
+  if (missing === null) kernelTest(name, fn, needs);
+  else gatedTest(name, missing, fn);
+}
+
+function answers(fn: () => unknown): string | undefined {
+  try {
+    fn();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SyscallError) return error.code;
+    throw error;
+  }
+}
