@@ -6,7 +6,14 @@
 import { assert, assertEquals } from "@std/assert";
 import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
-import { OPEN_HOW, STATX, STATX_TIMESTAMP } from "../../src/sys/layout.ts";
+import {
+  MNT_ID_REQ,
+  MOUNT_ATTR,
+  OPEN_HOW,
+  STATMOUNT,
+  STATX,
+  STATX_TIMESTAMP,
+} from "../../src/sys/layout.ts";
 import { SYSCALL_NUMBERS } from "../../src/sys/numbers.ts";
 
 type Architecture = keyof typeof SYSCALL_NUMBERS;
@@ -70,6 +77,36 @@ const NEWER: Readonly<Record<string, number | bigint>> = {
   "statx.stx_atomic_write_segments_max": 0xb0,
   "statx.stx_dio_read_offset_align": 0xb0 + 4,
   "statx.stx_atomic_write_unit_max_opt": 0xb0 + 8,
+  // Linux 7.3, include/uapi/linux/mount.h: the fields in their order.
+  ...offsets(
+    "mount_attr",
+    ["u64", "attr_set", "attr_clr", "propagation", "userns_fd"],
+  ),
+  ...offsets(
+    "mnt_id_req",
+    ["u32", "size", "mnt_ns_fd"],
+    ["u64", "mnt_id", "param", "mnt_ns_id"],
+  ),
+  ...offsets(
+    "statmount",
+    ["u32", "size", "mnt_opts"],
+    ["u64", "mask"],
+    ["u32", "sb_dev_major", "sb_dev_minor"],
+    ["u64", "sb_magic"],
+    ["u32", "sb_flags", "fs_type"],
+    ["u64", "mnt_id", "mnt_parent_id"],
+    ["u32", "mnt_id_old", "mnt_parent_id_old"],
+    ["u64", "mnt_attr", "mnt_propagation", "mnt_peer_group", "mnt_master"],
+    ["u64", "propagate_from"],
+    ["u32", "mnt_root", "mnt_point"],
+    ["u64", "mnt_ns_id"],
+    ["u32", "fs_subtype", "sb_source", "opt_num", "opt_array"],
+    ["u32", "opt_sec_num", "opt_sec_array"],
+    ["u64", "supported_mask"],
+    ["u32", "mnt_uidmap_num", "mnt_uidmap", "mnt_gidmap_num", "mnt_gidmap"],
+  ),
+  "statmount.str": 168 + 43 * 8,
+  "statmount.SIZE": 168 + 43 * 8,
   // Linux 7.3, include/uapi/linux/fcntl.h, openat2.h, asm-generic/fcntl.h.
   AT_RENAME_NOREPLACE: 0x0001,
   AT_RENAME_EXCHANGE: 0x0002,
@@ -86,6 +123,22 @@ const NEWER: Readonly<Record<string, number | bigint>> = {
   __NR_listmount: 458,
   __NR_open_tree_attr: 467,
 };
+
+/** The offsets of a struct's fields, each list of one type; none is padded. */
+function offsets(
+  struct: string,
+  ...lists: [type: "u32" | "u64", ...fields: string[]][]
+): Record<string, number> {
+  const found: Record<string, number> = {};
+  let at = 0;
+  for (const [type, ...fields] of lists) {
+    for (const field of fields) {
+      found[`${struct}.${field}`] = at;
+      at += type === "u32" ? 4 : 8;
+    }
+  }
+  return { ...found, [`${struct}.SIZE`]: at };
+}
 
 /** The first version whose headers may have names that nobody looked through. */
 const UNSEEN = version(7, 4);
@@ -115,6 +168,30 @@ const SPECIAL: Readonly<Record<string, Partial<Question>>> = {
   "statx.stx_atomic_write_unit_max_opt": {
     when: `LINUX_VERSION_CODE >= ${version(6, 16)}`,
   },
+  // One word of two names since Linux 7.0, spare for long.
+  "mnt_id_req.mnt_ns_fd": { when: "defined STATMOUNT_BY_FD" },
+  "mnt_id_req.mnt_ns_id": { when: "defined MNT_ID_REQ_SIZE_VER1" },
+  "mnt_id_req.SIZE": { when: "defined MNT_ID_REQ_SIZE_VER1" },
+  "statmount.mnt_opts": { when: "defined STATMOUNT_MNT_OPTS" },
+  "statmount.mnt_ns_id": { when: "defined STATMOUNT_MNT_NS_ID" },
+  "statmount.fs_subtype": { when: "defined STATMOUNT_FS_SUBTYPE" },
+  "statmount.sb_source": { when: "defined STATMOUNT_SB_SOURCE" },
+  "statmount.opt_num": { when: "defined STATMOUNT_OPT_ARRAY" },
+  "statmount.opt_array": { when: "defined STATMOUNT_OPT_ARRAY" },
+  "statmount.opt_sec_num": { when: "defined STATMOUNT_OPT_SEC_ARRAY" },
+  "statmount.opt_sec_array": { when: "defined STATMOUNT_OPT_SEC_ARRAY" },
+  "statmount.supported_mask": { when: "defined STATMOUNT_SUPPORTED_MASK" },
+  "statmount.mnt_uidmap_num": { when: "defined STATMOUNT_MNT_UIDMAP" },
+  "statmount.mnt_uidmap": { when: "defined STATMOUNT_MNT_UIDMAP" },
+  "statmount.mnt_gidmap_num": { when: "defined STATMOUNT_MNT_GIDMAP" },
+  "statmount.mnt_gidmap": { when: "defined STATMOUNT_MNT_GIDMAP" },
+};
+
+/** The macro that came with a struct. */
+const STRUCT_SINCE: Readonly<Record<string, string>> = {
+  mount_attr: "MOUNT_ATTR_SIZE_VER0",
+  mnt_id_req: "MNT_ID_REQ_SIZE_VER0",
+  statmount: "STATMOUNT_SB_BASIC",
 };
 
 /** The flags of umount2(2) are in no kernel header for programs. */
@@ -182,7 +259,7 @@ for (const architecture of ARCHITECTURES) {
   );
 
   headerTest(
-    `OPEN_HOW and STATX equal the kernel's structs on ${architecture}`,
+    `struct layouts equal the kernel's on ${architecture}`,
     why,
     async (t) => await compare(t, headers!, layoutQuestions()),
   );
@@ -268,7 +345,7 @@ headerTest("errnoText() equals strerror(3)", undefined, async (t) => {
   assertEquals(numbers.map(errno.errnoText), theirs);
 });
 
-Deno.test("constants, SYSCALL_NUMBERS and STATX equal the text of Linux 7.3's headers", async () => {
+Deno.test("constants, SYSCALL_NUMBERS and struct layouts equal the text of Linux 7.3's headers", async () => {
   for (const architecture of ARCHITECTURES) {
     const ours = new Map(
       [
@@ -449,6 +526,9 @@ function errnoQuestions(): Question[] {
 
 function layoutQuestions(): Question[] {
   const structs = {
+    mnt_id_req: MNT_ID_REQ,
+    mount_attr: MOUNT_ATTR,
+    statmount: STATMOUNT,
     open_how: OPEN_HOW,
     statx: STATX,
     statx_timestamp: STATX_TIMESTAMP,
@@ -459,7 +539,9 @@ function layoutQuestions(): Question[] {
       const c = field === "SIZE"
         ? `sizeof(struct ${struct})`
         : `__builtin_offsetof(struct ${struct}, ${field})`;
-      return { name, ours, c, when: "1", ...SPECIAL[name] };
+      const since = STRUCT_SINCE[struct];
+      const when = since === undefined ? "1" : `defined ${since}`;
+      return { name, ours, c, when, ...SPECIAL[name] };
     })
   );
 }

@@ -19,12 +19,8 @@ import { SyscallError } from "../../src/sys/error.ts";
 import type { MountAttr } from "../../src/sys/mount_attr.ts";
 import { openTreeAttr } from "../../src/sys/open_tree_attr.ts";
 import { statmount } from "../../src/sys/statmount.ts";
-import {
-  gatedTest,
-  kernelTest,
-  missingPermission,
-  SCRATCH,
-} from "../support.ts";
+import { gatedTest, missingPermission, SCRATCH } from "../support.ts";
+import { kernelTestSince } from "./kernel.ts";
 import {
   attach,
   closedFd,
@@ -49,7 +45,8 @@ function flagsOf(fd: number): number {
   return parseInt(/^flags:\s*(\d+)/m.exec(information)![1]!, 8);
 }
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "openTreeAttr() makes a copy with attributes that the mount lacks",
   () => {
     using original = mountTmpfs("original", MOUNT_ATTR_NODEV);
@@ -63,25 +60,30 @@ kernelTest(
   },
 );
 
-kernelTest("openTreeAttr() changes the whole copy with AT_RECURSIVE", () => {
-  using original = mountTmpfs("original");
-  using _inner = mountTmpfs("original/inner");
-  using copy = openTree(original.path, CLONE | AT_RECURSIVE, {
-    attrSet: MOUNT_ATTR_NOEXEC,
-    propagation: MS_SHARED,
-  });
-  using attached = attach(copy, "copy");
-  for (const path of [attached.path, `${attached.path}/inner`]) {
-    const { mntAttr, mntPropagation } = statmount(mountId(path));
-    assertEquals(
-      [mntAttr, mntPropagation],
-      [BigInt(MOUNT_ATTR_NOEXEC), BigInt(MS_SHARED)],
-    );
-  }
-  assertEquals(tableOptions(original.path), "rw,relatime");
-});
+kernelTestSince(
+  "6.15",
+  "openTreeAttr() changes the whole copy with AT_RECURSIVE",
+  () => {
+    using original = mountTmpfs("original");
+    using _inner = mountTmpfs("original/inner");
+    using copy = openTree(original.path, CLONE | AT_RECURSIVE, {
+      attrSet: MOUNT_ATTR_NOEXEC,
+      propagation: MS_SHARED,
+    });
+    using attached = attach(copy, "copy");
+    for (const path of [attached.path, `${attached.path}/inner`]) {
+      const { mntAttr, mntPropagation } = statmount(mountId(path));
+      assertEquals(
+        [mntAttr, mntPropagation],
+        [BigInt(MOUNT_ATTR_NOEXEC), BigInt(MS_SHARED)],
+      );
+    }
+    assertEquals(tableOptions(original.path), "rw,relatime");
+  },
+);
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "openTreeAttr() changes the mount itself without OPEN_TREE_CLONE",
   () => {
     using original = mountTmpfs("original");
@@ -93,7 +95,8 @@ kernelTest(
   },
 );
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "openTreeAttr() gives the kernel NULL and 0 without attributes",
   () => {
     using original = mountTmpfs("original");
@@ -111,7 +114,8 @@ kernelTest(
   },
 );
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "openTreeAttr() gives a descriptor that is closed on exec with OPEN_TREE_CLOEXEC alone",
   () => {
     using original = mountTmpfs("original");
@@ -122,7 +126,8 @@ kernelTest(
   },
 );
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "openTreeAttr() replaces and clears an id map",
   () =>
     withUserNamespace(["0 1000 10"], ["0 2000 10"], async (usernsFd) => {
@@ -152,7 +157,7 @@ kernelTest(
   { permissions: ["run", "read", "env"], commands: ["unshare", "sh"] },
 );
 
-kernelTest("openTreeAttr() passes every bit on", () => {
+kernelTestSince("6.15", "openTreeAttr() passes every bit on", () => {
   using original = mountTmpfs("original");
   for (const flags of [CLONE, OPEN_TREE_CLOEXEC]) {
     for (const bits of [1n << 40n, 2 ** 40, 1n << 63n]) {
@@ -167,28 +172,35 @@ kernelTest("openTreeAttr() passes every bit on", () => {
   }
 });
 
-kernelTest("openTreeAttr() passes on what the kernel refuses", () => {
-  makeDirectory("plain");
-  using original = mountTmpfs("original");
-  using file = open(SCRATCH, O_PATH);
-  const attr = { attrSet: MOUNT_ATTR_NODEV };
-  const refused = (code: string, ...args: Parameters<typeof openTreeAttr>) => {
-    const error = assertThrows(() => openTreeAttr(...args), SyscallError);
-    assertEquals([error.syscall, error.code], ["open_tree_attr", code]);
-  };
-  refused("ENOENT", file.fd, "nosuch", CLONE, attr);
-  refused("ENOENT", file.fd, "", CLONE, attr);
-  refused("EBADF", closedFd(), "original", CLONE, attr);
-  refused("EINVAL", file.fd, "original", OPEN_TREE_CLONE | 8, attr);
-  // To change mounts below, a copy must be made.
-  refused("EINVAL", file.fd, "original", AT_RECURSIVE, attr);
-  refused("EINVAL", file.fd, "plain", OPEN_TREE_CLOEXEC, attr);
-  refused("EBADF", file.fd, "original", CLONE, {
-    attrSet: MOUNT_ATTR_IDMAP,
-    usernsFd: closedFd(),
-  });
-  assertEquals(tableOptions(original.path), "rw,relatime");
-});
+kernelTestSince(
+  "6.15",
+  "openTreeAttr() passes on what the kernel refuses",
+  () => {
+    makeDirectory("plain");
+    using original = mountTmpfs("original");
+    using file = open(SCRATCH, O_PATH);
+    const attr = { attrSet: MOUNT_ATTR_NODEV };
+    const refused = (
+      code: string,
+      ...args: Parameters<typeof openTreeAttr>
+    ) => {
+      const error = assertThrows(() => openTreeAttr(...args), SyscallError);
+      assertEquals([error.syscall, error.code], ["open_tree_attr", code]);
+    };
+    refused("ENOENT", file.fd, "nosuch", CLONE, attr);
+    refused("ENOENT", file.fd, "", CLONE, attr);
+    refused("EBADF", closedFd(), "original", CLONE, attr);
+    refused("EINVAL", file.fd, "original", OPEN_TREE_CLONE | 8, attr);
+    // To change mounts below, a copy must be made.
+    refused("EINVAL", file.fd, "original", AT_RECURSIVE, attr);
+    refused("EINVAL", file.fd, "plain", OPEN_TREE_CLOEXEC, attr);
+    refused("EBADF", file.fd, "original", CLONE, {
+      attrSet: MOUNT_ATTR_IDMAP,
+      usernsFd: closedFd(),
+    });
+    assertEquals(tableOptions(original.path), "rw,relatime");
+  },
+);
 
 gatedTest(
   "openTreeAttr() throws ENOSYS where the kernel lacks the call",

@@ -1,0 +1,70 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { OwnedFd } from "../../src/owned_fd.ts";
+import { close } from "../../src/sys/close.ts";
+import { AT_FDCWD, O_PATH } from "../../src/sys/constants.ts";
+import { dup } from "../../src/sys/dup.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { readFile } from "../../src/read_file.ts";
+import { gatedTest, missingPermission } from "../support.ts";
+
+const missing = missingPermission(["ffi"]);
+
+function closesOnExec(fd: number): boolean {
+  const [, flags] = /flags:\s+(\d+)/.exec(readFile(`/proc/self/fdinfo/${fd}`))!;
+  return (parseInt(flags!, 8) & 0o2000000) !== 0;
+}
+
+gatedTest("dup() closes on exec unless told otherwise", missing, () => {
+  using copy = new OwnedFd(dup(0));
+  assertEquals(closesOnExec(copy.fd), true);
+  using inherited = new OwnedFd(dup(0, { cloexec: false }));
+  assertEquals(closesOnExec(inherited.fd), false);
+});
+
+gatedTest("dup() gives a number of at least min", missing, () => {
+  using copy = new OwnedFd(dup(0, { min: 700 }));
+  assertEquals(copy.fd >= 700, true);
+  const error = assertThrows(() => dup(0, { min: -1 }), SyscallError);
+  assertEquals(
+    error.message,
+    "fcntl(0, F_DUPFD_CLOEXEC, -1): EINVAL (Invalid argument)",
+  );
+  assertThrows(
+    () => dup(-1, { cloexec: false }),
+    SyscallError,
+    "fcntl(-1, F_DUPFD, 0): EBADF",
+  );
+});
+
+gatedTest("close() passes a negative descriptor to the kernel", missing, () => {
+  const error = assertThrows(() => close(-1), SyscallError);
+  assertEquals(error.message, "close(-1): EBADF (Bad file descriptor)");
+  assertThrows(() => close(1.5), RangeError);
+  assertThrows(() => close("1" as unknown as number), TypeError);
+});
+
+gatedTest(
+  "openat2() passes all 64 bits and prints what it was asked",
+  missing,
+  () => {
+    const error = assertThrows(
+      () => openat2(AT_FDCWD, "/", { flags: BigInt(O_PATH) | 1n << 40n }),
+      SyscallError,
+    );
+    assertEquals(
+      error.message,
+      'openat2(AT_FDCWD, "/", {flags=O_PATH|0x10000000000, mode=0, resolve=0}, 24): EINVAL (Invalid argument)',
+    );
+    assertThrows(
+      () => openat2(AT_FDCWD, "/", { flags: 0, resolve: 1n << 63n }),
+      SyscallError,
+      "resolve=0x8000000000000000",
+    );
+    assertThrows(() => openat2(AT_FDCWD, "/", { flags: -1 }), RangeError);
+    assertThrows(
+      () => openat2(AT_FDCWD, "/", { flags: 0, mode: 1n << 64n }),
+      RangeError,
+    );
+  },
+);
