@@ -25,7 +25,7 @@ export class Interrupt implements Disposable {
   async sleep(seconds: number): Promise<void> {
     const end = performance.now() + seconds * 1000;
     // A timer can't be set for longer than 2^31 - 1 milliseconds.
-    for (let left = seconds * 1000; left >= 0 && this.status === null;) {
+    for (let left = seconds * 1000; left > 0 && this.status === null;) {
       await this.#pause(Math.min(left, 0x7fff_ffff));
       left = end - performance.now();
     }

@@ -6,12 +6,71 @@
 /** The byte order of the kernel's structs: Deno's two Linux targets share it. */
 export const LITTLE_ENDIAN = true;
 
+/** `struct mnt_id_req`, include/uapi/linux/mount.h. */
+export const MNT_ID_REQ = {
+  size: 0,
+  mnt_ns_fd: 4,
+  mnt_id: 8,
+  param: 16,
+  mnt_ns_id: 24,
+  SIZE: 32,
+} as const;
+
+/** `struct mount_attr`, include/uapi/linux/mount.h. */
+export const MOUNT_ATTR = {
+  attr_set: 0,
+  attr_clr: 8,
+  propagation: 16,
+  userns_fd: 24,
+  SIZE: 32,
+} as const;
+
 /** `struct open_how`, include/uapi/linux/openat2.h. */
 export const OPEN_HOW = {
   flags: 0,
   mode: 8,
   resolve: 16,
   SIZE: 24,
+} as const;
+
+/**
+ * `struct statmount`, include/uapi/linux/mount.h. A field that a kernel
+ * does not know yet is a spare one there: the size stays. The strings follow.
+ */
+export const STATMOUNT = {
+  size: 0,
+  mnt_opts: 4,
+  mask: 8,
+  sb_dev_major: 16,
+  sb_dev_minor: 20,
+  sb_magic: 24,
+  sb_flags: 32,
+  fs_type: 36,
+  mnt_id: 40,
+  mnt_parent_id: 48,
+  mnt_id_old: 56,
+  mnt_parent_id_old: 60,
+  mnt_attr: 64,
+  mnt_propagation: 72,
+  mnt_peer_group: 80,
+  mnt_master: 88,
+  propagate_from: 96,
+  mnt_root: 104,
+  mnt_point: 108,
+  mnt_ns_id: 112,
+  fs_subtype: 120,
+  sb_source: 124,
+  opt_num: 128,
+  opt_array: 132,
+  opt_sec_num: 136,
+  opt_sec_array: 140,
+  supported_mask: 144,
+  mnt_uidmap_num: 152,
+  mnt_uidmap: 156,
+  mnt_gidmap_num: 160,
+  mnt_gidmap: 164,
+  str: 512,
+  SIZE: 512,
 } as const;
 
 /** `struct statx`, include/uapi/linux/stat.h; the kernel always fills all of it. */

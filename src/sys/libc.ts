@@ -24,16 +24,22 @@ const PARAMETERS = {
   fsopen: ["buffer", "u32"],
   // int fspick(int dirfd, const char *path, unsigned int flags);
   fspick: ["i32", "buffer", "u32"],
+  // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
+  listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);
   mkdirat: ["i32", "buffer", "u32"],
   // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);
   mount: ["buffer", "buffer", "buffer", "u64", "buffer"],
+  // int mount_setattr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
+  mount_setattr: ["i32", "buffer", "u32", "buffer", "usize"],
   // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
   move_mount: ["i32", "buffer", "i32", "buffer", "u32"],
   // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
   openat2: ["i32", "buffer", "buffer", "usize"],
   // int open_tree(int dirfd, const char *path, unsigned int flags);
   open_tree: ["i32", "buffer", "u32"],
+  // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
+  open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
   // int pivot_root(const char *new_root, const char *put_old);
   pivot_root: ["buffer", "buffer"],
   // ssize_t read(int fd, void *buf, size_t count);
@@ -42,6 +48,8 @@ const PARAMETERS = {
   readlinkat: ["i32", "buffer", "buffer", "i32"],
   // int setns(int fd, int nstype);
   setns: ["i32", "i32"],
+  // int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);
+  statmount: ["buffer", "buffer", "usize", "u32"],
   // int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);
   statx: ["i32", "buffer", "u32", "u32", "buffer"],
   // int umount2(const char *target, int flags);

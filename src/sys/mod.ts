@@ -11,7 +11,7 @@
  * `--allow-ffi=PATH` with the path of the C library. Importing needs nothing.
  *
  * @example Mount a tmpfs
- * ```ts ignore
+ * ```ts
  * import {
  *   AT_FDCWD,
  *   close,
@@ -22,15 +22,18 @@
  *   MOUNT_ATTR_NODEV,
  *   MOVE_MOUNT_F_EMPTY_PATH,
  *   moveMount,
+ *   umount2,
  * } from "@meroton/mountat/sys";
  *
+ * const path = Deno.makeTempDirSync();
  * const fs = fsopen("tmpfs");
  * fsconfigSetString(fs, "size", "1m");
  * fsconfigCreate(fs);
  * const mount = fsmount(fs, undefined, MOUNT_ATTR_NODEV);
- * moveMount(mount, "", AT_FDCWD, "/mnt", MOVE_MOUNT_F_EMPTY_PATH);
+ * moveMount(mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
  * close(mount);
  * close(fs);
+ * umount2(path);
  * ```
  *
  * @module
@@ -55,16 +58,26 @@ export {
 export { fsmount } from "./fsmount.ts";
 export { fsopen } from "./fsopen.ts";
 export { fspick } from "./fspick.ts";
+export { listmount, type ListmountOptions } from "./listmount.ts";
 export { mkdirat } from "./mkdirat.ts";
+export type { MountNamespaceOptions } from "./mnt_id_req.ts";
 export { mount } from "./mount.ts";
+export type { MountAttr } from "./mount_attr.ts";
+export { mountSetattr } from "./mount_setattr.ts";
 export { moveMount } from "./move_mount.ts";
 export { openTree } from "./open_tree.ts";
+export { openTreeAttr } from "./open_tree_attr.ts";
 export { openat2, type OpenHow } from "./openat2.ts";
 export { pivotRoot } from "./pivot_root.ts";
 export { read } from "./read.ts";
 export { type LogMessage, readLog } from "./read_log.ts";
 export { readlinkat } from "./readlinkat.ts";
 export { setns } from "./setns.ts";
+export {
+  type Statmount,
+  statmount,
+  type StatmountOptions,
+} from "./statmount.ts";
 export { type Statx, statx, type StatxTimestamp } from "./statx.ts";
 export { setTracer, type TracedCall, type Tracer } from "./trace.ts";
 export { umount2 } from "./umount2.ts";

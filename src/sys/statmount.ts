@@ -1,1 +1,275 @@
-export function statmount(_id: bigint, _mask: number): void {}
+import { uint32, uint64 } from "./argument.ts";
+import {
+  STATMOUNT_BY_FD,
+  STATMOUNT_FS_SUBTYPE,
+  STATMOUNT_FS_TYPE,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_MNT_GIDMAP,
+  STATMOUNT_MNT_NS_ID,
+  STATMOUNT_MNT_OPTS,
+  STATMOUNT_MNT_POINT,
+  STATMOUNT_MNT_ROOT,
+  STATMOUNT_MNT_UIDMAP,
+  STATMOUNT_OPT_ARRAY,
+  STATMOUNT_OPT_SEC_ARRAY,
+  STATMOUNT_PROPAGATE_FROM,
+  STATMOUNT_SB_BASIC,
+  STATMOUNT_SB_SOURCE,
+  STATMOUNT_SUPPORTED_MASK,
+} from "./constants.ts";
+import { EOVERFLOW } from "./errno.ts";
+import { SyscallError } from "./error.ts";
+import { flagNames } from "./format.ts";
+import { LITTLE_ENDIAN, STATMOUNT } from "./layout.ts";
+import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import {
+  type MntIdReq,
+  mntIdReq,
+  type MountNamespaceOptions,
+} from "./mnt_id_req.ts";
+import { settle } from "./settle.ts";
+import { decodeText } from "./text.ts";
+import { tracer } from "./trace.ts";
+
+/**
+ * What {@linkcode statmount} found: the fields of `struct statmount`. One that
+ * the answer's `mask` lacks is `undefined`: it was not asked for, this kernel
+ * does not know it, or this mount has no such thing.
+ */
+export interface Statmount {
+  /** The `STATMOUNT_*` bits of the fields that are there. */
+  mask: bigint;
+  /** Major number of the file system's device. */
+  sbDevMajor: number | undefined;
+  /** Minor number of the file system's device. */
+  sbDevMinor: number | undefined;
+  /** The file system's magic number. */
+  sbMagic: bigint | undefined;
+  /**
+   * `MS_RDONLY`, `MS_SYNCHRONOUS`, `MS_DIRSYNC` and `MS_LAZYTIME` that the file
+   * system has, whatever the mount has.
+   */
+  sbFlags: number | undefined;
+  /** The mount's unique id. */
+  mntId: bigint | undefined;
+  /** The unique id of the mount that this one is on; of a root its own. */
+  mntParentId: bigint | undefined;
+  /** The mount's id in /proc/self/mountinfo, which is reused. */
+  mntIdOld: number | undefined;
+  /** The parent's id in /proc/self/mountinfo. */
+  mntParentIdOld: number | undefined;
+  /** `MOUNT_ATTR_*` that are set. */
+  mntAttr: bigint | undefined;
+  /** `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` and `MS_UNBINDABLE` that are set. */
+  mntPropagation: bigint | undefined;
+  /** The peer group of a shared mount, else 0. */
+  mntPeerGroup: bigint | undefined;
+  /** The peer group that a slave receives from, else 0. */
+  mntMaster: bigint | undefined;
+  /** The nearest such peer group that has a mount below this root. */
+  propagateFrom: bigint | undefined;
+  /** The mount's root, as a path in the file system. */
+  mntRoot: string | undefined;
+  /** The mount point, as a path from this thread's root; none when outside it. */
+  mntPoint: string | undefined;
+  /** The file system's type. */
+  fsType: string | undefined;
+  /** The file system's options, joined by commas, special characters as octals. */
+  mntOpts: string | undefined;
+  /** The id of the mount namespace. */
+  mntNsId: bigint | undefined;
+  /** What follows the dot in a type such as `fuse.sshfs`. */
+  fsSubtype: string | undefined;
+  /** The source that the file system was mounted from. */
+  sbSource: string | undefined;
+  /** The file system's options, each as it is. */
+  optArray: string[] | undefined;
+  /** The options of security modules, each as it is. */
+  optSecArray: string[] | undefined;
+  /** The `STATMOUNT_*` bits that this kernel knows. */
+  supportedMask: bigint | undefined;
+  /**
+   * The user ids of an idmapped mount, as the caller's user namespace sees
+   * them: the first inner one, the first outer one, how many.
+   */
+  mntUidmap: [inner: number, outer: number, length: number][] | undefined;
+  /** The group ids, in the same way. */
+  mntGidmap: [inner: number, outer: number, length: number][] | undefined;
+}
+
+/** Options of {@linkcode statmount}. */
+export interface StatmountOptions extends MountNamespaceOptions {
+  /**
+   * Flags of the call. With `STATMOUNT_BY_FD` (since Linux 7.0) `nsFd` is a
+   * descriptor of the mount instead, and the id must be 0.
+   *
+   * @default {0}
+   */
+  flags?: number;
+}
+
+const MASKS = {
+  STATMOUNT_SB_BASIC,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_PROPAGATE_FROM,
+  STATMOUNT_MNT_ROOT,
+  STATMOUNT_MNT_POINT,
+  STATMOUNT_FS_TYPE,
+  STATMOUNT_MNT_NS_ID,
+  STATMOUNT_MNT_OPTS,
+  STATMOUNT_FS_SUBTYPE,
+  STATMOUNT_SB_SOURCE,
+  STATMOUNT_OPT_ARRAY,
+  STATMOUNT_OPT_SEC_ARRAY,
+  STATMOUNT_SUPPORTED_MASK,
+  STATMOUNT_MNT_UIDMAP,
+  STATMOUNT_MNT_GIDMAP,
+};
+
+// An older kernel leaves the bits that it does not know out of its answer.
+const EVERYTHING = Object.values(MASKS).reduce((all, bit) => all | bit);
+
+/** Room for the strings of an ordinary mount. */
+const FIRST_BUFFER_SIZE = 4096;
+
+/**
+ * The most bytes that an answer may have. An overlay of 500 layers, each a path
+ * of 4,095 bytes, fills 10 MiB: once as it is, once all in octals.
+ */
+const LAST_BUFFER_SIZE = FIRST_BUFFER_SIZE * 4 ** 6;
+
+/**
+ * Asks for what the kernel knows of a mount.
+ *
+ * `int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);`
+ *
+ * Since Linux 6.8; see statmount(2). It is called again with a larger buffer,
+ * up to 16 MiB, for as long as the answer does not fit.
+ *
+ * @param id The mount's unique id: `mntId` of statx(2) with
+ * `STATX_MNT_ID_UNIQUE`, or one from listmount(2).
+ * @param mask `STATMOUNT_*`: what is wanted; all by default.
+ * @param options Which mount namespace, and flags.
+ * @returns What the kernel knows of it.
+ * @throws {SyscallError} ENOENT when the mount namespace has no such mount, as
+ * for a detached one, or there is no such namespace; EINVAL for an id that is no
+ * unique one, for both `nsId` and `nsFd`, for an `nsFd` that is no mount
+ * namespace or, before Linux 6.18, at all; EBADF for one that is not open; EPERM
+ * without CAP_SYS_ADMIN for a mount outside this thread's root; EOVERFLOW for an
+ * answer of more than 16 MiB.
+ */
+export function statmount(
+  id: bigint,
+  mask: bigint | number = EVERYTHING,
+  options: StatmountOptions = {},
+): Statmount {
+  const wanted = uint64("mask", mask);
+  const request = mntIdReq(id, wanted, options);
+  const flags = uint32("flags", options.flags ?? 0);
+  let size = FIRST_BUFFER_SIZE;
+  while (true) {
+    try {
+      return decode(ask(request, wanted, size, flags));
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errno === EOVERFLOW)) {
+        throw error;
+      }
+      if (size >= LAST_BUFFER_SIZE) throw error;
+      size *= 4;
+    }
+  }
+}
+
+function ask(
+  request: MntIdReq,
+  mask: bigint,
+  size: number,
+  flags: number,
+): Uint8Array<ArrayBuffer> {
+  const buffer = new Uint8Array(size);
+  const result = libc.statmount(
+    NR.statmount,
+    request.buffer,
+    buffer,
+    size,
+    flags,
+  );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "statmount", [
+      request.format(flagNames(mask, MASKS)),
+      "…",
+      String(size),
+      flagNames(flags, { STATMOUNT_BY_FD }),
+    ]);
+  }
+  return buffer;
+}
+
+function decode(buffer: Uint8Array<ArrayBuffer>): Statmount {
+  const view = new DataView(buffer.buffer);
+  const u32 = (offset: number) => view.getUint32(offset, LITTLE_ENDIAN);
+  const u64 = (offset: number) => view.getBigUint64(offset, LITTLE_ENDIAN);
+  const text = (offset: number) => strings(buffer, u32(offset), 1)[0]!;
+  const texts = (offset: number) =>
+    // The number of strings is the field before theirs.
+    strings(buffer, u32(offset), u32(offset - 4));
+  const idMap = (offset: number) => texts(offset).map(parseIdMapping);
+  // The bits that have a name lie in the lower half.
+  const mask = u32(STATMOUNT.mask);
+  function when<T>(bit: number, read: (offset: number) => T, offset: number) {
+    return (mask & bit) !== 0 ? read(offset) : undefined;
+  }
+  return {
+    mask: u64(STATMOUNT.mask),
+    sbDevMajor: when(STATMOUNT_SB_BASIC, u32, STATMOUNT.sb_dev_major),
+    sbDevMinor: when(STATMOUNT_SB_BASIC, u32, STATMOUNT.sb_dev_minor),
+    sbMagic: when(STATMOUNT_SB_BASIC, u64, STATMOUNT.sb_magic),
+    sbFlags: when(STATMOUNT_SB_BASIC, u32, STATMOUNT.sb_flags),
+    mntId: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_id),
+    mntParentId: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_parent_id),
+    mntIdOld: when(STATMOUNT_MNT_BASIC, u32, STATMOUNT.mnt_id_old),
+    mntParentIdOld: when(STATMOUNT_MNT_BASIC, u32, STATMOUNT.mnt_parent_id_old),
+    mntAttr: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_attr),
+    mntPropagation: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_propagation),
+    mntPeerGroup: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_peer_group),
+    mntMaster: when(STATMOUNT_MNT_BASIC, u64, STATMOUNT.mnt_master),
+    propagateFrom: when(
+      STATMOUNT_PROPAGATE_FROM,
+      u64,
+      STATMOUNT.propagate_from,
+    ),
+    mntRoot: when(STATMOUNT_MNT_ROOT, text, STATMOUNT.mnt_root),
+    mntPoint: when(STATMOUNT_MNT_POINT, text, STATMOUNT.mnt_point),
+    fsType: when(STATMOUNT_FS_TYPE, text, STATMOUNT.fs_type),
+    mntOpts: when(STATMOUNT_MNT_OPTS, text, STATMOUNT.mnt_opts),
+    mntNsId: when(STATMOUNT_MNT_NS_ID, u64, STATMOUNT.mnt_ns_id),
+    fsSubtype: when(STATMOUNT_FS_SUBTYPE, text, STATMOUNT.fs_subtype),
+    sbSource: when(STATMOUNT_SB_SOURCE, text, STATMOUNT.sb_source),
+    optArray: when(STATMOUNT_OPT_ARRAY, texts, STATMOUNT.opt_array),
+    optSecArray: when(STATMOUNT_OPT_SEC_ARRAY, texts, STATMOUNT.opt_sec_array),
+    supportedMask: when(
+      STATMOUNT_SUPPORTED_MASK,
+      u64,
+      STATMOUNT.supported_mask,
+    ),
+    mntUidmap: when(STATMOUNT_MNT_UIDMAP, idMap, STATMOUNT.mnt_uidmap),
+    mntGidmap: when(STATMOUNT_MNT_GIDMAP, idMap, STATMOUNT.mnt_gidmap),
+  };
+}
+
+/** Decodes `count` strings, each with a NUL at its end, from `at` on in `str`. */
+function strings(buffer: Uint8Array, at: number, count: number): string[] {
+  const found: string[] = [];
+  for (let start = STATMOUNT.str + at; found.length < count;) {
+    const end = buffer.indexOf(0, start);
+    found.push(decodeText(buffer.subarray(start, end)));
+    start = end + 1;
+  }
+  return found;
+}
+
+/** Parses one range of an id map: `inner outer length`. */
+function parseIdMapping(line: string): [number, number, number] {
+  return line.split(" ").map(Number) as [number, number, number];
+}

@@ -1,0 +1,114 @@
+/** What tests of single system calls share: mounts that go with their block. */
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  MNT_DETACH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  O_CLOEXEC,
+  O_PATH,
+  STATX_MNT_ID_UNIQUE,
+} from "../../src/sys/constants.ts";
+import { fsconfigCreate, fsconfigSetString } from "../../src/sys/fsconfig.ts";
+import { fsmount } from "../../src/sys/fsmount.ts";
+import { fsopen } from "../../src/sys/fsopen.ts";
+import { NR } from "../../src/sys/libc.ts";
+import { mkdirat } from "../../src/sys/mkdirat.ts";
+import { moveMount } from "../../src/sys/move_mount.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { statx } from "../../src/sys/statx.ts";
+import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
+import { umount2 } from "../../src/sys/umount2.ts";
+import { OwnedFd } from "../../src/owned_fd.ts";
+import { mountsBelow, SCRATCH } from "../support.ts";
+
+/** A mount, with all that is below it unmounted at the end of its block. */
+export interface ScratchMount extends Disposable {
+  readonly path: string;
+  readonly id: bigint;
+}
+
+/** Makes a directory in the scratch directory, or below; gives its path. */
+export function makeDirectory(name: string): string {
+  const path = `${SCRATCH}/${name}`;
+  mkdirat(AT_FDCWD, path, 0o755);
+  return path;
+}
+
+/** Opens something by its path. */
+export function open(path: string, flags: number): OwnedFd {
+  return new OwnedFd(openat2(AT_FDCWD, path, { flags: flags | O_CLOEXEC }));
+}
+
+/** Makes a file system, which no path shows yet. */
+export function makeDetached(
+  fstype: string,
+  parameters: readonly (readonly [string, string])[] = [],
+  attributes = 0,
+): OwnedFd {
+  using context = new OwnedFd(fsopen(fstype));
+  for (const [key, value] of parameters) {
+    fsconfigSetString(context.fd, key, value);
+  }
+  fsconfigCreate(context.fd);
+  return new OwnedFd(fsmount(context.fd, undefined, attributes));
+}
+
+/** Puts a detached mount on a new directory. */
+export function attach(mount: OwnedFd, name: string): ScratchMount {
+  const path = makeDirectory(name);
+  moveMount(mount.fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+  return {
+    path,
+    id: mountId(mount),
+    [Symbol.dispose]: () => umount2(path, MNT_DETACH),
+  };
+}
+
+/** Mounts a tmpfs on a new directory. */
+export function mountTmpfs(name: string, attributes = 0): ScratchMount {
+  using mount = makeDetached("tmpfs", [["source", "scratch"]], attributes);
+  return attach(mount, name);
+}
+
+/** The unique id of the mount that a path or a descriptor leads into. */
+export function mountId(at: string | OwnedFd): bigint {
+  const [dirfd, path] = typeof at === "string" ? [AT_FDCWD, at] : [at.fd, ""];
+  return statx(dirfd, path, AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE).mntId!;
+}
+
+/** What the mount table says of the mount on a path: its options and tags. */
+export function tableOptions(path: string): string {
+  const line = mountsBelow(path).find((line) => line.split(" ")[4] === path)!;
+  return line.split(" ").slice(5).join(" ").split(" - ")[0]!;
+}
+
+/** The calls that a function makes. */
+export function tracedCalls(fn: () => void): TracedCall[] {
+  const calls: TracedCall[] = [];
+  const previous = setTracer((call) => calls.push(call));
+  try {
+    fn();
+  } finally {
+    setTracer(previous);
+  }
+  return calls;
+}
+
+/** Runs a function as on a kernel that lacks a call. */
+export function withoutCall(name: keyof typeof NR, fn: () => void): void {
+  const numbers: Record<string, number> = NR;
+  const real = numbers[name]!;
+  // No call has this number.
+  numbers[name] = 9999;
+  try {
+    fn();
+  } finally {
+    numbers[name] = real;
+  }
+}
+
+/** The number of a descriptor that is not open. */
+export function closedFd(): number {
+  using root = open("/", O_PATH);
+  return root.fd;
+}
