@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { readFile } from "../src/read_file.ts";
 import {
   AT_FDCWD,
+  AT_REMOVEDIR,
   CLONE_NEWNS,
   MNT_DETACH,
   MS_PRIVATE,
@@ -10,8 +11,10 @@ import {
 } from "../src/sys/constants.ts";
 import { SyscallError } from "../src/sys/error.ts";
 import { mount } from "../src/sys/mount.ts";
+import { mkdirat } from "../src/sys/mkdirat.ts";
 import { readlinkat } from "../src/sys/readlinkat.ts";
 import { umount2 } from "../src/sys/umount2.ts";
+import { unlinkat } from "../src/sys/unlinkat.ts";
 import { unshare } from "../src/sys/unshare.ts";
 
 /** What a test needs beside the permission for FFI and CAP_SYS_ADMIN. */
@@ -22,8 +25,11 @@ export interface Needs {
   commands?: string[];
 }
 
-/** An empty directory (tmpfs) in a private mount namespace of this thread. */
-export const SCRATCH = "/tmp";
+/**
+ * An empty directory (tmpfs) in a private mount namespace of this thread. It is
+ * there while a {@linkcode kernelTest} runs.
+ */
+export const SCRATCH = `/tmp/mountat-test-${crypto.randomUUID().slice(0, 8)}`;
 
 /** In CI nothing may be ignored: what is missing fails there. */
 const STRICT =
@@ -49,8 +55,7 @@ export function kernelTest(
       assertEquals(mountTable(), table, "The mount table changed");
       assertEquals(openDescriptors(), descriptors, "Open descriptors changed");
     } finally {
-      // The next test's namespace is a copy of this one.
-      umount2(SCRATCH, MNT_DETACH);
+      leavePrivateNamespace();
     }
   });
 }
@@ -128,8 +133,15 @@ function exists(path: string): boolean {
 /** Gives this thread a private mount namespace, an empty tmpfs on SCRATCH. */
 export function enterPrivateNamespace(): void {
   unshare(CLONE_NEWNS);
+  mkdirat(AT_FDCWD, SCRATCH, 0o755);
   mount(null, "/", null, MS_REC | MS_PRIVATE, null);
   mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
+}
+
+/** Takes SCRATCH away: the next test's namespace is a copy of this one. */
+export function leavePrivateNamespace(): void {
+  umount2(SCRATCH, MNT_DETACH);
+  unlinkat(AT_FDCWD, SCRATCH, AT_REMOVEDIR);
 }
 
 /** The lines of this thread's mount table. */

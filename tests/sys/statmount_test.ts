@@ -55,6 +55,7 @@ import { unshare } from "../../src/sys/unshare.ts";
 import {
   enterPrivateNamespace,
   gatedTest,
+  leavePrivateNamespace,
   missingPermission,
   mountsBelow,
   SCRATCH,
@@ -496,31 +497,34 @@ gatedTest(
   missingSince("6.13", {}) ?? missingFuse(),
   () => {
     enterPrivateNamespace();
-    makeDirectory("m");
-    using device = open("/dev/fuse", O_RDWR);
-    using context = new OwnedFd(fsopen("fuse"));
-    fsconfigSetString(context.fd, "fd", String(device.fd));
-    fsconfigSetString(context.fd, "subtype", "of.mine");
-    fsconfigSetString(context.fd, "rootmode", "40000");
-    fsconfigSetString(context.fd, "user_id", "0");
-    fsconfigSetString(context.fd, "group_id", "0");
-    fsconfigCreate(context.fd);
-    using mount = new OwnedFd(fsmount(context.fd));
-    moveMount(
-      mount.fd,
-      "",
-      AT_FDCWD,
-      `${SCRATCH}/m`,
-      MOVE_MOUNT_F_EMPTY_PATH,
-    );
-    // Nobody answers there: a call with its path would wait for ever.
-    const [id] = listmount(LSMT_ROOT, { reverse: true, count: 1 });
-    const { fsType, fsSubtype, mntPoint } = statmount(id!);
-    assertEquals(
-      [fsType, fsSubtype, mntPoint],
-      ["fuse", "of.mine", `${SCRATCH}/m`],
-    );
-    umount2(`${SCRATCH}/m`, MNT_DETACH);
+    try {
+      makeDirectory("m");
+      using device = open("/dev/fuse", O_RDWR);
+      using context = new OwnedFd(fsopen("fuse"));
+      fsconfigSetString(context.fd, "fd", String(device.fd));
+      fsconfigSetString(context.fd, "subtype", "of.mine");
+      fsconfigSetString(context.fd, "rootmode", "40000");
+      fsconfigSetString(context.fd, "user_id", "0");
+      fsconfigSetString(context.fd, "group_id", "0");
+      fsconfigCreate(context.fd);
+      using mount = new OwnedFd(fsmount(context.fd));
+      moveMount(
+        mount.fd,
+        "",
+        AT_FDCWD,
+        `${SCRATCH}/m`,
+        MOVE_MOUNT_F_EMPTY_PATH,
+      );
+      // Nobody answers there: a call with its path would wait for ever.
+      const [id] = listmount(LSMT_ROOT, { reverse: true, count: 1 });
+      const { fsType, fsSubtype, mntPoint } = statmount(id!);
+      assertEquals(
+        [fsType, fsSubtype, mntPoint],
+        ["fuse", "of.mine", `${SCRATCH}/m`],
+      );
+    } finally {
+      leavePrivateNamespace();
+    }
   },
 );
 
