@@ -7,16 +7,13 @@
  *
  * @module
  */
+import { type Command, parseWords } from "./src/cli/command.ts";
 import { report } from "./src/cli/report.ts";
-
-/** A subcommand: takes its arguments and returns the exit status. */
-type Command = (args: string[]) => number | Promise<number>;
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bb_mounter_at: async () =>
     (await import("./src/cli/bb_mounter_at.ts")).bbMounterAt,
-  help: async () => (await import("./src/cli/help.ts")).help,
 };
 
 /**
@@ -30,15 +27,59 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
  * permission or, of `bb_mounter_at`, any failure.
  */
 export async function main(args: string[]): Promise<number> {
-  const word = args[0] ?? "";
+  const [word = "", ...rest] = args;
+  if (word === "help") return await help(rest);
   const named = Object.hasOwn(COMMANDS, word);
   const load = COMMANDS[named ? word : "bb_mounter_at"]!;
   try {
-    const command = await load();
-    return await command(named ? args.slice(1) : args);
+    return await runCommand(await load(), named ? rest : args);
   } catch (error) {
     return report(error);
   }
+}
+
+async function runCommand(command: Command, args: string[]): Promise<number> {
+  const words = await parseWords(command.description, args);
+  if (words.switches.has("help")) {
+    const { formatHelp } = await import("./src/cli/help.ts");
+    console.log(formatHelp(command.description));
+    return 0;
+  }
+  if (words.switches.has("version")) {
+    const { default: { version } } = await import("./deno.json", {
+      with: { type: "json" },
+    });
+    console.log(`mountat ${version}`);
+    return 0;
+  }
+  const parsed = command.parse(words);
+  const manner = {
+    json: words.switches.has("json"),
+    quiet: words.switches.has("quiet"),
+  };
+  try {
+    return await command.run(parsed, manner);
+  } catch (error) {
+    return report(error, command.failureStatus);
+  }
+}
+
+/** `mountat help [subcommand]`. */
+async function help([word, ...rest]: string[]): Promise<number> {
+  if (word !== undefined && Object.hasOwn(COMMANDS, word)) {
+    return await main([word, "--help", ...rest]);
+  }
+  if (word === undefined) {
+    const code = await main(["--help"]);
+    const { formatOverview } = await import("./src/cli/help.ts");
+    const commands = await Promise.all(
+      Object.values(COMMANDS).map(async (load) => (await load()).description),
+    );
+    console.log(`\n${formatOverview(commands)}`);
+    return code;
+  }
+  const { UsageError } = await import("./src/cli/usage_error.ts");
+  return report(new UsageError(`There is no subcommand "${word}"`));
 }
 
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

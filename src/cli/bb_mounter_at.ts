@@ -5,14 +5,18 @@ import { mountat } from "../mountat.ts";
 import type { OwnedFd } from "../owned_fd.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
+import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `bb_mounter_at` mean. */
-export type Arguments =
-  | { readonly show: "help" | "version" }
-  | { readonly directory: string; readonly delay: number };
+export interface Arguments {
+  /** Where to mount. */
+  readonly directory: string;
+  /** How many seconds to wait. */
+  readonly delay: number;
+}
 
 /** What is mounted: the reference's two file systems. */
 const FILE_SYSTEMS = [
@@ -23,54 +27,35 @@ const FILE_SYSTEMS = [
 const DEFAULT_DELAY = 5;
 
 /** `mountat <directory> [delay]`. */
-export async function bbMounterAt(args: string[]): Promise<number> {
-  const parsed = await parse(args);
-  if ("show" in parsed) return await show(parsed.show);
-  return await mountAndWait(parsed.directory, parsed.delay);
-}
+export const bbMounterAt: Command<Arguments> = {
+  description: {
+    name: "bb_mounter_at",
+    synopsis: ["<directory> [delay]", "bb_mounter_at <directory> [delay]"],
+    summary: `Mount /proc and /sys into a directory for some seconds
 
-/**
- * Parses the arguments.
- *
- * @throws {UsageError} When they make no sense.
- */
-export async function parse(args: string[]): Promise<Arguments> {
-  // Most calls give no option: they need not load the parser.
-  const options = args.some((arg) => arg.startsWith("-"))
-    ? await parseOptions(args)
-    : { positionals: args };
-  if ("show" in options) return options;
-  const [directory, delay, ...rest] = options.positionals;
-  if (directory === undefined) {
-    throw new UsageError("Usage: mountat <directory> [delay]");
-  }
-  if (directory === "") throw new UsageError("The directory's name is empty");
-  if (rest.length > 0) {
-    throw new UsageError(`Too many arguments: ${rest.map(quote).join(" ")}`);
-  }
-  return {
-    directory,
-    delay: delay === undefined ? DEFAULT_DELAY : parseDelay(delay),
-  };
-}
+The directory is made where it is missing, and opened; all else goes by its
+descriptor. The mount points proc and sys are made in it with mode 0700. What is
+mounted is unmounted after the delay, of 5 seconds unless given, on Ctrl-C
+(SIGINT) and on SIGTERM.
 
-async function parseOptions(
-  args: string[],
-): Promise<{ show: "help" | "version" } | { positionals: string[] }> {
-  const { parseArgs } = await import("@std/cli/parse-args");
-  const parsed = parseArgs(args, {
-    boolean: ["help", "version"],
-    alias: { help: "h" },
-    string: ["_"],
-    unknown(arg, key) {
-      if (key === undefined) return true;
-      throw new UsageError(`Unknown option ${quote(arg)}`);
-    },
-  });
-  if (parsed["help"]) return { show: "help" };
-  if (parsed["version"]) return { show: "version" };
-  return { positionals: parsed._ };
-}
+Exit status: 0 when all was done, 1 when not, 130 and 143 when SIGINT or SIGTERM
+ended the delay.`,
+    examples: [{
+      call: "mountat /srv/root 60",
+      does: "/srv/root/proc and /srv/root/sys are there for a minute",
+    }],
+  },
+  failureStatus: 1,
+  parse({ positionals }) {
+    expectPositionals(this.description, positionals, 1, 2);
+    const [directory, delay] = positionals;
+    return {
+      directory: directory!,
+      delay: delay === undefined ? DEFAULT_DELAY : parseDelay(delay),
+    };
+  },
+  run: mountAndWait,
+};
 
 function parseDelay(text: string): number {
   const delay = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
@@ -80,19 +65,11 @@ function parseDelay(text: string): number {
   );
 }
 
-async function show(what: "help" | "version"): Promise<number> {
-  if (what === "version") {
-    const { default: { version } } = await import("../../deno.json", {
-      with: { type: "json" },
-    });
-    console.log(`mountat ${version}`);
-  } else {
-    console.log((await import("./usage.ts")).USAGE);
-  }
-  return 0;
-}
-
-async function mountAndWait(path: string, delay: number): Promise<number> {
+async function mountAndWait(
+  { directory: path, delay }: Arguments,
+  { quiet }: Manner,
+): Promise<number> {
+  const say = quiet ? () => {} : console.log;
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
   // A failure undoes all this, the last first.
@@ -102,7 +79,7 @@ async function mountAndWait(path: string, delay: number): Promise<number> {
   using undo = new DisposableStack();
   const mounts: Mount[] = [];
   for (const { name, type, source } of FILE_SYSTEMS) {
-    console.log(
+    say(
       `Mounting ${source} into ${directory.fd} (file descriptor for) ${path}.`,
     );
     makeDirectory(mountPoints, directory.fd, name, 0o700).close();
@@ -115,9 +92,9 @@ async function mountAndWait(path: string, delay: number): Promise<number> {
   undo.move();
   mountPoints.keep();
   leading.keep();
-  console.log(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
+  say(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
   await interrupt.sleep(delay);
-  const status = unmountAll(mounts, directory.fd);
+  const status = unmountAll(mounts, directory.fd, say);
   return status || (interrupt.status ?? 0);
 }
 
@@ -135,10 +112,14 @@ function makeDirectory(
 }
 
 /** Unmounts in mount order, each whether or not the others could be. */
-function unmountAll(mounts: Mount[], dirfd: number): number {
+function unmountAll(
+  mounts: Mount[],
+  dirfd: number,
+  say: (line: string) => void,
+): number {
   let status = 0;
   for (const mount of mounts) {
-    console.log(
+    say(
       `Unmounting ${mount.target} from ${dirfd} (directory file descriptor).`,
     );
     try {

@@ -1,9 +1,46 @@
-import { USAGE } from "./usage.ts";
-import { UsageError } from "./usage_error.ts";
+import {
+  type CommandDescription,
+  COMMON_OPTIONS,
+  type OptionDescription,
+} from "./command.ts";
 
-/** `mountat help`: prints the usage. */
-export function help(args: string[]): number {
-  if (args.length > 0) throw new UsageError(`There is no help on "${args[0]}"`);
-  console.log(USAGE);
-  return 0;
+/** What `--help` of a subcommand prints. */
+export function formatHelp(description: CommandDescription): string {
+  const { synopsis, summary, options = {}, examples = [] } = description;
+  const sections = [
+    `Usage: mountat ${synopsis.join("\n   or: mountat ")}`,
+    summary,
+    `Options:\n${formatOptions({ ...options, ...COMMON_OPTIONS })}`,
+  ];
+  if (examples.length > 0) {
+    sections.push(
+      `Examples:\n${
+        examples.map(({ call, does }) => `  ${call}\n      ${does}`).join("\n")
+      }`,
+    );
+  }
+  return sections.join("\n\n");
+}
+
+function formatOptions(
+  options: Readonly<Record<string, OptionDescription>>,
+): string {
+  const rows = Object.entries(options).map(([name, { short, value, help }]) => {
+    const letter = short === undefined ? "    " : `-${short}, `;
+    const operand = value === undefined ? "" : ` <${value}>`;
+    return [`  ${letter}--${name}${operand}`, help] as const;
+  });
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
+  return rows.map(([left, help]) => left.padEnd(width) + help).join("\n");
+}
+
+/** The list of subcommands that `mountat help` prints. */
+export function formatOverview(
+  commands: readonly CommandDescription[],
+): string {
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 2;
+  const rows = commands.map(({ name, summary }) =>
+    `  ${name.padEnd(width)}${summary.split("\n")[0]}`
+  );
+  return `Subcommands ("mountat help <name>" tells more):\n${rows.join("\n")}`;
 }

@@ -5,22 +5,26 @@ import { UsageError } from "./usage_error.ts";
 /**
  * Says on stderr what went wrong, and what to do about it.
  *
- * @returns The exit status 1.
+ * @param error What went wrong.
+ * @param status The exit status of a mount or unmount that failed.
+ * @returns The exit status: 1 for wrong usage or a missing permission.
  * @throws What is no failure of the caller or the system, but a mistake in this
  * program.
  */
-export function report(error: unknown): number {
+export function report(error: unknown, status = 1): number {
   if (error instanceof UsageError) {
     console.error(`mountat: ${error.message}`);
     console.error("Try 'mountat --help'.");
   } else if (error instanceof MountError) {
     console.error(`mountat: ${error.message}`);
     if (error.hint !== undefined) console.error(`  hint: ${error.hint}`);
+    return error.code === "EPERM" ? 1 : status;
   } else if (
     error instanceof UnsupportedError ||
     error instanceof Deno.errors.NotCapable
   ) {
     console.error(`mountat: ${error.message}`);
+    return error instanceof UnsupportedError ? status : 1;
   } else {
     throw error;
   }

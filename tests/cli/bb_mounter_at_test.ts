@@ -1,22 +1,22 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { parse } from "../../src/cli/bb_mounter_at.ts";
+import { type Arguments, bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
+import { parseWords } from "../../src/cli/command.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { commandLine, programTest, ROOT, run } from "./program.ts";
 
-Deno.test("parse() takes a directory and a delay", async () => {
+async function parse(args: string[]): Promise<Arguments> {
+  return bbMounterAt.parse(await parseWords(bbMounterAt.description, args));
+}
+
+Deno.test("bbMounterAt takes a directory and a delay", async () => {
   assertEquals(await parse(["d"]), { directory: "d", delay: 5 });
   assertEquals(await parse(["d", "0"]), { directory: "d", delay: 0 });
   assertEquals(await parse(["007", "10"]), { directory: "007", delay: 10 });
   assertEquals(await parse(["--", "-d", "1"]), { directory: "-d", delay: 1 });
-  for (const help of ["-h", "--help"]) {
-    assertEquals(await parse([help]), { show: "help" });
-    assertEquals(await parse(["d", "nonsense", help]), { show: "help" });
-  }
-  assertEquals(await parse(["--version"]), { show: "version" });
 });
 
-Deno.test("parse() throws when the arguments make no sense", async () => {
+Deno.test("bbMounterAt throws when the arguments make no sense", async () => {
   const wrong: [string[], string][] = [
     [[], "Usage: mountat <directory> [delay]"],
     [[""], "empty"],
@@ -131,10 +131,17 @@ programTest("mountat leaves nothing when its arguments make no sense", () => {
   }
 });
 
-programTest("mountat -h shows its usage", () => {
-  const ended = run(["-h"]);
-  assertEquals([ended.code, ended.stderr], [0, ""]);
-  assert(ended.stdout.startsWith("Usage: mountat"));
+programTest("mountat -h shows its usage whatever else is said", () => {
+  for (const args of [["-h"], ["--help"], ["d", "nonsense", "-h"]]) {
+    const ended = run(args);
+    assertEquals([ended.code, ended.stderr], [0, ""]);
+    assert(ended.stdout.startsWith("Usage: mountat <directory> [delay]"));
+  }
+});
+
+programTest("mountat --version shows the version of deno.json", () => {
+  const { version } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+  assertEquals(run(["--version"]).stdout, `mountat ${version}\n`);
 });
 
 programTest("mountat leaves nothing when the directory is a file", () => {

@@ -1,0 +1,151 @@
+import { quote } from "../sys/format.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** An option of a subcommand. */
+export interface OptionDescription {
+  /** Its one-letter name. */
+  readonly short?: string;
+  /** What its value is called; an option without one is a switch. */
+  readonly value?: string;
+  /** Whether it may be given several times; the values are collected. */
+  readonly repeat?: boolean;
+  /** What it does, for `--help`. */
+  readonly help: string;
+}
+
+/** What a subcommand is, for its parser and for `--help`. */
+export interface CommandDescription {
+  /** Its name. */
+  readonly name: string;
+  /** How it is called, without the program's name. */
+  readonly synopsis: readonly string[];
+  /** What it does: a line, and after an empty one more if need be. */
+  readonly summary: string;
+  /** Its options by long name; the common ones come on top of them. */
+  readonly options?: Readonly<Record<string, OptionDescription>>;
+  /** Calls with what they do. */
+  readonly examples?: readonly { call: string; does: string }[];
+}
+
+/** The words of a call, before a subcommand makes sense of them. */
+export interface Words {
+  /** What is no option, in order. */
+  readonly positionals: readonly string[];
+  /** The switches that were given. */
+  readonly switches: ReadonlySet<string>;
+  /** The values of the other options, in order. */
+  readonly values: Readonly<Record<string, readonly string[]>>;
+}
+
+/** How a subcommand should speak. */
+export interface Manner {
+  /** Data as JSON. */
+  readonly json: boolean;
+  /** Nothing but data and errors. */
+  readonly quiet: boolean;
+}
+
+/** A subcommand. */
+export interface Command<T = unknown> {
+  readonly description: CommandDescription;
+  /**
+   * Makes sense of the words.
+   *
+   * @throws {UsageError} When there is none in them.
+   */
+  parse(words: Words): T;
+  /** Does it, and returns the exit status. */
+  run(parsed: T, manner: Manner): number | Promise<number>;
+  /** The exit status of a failure that `run` throws. */
+  readonly failureStatus: number;
+}
+
+/** The options that every subcommand takes. */
+export const COMMON_OPTIONS: Readonly<Record<string, OptionDescription>> = {
+  help: { short: "h", help: "show this" },
+  json: { help: "print data as JSON" },
+  quiet: { short: "q", help: "print nothing but data and errors" },
+  trace: { help: "print each system call on stderr, as strace does" },
+  version: { help: "show the version" },
+};
+
+/**
+ * Takes the words of a call apart.
+ *
+ * @throws {UsageError} For an unknown option, one without its value, one that is
+ * given twice.
+ */
+export async function parseWords(
+  { options = {} }: CommandDescription,
+  args: readonly string[],
+): Promise<Words> {
+  // Most calls give no option: they need not load the parser.
+  if (!args.some((arg) => arg.startsWith("-"))) {
+    return { positionals: args, switches: new Set(), values: {} };
+  }
+  const all = { ...COMMON_OPTIONS, ...options };
+  const names = Object.keys(all);
+  const valued = names.filter((name) => all[name]!.value !== undefined);
+  const { parseArgs } = await import("@std/cli/parse-args");
+  const parsed = parseArgs([...args], {
+    "--": true,
+    alias: Object.fromEntries(
+      names.flatMap((name) => {
+        const { short } = all[name]!;
+        return short === undefined ? [] : [[name, short]];
+      }),
+    ),
+    boolean: names.filter((name) => !valued.includes(name)),
+    collect: valued,
+    string: ["_", ...valued],
+    unknown(arg, key) {
+      if (key === undefined) return true;
+      throw new UsageError(`Unknown option ${quote(arg)}`);
+    },
+  });
+  const values: Record<string, string[]> = {};
+  for (const name of valued) {
+    const given: string[] = parsed[name];
+    if (given.length === 0) continue;
+    if (given.includes("")) {
+      throw new UsageError(`Option --${name} needs a value`);
+    }
+    if (given.length > 1 && !all[name]!.repeat) {
+      throw new UsageError(`Option --${name} is given more than once`);
+    }
+    values[name] = given;
+  }
+  return {
+    positionals: [...parsed._, ...parsed["--"] ?? []],
+    switches: new Set(
+      names.filter((name) => !valued.includes(name) && parsed[name] === true),
+    ),
+    values,
+  };
+}
+
+/**
+ * Checks how many positional arguments there are.
+ *
+ * @throws {UsageError} When there are too few or too many.
+ */
+export function expectPositionals(
+  { name, synopsis }: CommandDescription,
+  positionals: readonly string[],
+  least: number,
+  most: number,
+): void {
+  if (positionals.length < least) {
+    throw new UsageError(
+      `Usage: mountat ${synopsis.join(`\n   or: mountat `)}`,
+    );
+  }
+  if (positionals.length > most) {
+    const excess = positionals.slice(most).map(quote).join(" ");
+    throw new UsageError(`Too many arguments for ${name}: ${excess}`);
+  }
+  const empty = positionals.slice(0, most).indexOf("");
+  if (empty !== -1 && empty < least) {
+    throw new UsageError(`Argument ${empty + 1} is empty`);
+  }
+}

@@ -1,0 +1,99 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  type CommandDescription,
+  expectPositionals,
+  parseWords,
+} from "../../src/cli/command.ts";
+import { formatHelp } from "../../src/cli/help.ts";
+import { UsageError } from "../../src/cli/usage_error.ts";
+
+const description: CommandDescription = {
+  name: "thing",
+  synopsis: ["thing [options] <what>"],
+  summary: "Do a thing",
+  options: {
+    lazy: { short: "l", help: "take time" },
+    options: { short: "o", value: "list", repeat: true, help: "options" },
+    depth: { value: "n", help: "how deep" },
+  },
+};
+
+function words(...args: string[]) {
+  return parseWords(description, args);
+}
+
+Deno.test("parseWords() keeps arguments as they were written", async () => {
+  const { positionals } = await words("007", "1e3", "true", "--lazy", "0x10");
+  assertEquals(positionals, ["007", "1e3", "true", "0x10"]);
+});
+
+Deno.test("parseWords() tells switches from options with values", async () => {
+  const parsed = await words(
+    "-l",
+    "a",
+    "-o",
+    "ro",
+    "--options=x=1,y",
+    "b",
+    "--depth",
+    "007",
+  );
+  assertEquals(parsed.positionals, ["a", "b"]);
+  assertEquals([...parsed.switches], ["lazy"]);
+  assertEquals(parsed.values, { options: ["ro", "x=1,y"], depth: ["007"] });
+});
+
+Deno.test("parseWords() takes what follows -- as it is", async () => {
+  const parsed = await words("--lazy", "a", "--", "--lazy", "-x");
+  assertEquals(parsed.positionals, ["a", "--lazy", "-x"]);
+});
+
+Deno.test("parseWords() takes the common options", async () => {
+  const { switches } = await words("--json", "-q", "--trace");
+  assertEquals([...switches].sort(), ["json", "quiet", "trace"]);
+});
+
+Deno.test("parseWords() throws when an option makes no sense", async () => {
+  for (
+    const [args, message] of [
+      [["--nope"], "Unknown option"],
+      [["--depth"], "needs a value"],
+      [["--depth", "1", "--depth", "2"], "more than once"],
+    ] as const
+  ) {
+    await assertRejects(() => words(...args), UsageError, message);
+  }
+});
+
+Deno.test("expectPositionals() counts", () => {
+  expectPositionals(description, ["a"], 1, 1);
+  assertThrows(
+    () => expectPositionals(description, [], 1, 1),
+    UsageError,
+    "Usage: mountat thing",
+  );
+  assertThrows(
+    () => expectPositionals(description, ["a", "b"], 1, 1),
+    UsageError,
+    '"b"',
+  );
+  assertThrows(
+    () => expectPositionals(description, [""], 1, 1),
+    UsageError,
+    "empty",
+  );
+});
+
+Deno.test("formatHelp() lists every option", () => {
+  const help = formatHelp(description);
+  for (
+    const option of [
+      "-l, --lazy ",
+      "-o, --options <list> ",
+      "    --depth <n> ",
+      "--trace",
+    ]
+  ) {
+    assertEquals(help.includes(option), true, help);
+  }
+});
