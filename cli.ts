@@ -14,6 +14,12 @@ import { report } from "./src/cli/report.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bb_mounter_at: async () =>
     (await import("./src/cli/bb_mounter_at.ts")).bbMounterAt,
+  bb_mounter: async () => (await import("./src/cli/bb_mounter.ts")).bbMounter,
+  "relative-mount": async () =>
+    (await import("./src/cli/relative_mount.ts")).relativeMount,
+  "relative-unmount": async () =>
+    (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
+  move: async () => (await import("./src/cli/move.ts")).move,
 };
 
 /**

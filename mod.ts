@@ -30,13 +30,16 @@
  *
  * @module
  */
+export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
-export { Mount } from "./src/mount.ts";
+export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
+export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
+export type { UnmountStrategy } from "./src/unmount_strategy.ts";
 export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
 
 if (import.meta.main) {

@@ -30,10 +30,27 @@ export function openDirectoryAt(
   path: string,
   resolve: number = BENEATH,
 ): OwnedFd {
-  const how = { flags: O_PATH | O_DIRECTORY | O_CLOEXEC, resolve };
+  return open(dirfd, path, O_PATH | O_DIRECTORY | O_CLOEXEC, resolve);
+}
+
+/**
+ * Opens a directory or file beneath a directory as a place in the tree.
+ *
+ * @throws {SyscallError} As {@linkcode openDirectoryAt}.
+ */
+export function openAt(dirfd: number, path: string): OwnedFd {
+  return open(dirfd, path, O_PATH | O_CLOEXEC, BENEATH);
+}
+
+function open(
+  dirfd: number,
+  path: string,
+  flags: number,
+  resolve: number,
+): OwnedFd {
   for (let attempt = 1;; attempt++) {
     try {
-      return new OwnedFd(openat2(dirfd, path, how), "directory");
+      return new OwnedFd(openat2(dirfd, path, { flags, resolve }), "directory");
     } catch (error) {
       // A `..` was looked up while something, anywhere, was renamed or mounted:
       // the kernel can't tell whether it left the directory (openat2(2)).

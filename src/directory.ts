@@ -1,10 +1,12 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { openDirectoryAt } from "./beneath.ts";
-import { CreatedDirectories } from "./created_directories.ts";
+import { bindat, type BindOptions } from "./bindat.ts";
+import { CreatedPaths } from "./created_paths.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
 import type { Mount } from "./mount.ts";
 import { mountat, type MountOptions, parseMode } from "./mountat.ts";
+import { moveat, type MoveOptions } from "./moveat.ts";
 import { InheritableFd, OwnedFd } from "./owned_fd.ts";
 import { AT_FDCWD } from "./sys/constants.ts";
 import { dup } from "./sys/dup.ts";
@@ -129,8 +131,8 @@ export class Directory implements Disposable {
       { action: `create directory ${quote(path)}`, target: path },
       () => {
         if (options.recursive) {
-          using created = new CreatedDirectories();
-          using _ = created.make(this.fd, target.path, mode);
+          using created = new CreatedPaths();
+          using _ = created.makeDirectory(this.fd, target.path, mode);
           created.keep();
         } else {
           using parent = openDirectoryAt(this.fd, target.parent);
@@ -150,6 +152,44 @@ export class Directory implements Disposable {
    */
   mount(target: string, options: MountOptions): Mount {
     return mountat(this, target, options);
+  }
+
+  /**
+   * Mounts a directory or file that is there already beneath this directory:
+   * see {@linkcode bindat}.
+   *
+   * @param source What to mount: a path, a `file:` URL, or a directory.
+   * @param target Where to mount, relative to this directory.
+   * @param options How to mount.
+   * @returns The mount; it is unmounted when the handle is disposed of.
+   * @throws {MountError} As {@linkcode bindat}.
+   */
+  bind(
+    source: string | URL | Directory,
+    target: string,
+    options: BindOptions = {},
+  ): Mount {
+    return bindat(this, target, source, options);
+  }
+
+  /**
+   * Moves a mount from beneath this directory: see {@linkcode moveat}.
+   *
+   * @param target The mount point, relative to this directory.
+   * @param to The directory that it goes to.
+   * @param toTarget The new mount point, relative to `to`; by default as before.
+   * @param options How to move.
+   * @returns The mount at its new place; it is unmounted when the handle is
+   * disposed of.
+   * @throws {MountError} As {@linkcode moveat}.
+   */
+  move(
+    target: string,
+    to: Directory,
+    toTarget: string = target,
+    options: MoveOptions = {},
+  ): Mount {
+    return moveat(this, target, to, toTarget, options);
   }
 
   /**

@@ -1,14 +1,24 @@
+import { openDirectoryAt } from "./beneath.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint.ts";
-import { isMounted, mountIdAt, topmostMountId } from "./mount_id.ts";
+import { isMounted, mountIdAt, pathOf, topmostMountId } from "./mount_id.ts";
 import type { OwnedFd } from "./owned_fd.ts";
-import { EBUSY, EINVAL } from "./sys/errno.ts";
+import { AT_FDCWD } from "./sys/constants.ts";
+import { EBUSY, EINVAL, ENOTDIR } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import { umount2 } from "./sys/umount2.ts";
-import { procPath, unmountFlags, type UnmountOptions } from "./unmountat.ts";
+import type { UnmountStrategy } from "./unmount_strategy.ts";
+import { umount, unmountFlags, type UnmountOptions } from "./unmountat.ts";
 
-let create: (id: bigint, target: string, mountPoint: OwnedFd) => Mount;
+/** How a mount came to be where it is. */
+export type MountOrigin = "mounted" | "bound" | "moved" | "cloned";
+
+let create: (
+  id: bigint,
+  target: string,
+  mountPoint: OwnedFd,
+  made: MountOrigin,
+) => Mount;
 
 /**
  * A mount that this process made. The handle holds a descriptor of the mount
@@ -23,17 +33,29 @@ export class Mount implements Disposable {
   readonly id: bigint;
   /** The target that it was mounted on, as the caller named it. */
   readonly target: string;
+  /**
+   * How the mount came to be there: a new file system that was "mounted", a
+   * directory or file that was "bound", a mount that was "moved", or one that
+   * could not be and was "cloned".
+   */
+  readonly made: MountOrigin;
   readonly #mountPoint: OwnedFd;
   #kept = false;
 
-  private constructor(id: bigint, target: string, mountPoint: OwnedFd) {
+  private constructor(
+    id: bigint,
+    target: string,
+    mountPoint: OwnedFd,
+    made: MountOrigin,
+  ) {
     this.id = id;
     this.target = target;
     this.#mountPoint = mountPoint;
+    this.made = made;
   }
 
   static {
-    create = (id, target, mountPoint) => new Mount(id, target, mountPoint);
+    create = (...parts) => new Mount(...parts);
   }
 
   /** Whether the mount is in the tree, wherever that is by now. */
@@ -44,7 +66,7 @@ export class Mount implements Disposable {
   /**
    * Unmounts this mount and no other: its identity is checked first.
    *
-   * Needs /proc, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the
+   * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the
    * mount namespace.
    *
    * @param options How to unmount. `all` takes what is stacked on top, too.
@@ -60,17 +82,38 @@ export class Mount implements Disposable {
       target: this.target,
     };
     if (this.#mountPoint.closed) throw notThere(attempted, "it is gone");
+    const { strategy } = options;
     attempt(attempted, () => {
-      const path = procPath(this.#mountPoint.fd);
-      if (options.all) this.#uncover(path, flags, attempted);
-      this.#check(attempted, path);
-      umount2(path, flags);
+      if (options.all) this.#uncover(attempted, strategy, flags);
+      this.#check(attempted);
+      this.#unmountTopmost(attempted, strategy, flags);
     });
     this.#mountPoint.close();
   }
 
+  #unmountTopmost(
+    attempted: Attempt,
+    strategy: UnmountStrategy | undefined,
+    flags: number,
+  ): void {
+    const { fd } = this.#mountPoint;
+    try {
+      umount(attempted, strategy, fd, ".", flags);
+    } catch (error) {
+      // A file is nobody's working directory: there its directory must do.
+      if (!(error instanceof SyscallError && error.errno === ENOTDIR)) {
+        throw error;
+      }
+      const path = pathOf(fd, this.id) ?? "/";
+      const end = path.lastIndexOf("/");
+      using holder = openDirectoryAt(AT_FDCWD, path.slice(0, end + 1), 0);
+      const way = strategy ?? "worker";
+      umount(attempted, way, holder.fd, path.slice(end + 1), flags);
+    }
+  }
+
   /** Throws unless this mount is the topmost on its mount point. */
-  #check(attempted: Attempt, path: string): void {
+  #check(attempted: Attempt): void {
     const topmost = topmostMountId(this.#mountPoint.fd, this.id);
     if (topmost === this.id) return;
     if (!isMounted(this.id)) throw notThere(attempted, "it is gone");
@@ -79,18 +122,22 @@ export class Mount implements Disposable {
     }
     throw explain(
       attempted,
-      new SyscallError("umount2", EBUSY, [quote(path), "0"]),
+      new SyscallError("umount2", EBUSY, [quote(attempted.target), "0"]),
       { detail: "another mount is on top of it" },
     );
   }
 
   /** Unmounts what is on top of this mount. */
-  #uncover(path: string, flags: number, attempted: Attempt): void {
+  #uncover(
+    attempted: Attempt,
+    strategy: UnmountStrategy | undefined,
+    flags: number,
+  ): void {
     while (isMounted(this.id)) {
       const topmost = topmostMountId(this.#mountPoint.fd, this.id);
       if (topmost === this.id) return;
       if (topmost === mountIdAt(this.#mountPoint.fd)) return;
-      umount2(path, flags);
+      this.#unmountTopmost(attempted, strategy, flags);
     }
     throw notThere(attempted, "it is gone");
   }
@@ -113,12 +160,8 @@ export class Mount implements Disposable {
 }
 
 /** Makes the handle of a mount; the descriptor is the handle's from now on. */
-export function createMount(
-  id: bigint,
-  target: string,
-  mountPoint: OwnedFd,
-): Mount {
-  return create(id, target, mountPoint);
+export function createMount(...parts: Parameters<typeof create>): Mount {
+  return create(...parts);
 }
 
 /** The kernel's answer for what is no mount, had it been asked. */

@@ -1,5 +1,5 @@
 import { openDirectoryAt } from "./beneath.ts";
-import { CreatedDirectories } from "./created_directories.ts";
+import { CreatedPaths } from "./created_paths.ts";
 import { createDetachedMount } from "./detached_mount.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
@@ -99,10 +99,10 @@ export function mountat(
     type,
   };
   return attempt(attempted, () => {
-    using created = new CreatedDirectories();
+    using created = new CreatedPaths();
     const mountPoint = mode === null
       ? openDirectoryAt(directory, path)
-      : created.make(directory, path, mode);
+      : created.makeDirectory(directory, path, mode);
     try {
       using detached = createDetachedMount(fileSystem, attempted);
       const id = mountIdAt(detached.fd);
@@ -114,7 +114,7 @@ export function mountat(
         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
       );
       created.keep();
-      return createMount(id, target, mountPoint);
+      return createMount(id, target, mountPoint, "mounted");
     } catch (error) {
       mountPoint.close();
       throw error;
@@ -141,7 +141,7 @@ function parseFileSystem({ type, source, options = "" }: MountOptions) {
 }
 
 /** The mode to make mount points with, null when they must exist. */
-function parseMkdir(mkdir: boolean | number = false): number | null {
+export function parseMkdir(mkdir: boolean | number = false): number | null {
   if (mkdir === false) return null;
   if (mkdir === true) return 0o755;
   return parseMode(mkdir);

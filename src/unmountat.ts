@@ -1,28 +1,36 @@
 import { openDirectoryAt } from "./beneath.ts";
 import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
-import { attempt } from "./error.ts";
-import {
-  MNT_DETACH,
-  MNT_EXPIRE,
-  MNT_FORCE,
-  UMOUNT_NOFOLLOW,
-} from "./sys/constants.ts";
+import { attempt, explain } from "./error.ts";
+import type { Attempt } from "./hint.ts";
+import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import { umount2 } from "./sys/umount2.ts";
 import { parseTarget } from "./target.ts";
+import {
+  isStrategy,
+  MountLookupError,
+  umountAt,
+  type UnmountStrategy,
+} from "./unmount_strategy.ts";
 
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
   /**
    * How the mount point is named to umount2(2), which takes only paths:
-   * `procfd` goes through the directory's descriptor in /proc/self/fd.
    *
-   * @default {"procfd"}
+   * - `procfd`: through the directory's descriptor in /proc/self/fd.
+   * - `worker`: by name, on a thread of its own whose working directory is the
+   *   directory; needs no /proc. It starts in some 15 milliseconds, while the
+   *   calling thread waits, and is used again as long as calls come.
+   * - `subprocess`: by name, in a child that inherits the descriptor; needs
+   *   `--allow-run`, and in a compiled program that this be mountat itself.
+   * - `mtab`: by the absolute path in the mount table. Who may rename what leads
+   *   there can misdirect it: only for directories that nobody else changes.
+   *
+   * @default {"procfd", or "worker" where /proc is missing}
    */
-  strategy?: "procfd";
+  strategy?: UnmountStrategy;
   /**
    * Takes the mount out of the tree now, and lets it end when it is no longer
    * in use (`MNT_DETACH`).
@@ -58,7 +66,7 @@ export interface UnmountOptions {
  * (openat2(2)), and its last component is never followed (`UMOUNT_NOFOLLOW`).
  * The working directory stays, no process is started.
  *
- * Needs Linux 5.6, /proc, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
+ * Needs Linux 5.6, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
  * the user namespace of the mount namespace.
  *
  * @example Unmount
@@ -93,22 +101,29 @@ export function unmountat(
     throw new TypeError(`Cannot unmount "${target}": it must end in a name`);
   }
   const flags = unmountFlags(options);
-  attempt({ action: `unmount ${quote(target)}`, target }, () => {
-    using holder = openDirectoryAt(directory, parent);
-    const path = name === "."
-      ? procPath(directory)
-      : `${procPath(holder.fd)}/${name}`;
-    const nofollow = name === "." ? 0 : UMOUNT_NOFOLLOW;
-    umount2(path, flags | nofollow);
-    if (options.all) {
-      unmountRest(() => umount2(path, flags | nofollow));
-    }
+  const { strategy } = options;
+  const attempted = { action: `unmount ${quote(target)}`, target };
+  attempt(attempted, () => {
+    using holder = name === "." ? null : openDirectoryAt(directory, parent);
+    const unmount = () =>
+      umount(attempted, strategy, holder?.fd ?? directory, name, flags);
+    unmount();
+    if (options.all) unmountRest(unmount);
   });
 }
 
-/** The path that leads to what a descriptor refers to. */
-export function procPath(fd: number): string {
-  return `/proc/self/fd/${fd}`;
+/** As `umountAt`, and says what the mount table lacks. */
+export function umount(
+  attempted: Attempt,
+  ...args: Parameters<typeof umountAt>
+): void {
+  try {
+    umountAt(...args);
+  } catch (error) {
+    throw error instanceof MountLookupError
+      ? explain(attempted, error, { detail: error.detail })
+      : error;
+  }
 }
 
 /**
@@ -121,7 +136,8 @@ export function unmountRest(unmount: () => void): void {
   try {
     while (true) unmount();
   } catch (error) {
-    if (!(error instanceof SyscallError && error.errno === EINVAL)) throw error;
+    const { errno } = error as { errno?: number };
+    if (errno !== EINVAL) throw error;
   }
 }
 
@@ -131,8 +147,8 @@ export function unmountRest(unmount: () => void): void {
  * @throws {TypeError} For an unknown strategy.
  */
 export function unmountFlags(options: UnmountOptions): number {
-  const { strategy = "procfd", lazy, force, expire } = options;
-  if (strategy !== "procfd") {
+  const { strategy, lazy, force, expire } = options;
+  if (strategy !== undefined && !isStrategy(strategy)) {
     throw new TypeError(`There is no strategy "${strategy}" to unmount by`);
   }
   return (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0) |

@@ -36,7 +36,7 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "Directory InheritableFd Mount MountError SyscallError UnsupportedError mountat unmountat\n" +
+    "Directory InheritableFd Mount MountError SyscallError UnsupportedError bindat mountat moveat unmountat\n" +
       "4 function\ntrue\n",
   );
 });

@@ -1,4 +1,4 @@
-import { CreatedDirectories } from "../created_directories.ts";
+import { CreatedPaths } from "../created_paths.ts";
 import { attempt } from "../error.ts";
 import type { Mount } from "../mount.ts";
 import { mountat } from "../mountat.ts";
@@ -57,7 +57,12 @@ ended the delay.`,
   run: mountAndWait,
 };
 
-function parseDelay(text: string): number {
+/**
+ * Parses a number of seconds.
+ *
+ * @throws {UsageError} When it is no whole number.
+ */
+export function parseDelay(text: string): number {
   const delay = /^(0|[1-9]\d*)$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(delay)) return delay;
   throw new UsageError(
@@ -73,9 +78,9 @@ async function mountAndWait(
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
   // A failure undoes all this, the last first.
-  using leading = new CreatedDirectories();
+  using leading = new CreatedPaths();
   using directory = makeDirectory(leading, AT_FDCWD, path, 0o755, 0);
-  using mountPoints = new CreatedDirectories();
+  using mountPoints = new CreatedPaths();
   using undo = new DisposableStack();
   const mounts: Mount[] = [];
   for (const { name, type, source } of FILE_SYSTEMS) {
@@ -99,7 +104,7 @@ async function mountAndWait(
 }
 
 function makeDirectory(
-  created: CreatedDirectories,
+  created: CreatedPaths,
   dirfd: number,
   path: string,
   mode: number,
@@ -107,7 +112,7 @@ function makeDirectory(
 ): OwnedFd {
   return attempt(
     { action: `open or create directory ${quote(path)}`, target: path },
-    () => created.make(dirfd, path, mode, resolve),
+    () => created.makeDirectory(dirfd, path, mode, resolve),
   );
 }
 

@@ -1,4 +1,5 @@
 import { quote } from "../sys/format.ts";
+import { parseTarget, type Target } from "../target.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** An option of a subcommand. */
@@ -147,5 +148,18 @@ export function expectPositionals(
   const empty = positionals.slice(0, most).indexOf("");
   if (empty !== -1 && empty < least) {
     throw new UsageError(`Argument ${empty + 1} is empty`);
+  }
+}
+
+/**
+ * Checks an argument that is a target.
+ *
+ * @throws {UsageError} When its text can be none.
+ */
+export function parseTargetArgument(text: string): Target {
+  try {
+    return parseTarget(text);
+  } catch (error) {
+    throw error instanceof TypeError ? new UsageError(error.message) : error;
   }
 }

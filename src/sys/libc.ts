@@ -24,6 +24,8 @@ const PARAMETERS = {
   fsopen: ["buffer", "u32"],
   // int fspick(int dirfd, const char *path, unsigned int flags);
   fspick: ["i32", "buffer", "u32"],
+  // ssize_t getdents64(int fd, void *dirp, size_t count);
+  getdents64: ["i32", "buffer", "usize"],
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
   listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -114,8 +116,7 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
   Object.defineProperty(libc, name, {
     configurable: true,
     get(): unknown {
-      path ??= open();
-      const { symbols: { syscall: value } } = Deno.dlopen(path, {
+      const { symbols: { syscall: value } } = Deno.dlopen(libraryPath(), {
         syscall: { parameters: ["i32", ...parameters], result: "i32" },
       });
       Object.defineProperty(libc, name, { value });
@@ -125,6 +126,12 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
 }
 
 let path: string | undefined;
+
+/** The path or name that the C library was found by. */
+export function libraryPath(): string {
+  path ??= open();
+  return path;
+}
 
 /** Finds the C library, binds the way to errno, and returns the library's path. */
 function open(): string {

@@ -1,19 +1,28 @@
-import { BENEATH, openDirectoryAt } from "./beneath.ts";
+import { BENEATH, openAt, openDirectoryAt } from "./beneath.ts";
 import type { OwnedFd } from "./owned_fd.ts";
-import { AT_REMOVEDIR } from "./sys/constants.ts";
+import { close } from "./sys/close.ts";
+import {
+  AT_REMOVEDIR,
+  O_CLOEXEC,
+  O_CREAT,
+  O_EXCL,
+  O_RDONLY,
+} from "./sys/constants.ts";
 import { EEXIST, ENOENT } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
+import { openat2 } from "./sys/openat2.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
+import type { Target } from "./target.ts";
 
 /**
- * The directories that were made on the way to a mount point. Disposed of
- * before {@linkcode CreatedDirectories.keep}, it removes them again.
+ * The directories and files that were made as mount points. Disposed of before
+ * {@linkcode CreatedPaths.keep}, it removes them again.
  */
-export class CreatedDirectories implements Disposable {
+export class CreatedPaths implements Disposable {
   /** The directories passed through, open until the end. */
   readonly #passed: OwnedFd[] = [];
-  readonly #created: { parent: number; name: string }[] = [];
+  readonly #created: { parent: number; name: string; flags: number }[] = [];
 
   /**
    * Makes a directory and those that lead to it, where they are missing. Each
@@ -27,7 +36,7 @@ export class CreatedDirectories implements Disposable {
    * @throws {SyscallError} What openat2(2) and mkdirat(2) answer. What was made
    * by then is removed when this object is disposed of.
    */
-  make(
+  makeDirectory(
     dirfd: number,
     path: string,
     mode: number,
@@ -48,9 +57,34 @@ export class CreatedDirectories implements Disposable {
     return this.#openOrMake(at, names.at(-1)!, mode, resolve);
   }
 
-  #pass(directory: OwnedFd): number {
-    this.#passed.push(directory);
-    return directory.fd;
+  /**
+   * Makes an empty file beneath a directory, and the directories that lead to
+   * it, where they are missing.
+   *
+   * @param dirfd Where `target` starts; open until this object is disposed of.
+   * @param target The file.
+   * @param mode Its permissions, less umask; a directory on the way gets those
+   * to search it, too.
+   * @returns The file, which the caller closes.
+   * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
+   */
+  makeFile(dirfd: number, { parent, name }: Target, mode: number): OwnedFd {
+    const searchable = mode | (mode & 0o444) >> 2;
+    const holder = this.#pass(this.makeDirectory(dirfd, parent, searchable));
+    const flags = O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC;
+    try {
+      close(openat2(holder, name, { flags, mode, resolve: BENEATH }));
+      this.#created.push({ parent: holder, name, flags: 0 });
+    } catch (error) {
+      // What is there already, opening tells.
+      if (!isErrno(error, EEXIST)) throw error;
+    }
+    return openAt(holder, name);
+  }
+
+  #pass(passed: OwnedFd): number {
+    this.#passed.push(passed);
+    return passed.fd;
   }
 
   #openOrMake(
@@ -63,7 +97,7 @@ export class CreatedDirectories implements Disposable {
     if (existing !== null) return existing;
     try {
       mkdirat(parent, name, mode);
-      this.#created.push({ parent, name });
+      this.#created.push({ parent, name, flags: AT_REMOVEDIR });
     } catch (error) {
       // Somebody was quicker, or a dangling symlink is there: opening tells.
       if (!isErrno(error, EEXIST)) throw error;
@@ -71,23 +105,23 @@ export class CreatedDirectories implements Disposable {
     return openDirectoryAt(parent, name, resolve);
   }
 
-  /** Leaves the directories where they are. */
+  /** Leaves the directories and files where they are. */
   keep(): void {
     this.#created.length = 0;
   }
 
-  /** Removes the directories, the last first, unless they were kept. */
+  /** Removes the directories and files, the last first, unless kept. */
   [Symbol.dispose](): void {
-    for (const { parent, name } of this.#created.splice(0).reverse()) {
+    for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
       try {
-        unlinkat(parent, name, AT_REMOVEDIR);
+        unlinkat(parent, name, flags);
       } catch (error) {
         // By now it holds something of somebody else's, or is gone: not ours
         // to remove, and no reason to hide what failed before.
         if (!(error instanceof SyscallError)) throw error;
       }
     }
-    for (const directory of this.#passed.splice(0)) directory.close();
+    for (const passed of this.#passed.splice(0)) passed.close();
   }
 }
 

@@ -1,0 +1,157 @@
+import { bindat } from "../bindat.ts";
+import { CreatedPaths } from "../created_paths.ts";
+import { attempt } from "../error.ts";
+import { mountat } from "../mountat.ts";
+import { AT_FDCWD, MS_BIND, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
+import { quote } from "../sys/format.ts";
+import { mount } from "../sys/mount.ts";
+import { umount2 } from "../sys/umount2.ts";
+import { parseTarget } from "../target.ts";
+import { parseDelay } from "./bb_mounter_at.ts";
+import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { Interrupt } from "./interrupt.ts";
+import { report } from "./report.ts";
+
+/** What the arguments of `bb_mounter` mean. */
+export interface Arguments {
+  /** Where to mount. */
+  readonly directory: string;
+  /** How many seconds to wait before all is undone. */
+  readonly delay: number;
+  /** Whether to mount by absolute paths, with mount(2). */
+  readonly legacy: boolean;
+}
+
+/** One of the mounts: a file system, or a bind of what the host has. */
+interface Entry {
+  readonly target: string;
+  readonly source: string;
+  /** The file system's type; a bind has none. */
+  readonly type?: string;
+  /** Whether the mount point is a file. */
+  readonly file?: boolean;
+}
+
+const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
+
+const ENTRIES: readonly Entry[] = [
+  { target: "proc", source: "/proc", type: "proc" },
+  { target: "sys", source: "/sys", type: "sysfs" },
+  { target: "run", source: "/run" },
+  ...DEVICES.map((name) => ({
+    target: `dev/${name}`,
+    source: `/dev/${name}`,
+    file: true,
+  })),
+];
+
+/** `mountat bb_mounter <directory> [delay]`. */
+export const bbMounter: Command<Arguments> = {
+  description: {
+    name: "bb_mounter",
+    synopsis: ["bb_mounter [options] <directory> [delay]"],
+    summary:
+      `Mount what a chroot needs for some seconds: proc, sys, run, devices
+
+Mounts /proc and /sys, binds of /run and of /dev/full, null, random, tty, urandom
+and zero into a directory, waits, and undoes it all in reverse order: the mounts,
+and the directories and files that were made for them. The delay is 0 seconds
+unless given; Ctrl-C (SIGINT) and SIGTERM end it.`,
+    options: {
+      legacy: { help: "mount by absolute paths, with mount(2)" },
+    },
+    examples: [{
+      call: "mountat bb_mounter /srv/root 60",
+      does: "for a minute, `chroot /srv/root` finds its devices",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals, switches }) {
+    expectPositionals(this.description, positionals, 1, 2);
+    const [directory, delay = "0"] = positionals;
+    return {
+      directory: directory!,
+      delay: parseDelay(delay),
+      legacy: switches.has("legacy"),
+    };
+  },
+  run: mountAndWait,
+};
+
+async function mountAndWait(
+  { directory: path, delay, legacy }: Arguments,
+  { quiet }: Manner,
+): Promise<number> {
+  using interrupt = new Interrupt();
+  // All this is undone at the end or after a failure, the last first.
+  using leading = new CreatedPaths();
+  using directory = attempt(
+    { action: `open or create directory ${quote(path)}`, target: path },
+    () => leading.makeDirectory(AT_FDCWD, path, 0o755, 0),
+  );
+  using mountPoints = new CreatedPaths();
+  const undo: (() => void)[] = [];
+  let status = 0;
+  try {
+    for (const entry of ENTRIES) {
+      if (!quiet) console.log(`mounting '${path}/${entry.target}'.`);
+      makeMountPoint(mountPoints, directory.fd, entry);
+      undo.push(
+        legacy ? mountByPath(path, entry) : mountByFd(directory.fd, entry),
+      );
+    }
+    leading.keep();
+    await interrupt.sleep(delay);
+  } finally {
+    for (const step of undo.reverse()) {
+      try {
+        step();
+      } catch (error) {
+        status = report(error, 32);
+      }
+    }
+  }
+  return status || (interrupt.status ?? 0);
+}
+
+function makeMountPoint(
+  created: CreatedPaths,
+  dirfd: number,
+  { target, file }: Entry,
+): void {
+  const parsed = parseTarget(target);
+  attempt({ action: `create ${quote(target)}`, target }, () => {
+    using _ = file
+      ? created.makeFile(dirfd, parsed, 0o644)
+      : created.makeDirectory(dirfd, parsed.path, 0o755);
+  });
+}
+
+function mountByFd(
+  dirfd: number,
+  { target, source, type }: Entry,
+): () => void {
+  const mount = type === undefined
+    ? bindat(dirfd, target, source)
+    : mountat(dirfd, target, { type, source });
+  return () => mount[Symbol.dispose]();
+}
+
+function mountByPath(
+  directory: string,
+  { target, source, type }: Entry,
+): () => void {
+  const path = `${directory}/${target}`;
+  attempt(
+    { action: `mount ${quote(source)} on ${quote(path)}`, target },
+    () =>
+      type === undefined
+        ? mount(source, path, null, MS_BIND, null)
+        : mount(source, path, type, 0, null),
+  );
+  return () =>
+    attempt(
+      { action: `unmount ${quote(path)}`, target },
+      () => umount2(path, UMOUNT_NOFOLLOW),
+    );
+}

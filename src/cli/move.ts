@@ -1,0 +1,83 @@
+import { Directory } from "../directory.ts";
+import { moveat } from "../moveat.ts";
+import { quote } from "../sys/format.ts";
+import {
+  type Command,
+  expectPositionals,
+  parseTargetArgument,
+} from "./command.ts";
+
+/** What the arguments of `move` mean. */
+export interface Arguments {
+  /** The directory that the mount is in. */
+  readonly from: string;
+  /** The directory that it goes to. */
+  readonly to: string;
+  /** The mount point, in both. */
+  readonly name: string;
+  /** Whether to make a shared holder private first. */
+  readonly makePrivate: boolean;
+  /** Whether to make the new mount point. */
+  readonly mkdir: boolean;
+}
+
+/** `mountat move <initial directory> <destination directory> [name]`. */
+export const move: Command<Arguments> = {
+  description: {
+    name: "move",
+    synopsis: [
+      "move [options] <initial directory> <destination directory> [name]",
+    ],
+    summary: `Move the mount on a name, proc unless given, to another directory
+
+The mount moves with all that is mounted inside it. Where the mount that holds it
+is shared, the kernel moves nothing: there a copy is attached at the new place
+and the original is unmounted.`,
+    options: {
+      "make-private": {
+        help: "make a shared holder private first: then the mount itself moves",
+      },
+      mkdir: { help: "make the new mount point where it is missing" },
+    },
+    examples: [{
+      call: "mountat move /srv/old /srv/new proc",
+      does: "/srv/old/proc is now /srv/new/proc",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals, switches }) {
+    expectPositionals(this.description, positionals, 2, 3);
+    const [from, to, name = "proc"] = positionals;
+    return {
+      from: from!,
+      to: to!,
+      name: parseTargetArgument(name).path,
+      makePrivate: switches.has("make-private"),
+      mkdir: switches.has("mkdir"),
+    };
+  },
+  run({ from, to, name, makePrivate, mkdir }, { json, quiet }) {
+    using source = Directory.open(from);
+    using destination = Directory.open(to);
+    using mount = moveat(source, name, destination, name, {
+      makePrivate,
+      mkdir,
+    });
+    mount.keep();
+    const { made, id } = mount;
+    if (json) {
+      console.log(JSON.stringify({ made, name, from, to, id: String(id) }));
+    } else if (!quiet) {
+      const what = made === "moved" ? "Moved" : "Cloned and unmounted";
+      console.log(
+        `${what} ${quote(name)} from ${quote(from)} to ${quote(to)}.`,
+      );
+      if (made === "cloned") {
+        console.error(
+          "The mount that held it is shared; with --make-private the mount itself moves.",
+        );
+      }
+    }
+    return 0;
+  },
+};

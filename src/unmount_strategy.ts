@@ -1,0 +1,233 @@
+/** The ways to name a mount point to umount2(2), which takes only paths. */
+import { findMounts, type TableEntry } from "./find_mount.ts";
+import { mountId, mountIdAt } from "./mount_id.ts";
+import { InheritableFd } from "./owned_fd.ts";
+import { readFile } from "./read_file.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_SYMLINK_NOFOLLOW,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+  STATX_TYPE,
+  UMOUNT_NOFOLLOW,
+} from "./sys/constants.ts";
+import { EINVAL, ENOENT } from "./sys/errno.ts";
+import { SyscallError, UnsupportedError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
+import { statx } from "./sys/statx.ts";
+import { threadUmount2 } from "./sys/thread_umount2.ts";
+import { umount2 } from "./sys/umount2.ts";
+
+/** How a mount point is named to umount2(2). */
+export type UnmountStrategy = "procfd" | "worker" | "subprocess" | "mtab";
+
+/** A mount that the table has not, or several times. */
+export class MountLookupError extends SyscallError {
+  override readonly name = "MountLookupError";
+  /** What the table has, in words. */
+  readonly detail: string;
+
+  constructor(path: string, detail: string) {
+    super("umount2", EINVAL, [quote(path)]);
+    this.detail = detail;
+  }
+}
+
+const STRATEGIES: Readonly<
+  Record<
+    UnmountStrategy,
+    (dirfd: number, name: string, flags: number) => void
+  >
+> = {
+  procfd: umountByDescriptor,
+  worker: umountOnThread,
+  subprocess: umountInSubprocess,
+  mtab: umountByTable,
+};
+
+/** Whether there is a strategy of this name. */
+export function isStrategy(name: string): name is UnmountStrategy {
+  return Object.hasOwn(STRATEGIES, name);
+}
+
+/**
+ * Unmounts what is topmost on a name in a directory, which is not followed when
+ * it is a symlink.
+ *
+ * @param strategy How; by default `procfd`, or `worker` where /proc is missing.
+ * @param dirfd The directory.
+ * @param name A single component; `.` is the directory itself, opened before it
+ * was mounted on.
+ * @param flags `MNT_*`.
+ * @throws {SyscallError} What umount2(2) answers.
+ */
+export function umountAt(
+  strategy: UnmountStrategy | undefined,
+  dirfd: number,
+  name: string,
+  flags: number,
+): void {
+  if (strategy !== undefined) {
+    STRATEGIES[strategy](dirfd, name, flags);
+    return;
+  }
+  try {
+    umountByDescriptor(dirfd, name, flags);
+  } catch (error) {
+    if (!isErrno(error, ENOENT) || hasProc(dirfd)) throw error;
+    umountOnThread(dirfd, name, flags);
+  }
+}
+
+/** The path that leads to what a descriptor refers to. */
+export function procPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+function hasProc(fd: number): boolean {
+  try {
+    statx(AT_FDCWD, procPath(fd), AT_SYMLINK_NOFOLLOW, STATX_TYPE);
+    return true;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return false;
+    throw error;
+  }
+}
+
+/** `procfd`: the magic link in /proc leads to the very directory. */
+function umountByDescriptor(dirfd: number, name: string, flags: number): void {
+  // To the directory itself the magic link must be followed.
+  if (name === ".") umount2(procPath(dirfd), flags);
+  else umount2(`${procPath(dirfd)}/${name}`, flags | UMOUNT_NOFOLLOW);
+}
+
+/** `worker`: a thread whose working directory is the directory. */
+function umountOnThread(dirfd: number, name: string, flags: number): void {
+  const root = mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT);
+  threadUmount2(dirfd, name, flags | UMOUNT_NOFOLLOW, root);
+}
+
+/** `subprocess`: a child that inherits the directory's descriptor. */
+function umountInSubprocess(dirfd: number, name: string, flags: number): void {
+  if (!name.isWellFormed()) {
+    throw new TypeError(
+      "A subprocess can't be given a name that is not UTF-8: use another strategy",
+    );
+  }
+  using inherited = new InheritableFd(dirfd);
+  const [command, ...args] = programCommand();
+  const { code, stdout, stderr } = new Deno.Command(command!, {
+    args: [
+      ...args,
+      "relative-unmount",
+      "--json",
+      ...(flags & MNT_DETACH ? ["--lazy"] : []),
+      ...(flags & MNT_FORCE ? ["--force"] : []),
+      ...(flags & MNT_EXPIRE ? ["--expire"] : []),
+      "--",
+      String(inherited.fd),
+      name,
+    ],
+    stdin: "null",
+  }).outputSync();
+  if (code === 0) return;
+  const text = new TextDecoder();
+  const failure = parseFailure(text.decode(stdout));
+  if (failure !== null) {
+    throw new SyscallError(failure.syscall, failure.errno, [quote(name)]);
+  }
+  throw new UnsupportedError(
+    `The subprocess that should unmount ${
+      quote(name)
+    } failed with status ${code}: ${text.decode(stderr).trim()}`,
+  );
+}
+
+/** The command that runs this program in a process of its own. */
+function programCommand(): string[] {
+  // A compiled program has no source to run, and is the program itself.
+  if (Deno.build.standalone) return [Deno.execPath()];
+  const program = new URL("../cli.ts", import.meta.url).href;
+  return [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program];
+}
+
+/** What `relative-unmount --json` says of a call that failed. */
+function parseFailure(
+  text: string,
+): { syscall: string; errno: number } | null {
+  try {
+    const { syscall, errno } = JSON.parse(text);
+    return typeof syscall === "string" && Number.isInteger(errno)
+      ? { syscall, errno }
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `mtab`: the absolute path that the mount table has for the mount. */
+function umountByTable(dirfd: number, name: string, flags: number): void {
+  const segments = segmentsOf(dirfd);
+  const last = name === "." ? segments.pop() ?? "" : name;
+  const path = [...segments, last].join("/");
+  const id = name === "."
+    ? null
+    : mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+  const table = mountTable();
+  const found = findMounts(table, last, segments);
+  // Of several in the table, the one that is there.
+  const there = found.filter((entry) => entry.id === id);
+  const targets = [
+    ...new Set(
+      (there.length > 0 ? there : found).map(({ target }) => target),
+    ),
+  ];
+  if (targets.length === 0 || id === mountIdAt(dirfd)) {
+    throw new MountLookupError(
+      path,
+      `no mount ${quote(path)} in the mount table`,
+    );
+  }
+  if (targets.length > 1) {
+    throw new MountLookupError(
+      path,
+      `ambiguous mount table lookup of ${quote(path)}: ${
+        targets.map(quote).join(", ")
+      }`,
+    );
+  }
+  umount2(targets[0]!, flags | UMOUNT_NOFOLLOW);
+}
+
+/** The components of a directory's path, none where /proc can't tell it. */
+function segmentsOf(dirfd: number): string[] {
+  try {
+    return readlinkat(AT_FDCWD, procPath(dirfd)).split("/")
+      .filter((component) => component !== "");
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return [];
+    throw error;
+  }
+}
+
+function isErrno(error: unknown, errno: number): boolean {
+  return error instanceof SyscallError && error.errno === errno;
+}
+
+function mountTable(): TableEntry[] {
+  return readFile("/proc/thread-self/mountinfo").trimEnd().split("\n").map(
+    (line) => {
+      const fields = line.split(" ");
+      return {
+        id: BigInt(fields[0]!),
+        target: fields[4]!.replace(
+          /\\([0-7]{3})/g,
+          (_, digits) => String.fromCharCode(parseInt(digits, 8)),
+        ),
+      };
+    },
+  );
+}
