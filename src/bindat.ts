@@ -104,7 +104,7 @@ export function bindat(
       throw error;
     }
     created.keep();
-    return createMount(id, target, mountPoint, "bound");
+    return createMount(id, target, mountPoint, "bound", isFile(clone.fd));
   });
 }
 
@@ -139,19 +139,17 @@ export function openMountPoint(
   mode: number | null,
 ): OwnedFd {
   if (mode === null) return openAt(dirfd, target.path);
-  return isDirectory(mount.fd)
-    ? created.makeDirectory(dirfd, target.path, mode)
-    : created.makeFile(dirfd, target, mode);
+  return isFile(mount.fd)
+    ? created.makeFile(dirfd, target, mode)
+    : created.makeDirectory(dirfd, target.path, mode);
 }
 
-function isDirectory(fd: number): boolean {
+/** Whether a descriptor is of anything but a directory. */
+export function isFile(fd: number): boolean {
   const { mode } = statx(fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  return (mode! & S_IFMT) === S_IFDIR;
+  // inode(7)
+  return (mode! & 0o170000) !== 0o040000;
 }
-
-// The type in a file's mode, inode(7).
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
 
 function parseSource(
   source: string | URL | Directory,

@@ -9,7 +9,7 @@ import {
   O_RDONLY,
 } from "./sys/constants.ts";
 import { EEXIST, ENOENT } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
@@ -136,8 +136,4 @@ function openUnlessMissing(
     if (isErrno(error, ENOENT)) return null;
     throw error;
   }
-}
-
-function isErrno(error: unknown, errno: number): boolean {
-  return error instanceof SyscallError && error.errno === errno;
 }

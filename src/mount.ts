@@ -1,13 +1,11 @@
-import { openDirectoryAt } from "./beneath.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint.ts";
-import { isMounted, mountIdAt, pathOf, topmostMountId } from "./mount_id.ts";
+import { isMounted } from "./mount_id.ts";
+import { type Place, placeOfDescriptor, placeOfMount } from "./mount_place.ts";
 import type { OwnedFd } from "./owned_fd.ts";
-import { AT_FDCWD } from "./sys/constants.ts";
-import { EBUSY, EINVAL, ENOTDIR } from "./sys/errno.ts";
+import { EBUSY, EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import type { UnmountStrategy } from "./unmount_strategy.ts";
 import { umount, unmountFlags, type UnmountOptions } from "./unmountat.ts";
 
 /** How a mount came to be where it is. */
@@ -18,6 +16,7 @@ let create: (
   target: string,
   mountPoint: OwnedFd,
   made: MountOrigin,
+  onFile: boolean,
 ) => Mount;
 
 /**
@@ -40,18 +39,22 @@ export class Mount implements Disposable {
    */
   readonly made: MountOrigin;
   readonly #mountPoint: OwnedFd;
+  readonly #onFile: boolean;
   #kept = false;
+  #gone = false;
 
   private constructor(
     id: bigint,
     target: string,
     mountPoint: OwnedFd,
     made: MountOrigin,
+    onFile: boolean,
   ) {
     this.id = id;
     this.target = target;
     this.#mountPoint = mountPoint;
     this.made = made;
+    this.#onFile = onFile;
   }
 
   static {
@@ -60,14 +63,14 @@ export class Mount implements Disposable {
 
   /** Whether the mount is in the tree, wherever that is by now. */
   get mounted(): boolean {
-    return !this.#mountPoint.closed && isMounted(this.id);
+    return !this.#gone && isMounted(this.id);
   }
 
   /**
    * Unmounts this mount and no other: its identity is checked first.
    *
-   * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the
-   * mount namespace.
+   * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
+   * namespace.
    *
    * @param options How to unmount. `all` takes what is stacked on top, too.
    * @throws {TypeError} For a wrong option.
@@ -77,49 +80,50 @@ export class Mount implements Disposable {
    */
   unmount(options: UnmountOptions = {}): void {
     const flags = unmountFlags(options);
+    const { strategy, all } = options;
     const attempted = {
       action: `unmount ${quote(this.target)}`,
       target: this.target,
     };
-    if (this.#mountPoint.closed) throw notThere(attempted, "it is gone");
-    const { strategy } = options;
     attempt(attempted, () => {
-      if (options.all) this.#uncover(attempted, strategy, flags);
-      this.#check(attempted);
-      this.#unmountTopmost(attempted, strategy, flags);
+      if (this.#gone) throw notThere(attempted, "it is gone");
+      using place = this.#place(attempted);
+      while (this.#isCovered(place, attempted, all)) {
+        umount(attempted, strategy, place.dirfd, place.name, flags);
+      }
+      umount(attempted, strategy, place.dirfd, place.name, flags);
     });
+    this.#gone = true;
     this.#mountPoint.close();
   }
 
-  #unmountTopmost(
-    attempted: Attempt,
-    strategy: UnmountStrategy | undefined,
-    flags: number,
-  ): void {
-    const { fd } = this.#mountPoint;
-    try {
-      umount(attempted, strategy, fd, ".", flags);
-    } catch (error) {
-      // A file is nobody's working directory: there its directory must do.
-      if (!(error instanceof SyscallError && error.errno === ENOTDIR)) {
-        throw error;
-      }
-      const path = pathOf(fd, this.id) ?? "/";
-      const end = path.lastIndexOf("/");
-      using holder = openDirectoryAt(AT_FDCWD, path.slice(0, end + 1), 0);
-      const way = strategy ?? "worker";
-      umount(attempted, way, holder.fd, path.slice(end + 1), flags);
+  /** Where the mount is, as long as that can be told. */
+  #place(attempted: Attempt): Place {
+    const { closed } = this.#mountPoint;
+    if (!closed && !this.#onFile) {
+      return placeOfDescriptor(this.#mountPoint.fd, this.id);
     }
+    // A file is nobody's working directory: its directory is needed. Of a kept
+    // mount the descriptor is gone. The kernel knows where it is.
+    const place = placeOfMount(this.id);
+    if (place === null) throw notThere(attempted, "it is gone");
+    return place;
   }
 
-  /** Throws unless this mount is the topmost on its mount point. */
-  #check(attempted: Attempt): void {
-    const topmost = topmostMountId(this.#mountPoint.fd, this.id);
-    if (topmost === this.id) return;
+  /**
+   * Whether there is another mount on top of this one.
+   *
+   * @throws {MountError} When it is not there at all, or covered and not all
+   * is to go.
+   */
+  #isCovered(place: Place, attempted: Attempt, all = false): boolean {
+    const topmost = place.topmost();
+    if (topmost === this.id) return false;
     if (!isMounted(this.id)) throw notThere(attempted, "it is gone");
-    if (topmost === mountIdAt(this.#mountPoint.fd)) {
+    if (topmost === place.below()) {
       throw notThere(attempted, "it was moved elsewhere");
     }
+    if (all) return true;
     throw explain(
       attempted,
       new SyscallError("umount2", EBUSY, [quote(attempted.target), "0"]),
@@ -127,24 +131,13 @@ export class Mount implements Disposable {
     );
   }
 
-  /** Unmounts what is on top of this mount. */
-  #uncover(
-    attempted: Attempt,
-    strategy: UnmountStrategy | undefined,
-    flags: number,
-  ): void {
-    while (isMounted(this.id)) {
-      const topmost = topmostMountId(this.#mountPoint.fd, this.id);
-      if (topmost === this.id) return;
-      if (topmost === mountIdAt(this.#mountPoint.fd)) return;
-      this.#unmountTopmost(attempted, strategy, flags);
-    }
-    throw notThere(attempted, "it is gone");
-  }
-
-  /** Lets the mount outlive the handle: disposing only gives back descriptors. */
+  /**
+   * Lets the mount outlive the handle: the descriptor is given back, and
+   * disposing leaves the mount. It can still be unmounted.
+   */
   keep(): void {
     this.#kept = true;
+    this.#mountPoint.close();
   }
 
   /**

@@ -114,7 +114,7 @@ export function mountat(
         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
       );
       created.keep();
-      return createMount(id, target, mountPoint, "mounted");
+      return createMount(id, target, mountPoint, "mounted", false);
     } catch (error) {
       mountPoint.close();
       throw error;

@@ -1,5 +1,5 @@
 import { openAt, openDirectoryAt } from "./beneath.ts";
-import { attach, cloneTree, openMountPoint } from "./bindat.ts";
+import { attach, cloneTree, isFile, openMountPoint } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
@@ -132,7 +132,9 @@ function moveOrClone(
     if (!isHolderShared(original.fd)) throw error;
     return replaceByClone(original, mountPoint, target);
   }
-  return createMount(mountIdAt(original.fd), target, mountPoint, "moved");
+  const id = mountIdAt(original.fd);
+  const onFile = isFile(original.fd);
+  return createMount(id, target, mountPoint, "moved", onFile);
 }
 
 function replaceByClone(
@@ -150,7 +152,7 @@ function replaceByClone(
     umount2(procPath(clone.fd), MNT_DETACH);
     throw error;
   }
-  return createMount(id, target, mountPoint, "cloned");
+  return createMount(id, target, mountPoint, "cloned", isFile(clone.fd));
 }
 
 function isMountRoot(fd: number): boolean {

@@ -14,7 +14,7 @@ import {
   UMOUNT_NOFOLLOW,
 } from "./sys/constants.ts";
 import { EINVAL, ENOENT } from "./sys/errno.ts";
-import { SyscallError, UnsupportedError } from "./sys/error.ts";
+import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { statx } from "./sys/statx.ts";
@@ -211,10 +211,6 @@ function segmentsOf(dirfd: number): string[] {
     if (isErrno(error, ENOENT)) return [];
     throw error;
   }
-}
-
-function isErrno(error: unknown, errno: number): boolean {
-  return error instanceof SyscallError && error.errno === errno;
 }
 
 function mountTable(): TableEntry[] {

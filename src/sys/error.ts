@@ -52,3 +52,8 @@ export class UnsupportedError extends Error {
   /** The class's name. */
   override readonly name: string = "UnsupportedError";
 }
+
+/** Whether an error is a system call that failed with one of these numbers. */
+export function isErrno(error: unknown, ...numbers: number[]): boolean {
+  return error instanceof SyscallError && numbers.includes(error.errno);
+}

@@ -1,0 +1,122 @@
+/** Where a mount is: what umount2(2) must be told to take it and no other. */
+import { openDirectoryAt } from "./beneath.ts";
+import { mountId, mountIdAt } from "./mount_id.ts";
+import type { OwnedFd } from "./owned_fd.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_SYMLINK_NOFOLLOW,
+  STATMOUNT_MNT_POINT,
+} from "./sys/constants.ts";
+import { ENOENT, ENOSYS } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
+import { statmount } from "./sys/statmount.ts";
+
+/** A mount point, as a name in a directory. */
+export interface Place extends Disposable {
+  /** The directory. */
+  readonly dirfd: number;
+  /** The name; `.` is the directory itself, opened before it was mounted on. */
+  readonly name: string;
+  /** The id of the topmost mount there, of what holds it when there is none. */
+  topmost(): bigint;
+  /** The id of the mount that the mount point lies in. */
+  below(): bigint;
+}
+
+/**
+ * The place that a descriptor of a directory leads to, whatever was renamed.
+ *
+ * @param fd A descriptor of the mount point, opened before it was mounted on.
+ * @param id The mount that most likely is topmost there.
+ */
+export function placeOfDescriptor(fd: number, id: bigint): Place {
+  return {
+    dirfd: fd,
+    name: ".",
+    topmost: () => topmostMountId(fd, id),
+    below: () => mountIdAt(fd),
+    [Symbol.dispose]() {},
+  };
+}
+
+/**
+ * The place where the kernel has a mount.
+ *
+ * @returns The place, null when the mount is gone or can't be seen from here.
+ */
+export function placeOfMount(id: bigint): Place | null {
+  const path = pathOfMount(id);
+  if (path === null) return null;
+  const end = path.lastIndexOf("/");
+  const name = path.slice(end + 1) || ".";
+  const holder = openDirectoryUnlessMissing(path.slice(0, end + 1));
+  if (holder === null) return null;
+  return {
+    dirfd: holder.fd,
+    name,
+    topmost: () =>
+      mountIdUnlessMissing(holder.fd, name) ?? mountIdAt(holder.fd),
+    below: () => mountIdAt(holder.fd),
+    [Symbol.dispose]: () => holder.close(),
+  };
+}
+
+function topmostMountId(fd: number, expected: bigint): bigint {
+  // A descriptor leads below what was mounted over it. Only a look-up by name
+  // crosses mounts, and the name may change between asking for it and using it.
+  let name = nameOf(fd, expected);
+  for (let attempt = 1; name !== null; attempt++) {
+    const id = mountIdUnlessMissing(fd, `../${name}`);
+    if (id === expected) return id;
+    const nameAfter = nameOf(fd, expected);
+    if (nameAfter === name || attempt === MOST_ATTEMPTS) {
+      return id ?? mountIdAt(fd);
+    }
+    name = nameAfter;
+  }
+  return mountIdAt(fd);
+}
+
+const MOST_ATTEMPTS = 1000;
+
+/** A mount point's name; from the mount itself where /proc is missing. */
+function nameOf(fd: number, id: bigint): string | null {
+  let path: string | null;
+  try {
+    path = readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    path = pathOfMount(id);
+  }
+  return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
+}
+
+function pathOfMount(id: bigint): string | null {
+  try {
+    return statmount(id, STATMOUNT_MNT_POINT).mntPoint ?? null;
+  } catch (error) {
+    if (isErrno(error, ENOENT) || isErrno(error, ENOSYS)) return null;
+    throw error;
+  }
+}
+
+function mountIdUnlessMissing(dirfd: number, path: string): bigint | null {
+  try {
+    return mountId(dirfd, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+  } catch (error) {
+    // Deleted: the kernel has taken off what was mounted there.
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+function openDirectoryUnlessMissing(path: string): OwnedFd | null {
+  try {
+    return openDirectoryAt(AT_FDCWD, path, 0);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,221 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Directory } from "../src/directory.ts";
+import { MountError } from "../src/error.ts";
+import { moveat } from "../src/moveat.ts";
+import {
+  AT_FDCWD,
+  MNT_DETACH,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
+  O_CREAT,
+  O_RDWR,
+} from "../src/sys/constants.ts";
+import { close } from "../src/sys/close.ts";
+import { mountSetattr } from "../src/sys/mount_setattr.ts";
+import { openat2 } from "../src/sys/openat2.ts";
+import { umount2 } from "../src/sys/umount2.ts";
+import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
+
+/** The mount points below the scratch directory, relative to it. */
+function places(): string[] {
+  return mountsBelow(SCRATCH).slice(1).map((line) =>
+    line.split(" ")[4]!.slice(SCRATCH.length + 1)
+  );
+}
+
+function setPropagation(path: string, propagation: number): void {
+  mountSetattr(AT_FDCWD, path, 0, { propagation });
+}
+
+/** A root in which `from/proc` is a mount and `to/proc` a mount point. */
+function stage(): Directory {
+  const root = Directory.open(SCRATCH);
+  root.mkdir("to/proc", { recursive: true });
+  using mount = root.mount("from/proc", { type: "proc", mkdir: true });
+  mount.keep();
+  return root;
+}
+
+kernelTest("moveat() moves the original where its holder is private", () => {
+  using root = stage();
+  const [, before] = mountsBelow(SCRATCH);
+  using from = root.openDirectory("from");
+  using to = root.openDirectory("to");
+  using mount = moveat(from, "proc", to, "proc");
+  assertEquals(mount.made, "moved");
+  assertEquals(places(), ["to/proc"]);
+  assertEquals(mountsBelow(SCRATCH)[1]!.split(" ")[0], before!.split(" ")[0]);
+});
+
+kernelTest(
+  "moveat() clones and unmounts the original where its holder is shared",
+  () => {
+    using root = stage();
+    setPropagation(SCRATCH, MS_SHARED);
+    {
+      using mount = moveat(root, "from/proc", root, "to/proc");
+      assertEquals(mount.made, "cloned");
+      assertEquals(places(), ["to/proc"]);
+      assert(mount.mounted);
+    }
+    assertEquals(places(), []);
+    setPropagation(SCRATCH, MS_PRIVATE);
+  },
+);
+
+kernelTest("moveat() makes the holder private when asked, and moves", () => {
+  using root = stage();
+  setPropagation(SCRATCH, MS_SHARED);
+  using mount = moveat(root, "from/proc", root, "to/proc", {
+    makePrivate: true,
+  });
+  assertEquals(mount.made, "moved");
+  assertEquals(places(), ["to/proc"]);
+  assert(!mountsBelow(SCRATCH)[0]!.includes("shared:"));
+});
+
+kernelTest(
+  "moveat() moves a slave and a shared mount out of a private one",
+  () => {
+    using root = stage();
+    for (const propagation of [MS_SHARED, MS_SLAVE, MS_PRIVATE]) {
+      setPropagation(`${SCRATCH}/from/proc`, propagation);
+      using there = moveat(root, "from/proc", root, "to/proc");
+      assertEquals(there.made, "moved");
+      there.keep();
+      using back = moveat(root, "to/proc", root, "from/proc");
+      back.keep();
+    }
+    root.unmount("from/proc");
+  },
+);
+
+kernelTest("moveat() moves a bind, of a directory and of a file", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("source");
+  close(openat2(AT_FDCWD, `${SCRATCH}/file`, {
+    flags: O_CREAT | O_RDWR,
+    mode: 0o600,
+  }));
+  for (const shared of [false, true]) {
+    for (const source of ["source", "file"]) {
+      root.bind(`${SCRATCH}/${source}`, `from-${source}`, { mkdir: true })
+        .keep();
+      setPropagation(SCRATCH, shared ? MS_SHARED : MS_PRIVATE);
+      using mount = moveat(root, `from-${source}`, root, `to-${source}`, {
+        mkdir: true,
+      });
+      assertEquals(mount.made, shared ? "cloned" : "moved");
+      assertEquals(places(), [`to-${source}`]);
+    }
+  }
+  setPropagation(SCRATCH, MS_PRIVATE);
+});
+
+kernelTest("moveat() takes the topmost of a stack", () => {
+  for (const propagation of [MS_PRIVATE, MS_SHARED]) {
+    using root = stage();
+    using above = root.mount("from/proc", { type: "tmpfs" });
+    above.keep();
+    setPropagation(SCRATCH, propagation);
+    {
+      // Its holder is the mount below it, which is private.
+      using mount = moveat(root, "from/proc", root, "to/proc");
+      assertEquals(places(), ["from/proc", "to/proc"]);
+      assert(mountsBelow(`${SCRATCH}/to`)[0]!.includes(" tmpfs "));
+    }
+    setPropagation(SCRATCH, MS_PRIVATE);
+    root.unmount("from/proc");
+  }
+});
+
+kernelTest("moveat() takes the mounts inside along", () => {
+  for (const propagation of [MS_PRIVATE, MS_SHARED]) {
+    using root = Directory.open(SCRATCH);
+    root.mount("from/m", { type: "tmpfs", mkdir: true }).keep();
+    root.mount("from/m/inner", { type: "tmpfs", mkdir: true }).keep();
+    setPropagation(SCRATCH, propagation);
+    const mount = moveat(root, "from/m", root, "to/m", { mkdir: true });
+    assertEquals(places().sort(), ["to/m", "to/m/inner"]);
+    mount.unmount({ lazy: true });
+    assertEquals(places(), []);
+    setPropagation(SCRATCH, MS_PRIVATE);
+  }
+});
+
+kernelTest("moveat() does not disturb who uses the mount", () => {
+  for (const propagation of [MS_PRIVATE, MS_SHARED]) {
+    using root = Directory.open(SCRATCH);
+    root.mount("from", { type: "tmpfs", mkdir: true }).keep();
+    using inside = root.openDirectory("from");
+    setPropagation(SCRATCH, propagation);
+    const mount = moveat(root, "from", root, "to", { mkdir: true });
+    inside.mkdir("written-after");
+    root.openDirectory("to/written-after").close();
+    inside.close();
+    mount.unmount();
+    setPropagation(SCRATCH, MS_PRIVATE);
+  }
+});
+
+function assertStays(call: () => unknown, code: string): void {
+  const before = mountTable();
+  assertEquals(assertThrows(call, MountError, "Cannot move").code, code);
+  assertEquals(mountTable(), before);
+}
+
+kernelTest("moveat() leaves the mount when it can't be moved", () => {
+  for (const propagation of [MS_PRIVATE, MS_SHARED]) {
+    using root = stage();
+    root.mkdir("plain", { recursive: true });
+    close(openat2(AT_FDCWD, `${SCRATCH}/file`, {
+      flags: O_CREAT | O_RDWR,
+      mode: 0o600,
+    }));
+    setPropagation(SCRATCH, propagation);
+    // Not a mount.
+    assertStays(() => moveat(root, "plain", root, "to/proc"), "EINVAL");
+    // A directory on a file.
+    assertStays(() => moveat(root, "from/proc", root, "file"), "EINVAL");
+    assertStays(() => moveat(root, "missing", root, "to"), "ENOENT");
+    assertStays(() => moveat(root, "from/proc", root, "missing"), "ENOENT");
+    assertStays(() => moveat(root, "from/proc", root, "../x"), "EXDEV");
+    const mkdir = { mkdir: true };
+    assertStays(() => moveat(root, "plain", root, "new", mkdir), "EINVAL");
+    assertThrows(() => root.openDirectory("new"), MountError, "ENOENT");
+    assertThrows(() => moveat(root, "/x", root, "to"), TypeError);
+    assertThrows(() => moveat(root, "from/proc", -1, "to"), TypeError);
+    setPropagation(SCRATCH, MS_PRIVATE);
+    root.unmount("from/proc");
+  }
+});
+
+kernelTest("moveat() leaves a mount that would move into itself", () => {
+  using root = Directory.open(SCRATCH);
+  using mount = root.mount("m", { type: "tmpfs", mkdir: true });
+  root.mkdir("m/inner");
+  assertStays(() => moveat(root, "m", root, "m/inner"), "ELOOP");
+  assert(mount.mounted);
+});
+
+kernelTest("moveat() leaves an unbindable mount of a shared one", () => {
+  using root = stage();
+  setPropagation(SCRATCH, MS_SHARED);
+  setPropagation(`${SCRATCH}/from/proc`, MS_UNBINDABLE);
+  assertStays(() => moveat(root, "from/proc", root, "to/proc"), "EINVAL");
+  setPropagation(SCRATCH, MS_PRIVATE);
+  umount2(`${SCRATCH}/from/proc`, MNT_DETACH);
+});
+
+kernelTest("Directory.move() keeps the name unless told another", () => {
+  using root = stage();
+  using from = root.openDirectory("from");
+  using to = root.openDirectory("to");
+  using moved = from.move("proc", to);
+  moved.keep();
+  assertEquals(places(), ["to/proc"]);
+  using again = to.move("proc", from, "other", { mkdir: true });
+  assertEquals([places(), again.target], [["from/other"], "other"]);
+});
