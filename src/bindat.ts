@@ -1,11 +1,11 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { openAt } from "./beneath.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { mountIdAt } from "./mount_id.ts";
+import { closeMountPoint, openMountPoint } from "./mount_point.ts";
 import { parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {
@@ -16,13 +16,11 @@ import {
   MOVE_MOUNT_T_EMPTY_PATH,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
-  STATX_TYPE,
 } from "./sys/constants.ts";
 import { quote } from "./sys/format.ts";
 import { moveMount } from "./sys/move_mount.ts";
 import { openTree } from "./sys/open_tree.ts";
-import { statx } from "./sys/statx.ts";
-import { parseTarget, type Target } from "./target.ts";
+import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode bindat}. */
 export interface BindOptions {
@@ -98,13 +96,13 @@ export function bindat(
     using created = new CreatedPaths();
     const mountPoint = openMountPoint(created, directory, parsed, clone, mode);
     try {
-      attach(clone, mountPoint);
+      attach(clone, mountPoint.at);
     } catch (error) {
-      mountPoint.close();
+      closeMountPoint(mountPoint);
       throw error;
     }
     created.keep();
-    return createMount(id, target, mountPoint, "bound", isFile(clone.fd));
+    return createMount(id, target, mountPoint, "bound");
   });
 }
 
@@ -128,27 +126,6 @@ export function attach(mount: OwnedFd, mountPoint: OwnedFd): void {
     "",
     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
   );
-}
-
-/** Opens the mount point for a mount; makes it when there is a mode to. */
-export function openMountPoint(
-  created: CreatedPaths,
-  dirfd: number,
-  target: Target,
-  mount: OwnedFd,
-  mode: number | null,
-): OwnedFd {
-  if (mode === null) return openAt(dirfd, target.path);
-  return isFile(mount.fd)
-    ? created.makeFile(dirfd, target, mode)
-    : created.makeDirectory(dirfd, target.path, mode);
-}
-
-/** Whether a descriptor is of anything but a directory. */
-export function isFile(fd: number): boolean {
-  const { mode } = statx(fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  // inode(7)
-  return (mode! & 0o170000) !== 0o040000;
 }
 
 function parseSource(

@@ -1,5 +1,5 @@
 import { BENEATH, openAt, openDirectoryAt } from "./beneath.ts";
-import type { OwnedFd } from "./owned_fd.ts";
+import { OwnedFd } from "./owned_fd.ts";
 import { close } from "./sys/close.ts";
 import {
   AT_REMOVEDIR,
@@ -8,12 +8,12 @@ import {
   O_EXCL,
   O_RDONLY,
 } from "./sys/constants.ts";
+import { dup } from "./sys/dup.ts";
 import { EEXIST, ENOENT } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
-import type { Target } from "./target.ts";
 
 /**
  * The directories and files that were made as mount points. Disposed of before
@@ -58,28 +58,26 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
-   * Makes an empty file beneath a directory, and the directories that lead to
-   * it, where they are missing.
+   * Makes an empty file in a directory, where it is missing.
    *
-   * @param dirfd Where `target` starts; open until this object is disposed of.
-   * @param target The file.
-   * @param mode Its permissions, less umask; a directory on the way gets those
-   * to search it, too.
+   * @param dirfd The directory.
+   * @param name The file.
+   * @param mode Its permissions, less umask.
    * @returns The file, which the caller closes.
-   * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
+   * @throws {SyscallError} What openat2(2) answers.
    */
-  makeFile(dirfd: number, { parent, name }: Target, mode: number): OwnedFd {
-    const searchable = mode | (mode & 0o444) >> 2;
-    const holder = this.#pass(this.makeDirectory(dirfd, parent, searchable));
+  makeFile(dirfd: number, name: string, mode: number): OwnedFd {
     const flags = O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC;
+    // The caller's may be closed when it is time to remove the file.
+    const parent = this.#pass(new OwnedFd(dup(dirfd)));
     try {
-      close(openat2(holder, name, { flags, mode, resolve: BENEATH }));
-      this.#created.push({ parent: holder, name, flags: 0 });
+      close(openat2(parent, name, { flags, mode, resolve: BENEATH }));
+      this.#created.push({ parent, name, flags: 0 });
     } catch (error) {
       // What is there already, opening tells.
       if (!isErrno(error, EEXIST)) throw error;
     }
-    return openAt(holder, name);
+    return openAt(parent, name);
   }
 
   #pass(passed: OwnedFd): number {

@@ -19,3 +19,8 @@ export function descriptorOf(dirfd: number | HasFd): number {
   }
   return fd;
 }
+
+/** The path that leads to what a descriptor refers to, where there is /proc. */
+export function procPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}

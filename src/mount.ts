@@ -1,8 +1,13 @@
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint.ts";
 import { isMounted } from "./mount_id.ts";
-import { type Place, placeOfDescriptor, placeOfMount } from "./mount_place.ts";
-import type { OwnedFd } from "./owned_fd.ts";
+import {
+  type Place,
+  placeOfDescriptor,
+  placeOfMount,
+  placeOfName,
+} from "./mount_place.ts";
+import type { MountPoint } from "./mount_point.ts";
 import { EBUSY, EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
@@ -14,9 +19,8 @@ export type MountOrigin = "mounted" | "bound" | "moved" | "cloned";
 let create: (
   id: bigint,
   target: string,
-  mountPoint: OwnedFd,
+  mountPoint: MountPoint,
   made: MountOrigin,
-  onFile: boolean,
 ) => Mount;
 
 /**
@@ -38,23 +42,22 @@ export class Mount implements Disposable {
    * could not be and was "cloned".
    */
   readonly made: MountOrigin;
-  readonly #mountPoint: OwnedFd;
-  readonly #onFile: boolean;
+  readonly #mountPoint: MountPoint;
   #kept = false;
   #gone = false;
 
   private constructor(
     id: bigint,
     target: string,
-    mountPoint: OwnedFd,
+    mountPoint: MountPoint,
     made: MountOrigin,
-    onFile: boolean,
   ) {
     this.id = id;
     this.target = target;
     this.#mountPoint = mountPoint;
+    // Of a file the directory says enough.
+    if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
-    this.#onFile = onFile;
   }
 
   static {
@@ -94,18 +97,17 @@ export class Mount implements Disposable {
       umount(attempted, strategy, place.dirfd, place.name, flags);
     });
     this.#gone = true;
-    this.#mountPoint.close();
+    this.#mountPoint.holder.close();
   }
 
-  /** Where the mount is, as long as that can be told. */
+  /** Where the mount is: of a kept one the kernel knows. */
   #place(attempted: Attempt): Place {
-    const { closed } = this.#mountPoint;
-    if (!closed && !this.#onFile) {
-      return placeOfDescriptor(this.#mountPoint.fd, this.id);
-    }
-    // A file is nobody's working directory: its directory is needed. Of a kept
-    // mount the descriptor is gone. The kernel knows where it is.
-    const place = placeOfMount(this.id);
+    const { holder, name } = this.#mountPoint;
+    const place = holder.closed
+      ? placeOfMount(this.id)
+      : name === "."
+      ? placeOfDescriptor(holder.fd, this.id)
+      : placeOfName(holder.fd, name);
     if (place === null) throw notThere(attempted, "it is gone");
     return place;
   }
@@ -137,7 +139,7 @@ export class Mount implements Disposable {
    */
   keep(): void {
     this.#kept = true;
-    this.#mountPoint.close();
+    this.#mountPoint.holder.close();
   }
 
   /**
@@ -148,11 +150,11 @@ export class Mount implements Disposable {
    */
   [Symbol.dispose](): void {
     if (!this.#kept && this.mounted) this.unmount();
-    this.#mountPoint.close();
+    this.#mountPoint.holder.close();
   }
 }
 
-/** Makes the handle of a mount; the descriptor is the handle's from now on. */
+/** Makes the handle of a mount, whose mount point is the handle's from now on. */
 export function createMount(...parts: Parameters<typeof create>): Mount {
   return create(...parts);
 }

@@ -42,6 +42,23 @@ export function placeOfDescriptor(fd: number, id: bigint): Place {
 }
 
 /**
+ * The place of a name in a directory. A mount point can't be renamed by those
+ * who see the mount; what leads to it can.
+ *
+ * @param dirfd A descriptor of the directory, which stays open.
+ * @param name The mount point, a file's too.
+ */
+export function placeOfName(dirfd: number, name: string): Place {
+  return {
+    dirfd,
+    name,
+    topmost: () => mountIdUnlessMissing(dirfd, name) ?? mountIdAt(dirfd),
+    below: () => mountIdAt(dirfd),
+    [Symbol.dispose]() {},
+  };
+}
+
+/**
  * The place where the kernel has a mount.
  *
  * @returns The place, null when the mount is gone or can't be seen from here.
@@ -50,15 +67,10 @@ export function placeOfMount(id: bigint): Place | null {
   const path = pathOfMount(id);
   if (path === null) return null;
   const end = path.lastIndexOf("/");
-  const name = path.slice(end + 1) || ".";
   const holder = openDirectoryUnlessMissing(path.slice(0, end + 1));
   if (holder === null) return null;
   return {
-    dirfd: holder.fd,
-    name,
-    topmost: () =>
-      mountIdUnlessMissing(holder.fd, name) ?? mountIdAt(holder.fd),
-    below: () => mountIdAt(holder.fd),
+    ...placeOfName(holder.fd, path.slice(end + 1) || "."),
     [Symbol.dispose]: () => holder.close(),
   };
 }

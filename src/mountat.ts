@@ -114,7 +114,8 @@ export function mountat(
         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
       );
       created.keep();
-      return createMount(id, target, mountPoint, "mounted", false);
+      const held = { at: mountPoint, holder: mountPoint, name: "." };
+      return createMount(id, target, held, "mounted");
     } catch (error) {
       mountPoint.close();
       throw error;

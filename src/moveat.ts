@@ -1,11 +1,17 @@
 import { openAt, openDirectoryAt } from "./beneath.ts";
-import { attach, cloneTree, isFile, openMountPoint } from "./bindat.ts";
+import { attach, cloneTree } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
+import { listMounts, type MountInfo } from "./list_mounts.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { mountIdAt } from "./mount_id.ts";
+import {
+  closeMountPoint,
+  type MountPoint,
+  openMountPoint,
+} from "./mount_point.ts";
 import { parseMkdir } from "./mountat.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import {
@@ -14,20 +20,16 @@ import {
   AT_RECURSIVE,
   MNT_DETACH,
   MS_PRIVATE,
-  MS_SHARED,
-  STATMOUNT_MNT_BASIC,
-  STATMOUNT_MNT_POINT,
   STATX_ATTR_MOUNT_ROOT,
 } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
-import { statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
 import { umount2 } from "./sys/umount2.ts";
 import { parseTarget } from "./target.ts";
-import { procPath } from "./unmount_strategy.ts";
+import { procPath } from "./dirfd.ts";
 
 /** Options of {@linkcode moveat}. */
 export interface MoveOptions {
@@ -56,7 +58,7 @@ export interface MoveOptions {
  * original unmounted: what has files open in it keeps them. The handle's `made`
  * tells which it was, "moved" or "cloned".
  *
- * Needs Linux 5.8 (6.8 to tell that the holder is shared), the permission
+ * Needs Linux 5.8, the permission
  * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
  * See move_mount(2), open_tree(2).
  *
@@ -111,7 +113,7 @@ export function moveat(
       created.keep();
       return mount;
     } catch (error) {
-      mountPoint.close();
+      closeMountPoint(mountPoint);
       throw error;
     }
   });
@@ -119,32 +121,30 @@ export function moveat(
 
 function moveOrClone(
   original: OwnedFd,
-  mountPoint: OwnedFd,
+  mountPoint: MountPoint,
   target: string,
   { makePrivate = false }: MoveOptions,
 ): Mount {
   if (makePrivate) makeHolderPrivate(original.fd);
   try {
-    attach(original, mountPoint);
+    attach(original, mountPoint.at);
   } catch (error) {
     const refused = error instanceof SyscallError && error.errno === EINVAL;
     if (!refused || !isMountRoot(original.fd)) throw error;
     if (!isHolderShared(original.fd)) throw error;
     return replaceByClone(original, mountPoint, target);
   }
-  const id = mountIdAt(original.fd);
-  const onFile = isFile(original.fd);
-  return createMount(id, target, mountPoint, "moved", onFile);
+  return createMount(mountIdAt(original.fd), target, mountPoint, "moved");
 }
 
 function replaceByClone(
   original: OwnedFd,
-  mountPoint: OwnedFd,
+  mountPoint: MountPoint,
   target: string,
 ): Mount {
   using clone = cloneTree(original.fd, "", AT_RECURSIVE);
   const id = mountIdAt(clone.fd);
-  attach(clone, mountPoint);
+  attach(clone, mountPoint.at);
   try {
     // Lazily, as a move does: whoever uses it goes on undisturbed.
     umount2(procPath(original.fd), MNT_DETACH);
@@ -152,7 +152,7 @@ function replaceByClone(
     umount2(procPath(clone.fd), MNT_DETACH);
     throw error;
   }
-  return createMount(id, target, mountPoint, "cloned", isFile(clone.fd));
+  return createMount(id, target, mountPoint, "cloned");
 }
 
 function isMountRoot(fd: number): boolean {
@@ -162,20 +162,24 @@ function isMountRoot(fd: number): boolean {
 
 /** Whether the mount that holds another is shared: then that can't be moved. */
 function isHolderShared(fd: number): boolean {
-  return (holderOf(fd).mntPropagation! & BigInt(MS_SHARED)) !== 0n;
+  return holderOf(fd)?.propagation === "shared";
 }
 
 function makeHolderPrivate(fd: number): void {
-  const { mntId, mntPoint, mntPropagation } = holderOf(fd);
-  if ((mntPropagation! & BigInt(MS_SHARED)) === 0n) return;
-  using holder = openDirectoryAt(AT_FDCWD, mntPoint!, 0);
-  if (mountIdAt(holder.fd) !== mntId) {
-    throw new SyscallError("mount_setattr", EINVAL, [quote(mntPoint!)]);
+  const mount = holderOf(fd);
+  if (mount?.propagation !== "shared") return;
+  using holder = openDirectoryAt(AT_FDCWD, mount.target, 0);
+  if (mountIdAt(holder.fd) !== mount.id) {
+    // Its root is not seen from here: the kernel takes no other way to it.
+    throw new SyscallError("mount_setattr", EINVAL, [quote(mount.target)]);
   }
   mountSetattr(holder.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
 }
 
-function holderOf(fd: number) {
-  const { mntParentId } = statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC);
-  return statmount(mntParentId!, STATMOUNT_MNT_BASIC | STATMOUNT_MNT_POINT);
+/** The mount that the mount of a descriptor is on. */
+function holderOf(fd: number): MountInfo | undefined {
+  const id = mountIdAt(fd);
+  const table = listMounts();
+  const parentId = table.find((mount) => mount.id === id)?.parentId;
+  return table.find((mount) => mount.id === parentId);
 }

@@ -1,8 +1,9 @@
 /** The ways to name a mount point to umount2(2), which takes only paths. */
-import { findMounts, type TableEntry } from "./find_mount.ts";
+import { procPath } from "./dirfd.ts";
+import { findMounts } from "./find_mount.ts";
+import { listMounts } from "./list_mounts.ts";
 import { mountId, mountIdAt } from "./mount_id.ts";
 import { InheritableFd } from "./owned_fd.ts";
-import { readFile } from "./read_file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -80,11 +81,6 @@ export function umountAt(
     if (!isErrno(error, ENOENT) || hasProc(dirfd)) throw error;
     umountOnThread(dirfd, name, flags);
   }
-}
-
-/** The path that leads to what a descriptor refers to. */
-export function procPath(fd: number): string {
-  return `/proc/self/fd/${fd}`;
 }
 
 function hasProc(fd: number): boolean {
@@ -176,7 +172,7 @@ function umountByTable(dirfd: number, name: string, flags: number): void {
   const id = name === "."
     ? null
     : mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
-  const table = mountTable();
+  const table = listMounts();
   const found = findMounts(table, last, segments);
   // Of several in the table, the one that is there.
   const there = found.filter((entry) => entry.id === id);
@@ -211,19 +207,4 @@ function segmentsOf(dirfd: number): string[] {
     if (isErrno(error, ENOENT)) return [];
     throw error;
   }
-}
-
-function mountTable(): TableEntry[] {
-  return readFile("/proc/thread-self/mountinfo").trimEnd().split("\n").map(
-    (line) => {
-      const fields = line.split(" ");
-      return {
-        id: BigInt(fields[0]!),
-        target: fields[4]!.replace(
-          /\\([0-7]{3})/g,
-          (_, digits) => String.fromCharCode(parseInt(digits, 8)),
-        ),
-      };
-    },
-  );
 }

@@ -119,11 +119,10 @@ function makeMountPoint(
   dirfd: number,
   { target, file }: Entry,
 ): void {
-  const parsed = parseTarget(target);
+  const { path, parent, name } = parseTarget(target);
   attempt({ action: `create ${quote(target)}`, target }, () => {
-    using _ = file
-      ? created.makeFile(dirfd, parsed, 0o644)
-      : created.makeDirectory(dirfd, parsed.path, 0o755);
+    using holder = created.makeDirectory(dirfd, file ? parent : path, 0o755);
+    if (file) created.makeFile(holder.fd, name, 0o644).close();
   });
 }
 

@@ -1,0 +1,559 @@
+import { descriptorOf } from "./dirfd.ts";
+import type { Directory } from "./directory.ts";
+import { attempt, explain } from "./error.ts";
+import type { Attempt } from "./hint.ts";
+import { mountIdAt } from "./mount_id.ts";
+import {
+  type MountinfoLine,
+  parseMountinfo,
+  splitOptions,
+} from "./mountinfo.ts";
+import { OwnedFd } from "./owned_fd.ts";
+import { readFile } from "./read_file.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  LSMT_ROOT,
+  MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_IDMAP,
+  MOUNT_ATTR_NOATIME,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NODIRATIME,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_NOSYMFOLLOW,
+  MOUNT_ATTR_RDONLY,
+  MOUNT_ATTR_RELATIME,
+  MS_DIRSYNC,
+  MS_LAZYTIME,
+  MS_RDONLY,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_SYNCHRONOUS,
+  MS_UNBINDABLE,
+  O_CLOEXEC,
+  O_PATH,
+  STATMOUNT_FS_SUBTYPE,
+  STATMOUNT_FS_TYPE,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_MNT_OPTS,
+  STATMOUNT_MNT_POINT,
+  STATMOUNT_MNT_ROOT,
+  STATMOUNT_SB_BASIC,
+  STATMOUNT_SB_SOURCE,
+  STATX_ATTR_MOUNT_ROOT,
+  STATX_MNT_ID,
+  STATX_NLINK,
+} from "./sys/constants.ts";
+import { EAGAIN, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
+import { SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { listmount } from "./sys/listmount.ts";
+import { openat2 } from "./sys/openat2.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
+import { type Statmount, statmount } from "./sys/statmount.ts";
+import { statx } from "./sys/statx.ts";
+import { procPath } from "./dirfd.ts";
+
+/** A mount, as {@linkcode listMounts} found it. */
+export interface MountInfo {
+  /**
+   * The kernel's unique id of the mount; before Linux 6.8 the one that is
+   * reused, as in /proc/self/mountinfo.
+   */
+  id: bigint;
+  /** The id of the mount that it is on, which may lie outside this root. */
+  parentId: bigint;
+  /** The mount point, as a path from this thread's root. */
+  target: string;
+  /**
+   * What of the file system is mounted: a path in it, `/` for all of it. What
+   * was removed since ends in `//deleted`.
+   */
+  root: string;
+  /** The file system's type, with its subtype: `fuse.sshfs`. */
+  type: string;
+  /** What was mounted: a device, a name, or an empty string. */
+  source: string;
+  /**
+   * The mount's own options, as mount(8) spells them: `ro` or `rw` first, then
+   * those that are set. One without `noatime` and `relatime` is `strictatime`.
+   */
+  options: string[];
+  /** The file system's options, `ro` or `rw` first, then in its own words. */
+  superOptions: string[];
+  /**
+   * Where mounts made in it appear, too. One that is shared and a slave at once
+   * is `shared`, and has a `master`.
+   */
+  propagation: "private" | "shared" | "slave" | "unbindable";
+  /** The peer group of a shared mount. */
+  peerGroup?: number;
+  /** The peer group that it receives from, of a slave. */
+  master?: number;
+  /** The file system's device, as `major:minor`. */
+  deviceNumber: string;
+}
+
+/** Options of {@linkcode listMounts}. */
+export interface ListMountsOptions {
+  /**
+   * Only what is mounted on this directory and below it: a path, which is the
+   * caller's and may hold symlinks, or a `Directory`, whatever its path has
+   * become.
+   *
+   * @default {undefined}, all that this thread's root shows
+   */
+  below?: string | Directory;
+}
+
+/**
+ * Lists mounts, in the order of the mount table: since Linux 6.8 from the
+ * oldest to the newest. Those that others cover are listed, too.
+ *
+ * The kernel is asked for each mount alone (listmount(2) and statmount(2)), and
+ * with `below` only for those of a part of the tree; where it can't tell all of
+ * this, before Linux 6.13, /proc/thread-self/mountinfo is read. A mount that
+ * vanishes meanwhile is left out.
+ *
+ * Needs the permission `--allow-ffi`, and /proc before Linux 6.13 and for what
+ * is below a directory.
+ *
+ * @example Find what is mounted below a directory
+ * ```ts
+ * import { Directory, listMounts } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true });
+ * const [mount] = listMounts({ below: path });
+ * assertEquals([mount?.target, mount?.type], [`${path}/tmp`, "tmpfs"]);
+ * ```
+ *
+ * @param options Which mounts.
+ * @returns The mounts.
+ * @throws {TypeError} For a path that is empty or has a NUL.
+ * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
+ * opened; ENOENT for a directory that is in no mount of this mount namespace;
+ * EAGAIN for one that is renamed all the time.
+ */
+export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
+  const { below } = options;
+  if (below === undefined) {
+    return attempt(
+      { action: "list the mounts", target: "/" },
+      () => listByStatmount() ?? listByTable(),
+    );
+  }
+  if (typeof below !== "string") {
+    return listBelow(descriptorOf(below)).mounts;
+  }
+  if (below === "") throw new TypeError("The directory's path must be given");
+  const attempted = listing(quote(below), below);
+  return attempt(attempted, () => {
+    using place = new OwnedFd(
+      openat2(AT_FDCWD, below, { flags: O_PATH | O_CLOEXEC }),
+    );
+    return listBelow(place.fd, attempted).mounts;
+  });
+}
+
+function listing(what: string, target: string): Attempt {
+  return { action: `list the mounts below ${what}`, target };
+}
+
+/** What is mounted on a directory and below it. */
+export interface Below {
+  /** The directory's path, from this thread's root. */
+  readonly path: string;
+  /** The id of the mount that the directory lies in. */
+  readonly holder: bigint;
+  readonly mounts: MountInfo[];
+}
+
+/**
+ * Lists what is mounted on a directory and below it, by its descriptor. On it
+ * are all mounts that have its path, whether it was opened before or after; not
+ * below it is what is mounted over a directory that leads to it.
+ *
+ * @throws {MountError} ENOENT for a directory that is in no mount of this mount
+ * namespace.
+ */
+export function listBelow(
+  fd: number,
+  attempted: Attempt = listing("the directory", "."),
+): Below {
+  return attempt(attempted, () => {
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const below = belowByStatmount(fd, attempted) ??
+        belowByTable(fd, attempted);
+      if (below !== RENAMED) return below;
+    }
+    throw explain(
+      attempted,
+      new SyscallError("readlinkat", EAGAIN, [quote(procPath(fd))]),
+      { detail: "it is renamed all the time" },
+    );
+  });
+}
+
+const MOST_ATTEMPTS = 100;
+
+/** The directory's path changed while the mounts' paths were asked for. */
+const RENAMED = "renamed";
+
+/** A way to ask for mounts. */
+interface Way {
+  /** The id of the mount that a descriptor lies in. */
+  holderOf(fd: number): bigint;
+  /** Where a mount is, or null when this root does not show it. */
+  place(id: bigint): Place | null;
+  /** A mount with all that is mounted in it; there may be others among them. */
+  tree(id: bigint): MountInfo[] | null;
+}
+
+interface Place {
+  readonly target: string;
+  readonly parentId: bigint;
+}
+
+/**
+ * Lists by listmount(2) and statmount(2) what is at and below a directory.
+ *
+ * @returns null where the kernel can't tell all of it.
+ */
+export function belowByStatmount(
+  fd: number,
+  attempted: Attempt,
+): Below | typeof RENAMED | null {
+  return unlessUnknown(() => below(fd, attempted, () => statmountWay));
+}
+
+/** Lists by the mount table what is at and below a directory. */
+export function belowByTable(
+  fd: number,
+  attempted: Attempt,
+): Below | typeof RENAMED {
+  return below(fd, attempted, tableWay)!;
+}
+
+function below(
+  fd: number,
+  attempted: Attempt,
+  find: () => Way,
+): Below | typeof RENAMED | null {
+  const { attributes, nlink } = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
+  const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
+  // Of a mount's root, which may be deleted where it comes from, the mount
+  // point is the path; for any other directory only /proc has it.
+  const name = isRoot ? null : pathOf(fd);
+  const way = find();
+  const holder = way.holderOf(fd);
+  const place = placeOfHolder(way, holder, attempted);
+  const path = name ?? place?.target ?? pathOf(fd);
+  // Nothing can be mounted below a directory that is deleted.
+  if (!isRoot && nlink === 0) return { path, holder, mounts: [] };
+  const base = baseOf(way, holder, path);
+  const tree = way.tree(base);
+  if (tree === null) return null;
+  const after = isRoot ? way.place(holder)?.target ?? path : pathOf(fd);
+  if (after !== path) return RENAMED;
+  return { path, holder, mounts: select(tree, base, path) };
+}
+
+function placeOfHolder(
+  way: Way,
+  holder: bigint,
+  attempted: Attempt,
+): Place | null {
+  try {
+    return way.place(holder);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    throw explain(attempted, error, {
+      detail:
+        "it is in another mount namespace, in a tree that is not attached, or in a mount that was lazily unmounted",
+    });
+  }
+}
+
+/**
+ * The mount in which are all that are on a directory and below it: the one that
+ * the directory lies in, or the lowest of a stack whose root it is.
+ */
+function baseOf(way: Way, holder: bigint, path: string): bigint {
+  let base = holder;
+  let place = way.place(base);
+  while (place?.target === path && place.parentId !== base) {
+    const { parentId } = place;
+    place = unlessUnknown(() => way.place(parentId), ENOENT);
+    if (place?.target === path) base = parentId;
+  }
+  return base;
+}
+
+/** What of a tree is on a path and below it, through the base's own directories. */
+function select(
+  tree: MountInfo[],
+  base: bigint,
+  path: string,
+): MountInfo[] {
+  const prefix = path === "/" ? path : `${path}/`;
+  const starts = tree.filter(({ id, parentId, target }) =>
+    id === base ? target === path : parentId === base &&
+      (target === path || target.startsWith(prefix))
+  );
+  const chosen = new Set(starts);
+  const children = Map.groupBy(tree, ({ parentId }) => parentId);
+  // What is added while the set is walked is walked, too.
+  for (const { id } of chosen) {
+    if (id === base) continue;
+    for (const child of children.get(id) ?? []) chosen.add(child);
+  }
+  return tree.filter((mount) => chosen.has(mount));
+}
+
+const statmountWay: Way = {
+  holderOf: mountIdAt,
+  place(id) {
+    const { mntPoint, mntParentId } = statmount(
+      id,
+      STATMOUNT_MNT_BASIC | STATMOUNT_MNT_POINT,
+    );
+    return mntPoint === undefined
+      ? null
+      : { target: mntPoint, parentId: mntParentId! };
+  },
+  tree(id) {
+    const inside = listmount(id);
+    const after = inside.findIndex((other) => other > id);
+    inside.splice(after === -1 ? inside.length : after, 0, id);
+    return askForAll(inside);
+  },
+};
+
+/**
+ * Lists by listmount(2) and statmount(2).
+ *
+ * @returns null where the kernel can't tell all of it.
+ */
+export function listByStatmount(): MountInfo[] | null {
+  return unlessUnknown(() => askForAll(listmount(LSMT_ROOT)));
+}
+
+/** null where the kernel, or a seccomp filter, does not answer. */
+function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
+  try {
+    return ask();
+  } catch (error) {
+    if (isErrno(error, ENOSYS, EPERM, ...others)) return null;
+    throw error;
+  }
+}
+
+function isErrno(
+  error: unknown,
+  ...numbers: number[]
+): error is SyscallError {
+  return error instanceof SyscallError && numbers.includes(error.errno);
+}
+
+const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |
+  STATMOUNT_MNT_POINT | STATMOUNT_FS_TYPE | STATMOUNT_FS_SUBTYPE |
+  STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE;
+
+/** Asks for mounts; null before Linux 6.13, which can't tell sources. */
+function askForAll(ids: bigint[]): MountInfo[] | null {
+  const mounts: MountInfo[] = [];
+  // Of an empty source the answer has nothing, whatever the kernel knows.
+  let knowsSources = false;
+  for (const id of ids) {
+    const answer = askFor(id);
+    if (answer?.mntPoint === undefined) continue;
+    knowsSources ||= answer.sbSource !== undefined;
+    mounts.push(fromStatmount(answer));
+  }
+  return knowsSources || mounts.length === 0 ? mounts : null;
+}
+
+function askFor(id: bigint): Statmount | null {
+  try {
+    return statmount(id, WANTED);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/** Translates what statmount(2) tells. */
+function fromStatmount(answer: Statmount): MountInfo {
+  const { fsType, fsSubtype } = answer;
+  const propagation = Number(answer.mntPropagation!);
+  const peerGroup = Number(answer.mntPeerGroup!);
+  const master = Number(answer.mntMaster!);
+  return {
+    id: answer.mntId!,
+    parentId: answer.mntParentId!,
+    target: answer.mntPoint!,
+    root: answer.mntRoot!,
+    type: fsSubtype === undefined ? fsType! : `${fsType!}.${fsSubtype}`,
+    source: answer.sbSource ?? "",
+    options: attributeWords(Number(answer.mntAttr!)),
+    superOptions: [
+      ...flagWords(answer.sbFlags!),
+      ...splitOptions(answer.mntOpts ?? ""),
+    ],
+    propagation: propagation & MS_SHARED
+      ? "shared"
+      : propagation & MS_SLAVE
+      ? "slave"
+      : propagation & MS_UNBINDABLE
+      ? "unbindable"
+      : "private",
+    ...(peerGroup === 0 ? {} : { peerGroup }),
+    ...(master === 0 ? {} : { master }),
+    deviceNumber: `${answer.sbDevMajor!}:${answer.sbDevMinor!}`,
+  };
+}
+
+/** A word for each attribute that is set, in the order of the mount table. */
+const ATTRIBUTE_WORDS: readonly {
+  readonly mask: number;
+  readonly value: number;
+  readonly word: string;
+}[] = [
+  { mask: MOUNT_ATTR_RDONLY, value: 0, word: "rw" },
+  { mask: MOUNT_ATTR_RDONLY, value: MOUNT_ATTR_RDONLY, word: "ro" },
+  { mask: MOUNT_ATTR_NOSUID, value: MOUNT_ATTR_NOSUID, word: "nosuid" },
+  { mask: MOUNT_ATTR_NODEV, value: MOUNT_ATTR_NODEV, word: "nodev" },
+  { mask: MOUNT_ATTR_NOEXEC, value: MOUNT_ATTR_NOEXEC, word: "noexec" },
+  { mask: MOUNT_ATTR__ATIME, value: MOUNT_ATTR_NOATIME, word: "noatime" },
+  {
+    mask: MOUNT_ATTR_NODIRATIME,
+    value: MOUNT_ATTR_NODIRATIME,
+    word: "nodiratime",
+  },
+  { mask: MOUNT_ATTR__ATIME, value: MOUNT_ATTR_RELATIME, word: "relatime" },
+  {
+    mask: MOUNT_ATTR_NOSYMFOLLOW,
+    value: MOUNT_ATTR_NOSYMFOLLOW,
+    word: "nosymfollow",
+  },
+  { mask: MOUNT_ATTR_IDMAP, value: MOUNT_ATTR_IDMAP, word: "idmapped" },
+];
+
+function attributeWords(attributes: number): string[] {
+  const words: string[] = [];
+  for (const { mask, value, word } of ATTRIBUTE_WORDS) {
+    if ((attributes & mask) === value) words.push(word);
+  }
+  return words;
+}
+
+/** A word for each flag that the file system has. */
+function flagWords(flags: number): string[] {
+  return [
+    flags & MS_RDONLY ? "ro" : "rw",
+    ...(flags & MS_SYNCHRONOUS ? ["sync"] : []),
+    ...(flags & MS_DIRSYNC ? ["dirsync"] : []),
+    ...(flags & MS_LAZYTIME ? ["lazytime"] : []),
+  ];
+}
+
+/** Lists by the mount table. */
+export function listByTable(): MountInfo[] {
+  return fromTable(readTable(), uniqueIds());
+}
+
+function readTable(): MountinfoLine[] {
+  return parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+}
+
+function tableWay(): Way {
+  const table = readTable();
+  const ids = uniqueIds();
+  const mounts = fromTable(table, ids);
+  const holderOf = ids === null ? reusedMountIdAt : mountIdAt;
+  return {
+    holderOf,
+    place(id) {
+      const mount = mounts.find((mount) => mount.id === id);
+      if (mount !== undefined) return mount;
+      // A root that is no mount point lies in a mount that the table lacks.
+      if (id === mountOfRoot(holderOf)) return null;
+      throw new SyscallError("statmount", ENOENT, [`{mnt_id=${id}}`]);
+    },
+    tree: () => mounts,
+  };
+}
+
+function reusedMountIdAt(fd: number): bigint {
+  const { mntId } = statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID);
+  return mntId ?? mountIdAt(fd);
+}
+
+function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
+  using root = new OwnedFd(
+    openat2(AT_FDCWD, "/", { flags: O_PATH | O_CLOEXEC }),
+  );
+  return holderOf(root.fd);
+}
+
+type Ids = Pick<MountInfo, "id" | "parentId">;
+
+/**
+ * The unique ids by those of the table, null where there are none. Linux 6.8 has
+ * them, before it can tell all the rest.
+ */
+function uniqueIds(): Map<number, Ids> | null {
+  return unlessUnknown(() => {
+    const ids = new Map<number, Ids>();
+    for (const id of listmount(LSMT_ROOT)) {
+      try {
+        const answer = statmount(id, STATMOUNT_MNT_BASIC);
+        ids.set(answer.mntIdOld!, { id, parentId: answer.mntParentId! });
+      } catch (error) {
+        if (!isErrno(error, ENOENT)) throw error;
+      }
+    }
+    return ids;
+  });
+}
+
+/** Translates the lines of the mount table. */
+function fromTable(
+  table: MountinfoLine[],
+  ids: Map<number, Ids> | null,
+): MountInfo[] {
+  return table.flatMap((line) => {
+    const { id, parentId, shared, master, mountPoint: target } = line;
+    const own = ids === null
+      ? { id: BigInt(id), parentId: BigInt(parentId) }
+      : ids.get(id);
+    if (own === undefined) return [];
+    return {
+      ...own,
+      target,
+      root: line.root,
+      type: line.type,
+      source: line.source,
+      options: line.options,
+      superOptions: line.superOptions,
+      propagation: shared !== undefined
+        ? "shared"
+        : master !== undefined
+        ? "slave"
+        : line.unbindable
+        ? "unbindable"
+        : "private",
+      ...(shared === undefined ? {} : { peerGroup: shared }),
+      ...(master === undefined ? {} : { master }),
+      deviceNumber: line.deviceNumber,
+    };
+  });
+}
+
+function pathOf(fd: number): string {
+  return readlinkat(AT_FDCWD, procPath(fd));
+}
