@@ -1,4 +1,3 @@
-import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
@@ -20,6 +19,7 @@ import {
 import { quote } from "./sys/format.ts";
 import { moveMount } from "./sys/move_mount.ts";
 import { openTree } from "./sys/open_tree.ts";
+import { pathArgument } from "./path_argument.ts";
 import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode bindat}. */
@@ -89,6 +89,7 @@ export function bindat(
   const attempted = {
     action: `bind ${from.text} to ${quote(target)}`,
     target,
+    from,
   };
   return attempt(attempted, () => {
     using clone = cloneTree(from.dirfd, from.path, flags);
@@ -96,7 +97,14 @@ export function bindat(
     using created = new CreatedPaths();
     const mountPoint = openMountPoint(created, directory, parsed, clone, mode);
     try {
-      attach(clone, mountPoint.at);
+      const places = {
+        from: { dirfd: clone.fd, path: "" },
+        onto: { dirfd: mountPoint.at.fd, path: "" },
+      };
+      attempt(
+        { ...attempted, ...places },
+        () => attach(clone, mountPoint.at),
+      );
     } catch (error) {
       closeMountPoint(mountPoint);
       throw error;
@@ -135,9 +143,6 @@ function parseSource(
     const dirfd = descriptorOf(source);
     return { dirfd, path: "", text: `descriptor ${dirfd}` };
   }
-  const path = source instanceof URL ? fromFileUrl(source) : source;
-  if (typeof path !== "string" || path === "") {
-    throw new TypeError("The source must be a path, a URL or a Directory");
-  }
+  const path = pathArgument("The source", source);
   return { dirfd: AT_FDCWD, path, text: quote(path) };
 }

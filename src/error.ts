@@ -1,6 +1,7 @@
+import type { Holder } from "./holders.ts";
 import { errnoText } from "./sys/errno.ts";
 import { SyscallError, UnsupportedError } from "./sys/error.ts";
-import { type Attempt, hintFor } from "./hint.ts";
+import { adviceOn, type Attempt } from "./hint.ts";
 
 /** What more is known of a failure, for {@linkcode MountError}. */
 export interface MountErrorOptions {
@@ -10,6 +11,8 @@ export interface MountErrorOptions {
   detail?: string;
   /** What to do about it. */
   hint?: string;
+  /** Who holds the mount that is busy. */
+  holders?: readonly Holder[];
 }
 
 /**
@@ -31,6 +34,11 @@ export class MountError extends Error {
   readonly log: string[];
   /** What to do about it, where that is known. */
   readonly hint?: string;
+  /**
+   * Who holds the mount that is busy, as far as that was found within half a
+   * second; only of an unmount that failed with EBUSY.
+   */
+  readonly holders?: readonly Holder[];
   /** The failed call with its arguments. */
   declare readonly cause: SyscallError;
 
@@ -48,7 +56,7 @@ export class MountError extends Error {
     cause: SyscallError,
     options: MountErrorOptions = {},
   ) {
-    const { log = [], detail, hint } = options;
+    const { log = [], detail, hint, holders } = options;
     const { syscall, code, errno } = cause;
     const words = [
       `Cannot ${action}`,
@@ -64,6 +72,7 @@ export class MountError extends Error {
     this.target = target;
     this.log = log;
     if (hint !== undefined) this.hint = hint;
+    if (holders !== undefined) this.holders = holders;
   }
 }
 
@@ -85,17 +94,17 @@ export function attempt<T>(attempted: Attempt, work: () => T): T {
 export function explain(
   attempted: Attempt,
   cause: SyscallError,
-  options: Omit<MountErrorOptions, "hint"> = {},
+  options: Omit<MountErrorOptions, "hint" | "holders"> = {},
 ): MountError | UnsupportedError {
-  const hint = hintFor(attempted, cause);
+  const advice = adviceOn(attempted, cause);
   if (cause.code === "ENOSYS") {
     return new UnsupportedError(
-      `Cannot ${attempted.action}: ${cause.syscall}: ${hint}`,
+      `Cannot ${attempted.action}: ${cause.syscall}: ${advice.hint}`,
       { cause },
     );
   }
   return new MountError(attempted.action, attempted.target, cause, {
     ...options,
-    ...(hint === undefined ? {} : { hint }),
+    ...advice,
   });
 }

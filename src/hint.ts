@@ -1,6 +1,23 @@
+import { busyHint } from "./busy_hint.ts";
+import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
+import { permissionHint } from "./permission_hint.ts";
+import {
+  type At,
+  cloneHint,
+  idInTable,
+  idInTableAt,
+  type MountPointName,
+  moveHint,
+  pathTo,
+  unmountHint,
+} from "./place_hint.ts";
+import { readFile } from "./read_file.ts";
+import { spelledAlike } from "./spelling.ts";
 import type { SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { setTracer } from "./sys/trace.ts";
 
-/** What was attempted, for messages. */
+/** What was attempted, for messages and to find out why it failed. */
 export interface Attempt {
   /** As it follows "Cannot": `mount tmpfs on "proc"`. */
   readonly action: string;
@@ -8,6 +25,16 @@ export interface Attempt {
   readonly target: string;
   /** The file system's type, where one is mounted. */
   readonly type?: string;
+  /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
+  readonly from?: At;
+  /** The mount point that move_mount(2) is given. */
+  readonly onto?: At;
+  /** The mount point that umount2(2) is given. */
+  readonly unmounted?: MountPointName;
+  /** The mount that is to be unmounted, where that is not the topmost there. */
+  readonly mountId?: bigint;
+  /** How many milliseconds to look for who holds it; with 0 nothing is looked at. */
+  readonly searchLimit?: number;
 }
 
 /** The Linux version that each call came with. */
@@ -19,13 +46,86 @@ const SINCE: Readonly<Record<string, string>> = {
   move_mount: "5.2",
   open_tree: "5.2",
   openat2: "5.6",
+  mount_setattr: "5.12",
+  statmount: "6.8",
+  listmount: "6.8",
+  open_tree_attr: "6.15",
 };
 
+/** What is known of a failure beside the failed call. */
+export interface Advice {
+  /** What a person can do about it. */
+  readonly hint?: string;
+  /** Who holds the mount that is busy. */
+  readonly holders?: readonly Holder[];
+}
+
 /**
- * What a person can do about a failure, as far as the failed call and its
- * error tell.
+ * What a person can do about a failure: by what is seen where it failed, else
+ * by the failed call and its error alone.
  */
-export function hintFor(
+export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
+  // Looking around is no part of what was attempted.
+  const tracer = setTracer(null);
+  try {
+    const search = searchHolders(attempted, cause);
+    if (search !== null) {
+      const { holders } = search;
+      return { hint: busyHint(search, attempted.target), holders };
+    }
+    const hint = lookForHint(attempted, cause);
+    if (hint !== undefined) return { hint };
+  } catch {
+    // There is no /proc, say. What failed before is what the caller must hear.
+  } finally {
+    setTracer(tracer);
+  }
+  const hint = plainHint(attempted, cause);
+  return hint === undefined ? {} : { hint };
+}
+
+function searchHolders(
+  { unmounted, mountId: id, searchLimit: limit }: Attempt,
+  { syscall, code }: SyscallError,
+): HolderSearch | null {
+  if (syscall !== "umount2" || code !== "EBUSY" || limit === 0) return null;
+  const limits = limit === undefined ? {} : { limit };
+  if (id !== undefined) return findHolders(idInTable(id), limits);
+  if (unmounted === undefined) return null;
+  return findHolders(idInTableAt(pathTo(unmounted)), limits);
+}
+
+function lookForHint(
+  { type = "", from, onto, unmounted }: Attempt,
+  cause: SyscallError,
+): string | undefined {
+  const { syscall, code, message } = cause;
+  if (code === "EPERM") return permissionHint(cause, type);
+  switch (syscall) {
+    case "fsopen":
+      return code === "ENODEV" ? unknownTypeHint(type) : undefined;
+    case "move_mount":
+      return onto !== undefined && MOVE_CODES.includes(code)
+        ? moveHint(onto, from)
+        : undefined;
+    case "open_tree":
+      return from !== undefined && code === "EINVAL"
+        ? cloneHint(from)
+        : undefined;
+    case "umount2":
+      if (code !== "EINVAL") return undefined;
+      // After the path, which may be anything, come the flags.
+      if (/MNT_(FORCE|DETACH)\|[^"]*MNT_EXPIRE[^"]*$/.test(message)) {
+        return "What is to expire can't be unmounted lazily, or by force, at once";
+      }
+      return unmounted === undefined ? undefined : unmountHint(unmounted);
+  }
+  return undefined;
+}
+
+const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
+
+function plainHint(
   { type }: Attempt,
   { syscall, code }: SyscallError,
 ): string | undefined {
@@ -35,7 +135,7 @@ export function hintFor(
         SINCE[syscall] ?? "an earlier version"
       }, or a seccomp filter hides it`;
     case "EPERM":
-      return permissionHint(syscall, type);
+      return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
     case "EACCES":
       return "A directory on the way may not be searched, or not written to, by this user";
     case "EBUSY":
@@ -44,7 +144,9 @@ export function hintFor(
         : "The device or file system is in use with other options, or on another mount";
     case "ENODEV":
       return syscall === "fsopen"
-        ? `This kernel knows no file system "${type}": see /proc/filesystems; its module may have to be loaded (modprobe ${type})`
+        ? `This kernel knows no file system ${
+          quote(type ?? "")
+        }: its module may have to be loaded (modprobe)`
         : "The device does not exist";
     case "EINVAL":
       return invalidHint(syscall);
@@ -71,19 +173,6 @@ export function hintFor(
   }
 }
 
-function permissionHint(syscall: string, type?: string): string {
-  const need =
-    "Mounting takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
-  const reveals = syscall === "fsmount" || syscall === "move_mount";
-  if ((type === "proc" || type === "sysfs") && reveals) {
-    return `In a user namespace a new ${type} is refused where it would show what the existing one hides, by mounts over parts of it ("mount too revealing"); otherwise: ${need}`;
-  }
-  if (type === "proc" && syscall === "fsconfig") {
-    return `A procfs takes CAP_SYS_ADMIN over its PID namespace too: start under unshare -Urmpf; otherwise: ${need}`;
-  }
-  return need;
-}
-
 function invalidHint(syscall: string): string | undefined {
   switch (syscall) {
     case "move_mount":
@@ -93,4 +182,15 @@ function invalidHint(syscall: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** What the kernel has that is spelt alike: /proc/filesystems. */
+function unknownTypeHint(type: string): string {
+  const known = readFile("/proc/filesystems").split("\n")
+    .map((line) => line.split("\t")[1] ?? "").filter((name) => name !== "");
+  const alike = spelledAlike(type, known);
+  const but = alike.length === 0 ? "" : `, but ${alike.map(quote).join(", ")}`;
+  return `This kernel knows no file system ${
+    quote(type)
+  }${but} (see /proc/filesystems): its module may have to be loaded (modprobe)`;
 }

@@ -66,11 +66,18 @@ export class Mount implements Disposable {
 
   /** Whether the mount is in the tree, wherever that is by now. */
   get mounted(): boolean {
-    return !this.#gone && isMounted(this.id);
+    return !this.#gone && (isMounted(this.id) ?? this.#somethingIsThere());
+  }
+
+  /** Whether anything is mounted on the mount point. */
+  #somethingIsThere(): boolean {
+    using place = this.#place();
+    return place !== null && place.topmost() !== place.below();
   }
 
   /**
-   * Unmounts this mount and no other: its identity is checked first.
+   * Unmounts this mount and no other: its identity is checked right before.
+   * (Whoever may mount in this mount namespace can still get in between.)
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
@@ -90,7 +97,8 @@ export class Mount implements Disposable {
     };
     attempt(attempted, () => {
       if (this.#gone) throw notThere(attempted, "it is gone");
-      using place = this.#place(attempted);
+      using place = this.#place();
+      if (place === null) throw notThere(attempted, "it is gone");
       while (this.#isCovered(place, attempted, all)) {
         umount(attempted, strategy, place.dirfd, place.name, flags);
       }
@@ -101,15 +109,12 @@ export class Mount implements Disposable {
   }
 
   /** Where the mount is: of a kept one the kernel knows. */
-  #place(attempted: Attempt): Place {
+  #place(): Place | null {
     const { holder, name } = this.#mountPoint;
-    const place = holder.closed
-      ? placeOfMount(this.id)
-      : name === "."
+    if (holder.closed) return placeOfMount(this.id);
+    return name === "."
       ? placeOfDescriptor(holder.fd, this.id)
       : placeOfName(holder.fd, name);
-    if (place === null) throw notThere(attempted, "it is gone");
-    return place;
   }
 
   /**
@@ -121,13 +126,15 @@ export class Mount implements Disposable {
   #isCovered(place: Place, attempted: Attempt, all = false): boolean {
     const topmost = place.topmost();
     if (topmost === this.id) return false;
-    if (!isMounted(this.id)) throw notThere(attempted, "it is gone");
+    if (isMounted(this.id) === false) {
+      throw notThere(attempted, "it is gone");
+    }
     if (topmost === place.below()) {
       throw notThere(attempted, "it was moved elsewhere");
     }
     if (all) return true;
     throw explain(
-      attempted,
+      { ...attempted, mountId: this.id },
       new SyscallError("umount2", EBUSY, [quote(attempted.target), "0"]),
       { detail: "another mount is on top of it" },
     );

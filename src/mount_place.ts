@@ -1,5 +1,6 @@
 /** Where a mount is: what umount2(2) must be told to take it and no other. */
 import { openDirectoryAt } from "./beneath.ts";
+import { procPath } from "./dirfd.ts";
 import { mountId, mountIdAt } from "./mount_id.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import {
@@ -8,7 +9,7 @@ import {
   AT_SYMLINK_NOFOLLOW,
   STATMOUNT_MNT_POINT,
 } from "./sys/constants.ts";
-import { ENOENT, ENOSYS } from "./sys/errno.ts";
+import { ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno } from "./sys/error.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { statmount } from "./sys/statmount.ts";
@@ -31,7 +32,7 @@ export interface Place extends Disposable {
  * @param fd A descriptor of the mount point, opened before it was mounted on.
  * @param id The mount that most likely is topmost there.
  */
-export function placeOfDescriptor(fd: number, id: bigint): Place {
+export function placeOfDescriptor(fd: number, id?: bigint): Place {
   return {
     dirfd: fd,
     name: ".",
@@ -75,13 +76,13 @@ export function placeOfMount(id: bigint): Place | null {
   };
 }
 
-function topmostMountId(fd: number, expected: bigint): bigint {
+function topmostMountId(fd: number, expected?: bigint): bigint {
   // A descriptor leads below what was mounted over it. Only a look-up by name
   // crosses mounts, and the name may change between asking for it and using it.
   let name = nameOf(fd, expected);
   for (let attempt = 1; name !== null; attempt++) {
     const id = mountIdUnlessMissing(fd, `../${name}`);
-    if (id === expected) return id;
+    if (id === expected) return id ?? mountIdAt(fd);
     const nameAfter = nameOf(fd, expected);
     if (nameAfter === name || attempt === MOST_ATTEMPTS) {
       return id ?? mountIdAt(fd);
@@ -93,14 +94,17 @@ function topmostMountId(fd: number, expected: bigint): bigint {
 
 const MOST_ATTEMPTS = 1000;
 
-/** A mount point's name; from the mount itself where /proc is missing. */
-function nameOf(fd: number, id: bigint): string | null {
+/**
+ * A mount point's name: where /proc is missing, or the path too long for it,
+ * what the kernel has for the mount.
+ */
+function nameOf(fd: number, id?: bigint): string | null {
   let path: string | null;
   try {
-    path = readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`);
+    path = readlinkat(AT_FDCWD, procPath(fd));
   } catch (error) {
-    if (!isErrno(error, ENOENT)) throw error;
-    path = pathOfMount(id);
+    if (!isErrno(error, ENOENT, ENAMETOOLONG)) throw error;
+    path = id === undefined ? null : pathOfMount(id);
   }
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
 }
@@ -109,7 +113,7 @@ function pathOfMount(id: bigint): string | null {
   try {
     return statmount(id, STATMOUNT_MNT_POINT).mntPoint ?? null;
   } catch (error) {
-    if (isErrno(error, ENOENT) || isErrno(error, ENOSYS)) return null;
+    if (isErrno(error, ENOENT, ENOSYS, EPERM)) return null;
     throw error;
   }
 }

@@ -106,13 +106,15 @@ export function mountat(
     try {
       using detached = createDetachedMount(fileSystem, attempted);
       const id = mountIdAt(detached.fd);
-      moveMount(
-        detached.fd,
-        "",
-        mountPoint.fd,
-        "",
-        MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-      );
+      const onto = { dirfd: mountPoint.fd, path: "" };
+      attempt({ ...attempted, onto }, () =>
+        moveMount(
+          detached.fd,
+          "",
+          mountPoint.fd,
+          "",
+          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        ));
       created.keep();
       const held = { at: mountPoint, holder: mountPoint, name: "." };
       return createMount(id, target, held, "mounted");
@@ -127,7 +129,9 @@ function parseFileSystem({ type, source, options = "" }: MountOptions) {
   if (typeof type !== "string" || type === "") {
     throw new TypeError("The type of the file system must be given");
   }
-  checkText("The type of the file system", type);
+  if (type.includes("\0")) {
+    throw new TypeError("The type must not contain a NUL character");
+  }
   const { attributes, parameters } = parseMountOptions(options);
   if (source === undefined) return { type, attributes, parameters };
   if (typeof source !== "string") {

@@ -85,6 +85,14 @@ export function parseMountinfo(text: string): MountinfoLine[] {
   });
 }
 
+/** The line of a mount, if the table has it. */
+export function lineOf(
+  table: readonly MountinfoLine[],
+  id: number | undefined,
+): MountinfoLine | undefined {
+  return table.find((line) => line.id === id);
+}
+
 /** What is wrong with a line. */
 class Malformed extends Error {}
 

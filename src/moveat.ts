@@ -109,7 +109,14 @@ export function moveat(
     using created = new CreatedPaths();
     const mountPoint = openMountPoint(created, toDirectory, to, original, mode);
     try {
-      const mount = moveOrClone(original, mountPoint, toTarget, options);
+      const places = {
+        from: { dirfd: original.fd, path: "" },
+        onto: { dirfd: mountPoint.at.fd, path: "" },
+      };
+      const mount = attempt(
+        { ...attempted, ...places },
+        () => moveOrClone(original, mountPoint, toTarget, options),
+      );
       created.keep();
       return mount;
     } catch (error) {

@@ -4,7 +4,7 @@ import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint.ts";
 import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "./sys/constants.ts";
-import { EINVAL } from "./sys/errno.ts";
+import { placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { quote } from "./sys/format.ts";
 import { parseTarget } from "./target.ts";
 import {
@@ -85,8 +85,8 @@ export interface UnmountOptions {
  * itself, when it was opened before the mount was put on it.
  * @param options How to unmount.
  * @throws {TypeError} For a wrong argument; before any system call.
- * @throws {MountError} EBUSY while it is in use, EINVAL when nothing is mounted
- * there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
+ * @throws {MountError} EBUSY while it is in use, with the `holders` that were
+ * found, EINVAL when nothing is mounted there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
  * directory, ENOENT, EPERM without the capability.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
@@ -95,50 +95,60 @@ export function unmountat(
   target: string,
   options: UnmountOptions = {},
 ): void {
-  const directory = descriptorOf(dirfd);
+  unmountExplained(descriptorOf(dirfd), target, options);
+}
+
+/**
+ * As {@linkcode unmountat}.
+ *
+ * @param searchLimit How many milliseconds to look for who is in the way.
+ */
+export function unmountExplained(
+  directory: number,
+  target: string,
+  options: UnmountOptions,
+  searchLimit?: number,
+): void {
   const { parent, name } = parseTarget(target);
   if (name === "..") {
     throw new TypeError(`Cannot unmount "${target}": it must end in a name`);
   }
   const flags = unmountFlags(options);
   const { strategy } = options;
-  const attempted = { action: `unmount ${quote(target)}`, target };
+  const attempted = {
+    action: `unmount ${quote(target)}`,
+    target,
+    ...(searchLimit === undefined ? {} : { searchLimit }),
+  };
   attempt(attempted, () => {
     using holder = name === "." ? null : openDirectoryAt(directory, parent);
     const unmount = () =>
       umount(attempted, strategy, holder?.fd ?? directory, name, flags);
     unmount();
-    if (options.all) unmountRest(unmount);
+    if (!options.all) return;
+    using place = holder === null
+      ? placeOfDescriptor(directory)
+      : placeOfName(holder.fd, name);
+    // No further than what holds the mount point: that was not asked for.
+    while (place.topmost() !== place.below()) unmount();
   });
 }
 
-/** As `umountAt`, and says what the mount table lacks. */
+/** As `umountAt`, and says what the mount table lacks, or who is in the way. */
 export function umount(
   attempted: Attempt,
   ...args: Parameters<typeof umountAt>
 ): void {
-  try {
-    umountAt(...args);
-  } catch (error) {
-    throw error instanceof MountLookupError
-      ? explain(attempted, error, { detail: error.detail })
-      : error;
-  }
-}
-
-/**
- * Unmounts until nothing is left.
- *
- * @throws {SyscallError} What the kernel answers but EINVAL, that nothing is
- * mounted.
- */
-export function unmountRest(unmount: () => void): void {
-  try {
-    while (true) unmount();
-  } catch (error) {
-    const { errno } = error as { errno?: number };
-    if (errno !== EINVAL) throw error;
-  }
+  const [, dirfd, name] = args;
+  attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
+    try {
+      umountAt(...args);
+    } catch (error) {
+      throw error instanceof MountLookupError
+        ? explain(attempted, error, { detail: error.detail })
+        : error;
+    }
+  });
 }
 
 /**

@@ -25,6 +25,8 @@ export interface Needs {
   commands?: string[];
 }
 
+export { ROOT } from "./root.ts";
+
 /**
  * An empty directory (tmpfs) in a private mount namespace of this thread. It is
  * there while a {@linkcode kernelTest} runs.
@@ -97,7 +99,12 @@ let capable: boolean | undefined;
 
 function missingCapability(): string | null {
   capable ??= tryUnshare();
-  return capable ? null : "needs CAP_SYS_ADMIN";
+  if (!capable) return "needs CAP_SYS_ADMIN";
+  // In a user namespace procfs, devices and much else can't be mounted.
+  const initial = /^\s*0\s+0\s+4294967295$/;
+  return initial.test(readFile("/proc/self/uid_map").trimEnd())
+    ? null
+    : "needs CAP_SYS_ADMIN outside a user namespace";
 }
 
 function tryUnshare(): boolean {

@@ -165,6 +165,8 @@ export function errnoText(errno: number): string {
 export const EPERM = 1;
 /** No such file or directory. */
 export const ENOENT = 2;
+/** No such process. */
+export const ESRCH = 3;
 /** Interrupted system call. */
 export const EINTR = 4;
 /** Bad file descriptor. */
@@ -187,6 +189,10 @@ export const ENOTDIR = 20;
 export const EINVAL = 22;
 /** Too many open files. */
 export const EMFILE = 24;
+/** Read-only file system. */
+export const EROFS = 30;
+/** File name too long. */
+export const ENAMETOOLONG = 36;
 /** Function not implemented. */
 export const ENOSYS = 38;
 /** Too many levels of symbolic links. */

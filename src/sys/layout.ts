@@ -25,6 +25,12 @@ export const MOUNT_ATTR = {
   SIZE: 32,
 } as const;
 
+/** `struct linux_dirent64`, include/linux/dirent.h; to programs `struct dirent64`. */
+export const DIRENT64 = {
+  d_reclen: 16,
+  d_name: 19,
+} as const;
+
 /** `struct open_how`, include/uapi/linux/openat2.h. */
 export const OPEN_HOW = {
   flags: 0,

@@ -12,6 +12,8 @@ type Parameter = "i32" | "u32" | "u64" | "usize" | "buffer";
 const PARAMETERS = {
   // int close(int fd);
   close: ["i32"],
+  // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
+  fanotify_init: ["u32", "u32"],
   // int fchdir(int fd);
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
@@ -58,6 +60,8 @@ const PARAMETERS = {
   umount2: ["buffer", "i32"],
   // int unlinkat(int dirfd, const char *path, int flags);
   unlinkat: ["i32", "buffer", "i32"],
+  // int uname(struct new_utsname *buf);
+  uname: ["buffer"],
   // int unshare(unsigned long flags);
   unshare: ["u64"],
 } as const satisfies Record<string, readonly Parameter[]>;
@@ -116,7 +120,9 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
   Object.defineProperty(libc, name, {
     configurable: true,
     get(): unknown {
-      const { symbols: { syscall: value } } = Deno.dlopen(libraryPath(), {
+      // First, for it throws where there is no Deno to ask.
+      const library = libraryPath();
+      const { symbols: { syscall: value } } = Deno.dlopen(library, {
         syscall: { parameters: ["i32", ...parameters], result: "i32" },
       });
       Object.defineProperty(libc, name, { value });
@@ -160,7 +166,14 @@ function open(): string {
       });
       return path;
     } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) throw error;
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new Deno.errors.NotCapable(
+          `Requires ffi access to the C library: run again with --allow-ffi, or with --allow-ffi=PATH and its absolute path, like ${
+            absolutePaths(architecture)[0]
+          }`,
+          { cause: error },
+        );
+      }
     }
   }
   throw new UnsupportedError(
@@ -174,10 +187,26 @@ function open(): string {
  * permission is limited to paths: then only those paths are tried.
  */
 function candidates(architecture: string): string[] {
-  const names = ["libc.so.6", `libc.musl-${architecture}.so.1`];
+  const permitted = permittedLibraries(architecture);
+  if (permitted.length > 0) return permitted;
+  // Asks at a terminal; elsewhere Deno.dlopen throws NotCapable.
+  Deno.permissions.requestSync({ name: "ffi" });
+  return libraryNames(architecture);
+}
+
+/** Which of them Deno's permissions allow; this asks nobody. */
+export function permittedLibraries(architecture: string): string[] {
   const ffi = { name: "ffi" } as const;
-  if (Deno.permissions.querySync(ffi).state === "granted") return names;
-  const allowed = [
+  // A permission with exceptions is one for paths, too.
+  const { state, partial } = Deno.permissions.querySync(ffi);
+  if (state === "granted" && !partial) return libraryNames(architecture);
+  return absolutePaths(architecture).filter((path) =>
+    Deno.permissions.querySync({ ...ffi, path }).state === "granted"
+  );
+}
+
+function absolutePaths(architecture: string): string[] {
+  return [
     `/lib/${architecture}-linux-gnu/libc.so.6`, // Debian
     `/usr/lib/${architecture}-linux-gnu/libc.so.6`,
     "/lib64/libc.so.6", // Fedora, openSUSE
@@ -186,11 +215,9 @@ function candidates(architecture: string): string[] {
     "/usr/lib/libc.so.6",
     `/lib/libc.musl-${architecture}.so.1`, // Alpine
     `/lib/ld-musl-${architecture}.so.1`,
-  ].filter((path) =>
-    Deno.permissions.querySync({ ...ffi, path }).state === "granted"
-  );
-  if (allowed.length > 0) return allowed;
-  // Asks at a terminal; elsewhere Deno.dlopen throws NotCapable.
-  Deno.permissions.requestSync(ffi);
-  return names;
+  ];
+}
+
+function libraryNames(architecture: string): string[] {
+  return ["libc.so.6", `libc.musl-${architecture}.so.1`];
 }

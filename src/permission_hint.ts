@@ -1,0 +1,110 @@
+/** What a person can do about EPERM: what this thread may do is looked at. */
+import { parseMountinfo } from "./mountinfo.ts";
+import { privileges } from "./privileges.ts";
+import { readFile } from "./read_file.ts";
+import { EPERM } from "./sys/errno.ts";
+import { isErrno, type SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { fsopen } from "./sys/fsopen.ts";
+
+/** The namespace that a file system shows, and unshare(1)'s option to get one. */
+const SHOWS: Readonly<
+  Record<string, { readonly namespace: string; readonly option: string }>
+> = {
+  proc: { namespace: "PID", option: "pf" },
+  sysfs: { namespace: "network", option: "n" },
+  mqueue: { namespace: "IPC", option: "i" },
+  cgroup: { namespace: "cgroup", option: "C" },
+  cgroup2: { namespace: "cgroup", option: "C" },
+};
+
+/**
+ * Why a call answered EPERM.
+ *
+ * @param cause The failed call.
+ * @param type The type of the file system, where one is mounted.
+ */
+export function permissionHint(
+  { syscall, message }: SyscallError,
+  type = "",
+): string {
+  if (syscall === "mkdirat") {
+    return "The file system lets nobody make directories";
+  }
+  const { uid, sysAdmin, filtered, initialUserNamespace } = privileges();
+  const shows = SHOWS[type];
+  const unshare = `unshare -Urm${shows?.option ?? ""}`;
+  if (!sysAdmin) {
+    const where = initialUserNamespace ? "" : " in its user namespace";
+    const how = uid === 0 ? "start it with that" : "be root";
+    return `It takes CAP_SYS_ADMIN, which this process (uid ${uid}) does not have${where}: ${how}, or start it under ${unshare}`;
+  }
+  const filter = filtered
+    ? "A seccomp filter is set on this process, and may be what refuses it: start it without"
+    : null;
+  if (initialUserNamespace) {
+    return filter ??
+      "The capability is there: a security module may refuse it, see the kernel's log";
+  }
+  const owned = shows !== undefined &&
+    `The ${shows.namespace} namespace that ${type} would show belongs to another user namespace: unshare that, too (-${shows.option})`;
+  switch (syscall) {
+    case "fsconfig":
+      if (message.includes("FSCONFIG_CMD_RECONFIGURE")) return FROM_OUTSIDE;
+      return owned ||
+        `Outside the first user namespace ${type} may not be mounted: tmpfs, proc, overlay, fuse and a few others may`;
+    case "fsmount":
+      return shows === undefined ? filter ?? OTHERS : revealHint(type);
+    case "mount_setattr":
+    case "open_tree_attr":
+      return filter ?? LOCKED_ATTRIBUTES;
+    case "umount2":
+      if (/MNT_FORCE[^"]*$/.test(message)) {
+        return "To force it takes CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
+      }
+      break;
+    case "fsopen":
+      // Linux looks whose the network namespace is at once.
+      if (owned && mayMount()) return owned;
+  }
+  return filter ?? OTHERS;
+}
+
+const OTHERS =
+  "The mount namespace belongs to another user namespace: make one too, unshare -Urm";
+const FROM_OUTSIDE =
+  "The file system belongs to a more privileged user namespace: from here only attributes of the mount can be changed";
+const LOCKED_ATTRIBUTES =
+  "The mount came from a more privileged mount namespace: what it has of ro, nosuid, nodev, noexec and noatime can't be taken off";
+
+/** Whether this thread may mount at all: that is asked before the flags are. */
+function mayMount(): boolean {
+  try {
+    fsopen("", 0x8000_0000);
+  } catch (error) {
+    return !isErrno(error, EPERM);
+  }
+  return true;
+}
+
+/** "Mount too revealing": what is mounted over the existing ones is looked up. */
+function revealHint(type: string): string {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  const existing = table.filter((mount) => mount.type === type);
+  const over = table.filter(({ parentId, mountPoint }) =>
+    existing.some(({ id }) => id === parentId) && !EMPTY.test(mountPoint)
+  ).map(({ mountPoint }) => quote(mountPoint));
+  const names = over.length > 3
+    ? `${over.slice(0, 3).join(", ")} and ${over.length - 3} more`
+    : over.join(", ");
+  const what = existing.length === 0
+    ? "none is there yet"
+    : over.length === 0
+    ? "the existing one shows less: it is read-only, say"
+    : `the existing one has mounts over parts of it: ${names}`;
+  return `In a user namespace a new ${type} is refused where ${what} ("mount too revealing"): bind an existing one, or change that outside`;
+}
+
+/** Directories that are there to be mounted on, and hide nothing. */
+const EMPTY =
+  /\/(fs\/(bpf|cgroup|fuse\/connections|nfsd|pstore|resctrl|selinux|smackfs)|kernel\/(config|debug|security|tracing)|firmware\/efi\/efivars|sys\/fs\/binfmt_misc)$/;

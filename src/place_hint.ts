@@ -1,0 +1,203 @@
+/** What a person can do where the kernel dislikes a place: it is looked at. */
+import { isMounted } from "./mount_id.ts";
+import { lineOf, type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
+import { privileges } from "./privileges.ts";
+import { readFile } from "./read_file.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  AT_SYMLINK_NOFOLLOW,
+  STATMOUNT_MNT_BASIC,
+  STATX_ATTR_MOUNT_ROOT,
+  STATX_MNT_ID,
+  STATX_MNT_ID_UNIQUE,
+  STATX_NLINK,
+  STATX_TYPE,
+} from "./sys/constants.ts";
+import { ENOSYS } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
+import { statmount } from "./sys/statmount.ts";
+import { type Statx, statx } from "./sys/statx.ts";
+
+/** A place in the tree, for as long as its descriptor is open. */
+export interface At {
+  /** Where the name is looked up. */
+  readonly dirfd: number;
+  /** A path, empty for the descriptor itself. */
+  readonly path: string;
+}
+
+/** A mount point, as umount2(2) is given it. */
+export interface MountPointName {
+  /** The directory. */
+  readonly dirfd: number;
+  /** A name in it; `.` is the directory itself, and what is mounted on it. */
+  readonly name: string;
+}
+
+/** Why umount2(2) answered EINVAL; undefined where it can't be told. */
+export function unmountHint(point: MountPointName): string | undefined {
+  const found = look(pathTo(point), AT_SYMLINK_NOFOLLOW);
+  if (!found.isRoot) {
+    return found.type === S_IFLNK
+      ? "It is a symlink, and unmounting follows none: name what it leads to"
+      : "Nothing is mounted there";
+  }
+  if (isMounted(found.id) === false) return foreignHint("The mount", found);
+  return privileges().initialUserNamespace ? undefined : LOCKED;
+}
+
+const LOCKED =
+  "The mount came from a more privileged mount namespace, and is locked to the one that holds it: unmount it there, or cover it by another mount";
+
+/** The way to what is mounted on a mount point, or to that itself. */
+export function pathTo({ dirfd, name }: MountPointName): At {
+  if (name !== ".") return { dirfd, path: name };
+  // A descriptor leads below what was mounted over it, a name to the top.
+  const path = readlinkat(AT_FDCWD, `/proc/self/fd/${dirfd}`);
+  return { dirfd, path: `../${path.slice(path.lastIndexOf("/") + 1)}` };
+}
+
+/**
+ * Why move_mount(2) answered EINVAL, ENOENT, ENOTDIR or ELOOP; undefined where
+ * it can't be told.
+ *
+ * @param onto The mount point.
+ * @param from What is moved, or attached.
+ */
+export function moveHint(onto: At, from?: At): string | undefined {
+  const to = look(onto);
+  if (isMounted(to.id) === false) return foreignHint("The mount point", to);
+  if (to.links === 0) return "The mount point was deleted";
+  if (from === undefined) return undefined;
+  const moved = look(from);
+  if ((moved.type === S_IFDIR) !== (to.type === S_IFDIR)) {
+    return moved.type === S_IFDIR
+      ? "A directory can't be mounted on a file: make the mount point a directory"
+      : "A file can't be mounted on a directory: make the mount point a file";
+  }
+  // A detached one is in no table, and its holder no matter.
+  if (isMounted(moved.id) === false) return undefined;
+  if (!moved.isRoot) {
+    return "Only a mount can be moved, and this is none: bind it";
+  }
+  const table = mountTable();
+  const mount = lineOf(table, idInTableAt(from));
+  const holder = lineOf(table, mount?.parentId);
+  const newHolder = lineOf(table, idInTableAt(onto));
+  if (isInside(table, newHolder, mount)) {
+    return "A mount can't be moved into itself";
+  }
+  if (holder?.shared !== undefined) {
+    return `The mount that holds it is shared, and the kernel moves none out of such: make ${
+      quote(holder.mountPoint)
+    } private first`;
+  }
+  const unbindable = table.find((line) =>
+    line.unbindable && isInside(table, line, mount)
+  );
+  if (newHolder?.shared !== undefined && unbindable !== undefined) {
+    return `An unbindable mount can't be moved to a shared one: make ${
+      quote(unbindable.mountPoint)
+    } private first`;
+  }
+  return privileges().initialUserNamespace ? undefined : LOCKED;
+}
+
+/** Why open_tree(2) answered EINVAL; undefined where it can't be told. */
+export function cloneHint(source: At): string | undefined {
+  const found = look(source);
+  if (isMounted(found.id) === false) {
+    return foreignHint("What is to be bound", found);
+  }
+  if (lineOf(mountTable(), idInTableAt(source))?.unbindable) {
+    return "The mount is unbindable: make it private first";
+  }
+  return privileges().initialUserNamespace
+    ? undefined
+    : "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (recursive)";
+}
+
+/** Why a mount that is there is none of this thread's. */
+function foreignHint(what: string, at: At): string {
+  const id = idInTableAt(at);
+  // This thread has none of its mounts; the others of the process, and the first
+  // process, may have another mount namespace.
+  const elsewhere = ["self", "1"].some((pid) =>
+    lineOf(mountTable(pid), id) !== undefined
+  );
+  return elsewhere
+    ? `${what} is in another mount namespace than this thread, opened before an unshare or setns: open it again`
+    : `${what} is in a mount that was lazily unmounted, or in another mount namespace: open it again`;
+}
+
+interface Found extends At {
+  /** The id of the mount that it is in. */
+  id: bigint;
+  /** The type of the file. */
+  type: number;
+  /** How many hard links it has. */
+  links: number | undefined;
+  /** Whether it is the root of that mount. */
+  isRoot: boolean;
+}
+
+function look(at: At, flags = 0): Found {
+  const mask = STATX_TYPE | STATX_NLINK | STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+  const { mode, nlink, mntId, attributes } = ask(at, mask, flags);
+  return {
+    ...at,
+    id: mntId!,
+    type: mode! & S_IFMT,
+    links: nlink,
+    isRoot: (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n,
+  };
+}
+
+/** The id that the mount table has for a mount. */
+export function idInTable(id: bigint): number {
+  try {
+    return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
+  } catch (error) {
+    // Before Linux 6.8 no mount has another.
+    if (isErrno(error, ENOSYS)) return Number(id);
+    throw error;
+  }
+}
+
+/** The id that the mount table has for the mount that a place is in. */
+export function idInTableAt(at: At): number {
+  return Number(ask(at, STATX_MNT_ID).mntId);
+}
+
+/** What is known without asking a server, which may be gone. */
+function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
+  const empty = path === "" ? AT_EMPTY_PATH : 0;
+  const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return statx(dirfd, path, flags | empty | known, mask);
+}
+
+function mountTable(pid = "thread-self"): MountinfoLine[] {
+  return parseMountinfo(readFile(`/proc/${pid}/mountinfo`));
+}
+
+/** Whether a mount is another, or inside it. */
+function isInside(
+  table: readonly MountinfoLine[],
+  mount: MountinfoLine | undefined,
+  other: MountinfoLine | undefined,
+): boolean {
+  if (mount === undefined || mount === other) return mount !== undefined;
+  // The mount of the root may be on itself.
+  if (mount.parentId === mount.id) return false;
+  return isInside(table, lineOf(table, mount.parentId), other);
+}
+
+// The type in a file's mode, inode(7).
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFLNK = 0o120000;

@@ -1,0 +1,192 @@
+import { openDirectoryAt } from "./beneath.ts";
+import { attempt, MountError } from "./error.ts";
+import { listBelow, type MountInfo } from "./list_mounts.ts";
+import { isMounted, mountIdAt } from "./mount_id.ts";
+import type { OwnedFd } from "./owned_fd.ts";
+import {
+  AT_FDCWD,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+} from "./sys/constants.ts";
+import { EAGAIN } from "./sys/errno.ts";
+import { SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
+import {
+  unmountExplained,
+  unmountFlags,
+  type UnmountOptions,
+} from "./unmountat.ts";
+import { procPath } from "./dirfd.ts";
+
+/**
+ * Some of several mounts could not be unmounted. The fields of a `MountError`
+ * are those of the first failure.
+ */
+export class UnmountAllError extends MountError {
+  /** The class's name. */
+  override readonly name = "UnmountAllError";
+  /** Each failure; its `target` is relative to the directory. */
+  readonly errors: readonly MountError[];
+  /** How many mounts were unmounted. */
+  readonly unmounted: number;
+
+  /**
+   * Makes the error of all failures.
+   *
+   * @param errors The failures, one at least.
+   * @param unmounted How many mounts were unmounted.
+   */
+  constructor(errors: readonly MountError[], unmounted: number) {
+    const { target, cause, hint, holders } = errors[0]!;
+    super(
+      `unmount ${errors.length} of ${errors.length + unmounted} mounts`,
+      target,
+      cause,
+      {
+        detail: errors.map(({ target, code }) => `${quote(target)} ${code}`)
+          .join(", "),
+        ...(hint === undefined ? {} : { hint }),
+        ...(holders === undefined ? {} : { holders }),
+      },
+    );
+    this.errors = errors;
+    this.unmounted = unmounted;
+  }
+}
+
+/** What {@linkcode unmountBelow} did. */
+export interface Unmounted {
+  /** The targets of the mounts that were unmounted, relative, in order. */
+  readonly unmounted: string[];
+  /** A failure for each mount that is still there. */
+  readonly failures: MountError[];
+}
+
+/** How many milliseconds to look for who is in the way, of all together. */
+const SEARCH_LIMIT = 500;
+
+/** How often the mounts are listed: others may appear meanwhile. */
+const MOST_ROUNDS = 10;
+
+/**
+ * Unmounts all that is mounted below a directory, and on it since it was
+ * opened: the newest and deepest first, whatever is stacked. A failure does not
+ * keep it from going on.
+ *
+ * @param fd The directory.
+ * @param name Only what is on this path beneath it, or below that.
+ * @param options How to unmount.
+ * @throws {MountError} When the mounts can't be listed.
+ */
+export function unmountBelow(
+  fd: number,
+  name: string | null,
+  options: UnmountOptions,
+): Unmounted {
+  // A wrong option is an error where nothing is mounted, too.
+  unmountFlags(options);
+  const single = { ...options, all: false };
+  const unmounted: string[] = [];
+  // Only where nothing more can be done it matters who is in the way; and a
+  // mount must not expire at a second attempt of the same call.
+  let last = options.expire === true;
+  for (let round = 1;; round++) {
+    const before = unmounted.length;
+    const failed: { id: bigint; error: MountError }[] = [];
+    let searchLimit = last ? SEARCH_LIMIT : 0;
+    for (const covered of mountsToTake(fd, name)) {
+      const start = performance.now();
+      try {
+        unmountOne(fd, covered, single, searchLimit);
+        unmounted.push(covered.target);
+      } catch (error) {
+        if (!(error instanceof MountError)) throw error;
+        failed.push({ id: covered.id, error });
+        const spent = performance.now() - start;
+        searchLimit = Math.max(0, Math.floor(searchLimit - spent));
+      }
+    }
+    // What failed may have been covered by what is gone by now.
+    const progress = unmounted.length > before;
+    if (options.expire || round === MOST_ROUNDS || last && !progress) {
+      const failures = failed.filter(({ id }) => isMounted(id) !== false)
+        .map(({ error }) => error);
+      return { unmounted, failures };
+    }
+    last = !progress;
+  }
+}
+
+/** A mount to take away. */
+interface Covered {
+  readonly id: bigint;
+  /** Where it is, relative to the directory. */
+  readonly target: string;
+  /** The mount on the directory itself that it lies in, null for none. */
+  readonly cover: bigint | null;
+}
+
+/** What lies in the directory's own mount, in an order that can be unmounted. */
+function mountsToTake(fd: number, name: string | null): Covered[] {
+  const { mounts, holder, path } = listBelow(fd);
+  const start = path === "/" ? 1 : path.length + 1;
+  const children = Map.groupBy(mounts, ({ parentId }) => parentId);
+  const inside = (parent: bigint, cover: bigint | null): Covered[] =>
+    (children.get(parent) ?? []).filter(({ id }) => id !== parent)
+      .map(({ id, target }: MountInfo) => ({
+        id,
+        target: target === path ? "." : target.slice(start),
+        cover,
+      }));
+  const found: Covered[] = [];
+  // The oldest first, a mount before what is in it: turned round, the newest
+  // and deepest first. A stack may be deeper than calls can be nested.
+  const left = inside(holder, null).reverse();
+  for (let mount = left.pop(); mount !== undefined; mount = left.pop()) {
+    found.push(mount);
+    const cover = mount.target === "." ? mount.id : mount.cover;
+    for (const child of inside(mount.id, cover).reverse()) left.push(child);
+  }
+  found.reverse();
+  return name === null
+    ? found
+    : found.filter(({ target }) =>
+      target === name || target.startsWith(`${name}/`)
+    );
+}
+
+function unmountOne(
+  fd: number,
+  { target, cover }: Covered,
+  options: UnmountOptions,
+  searchLimit: number,
+): void {
+  if (cover === null || target === ".") {
+    unmountExplained(fd, target, options, searchLimit);
+    return;
+  }
+  using inside = attempt(
+    { action: `unmount ${quote(target)}`, target },
+    () => openCover(fd, cover),
+  );
+  unmountExplained(inside.fd, target, options, searchLimit);
+}
+
+/**
+ * Opens the root of the mount that covers a directory. Names beneath the
+ * directory lead past it, to what it covers.
+ */
+function openCover(fd: number, id: bigint): OwnedFd {
+  const name = readlinkat(AT_FDCWD, procPath(fd)).split("/").at(-1)!;
+  const path = `../${name}`;
+  const cover = openDirectoryAt(
+    fd,
+    path,
+    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  );
+  if (mountIdAt(cover.fd) === id) return cover;
+  cover.close();
+  // Renamed, or covered by another mount: the next round sees it as it is.
+  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
+}

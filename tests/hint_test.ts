@@ -1,0 +1,72 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Directory } from "../src/directory.ts";
+import { MountError } from "../src/error.ts";
+import { UnsupportedError } from "../src/sys/error.ts";
+import { mount } from "../src/sys/mount.ts";
+import { setTracer } from "../src/sys/trace.ts";
+import { umount2 } from "../src/sys/umount2.ts";
+import { kernelTest, SCRATCH } from "./support.ts";
+import { withoutCall } from "./sys/scratch.ts";
+
+function hintOf(call: () => void): string | undefined {
+  return assertThrows(call, MountError).hint;
+}
+
+kernelTest("ENODEV names the file systems that are spelt alike", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  assertEquals(
+    hintOf(() => root.mount("m", { type: "tmpsf" })),
+    'This kernel knows no file system "tmpsf", but "tmpfs" (see /proc/filesystems): its module may have to be loaded (modprobe)',
+  );
+  assertEquals(
+    hintOf(() => root.mount("m", { type: "\x1b nosuchfs" })),
+    'This kernel knows no file system "\\x1b nosuchfs" (see /proc/filesystems): its module may have to be loaded (modprobe)',
+  );
+});
+
+kernelTest("hints do without /proc", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  mount("none", "/proc", "tmpfs", 0, null);
+  try {
+    assertEquals(
+      hintOf(() => root.mount("m", { type: "tmpsf" })),
+      'This kernel knows no file system "tmpsf": its module may have to be loaded (modprobe)',
+    );
+    const hint = hintOf(() => root.unmount("m", { strategy: "worker" }));
+    assert(hint!.startsWith("Nothing is mounted there"), hint);
+  } finally {
+    umount2("/proc");
+  }
+});
+
+kernelTest("ENOSYS names the call and the version", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  withoutCall("fsopen", () => {
+    assertThrows(
+      () => root.mount("m", { type: "tmpfs" }),
+      UnsupportedError,
+      'Cannot mount tmpfs on "m": fsopen: this kernel has no such call, which came with Linux 5.2',
+    );
+  });
+});
+
+kernelTest("looking for a hint is not traced, and leaves the tracer", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const calls: string[] = [];
+  const tracer = ({ syscall }: { syscall: string }) => void calls.push(syscall);
+  const before = setTracer(tracer);
+  try {
+    hintOf(() => root.mount("m", { type: "tmpsf" }));
+    hintOf(() => root.unmount("m"));
+  } finally {
+    assertEquals(setTracer(before), tracer);
+  }
+  assertEquals(
+    calls,
+    ["openat2", "fsopen", "close", "openat2", "umount2", "close"],
+  );
+});
