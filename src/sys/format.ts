@@ -1,4 +1,5 @@
 import { AT_FDCWD } from "./constants.ts";
+import { decodeText } from "./text.ts";
 
 /** A descriptor among the arguments of a call: a tracer may say what it leads to. */
 export interface DescriptorArgument {
@@ -19,8 +20,6 @@ const ESCAPES: Record<string, string> = {
   "\n": "\\n",
   "\r": "\\r",
   "\t": "\\t",
-  '"': '\\"',
-  "\\": "\\\\",
 };
 
 /**
@@ -28,16 +27,36 @@ const ESCAPES: Record<string, string> = {
  * that steer a terminal, and bytes that are no UTF-8 come out as `\xNN`.
  */
 export function quote(text: string | null): string {
-  if (text === null) return "NULL";
-  const escaped = text.replace(
-    // deno-lint-ignore no-control-regex
-    /[\u0000-\u001f"\\\u007f-\u009f\u2028\u2029\ud800-\udfff]/gu,
-    (character) =>
-      ESCAPES[character] ??
-        "\\x" + (character.charCodeAt(0) & 0xff).toString(16).padStart(2, "0"),
-  );
-  return `"${escaped}"`;
+  return text === null
+    ? "NULL"
+    : `"${printable(text.replace(/["\\]/g, "\\$&"))}"`;
 }
+
+/** A text as {@linkcode quote} has it, without the quotes and their escapes. */
+export function printable(text: string): string {
+  return text.replace(
+    // deno-lint-ignore no-control-regex
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/gu,
+    (character) => {
+      const code = character.charCodeAt(0);
+      // A lone surrogate stands for the byte in its low bits.
+      const byte = code >= 0xd800 ? code & 0xff : code;
+      return ESCAPES[character] ??
+        (byte > 0xff
+          ? `\\u${byte.toString(16)}`
+          : `\\x${byte.toString(16).padStart(2, "0")}`);
+    },
+  );
+}
+
+/** Quotes what was read, shortened as strace(1) does. */
+export function quoteStart(bytes: Uint8Array): string {
+  const shown = quote(decodeText(bytes.subarray(0, MOST_SHOWN)));
+  return bytes.length > MOST_SHOWN ? `${shown}...` : shown;
+}
+
+/** strace's own 32 would cut most of what the kernel says on a context. */
+const MOST_SHOWN = 256;
 
 /**
  * Names the bits of `value`, joined by `|`; what has no name is printed in

@@ -15,6 +15,18 @@ export function settle(
   args: readonly Argument[],
 ): void {
   const number = result === -1 ? errno[0]! : 0;
-  tracer?.({ syscall, args, result, errno: number });
+  if (tracer) {
+    const copied = errno[0]!;
+    try {
+      tracer({ syscall, args, result, errno: number });
+    } catch (error) {
+      // Thrown from here it would lose what the call made.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+    // The tracer may have made calls of its own.
+    errno[0] = copied;
+  }
   if (result === -1) throw new SyscallError(syscall, number, args);
 }

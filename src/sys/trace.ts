@@ -20,7 +20,7 @@ export let tracer: Tracer | null = null;
 
 /**
  * Sets the function that is told of each system call this thread makes through
- * this module. What it throws reaches the caller of the traced function.
+ * this module. It must not throw: that would be an uncaught error.
  *
  * @param next The tracer, or null for none.
  * @returns The tracer that was set before.
