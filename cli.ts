@@ -20,6 +20,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   "relative-unmount": async () =>
     (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
   move: async () => (await import("./src/cli/move.ts")).move,
+  list: async () => (await import("./src/cli/list.ts")).list,
+  umount: async () => (await import("./src/cli/umount.ts")).umount,
+  doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
 };
 
 /**
@@ -63,11 +66,17 @@ async function runCommand(command: Command, args: string[]): Promise<number> {
     json: words.switches.has("json"),
     quiet: words.switches.has("quiet"),
   };
+  using _trace = words.switches.has("trace") ? await traceToStderr() : null;
   try {
     return await command.run(parsed, manner);
   } catch (error) {
     return report(error, command.failureStatus);
   }
+}
+
+async function traceToStderr(): Promise<Disposable> {
+  const { trace } = await import("./src/trace.ts");
+  return trace((line) => console.error(line));
 }
 
 /** `mountat help [subcommand]`. */

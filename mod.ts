@@ -33,13 +33,22 @@
 export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
+export { type Features, features } from "./src/features.ts";
+export type { Holder } from "./src/holders.ts";
+export {
+  listMounts,
+  type ListMountsOptions,
+  type MountInfo,
+} from "./src/list_mounts.ts";
 export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
+export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
+export { UnmountAllError } from "./src/unmount_all.ts";
 export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
 
 if (import.meta.main) {

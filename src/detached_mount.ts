@@ -1,7 +1,9 @@
 import type { Attempt } from "./hint.ts";
-import { explain } from "./error.ts";
+import { explain, MountError } from "./error.ts";
 import type { Parameter } from "./mount_options.ts";
 import { OwnedFd } from "./owned_fd.ts";
+import { MOUNT_ATTR_RDONLY } from "./sys/constants.ts";
+import { EACCES, EROFS } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import {
   fsconfigCreate,
@@ -12,6 +14,7 @@ import {
 } from "./sys/fsconfig.ts";
 import { fsmount } from "./sys/fsmount.ts";
 import { fsopen } from "./sys/fsopen.ts";
+import { quote } from "./sys/format.ts";
 import { readLog } from "./sys/read_log.ts";
 
 /** A file system to mount. */
@@ -27,11 +30,37 @@ export interface FileSystem {
 /**
  * Makes a mount of a new file system that is not attached anywhere yet.
  *
+ * A read-only mount of a device that can only be read takes a read-only file
+ * system, too, and gets it.
+ *
  * @returns Its descriptor; while that is open, the mount is busy.
  * @throws {MountError} With what the kernel said of it.
  * @throws {UnsupportedError} Where the kernel has not the new mount API.
  */
 export function createDetachedMount(
+  fileSystem: FileSystem,
+  attempted: Attempt,
+): OwnedFd {
+  try {
+    return create(fileSystem, attempted);
+  } catch (error) {
+    const { attributes, parameters } = fileSystem;
+    const readOnly = (attributes & MOUNT_ATTR_RDONLY) !== 0;
+    if (!readOnly || !isRefusedToWrite(error)) throw error;
+    const flag = { key: "ro", value: true } as const;
+    return create(
+      { ...fileSystem, parameters: [...parameters, flag] },
+      attempted,
+    );
+  }
+}
+
+function isRefusedToWrite(error: unknown): boolean {
+  return error instanceof MountError && error.syscall === "fsconfig" &&
+    (error.errno === EACCES || error.errno === EROFS);
+}
+
+function create(
   { type, parameters, attributes }: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
@@ -53,7 +82,7 @@ export function createDetachedMount(
         : readLog(context.fd).map(({ message }) => message),
       // Some file systems, overlay for one, say nothing: then this is what
       // the kernel looked at last.
-      ...(last === undefined ? {} : {
+      ...(last === undefined || error.syscall !== "fsconfig" ? {} : {
         detail: `the option set last was ${parameterText(last)}`,
       }),
     });
@@ -70,9 +99,9 @@ function setParameter(fd: number, { key, value }: Parameter): void {
 }
 
 function parameterText({ key, value }: Parameter): string {
-  if (value === true) return `"${key}"`;
-  if (typeof value === "string") return `"${key}=${value}"`;
+  if (value === true) return quote(key);
+  if (typeof value === "string") return quote(`${key}=${value}`);
   return value instanceof Uint8Array
-    ? `"${key}" of ${value.length} bytes`
-    : `"${key}" with descriptor ${value.fd}`;
+    ? `${quote(key)} of ${value.length} bytes`
+    : `${quote(key)} with descriptor ${value.fd}`;
 }

@@ -1,9 +1,9 @@
-import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { openDirectoryAt } from "./beneath.ts";
 import { bindat, type BindOptions } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
+import { listMounts, type MountInfo } from "./list_mounts.ts";
 import type { Mount } from "./mount.ts";
 import { mountat, type MountOptions, parseMode } from "./mountat.ts";
 import { moveat, type MoveOptions } from "./moveat.ts";
@@ -13,6 +13,8 @@ import { dup } from "./sys/dup.ts";
 import { quote } from "./sys/format.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
 import { parseTarget } from "./target.ts";
+import { UnmountAllError, unmountBelow } from "./unmount_all.ts";
+import { pathArgument } from "./path_argument.ts";
 import { unmountat, type UnmountOptions } from "./unmountat.ts";
 
 /** Options of {@linkcode Directory.mkdir}. */
@@ -62,10 +64,7 @@ export class Directory implements Disposable {
    * @throws {MountError} ENOENT, ENOTDIR, EACCES.
    */
   static open(path: string | URL): Directory {
-    const name = path instanceof URL ? fromFileUrl(path) : path;
-    if (typeof name !== "string" || name === "") {
-      throw new TypeError("The directory's path must be given");
-    }
+    const name = pathArgument("The directory", path);
     return attempt(
       { action: `open ${quote(name)}`, target: name },
       () => new Directory(openDirectoryAt(AT_FDCWD, name, 0)),
@@ -80,13 +79,17 @@ export class Directory implements Disposable {
    * @param fd An open descriptor of a directory.
    * @returns The directory, with a descriptor of its own, closed on exec.
    * @throws {TypeError} When it is no descriptor.
-   * @throws {MountError} EBADF when it is not open.
+   * @throws {MountError} EBADF when it is not open, ENOTDIR when it is no
+   * directory.
    */
   static fromFd(fd: number): Directory {
     descriptorOf(fd);
     return attempt(
       { action: `use descriptor ${fd}`, target: "." },
-      () => new Directory(new OwnedFd(dup(fd), "directory")),
+      () => {
+        using _ = openDirectoryAt(fd, ".", 0);
+        return new Directory(new OwnedFd(dup(fd), "directory"));
+      },
     );
   }
 
@@ -201,6 +204,54 @@ export class Directory implements Disposable {
    */
   unmount(target: string, options: UnmountOptions = {}): void {
     unmountat(this, target, options);
+  }
+
+  /**
+   * Unmounts everything below this directory, and what was mounted on it since
+   * it was opened: the newest and deepest first, stacks to the last. What it
+   * lies in itself stays.
+   *
+   * Each mount goes by its name beneath this directory, as in
+   * {@linkcode unmountat}. One that can't be unmounted does not keep the others
+   * from it; those that appear meanwhile are unmounted, too, a number of times.
+   *
+   * Needs /proc.
+   *
+   * @example Leave nothing mounted
+   * ```ts
+   * import { Directory } from "@meroton/mountat";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using root = Directory.open(Deno.makeTempDirSync());
+   * root.mount("a", { type: "tmpfs", mkdir: true }).keep();
+   * root.mount("a/b", { type: "tmpfs", mkdir: true }).keep();
+   * assertEquals(root.unmountAll(), 2);
+   * assertEquals(root.mounts(), []);
+   * ```
+   *
+   * @param options How to unmount each; `all` changes nothing.
+   * @returns How many mounts were unmounted.
+   * @throws {TypeError} For a wrong option.
+   * @throws {UnmountAllError} When some stay, with what went wrong for each.
+   * @throws {MountError} When the mounts can't be listed: see
+   * {@linkcode listMounts}.
+   */
+  unmountAll(options: UnmountOptions = {}): number {
+    const { unmounted, failures } = unmountBelow(this.fd, null, options);
+    if (failures.length === 0) return unmounted.length;
+    throw new UnmountAllError(failures, unmounted.length);
+  }
+
+  /**
+   * Lists what is mounted on this directory and below it, whatever its path
+   * has become: see {@linkcode listMounts}.
+   *
+   * @returns The mounts, those that others cover, too.
+   * @throws {MountError} ENOENT when the directory is in no mount of this mount
+   * namespace.
+   */
+  mounts(): MountInfo[] {
+    return listMounts({ below: this });
   }
 
   /**

@@ -14,10 +14,13 @@ export function descriptorOf(dirfd: number | HasFd): number {
   const fd = typeof dirfd === "number" ? dirfd : dirfd?.fd;
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fff_ffff) {
     throw new TypeError(
-      `A directory must be an open descriptor or a Directory: received ${fd}`,
+      `A directory must be an open descriptor or a Directory: received ${
+        typeof fd === "number" ? fd : `a value of type ${typeof dirfd}`
+      }`,
     );
   }
-  return fd;
+  // Deno's foreign calls take no negative zero.
+  return fd + 0;
 }
 
 /** The path that leads to what a descriptor refers to, where there is /proc. */

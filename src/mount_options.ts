@@ -109,7 +109,9 @@ export function parseMountOptions(options: OptionsInput): ParsedOptions {
   const parameters: Parameter[] = [];
   for (const [key, value] of entries(options)) {
     const word = ATTRIBUTE_WORDS.get(key);
-    if (word === undefined) {
+    if (value === "fs" && (key === "ro" || key === "rw")) {
+      parameters.push({ key, value: true });
+    } else if (word === undefined) {
       parameters.push(parameter(key, value));
     } else if (value === true) {
       attributes = (attributes & ~word.clear | word.set) >>> 0;
@@ -132,12 +134,21 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
       return splitWord(word);
     });
   }
-  if (typeof options !== "object" || options === null) {
+  if (!isRecord(options)) {
     throw new TypeError(
-      `Options must be a string, a list or a record, not ${typeof options}`,
+      `Options must be a string, a list or a plain record, not ${
+        options === null ? "null" : typeof options
+      }`,
     );
   }
   return Object.entries(options);
+}
+
+/** Whether a value is a plain object: not a Map, say, which has no entries so. */
+function isRecord(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
 
 /** Splits at commas outside double quotes that no backslash escapes. */
@@ -187,7 +198,7 @@ function parameter(key: string, value: ParameterValue): Parameter {
   }
   if (
     value === true || value instanceof Uint8Array ||
-    typeof value?.fd === "number"
+    Number.isInteger(value?.fd) && value.fd >= 0
   ) {
     return { key, value };
   }

@@ -1,3 +1,5 @@
+import { encodeText } from "./sys/text.ts";
+
 /**
  * Targets: paths relative to a directory, as the caller wrote them. What is
  * wrong with one by its text alone is told before any system call.
@@ -25,6 +27,8 @@ export function parseTarget(target: string): Target {
   if (target === "") {
     throw new TypeError('A target must not be empty: "." is the directory');
   }
+  // A lone surrogate that stands for no byte is refused here, too.
+  encodeText(target);
   if (target.includes("\0")) {
     throw new TypeError("A target must not contain a NUL character");
   }

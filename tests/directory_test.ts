@@ -1,7 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
+import { OwnedFd } from "../src/owned_fd.ts";
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_CREAT,
+  O_RDONLY,
+  O_RDWR,
+} from "../src/sys/constants.ts";
 import { close } from "../src/sys/close.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { statx } from "../src/sys/statx.ts";
@@ -41,6 +48,12 @@ kernelTest("Directory.open() says why it can't open", () => {
   assertThrows(() => Directory.open("a\0b"), TypeError);
   assertThrows(() => Directory.open(new URL("https://example.com")), TypeError);
   assertThrows(() => Directory.open(7 as unknown as string), TypeError);
+  assertThrows(() => Directory.open(new URL("file://host/tmp")), TypeError);
+  assertThrows(
+    () => Directory.open(new URL("file:///%FF")),
+    TypeError,
+    "UTF-8",
+  );
 });
 
 kernelTest("Directory.fromFd() takes a copy, closed on exec", () => {
@@ -56,6 +69,10 @@ kernelTest("Directory.fromFd() takes a copy, closed on exec", () => {
   root.close();
   copy.mkdir("still-open");
   assertCode(() => Directory.fromFd(987654), "EBADF");
+  using file = new OwnedFd(
+    openat2(AT_FDCWD, "/proc/self/status", { flags: O_RDONLY | O_CLOEXEC }),
+  );
+  assertCode(() => Directory.fromFd(file.fd), "ENOTDIR");
   assertThrows(() => Directory.fromFd(-1), TypeError);
   assertThrows(() => Directory.fromFd(0.5), TypeError);
 });

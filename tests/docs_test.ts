@@ -1,13 +1,12 @@
 import { assert } from "@std/assert";
-import { kernelTest } from "./support.ts";
-
-const ROOT = new URL("../", import.meta.url).pathname;
+import { kernelTest, ROOT, SCRATCH } from "./support.ts";
 
 kernelTest("every example of the documentation runs", () => {
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
     args: ["test", "--doc", "-A", "README.md", "mod.ts", "cli.ts", "src"],
     cwd: ROOT,
-    env: { NO_COLOR: "1" },
+    // The examples make directories.
+    env: { NO_COLOR: "1", TMPDIR: SCRATCH },
   }).outputSync();
   const text = new TextDecoder();
   const output = text.decode(stdout) + text.decode(stderr);

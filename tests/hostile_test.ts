@@ -2,7 +2,13 @@ import { assert, assertEquals, assertGreater } from "@std/assert";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
 import type { Mount } from "../src/mount.ts";
-import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
+import {
+  kernelTest,
+  mountsBelow,
+  mountTable,
+  ROOT,
+  SCRATCH,
+} from "./support.ts";
 
 kernelTest(
   "a hostile directory leads no mount or unmount outside",
@@ -17,7 +23,7 @@ kernelTest(
       args: [
         "run",
         "-A",
-        new URL("./fixtures/swapper.ts", import.meta.url).pathname,
+        `${ROOT}tests/fixtures/swapper.ts`,
         `${SCRATCH}/root`,
         `${SCRATCH}/outside`,
       ],

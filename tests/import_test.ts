@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { gatedTest, missingPermission } from "./support.ts";
+import { gatedTest, missingPermission, ROOT } from "./support.ts";
 
-const ROOT = new URL("../", import.meta.url).pathname;
+const HERE = new URL("../", import.meta.url).href;
 
 /** Runs a module given as text, without permissions. */
 function runModule(source: string): string {
@@ -23,9 +23,9 @@ const missing = missingPermission(["run", "read", "write", "env"]);
 
 gatedTest("importing opens nothing and needs no permission", missing, () => {
   const output = runModule(`
-    const library = await import("${ROOT}mod.ts");
-    const sys = await import("${ROOT}src/sys/mod.ts");
-    await import("${ROOT}cli.ts");
+    const library = await import("${HERE}mod.ts");
+    const sys = await import("${HERE}src/sys/mod.ts");
+    await import("${HERE}cli.ts");
     console.log(Object.keys(library).sort().join(" "));
     console.log(sys.MOVE_MOUNT_F_EMPTY_PATH, typeof sys.fsopen);
     try {
@@ -36,7 +36,7 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "Directory InheritableFd Mount MountError SyscallError UnsupportedError bindat mountat moveat unmountat\n" +
+    "Directory InheritableFd Mount MountError SyscallError UnmountAllError UnsupportedError bindat features listMounts mountat moveat trace unmountat\n" +
       "4 function\ntrue\n",
   );
 });
@@ -54,8 +54,8 @@ for (
     () => {
       const output = runModule(`
       Object.defineProperty(globalThis, "Deno", { value: ${fake} });
-      const { Directory, UnsupportedError } = await import("${ROOT}mod.ts");
-      await import("${ROOT}cli.ts");
+      const { Directory, UnsupportedError } = await import("${HERE}mod.ts");
+      await import("${HERE}cli.ts");
       try {
         Directory.open("/");
       } catch (error) {
@@ -71,7 +71,7 @@ gatedTest("the first call names a processor that is not known", missing, () => {
   const output = runModule(`
     const build = { os: "linux", arch: "riscv64" };
     Object.defineProperty(globalThis, "Deno", { value: { build } });
-    const { Directory } = await import("${ROOT}mod.ts");
+    const { Directory } = await import("${HERE}mod.ts");
     try {
       Directory.open("/");
     } catch (error) {

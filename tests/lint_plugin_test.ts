@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import plugin from "../tools/lint_plugin.ts";
+import { ROOT } from "./support.ts";
 
 function reports(file: string, source: string): string[] {
   return Deno.lint.runPlugin(plugin, file, source).map(({ message }) =>
@@ -9,25 +10,24 @@ function reports(file: string, source: string): string[] {
 
 Deno.test("foreign-only-in-sys reports foreign functions outside src/sys", () => {
   const cases: [string, string][] = [
-    ['Deno.dlopen("libc.so.6", {});', "Deno.dlopen belongs in src/sys"],
-    ['Deno["dlopen"]("libc.so.6", {});', "Deno.dlopen belongs in src/sys"],
-    ["Deno.UnsafePointer.of(x);", "Deno.UnsafePointer belongs in src/sys"],
-    [
-      "new Deno.UnsafePointerView(p);",
-      "Deno.UnsafePointerView belongs in src/sys",
-    ],
-    [
-      "const { dlopen } = Deno;",
-      "Deno is not taken apart: its foreign functions belong in src/sys",
-    ],
+    ['Deno.dlopen("libc.so.6", {});', "dlopen belongs in src/sys"],
+    ['Deno["dlopen"]("libc.so.6", {});', "dlopen belongs in src/sys"],
+    ["Deno[`dlopen`];", "dlopen belongs in src/sys"],
+    ["globalThis.Deno.dlopen;", "dlopen belongs in src/sys"],
+    ["const D = Deno; D.dlopen;", "dlopen belongs in src/sys"],
+    ["const { dlopen: open } = Deno;", "dlopen belongs in src/sys"],
+    ["Deno.UnsafePointer.of(x);", "UnsafePointer belongs in src/sys"],
+    ["new Deno.UnsafePointerView(p);", "UnsafePointerView belongs in src/sys"],
   ];
   for (const [source, message] of cases) {
-    assertEquals(reports("/p/src/mountat.ts", source), [message]);
-    assertEquals(reports("/p/src/sys/libc.ts", source), []);
+    for (const file of [`${ROOT}src/mountat.ts`, "/src/sys/elsewhere/x.ts"]) {
+      assertEquals(reports(file, source), [message], source);
+    }
+    assertEquals(reports(`${ROOT}src/sys/libc.ts`, source), []);
   }
 });
 
 Deno.test("foreign-only-in-sys leaves the rest of Deno alone", () => {
   const source = 'Deno.args; Deno.permissions.querySync({ name: "ffi" });';
-  assertEquals(reports("/p/cli.ts", source), []);
+  assertEquals(reports(`${ROOT}cli.ts`, source), []);
 });

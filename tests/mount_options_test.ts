@@ -59,6 +59,13 @@ Deno.test("parseMountOptions() lets the later of two opposites win", () => {
   );
 });
 
+Deno.test("parseMountOptions() takes ro=fs for the file system alone", () => {
+  assertEquals(parseMountOptions("ro=fs,rw=fs"), {
+    attributes: 0,
+    parameters: [{ key: "ro", value: true }, { key: "rw", value: true }],
+  });
+});
+
 Deno.test("parseMountOptions() keeps access times in one field", () => {
   assertEquals(attributes("noatime,strictatime"), MOUNT_ATTR_STRICTATIME);
   assertEquals(attributes("strictatime,noatime"), MOUNT_ATTR_NOATIME);
@@ -142,6 +149,10 @@ Deno.test("parseMountOptions() throws when an option can't be passed on", () => 
     [[1], TypeError],
     [7, TypeError],
     [null, TypeError],
+    [new Map([["ro", true]]), TypeError],
+    [new Set(["ro"]), TypeError],
+    [{ a: { fd: NaN } }, TypeError],
+    [{ a: { fd: -1 } }, TypeError],
     [`${long}=1`, RangeError],
     [`lowerdir=${long}`, RangeError],
     [`lowerdir=${longInBytes}`, RangeError],

@@ -11,6 +11,7 @@ import {
 import { mount as oldMount } from "../src/sys/mount.ts";
 import { statx } from "../src/sys/statx.ts";
 import { umount2 } from "../src/sys/umount2.ts";
+import { withCallRefused, withoutCall } from "./sys/scratch.ts";
 import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
 
 const TMPFS = { type: "tmpfs" };
@@ -204,6 +205,71 @@ kernelTest("Mount unmounts from a name that is no UTF-8", () => {
     assert(!mount.mounted);
     root.mount(name, TMPFS).unmount();
   }
+});
+
+for (
+  const [call, hide] of [["ENOSYS", withoutCall], [
+    "EPERM",
+    withCallRefused,
+  ]] as const
+) {
+  kernelTest(
+    `Mount goes by the mount point where statmount is hidden by ${call}`,
+    () => {
+      using root = Directory.open(SCRATCH);
+      root.mkdir("m");
+      hide("statmount", () => {
+        {
+          using mount = root.mount("m", TMPFS);
+          assert(mount.mounted);
+        }
+        assertEquals(mountsBelow(`${SCRATCH}/m`), []);
+        const gone = root.mount("m", TMPFS);
+        root.unmount("m");
+        assert(!gone.mounted);
+        gone[Symbol.dispose]();
+        const below = root.mount("m", TMPFS);
+        using above = root.mount("m", TMPFS);
+        assert(below.mounted);
+        assertThrows(() => below[Symbol.dispose](), MountError, "EBUSY");
+        above.unmount();
+        below.unmount();
+      });
+    },
+  );
+}
+
+kernelTest("Mount unmounts from a path that is too long to be told", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("a/m", { recursive: true });
+  const mount = root.mount("a/m", TMPFS);
+  let outermost = "a";
+  for (let depth = 0; depth < 20; depth++) {
+    const next = `${depth}${"n".repeat(240)}`;
+    root.mkdir(next);
+    Deno.renameSync(
+      `${SCRATCH}/${outermost}`,
+      `${SCRATCH}/${next}/${outermost}`,
+    );
+    outermost = next;
+  }
+  assert(mount.mounted);
+  mount.unmount();
+  assert(!mount.mounted);
+}, { permissions: ["read", "write"] });
+
+kernelTest("Mount.unmount() finds a kept mount by its id", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  mount.keep();
+  assert(mount.mounted);
+  const above = root.mount("m", TMPFS);
+  above.keep();
+  assertThrows(() => mount.unmount(), MountError, "another mount is on top");
+  mount.unmount({ all: true });
+  assertEquals(mountsBelow(`${SCRATCH}/m`), []);
+  assertThrows(() => above.unmount(), MountError, "it is gone");
 });
 
 kernelTest("10,000 cycles leave mounts and descriptors as they were", () => {

@@ -122,7 +122,7 @@ kernelTest("moveat() takes the topmost of a stack", () => {
     setPropagation(SCRATCH, propagation);
     {
       // Its holder is the mount below it, which is private.
-      using mount = moveat(root, "from/proc", root, "to/proc");
+      using _mount = moveat(root, "from/proc", root, "to/proc");
       assertEquals(places(), ["from/proc", "to/proc"]);
       assert(mountsBelow(`${SCRATCH}/to`)[0]!.includes(" tmpfs "));
     }

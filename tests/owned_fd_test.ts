@@ -5,8 +5,9 @@ import { SyscallError } from "../src/sys/error.ts";
 import {
   gatedTest,
   kernelTest,
-  missingPermission,
+  missingFor,
   openDescriptors,
+  ROOT,
 } from "./support.ts";
 
 kernelTest("OwnedFd closes once, and never a number that was reused", () => {
@@ -29,7 +30,7 @@ kernelTest("OwnedFd says when its number was closed behind its back", () => {
 
 gatedTest(
   "OwnedFd gives a dropped descriptor back, and never unmounts",
-  missingPermission(["ffi", "run", "read"]),
+  missingFor({ permissions: ["run", "read"] }),
   async () => {
     const { success, stdout, stderr } = await new Deno.Command(
       Deno.execPath(),
@@ -38,7 +39,7 @@ gatedTest(
           "run",
           "-A",
           "--v8-flags=--expose-gc",
-          new URL("./fixtures/dropped_handles.ts", import.meta.url).pathname,
+          `${ROOT}tests/fixtures/dropped_handles.ts`,
         ],
       },
     ).output();

@@ -33,5 +33,6 @@ Deno.test("parseTarget() throws when the text can be no target", () => {
   assertThrows(() => parseTarget(""), TypeError, "empty");
   assertThrows(() => parseTarget("/proc"), TypeError, "absolute");
   assertThrows(() => parseTarget("a\0b"), TypeError, "NUL");
+  assertThrows(() => parseTarget("a/\ud800"), TypeError, "surrogate");
   assertThrows(() => parseTarget(7 as unknown as string), TypeError, "number");
 });

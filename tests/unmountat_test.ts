@@ -70,6 +70,23 @@ kernelTest(
   },
 );
 
+kernelTest(
+  "unmountat() takes all that is on the directory, not what it lies in",
+  () => {
+    using root = Directory.open(SCRATCH);
+    mountKept(root, "m");
+    using inner = root.openDirectory("m");
+    for (const options of [{ all: true }, { all: true, lazy: true }]) {
+      mountKept(inner, ".");
+      mountKept(inner, ".");
+      unmountat(inner, ".", options);
+      assertEquals(mountsBelow(`${SCRATCH}/m`).length, 1);
+    }
+    inner.close();
+    unmountat(root, "m");
+  },
+);
+
 kernelTest("unmountat() stops at a busy mount of a stack", () => {
   using root = Directory.open(SCRATCH);
   mountKept(root, "m");
@@ -99,7 +116,8 @@ kernelTest("unmountat() says that a mount is busy, and takes it lazily", () => {
       mode: 0o600,
     }),
   );
-  assert(assertFails(root, "m", "EBUSY").hint!.includes("open file"));
+  const { hint } = assertFails(root, "m", "EBUSY");
+  assert(hint!.includes(`descriptor ${file.fd} of this process`), hint);
   assertEquals(mountsBelow(`${SCRATCH}/m`).length, 1);
   unmountat(root, "m", { lazy: true });
   assertEquals(mountsBelow(`${SCRATCH}/m`).length, 0);

@@ -1,48 +1,42 @@
 /** Lint rules of this project. */
 
-/** Whether a file may touch foreign memory and functions. */
-function mayUseForeign(filename: string): boolean {
-  return filename.includes("/src/sys/");
-}
+/** Deno's foreign functions and memory, by whatever name Deno itself goes. */
+const FOREIGN = /^(dlopen|Unsafe(Callback|FnPointer|Pointer|PointerView))$/;
 
-/** `Deno.dlopen` and `Deno.Unsafe*` stay in `src/sys`. */
+/** `Deno.dlopen` and `Deno.Unsafe*` stay in `src/sys` of this repository. */
 const foreignOnlyInSys: Deno.lint.Rule = {
   create(context) {
-    if (mayUseForeign(context.filename)) return {};
+    if (isInSys(context.filename)) return {};
+    function check(node: Deno.lint.Node, name: unknown): void {
+      if (typeof name !== "string" || !FOREIGN.test(name)) return;
+      context.report({
+        node,
+        message: `${name} belongs in src/sys`,
+        hint: "Call a function of src/sys, or add one there",
+      });
+    }
     return {
-      MemberExpression(node) {
-        if (node.object.type !== "Identifier" || node.object.name !== "Deno") {
-          return;
-        }
-        const { property } = node;
-        const name = property.type === "Identifier" && !node.computed
-          ? property.name
-          : property.type === "Literal"
-          ? String(property.value)
-          : "";
-        if (name === "dlopen" || name.startsWith("Unsafe")) {
-          context.report({
-            node,
-            message: `Deno.${name} belongs in src/sys`,
-            hint: "Call a function of src/sys, or add one there",
-          });
-        }
+      // Deno.dlopen, const { dlopen } = Deno, const D = Deno; D.dlopen
+      Identifier(node) {
+        // A type mentions without using.
+        if (node.parent?.type !== "TSQualifiedName") check(node, node.name);
       },
-      // const { dlopen } = Deno
-      VariableDeclarator(node) {
-        if (
-          node.init?.type !== "Identifier" || node.init.name !== "Deno" ||
-          node.id.type !== "ObjectPattern"
-        ) return;
-        context.report({
-          node,
-          message:
-            "Deno is not taken apart: its foreign functions belong in src/sys",
-        });
+      // Deno["dlopen"]
+      Literal(node) {
+        check(node, node.value);
+      },
+      // Deno[`dlopen`]
+      TemplateElement(node) {
+        check(node, node.cooked);
       },
     };
   },
 };
+
+function isInSys(filename: string): boolean {
+  const sys = new URL("../src/sys/", import.meta.url).pathname;
+  return filename.startsWith(decodeURIComponent(sys));
+}
 
 const plugin: Deno.lint.Plugin = {
   name: "mountat",

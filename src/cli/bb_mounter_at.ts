@@ -36,9 +36,9 @@ export const bbMounterAt: Command<Arguments> = {
 The directory is made where it is missing, and opened; all else goes by its
 descriptor. The mount points proc and sys are made in it with mode 0700. What is
 mounted is unmounted after the delay, of 5 seconds unless given, on Ctrl-C
-(SIGINT) and on SIGTERM.
+(SIGINT), on SIGTERM, and when the terminal hangs up.
 
-Exit status: 0 when all was done, 1 when not, 130 and 143 when SIGINT or SIGTERM
+Exit status: 0 when all was done, 1 when not, 130, 143 and 129 when a signal
 ended the delay.`,
     examples: [{
       call: "mountat /srv/root 60",
@@ -94,11 +94,10 @@ async function mountAndWait(
       ),
     );
   }
-  undo.move();
-  mountPoints.keep();
-  leading.keep();
   say(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
   await interrupt.sleep(delay);
+  mountPoints.keep();
+  leading.keep();
   const status = unmountAll(mounts, directory.fd, say);
   return status || (interrupt.status ?? 0);
 }
@@ -134,7 +133,6 @@ function unmountAll(
     }
     // One that could not be unmounted stays, as the message says.
     mount.keep();
-    mount[Symbol.dispose]();
   }
   return status;
 }

@@ -84,6 +84,13 @@ export async function parseWords(
   if (!args.some((arg) => arg.startsWith("-"))) {
     return { positionals: args, switches: new Set(), values: {} };
   }
+  const end = args.indexOf("--");
+  const before = end === -1 ? args : args.slice(0, end);
+  // The parser keeps the positional arguments under this name.
+  const taken = before.find((arg) => /^--?_(=|$)/.test(arg));
+  if (taken !== undefined) {
+    throw new UsageError(`Unknown option ${quote(taken)}`);
+  }
   const all = { ...COMMON_OPTIONS, ...options };
   const names = Object.keys(all);
   const valued = names.filter((name) => all[name]!.value !== undefined);

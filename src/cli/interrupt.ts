@@ -1,5 +1,5 @@
 /** The exit status that a signal's default action would have led to. */
-const STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 type Caught = keyof typeof STATUS;
 
@@ -12,6 +12,9 @@ export class Interrupt implements Disposable {
 
   constructor() {
     for (const signal of Object.keys(STATUS) as Caught[]) {
+      // Under nohup(1), which takes the terminal away, a hang-up is ignored:
+      // listening would end that.
+      if (signal === "SIGHUP" && !Deno.stdin.isTerminal()) continue;
       const listener = () => {
         this.status ??= STATUS[signal];
         this.#wake();

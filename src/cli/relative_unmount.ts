@@ -7,6 +7,7 @@ import {
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
 import { SyscallError } from "../sys/error.ts";
+import { printable } from "../sys/format.ts";
 import { fchdir } from "../sys/fchdir.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
 import { umount2 } from "../sys/umount2.ts";
@@ -74,14 +75,16 @@ function unmount(
 ): number {
   const number = /^\d{1,9}$/.test(fd) ? Number(fd) : null;
   if (number === null) {
-    console.error(`Failed to parse file descriptor: '${fd}'`);
+    console.error(`Failed to parse file descriptor: '${printable(fd)}'`);
     return 2;
   }
   const { parent, name } = target;
   let failure = `Failed to change directory to file descriptor: '${fd}'`;
   try {
     fchdir(number);
-    failure = `Failed to unmount '${target.path}' in ${pathOf(number)}`;
+    failure = `Failed to unmount '${printable(target.path)}' in ${
+      pathOf(number)
+    }`;
     if (parent !== ".") {
       using holder = openDirectoryAt(AT_FDCWD, parent);
       fchdir(holder.fd);
@@ -100,7 +103,7 @@ function unmount(
 
 function pathOf(fd: number): string {
   try {
-    return readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`);
+    return printable(readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`));
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     return `the directory of descriptor ${fd}`;

@@ -12,6 +12,13 @@ import { UsageError } from "./usage_error.ts";
  * program.
  */
 export function report(error: unknown, status = 1): number {
+  if (error instanceof SuppressedError) {
+    // What failed first, then what failed while that was undone.
+    return Math.max(
+      report(error.suppressed, status),
+      report(error.error, status),
+    );
+  }
   if (error instanceof UsageError) {
     console.error(`mountat: ${error.message}`);
     console.error("Try 'mountat --help'.");
@@ -25,8 +32,16 @@ export function report(error: unknown, status = 1): number {
   ) {
     console.error(`mountat: ${error.message}`);
     return error instanceof UnsupportedError ? status : 1;
+  } else if (isSystemError(error)) {
+    console.error(`mountat: ${error.message}`);
   } else {
     throw error;
   }
   return 1;
+}
+
+/** Whether an error is one that Deno has from the system, of a full disk, say. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && "code" in error &&
+    typeof error.code === "string";
 }

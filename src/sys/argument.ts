@@ -69,7 +69,8 @@ function integer(
   if (!Number.isInteger(value) || value < least || value > most) {
     throw outOfRange(name, value);
   }
-  return value;
+  // Deno's foreign calls take no negative zero.
+  return value + 0;
 }
 
 function outOfRange(name: string, value: number | bigint): RangeError {

@@ -15,7 +15,7 @@ import { tracer } from "./trace.ts";
  * @throws {SyscallError} EBADF when it is not open.
  */
 export function close(fd: number): void {
-  int32("fd", fd);
+  fd = int32("fd", fd);
   const result = libc.close(NR.close, fd);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {

@@ -35,7 +35,7 @@ export interface DupOptions {
  * the limit, EMFILE when no number is free.
  */
 export function dup(fd: number, options: DupOptions = {}): number {
-  int32("fd", fd);
+  fd = int32("fd", fd);
   const min = int32("min", options.min ?? 0);
   const cloexec = options.cloexec ?? true;
   const command = cloexec ? F_DUPFD_CLOEXEC : F_DUPFD;

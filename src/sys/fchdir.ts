@@ -16,7 +16,7 @@ import { tracer } from "./trace.ts";
  * permission.
  */
 export function fchdir(fd: number): void {
-  int32("fd", fd);
+  fd = int32("fd", fd);
   const result = libc.fchdir(NR.fchdir, fd);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {

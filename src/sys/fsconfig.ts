@@ -88,7 +88,7 @@ export function fsconfigSetPath(
   dirfd: number = AT_FDCWD,
 ): void {
   const bytes = cString("path", path);
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   fsconfig(fd, FSCONFIG_SET_PATH, key, bytes, dirfd, path);
 }
 
@@ -107,7 +107,7 @@ export function fsconfigSetPathEmpty(
   dirfd: number,
 ): void {
   const bytes = cString("path", "");
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   fsconfig(fd, FSCONFIG_SET_PATH_EMPTY, key, bytes, dirfd, "");
 }
 
@@ -124,7 +124,7 @@ export function fsconfigSetFd(
   key: string,
   valueFd: number,
 ): void {
-  int32("valueFd", valueFd);
+  valueFd = int32("valueFd", valueFd);
   fsconfig(fd, FSCONFIG_SET_FD, key, null, valueFd, null);
 }
 
@@ -181,7 +181,7 @@ function fsconfig(
   aux: number,
   shown: string | Uint8Array | null,
 ): void {
-  int32("fd", fd);
+  fd = int32("fd", fd);
   const name = key === null ? null : cString("key", key);
   const result = libc.fsconfig(NR.fsconfig, fd, command, name, value, aux);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -35,9 +35,9 @@ export function fsmount(
   flags: number = FSMOUNT_CLOEXEC,
   attrs: number = 0,
 ): number {
-  int32("fd", fd);
-  uint32("flags", flags);
-  uint32("attrs", attrs);
+  fd = int32("fd", fd);
+  flags = uint32("flags", flags);
+  attrs = uint32("attrs", attrs);
   const mountFd = libc.fsmount(NR.fsmount, fd, flags, attrs);
   if (mountFd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (mountFd === -1 || tracer) {

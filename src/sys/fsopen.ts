@@ -23,7 +23,7 @@ export function fsopen(
   flags: number = FSOPEN_CLOEXEC,
 ): number {
   const name = cString("fstype", fstype);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const fd = libc.fsopen(NR.fsopen, name, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {

@@ -30,9 +30,9 @@ export function fspick(
   path: string,
   flags: number = FSPICK_CLOEXEC,
 ): number {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const fd = libc.fspick(NR.fspick, dirfd, bytes, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {

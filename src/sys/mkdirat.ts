@@ -17,9 +17,9 @@ import { tracer } from "./trace.ts";
  * @throws {SyscallError} EEXIST when there is something of that name.
  */
 export function mkdirat(dirfd: number, path: string, mode: number): void {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("mode", mode);
+  mode = uint32("mode", mode);
   const result = libc.mkdirat(NR.mkdirat, dirfd, bytes, mode);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {

@@ -36,9 +36,9 @@ export function mountSetattr(
   flags: number,
   attr: MountAttr,
 ): void {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const { buffer, format } = mountAttr(attr);
   const result = libc.mount_setattr(
     NR.mount_setattr,

@@ -39,11 +39,11 @@ export function moveMount(
   toPath: string,
   flags: number = 0,
 ): void {
-  int32("fromDirfd", fromDirfd);
+  fromDirfd = int32("fromDirfd", fromDirfd);
   const from = cString("fromPath", fromPath);
-  int32("toDirfd", toDirfd);
+  toDirfd = int32("toDirfd", toDirfd);
   const to = cString("toPath", toPath);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const result = libc.move_mount(
     NR.move_mount,
     fromDirfd,

@@ -33,9 +33,9 @@ export function openTree(
   path: string,
   flags: number = OPEN_TREE_CLOEXEC,
 ): number {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const fd = libc.open_tree(NR.open_tree, dirfd, bytes, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {

@@ -37,9 +37,9 @@ export function openTreeAttr(
   flags: number,
   attr?: MountAttr,
 ): number {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("flags", flags);
+  flags = uint32("flags", flags);
   const struct = attr === undefined ? undefined : mountAttr(attr);
   const size = struct === undefined ? 0 : MOUNT_ATTR.SIZE;
   const fd = libc.open_tree_attr(

@@ -59,7 +59,7 @@ export interface OpenHow {
  * EAGAIN when something was renamed or mounted meanwhile (try again).
  */
 export function openat2(dirfd: number, path: string, how: OpenHow): number {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
   const flags = uint64("flags", how.flags);
   const mode = uint64("mode", how.mode ?? 0);

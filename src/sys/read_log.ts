@@ -19,7 +19,8 @@ export interface LogMessage {
  *
  * @param fd The descriptor from `fsopen` or `fspick`.
  * @returns The messages, oldest first; none when there are none.
- * @throws {SyscallError} EBADF or EINVAL when it is no such descriptor.
+ * @throws {SyscallError} EBADF when it is not open, and what read(2) answers for
+ * other files.
  */
 export function readLog(fd: number): LogMessage[] {
   const messages: LogMessage[] = [];

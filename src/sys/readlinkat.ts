@@ -19,7 +19,7 @@ import { tracer } from "./trace.ts";
  * @throws {SyscallError} EINVAL when it is no symlink.
  */
 export function readlinkat(dirfd: number, path: string): string {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const name = cString("path", path);
   const buffer = new Uint8Array(PATH_MAX);
   const length = libc.readlinkat(

@@ -28,7 +28,7 @@ import { tracer } from "./trace.ts";
  * EPERM without CAP_SYS_ADMIN.
  */
 export function setns(fd: number, nstype: number): void {
-  int32("fd", fd);
+  fd = int32("fd", fd);
   const bits = flags32("nstype", nstype);
   const result = libc.setns(NR.setns, fd, bits);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

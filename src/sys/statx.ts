@@ -122,10 +122,10 @@ export function statx(
   flags: number,
   mask: number,
 ): Statx {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
-  uint32("flags", flags);
-  uint32("mask", mask);
+  flags = uint32("flags", flags);
+  mask = uint32("mask", mask);
   const view = new DataView(new ArrayBuffer(STATX.SIZE));
   const buffer = new Uint8Array(view.buffer);
   const result = libc.statx(NR.statx, dirfd, bytes, flags, mask, buffer);

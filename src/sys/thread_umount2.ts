@@ -152,7 +152,7 @@ export function threadUmount2(
   flags: number,
   root: bigint,
 ): void {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("name", name).subarray(0, NAME_BYTES);
   const bits = flags32("flags", flags);
   const { fields, names } = idleThread(root);

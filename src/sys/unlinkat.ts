@@ -23,7 +23,7 @@ export function unlinkat(
   path: string,
   flags: number = 0,
 ): void {
-  int32("dirfd", dirfd);
+  dirfd = int32("dirfd", dirfd);
   const bytes = cString("path", path);
   const bits = flags32("flags", flags);
   const result = libc.unlinkat(NR.unlinkat, dirfd, bytes, bits);

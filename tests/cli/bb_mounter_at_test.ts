@@ -2,8 +2,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Arguments, bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, ROOT, run } from "./program.ts";
+import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
+import { commandLine, programTest, run } from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return bbMounterAt.parse(await parseWords(bbMounterAt.description, args));

@@ -57,6 +57,8 @@ Deno.test("parseWords() throws when an option makes no sense", async () => {
   for (
     const [args, message] of [
       [["--nope"], "Unknown option"],
+      [["--_", "a"], "Unknown option"],
+      [["-_=a"], "Unknown option"],
       [["--depth"], "needs a value"],
       [["--depth", "1", "--depth", "2"], "more than once"],
     ] as const

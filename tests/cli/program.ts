@@ -1,8 +1,5 @@
 /** Runs the program as a user would, in a private mount namespace. */
-import { kernelTest, type Needs } from "../support.ts";
-
-/** The repository's folder. */
-export const ROOT = new URL("../../", import.meta.url).pathname;
+import { kernelTest, type Needs, ROOT } from "../support.ts";
 
 /** How the program ended. */
 export interface Ended {

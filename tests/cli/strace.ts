@@ -12,6 +12,8 @@ export interface Call {
   args: string;
   /** What it returned, -1 for an error. */
   result: number;
+  /** What the result is followed by: the error, or what a descriptor leads to. */
+  outcome: string;
   /** Whether strace made it fail. */
   injected: boolean;
 }
@@ -41,6 +43,7 @@ export function parseTrace(text: string): Call[] {
       name: call[1]!,
       args: call[2]!,
       result: Number(call[3]),
+      outcome: call[4]!,
       injected: call[4]!.includes("(INJECTED)"),
     });
   }

@@ -1,5 +1,6 @@
 /** Programs that the driver runs, in the mount namespace of its thread. */
 import { SyscallError } from "../../src/sys/mod.ts";
+import { ROOT } from "../root.ts";
 
 /**
  * Runs a program to its end.
@@ -30,7 +31,7 @@ export function helperIn(workshop: string): string {
   const path = `${workshop}/helper`;
   if (program === undefined) {
     const source = decodeURIComponent(
-      new URL("helper.c", import.meta.url).pathname,
+      `${ROOT}tests/ltp/helper.c`,
     );
     run("cc", ["-o", path, source]);
     program = Deno.readFileSync(path);

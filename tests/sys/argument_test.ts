@@ -26,6 +26,7 @@ Deno.test("the integer checks take what fits the C type and no more", () => {
     for (const value of good) {
       assertEquals(check("n", value) | 0, value | 0);
     }
+    assertEquals(Object.is(check("n", -0), 0), true);
     for (const value of [...bad, 0.5, NaN, Infinity]) {
       assertThrows(() => check("n", value), RangeError, "C type");
     }

@@ -1,10 +1,16 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { close } from "../../src/sys/close.ts";
-import { AT_FDCWD, O_PATH } from "../../src/sys/constants.ts";
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_PATH,
+  O_RDONLY,
+} from "../../src/sys/constants.ts";
 import { dup } from "../../src/sys/dup.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { openat2 } from "../../src/sys/openat2.ts";
+import { read } from "../../src/sys/read.ts";
 import { readFile } from "../../src/read_file.ts";
 import { gatedTest, missingPermission } from "../support.ts";
 
@@ -68,3 +74,13 @@ gatedTest(
     );
   },
 );
+
+gatedTest("read() fills shared memory, too", missing, () => {
+  using file = new OwnedFd(
+    openat2(AT_FDCWD, "/proc/self/comm", { flags: O_RDONLY | O_CLOEXEC }),
+  );
+  const shared = new Uint8Array(new SharedArrayBuffer(64));
+  const count = read(file.fd, shared);
+  assertEquals(shared[count - 1], "\n".charCodeAt(0));
+  assertEquals(count > 1 && shared[0] !== 0, true);
+});

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { flagNames, octal, quote } from "../../src/sys/format.ts";
+import { flagNames, octal, quote, quoteStart } from "../../src/sys/format.ts";
 
 Deno.test("SyscallError prints as strace does", () => {
   const error = new SyscallError("move_mount", 22, [
@@ -52,4 +52,18 @@ Deno.test("octal() prints modes as C does", () => {
     "0700",
     "01777",
   ]);
+});
+
+Deno.test("quoteStart() shortens what is longer than a message", () => {
+  const text = new TextEncoder();
+  assertEquals(quoteStart(text.encode("e a\n\0")), '"e a\\n\\x00"');
+  assertEquals(
+    quoteStart(text.encode("x".repeat(256))),
+    `"${"x".repeat(256)}"`,
+  );
+  assertEquals(
+    quoteStart(text.encode("x".repeat(257))),
+    `"${"x".repeat(256)}"...`,
+  );
+  assertEquals(quoteStart(new Uint8Array()), '""');
 });

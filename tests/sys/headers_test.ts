@@ -7,6 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
 import {
+  DIRENT64,
   MNT_ID_REQ,
   MOUNT_ATTR,
   OPEN_HOW,
@@ -319,6 +320,27 @@ headerTest(
       "}",
     ];
     const ours = FROM_LIBC.map((name) => `${name} ${allConstants()[name]}`);
+    assertEquals(run(program, []), ours);
+  },
+);
+
+headerTest(
+  "struct dirent64 equals the C library's",
+  undefined,
+  () => {
+    const ours = Object.entries(DIRENT64).map(([name, at]) => `${name} ${at}`);
+    const offset = "__builtin_offsetof(struct dirent64, ";
+    const program = [
+      // The kernel's struct linux_dirent64 is in no header for programs.
+      "#define _LARGEFILE64_SOURCE",
+      "#include <dirent.h>",
+      "#include <stdio.h>",
+      "int main(void) {",
+      ...Object.keys(DIRENT64).map((name) =>
+        `printf("${name} %zu\\n", ${offset}${name}));`
+      ),
+      "}",
+    ];
     assertEquals(run(program, []), ours);
   },
 );

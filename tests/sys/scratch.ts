@@ -11,7 +11,7 @@ import {
 import { fsconfigCreate, fsconfigSetString } from "../../src/sys/fsconfig.ts";
 import { fsmount } from "../../src/sys/fsmount.ts";
 import { fsopen } from "../../src/sys/fsopen.ts";
-import { NR } from "../../src/sys/libc.ts";
+import { libc, NR } from "../../src/sys/libc.ts";
 import { mkdirat } from "../../src/sys/mkdirat.ts";
 import { moveMount } from "../../src/sys/move_mount.ts";
 import { openat2 } from "../../src/sys/openat2.ts";
@@ -104,6 +104,25 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
     fn();
   } finally {
     numbers[name] = real;
+  }
+}
+
+/** Runs something while a call is refused with EPERM, as by a seccomp filter. */
+export function withCallRefused(name: "statmount", fn: () => void): void {
+  // linkat(2) of a directory is EPERM for everybody, and takes what
+  // move_mount(2) takes.
+  const linkat = Deno.build.arch === "aarch64" ? 37 : 265;
+  const directory = new TextEncoder().encode("/\0");
+  const link = new TextEncoder().encode("/nowhere\0");
+  const real = libc[name];
+  Object.defineProperty(libc, name, {
+    value: () =>
+      libc.move_mount(linkat, AT_FDCWD, directory, AT_FDCWD, link, 0),
+  });
+  try {
+    fn();
+  } finally {
+    Object.defineProperty(libc, name, { value: real });
   }
 }
 
