@@ -36,6 +36,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
  * permission or, of `bb_mounter_at`, any failure.
  */
 export async function main(args: string[]): Promise<number> {
+  // Where a byte is no UTF-8, Deno has put this.
+  if (args.some((arg) => arg.includes("\ufffd"))) {
+    const { exactArguments } = await import("./src/cli/exact_arguments.ts");
+    args = exactArguments(args);
+  }
   const [word = "", ...rest] = args;
   if (word === "help") return await help(rest);
   const named = Object.hasOwn(COMMANDS, word);

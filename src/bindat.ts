@@ -90,6 +90,7 @@ export function bindat(
     action: `bind ${from.text} to ${quote(target)}`,
     target,
     from,
+    mkdir: mode !== null,
   };
   return attempt(attempted, () => {
     using clone = cloneTree(from.dirfd, from.path, flags);

@@ -66,7 +66,7 @@ export class Directory implements Disposable {
   static open(path: string | URL): Directory {
     const name = pathArgument("The directory", path);
     return attempt(
-      { action: `open ${quote(name)}`, target: name },
+      { action: `open ${quote(name)}`, target: name, follows: true },
       () => new Directory(openDirectoryAt(AT_FDCWD, name, 0)),
     );
   }

@@ -25,6 +25,10 @@ export interface Attempt {
   readonly target: string;
   /** The file system's type, where one is mounted. */
   readonly type?: string;
+  /** Whether what leads to the target, or it, was to be made. */
+  readonly mkdir?: boolean;
+  /** Whether the path is the caller's, and may lead through symlinks. */
+  readonly follows?: boolean;
   /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
   readonly from?: At;
   /** The mount point that move_mount(2) is given. */
@@ -126,18 +130,22 @@ function lookForHint(
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type }: Attempt,
+  { type, mkdir, follows }: Attempt,
   { syscall, code }: SyscallError,
 ): string | undefined {
   switch (code) {
     case "ENOSYS":
-      return `this kernel has no such call, which came with Linux ${
-        SINCE[syscall] ?? "an earlier version"
-      }, or a seccomp filter hides it`;
+      return syscall in SINCE
+        ? `this kernel has no such call, which came with Linux ${
+          SINCE[syscall]
+        }, or a seccomp filter hides it`
+        : "this kernel has no such call, or a seccomp filter hides it";
     case "EPERM":
       return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
     case "EACCES":
-      return "A directory on the way may not be searched, or not written to, by this user";
+      return syscall === "fsconfig"
+        ? "The file system refuses it: a device that can only be read takes the option ro"
+        : "A directory on the way may not be searched, or not written to, by this user";
     case "EBUSY":
       return syscall === "umount2"
         ? "Something uses it: a working directory, an open file, a mount inside it or on top of it; lazy unmounting takes it away all the same"
@@ -151,15 +159,16 @@ function plainHint(
     case "EINVAL":
       return invalidHint(syscall);
     case "ELOOP":
-      return syscall === "openat2"
-        ? "A part of the target is a symlink, and targets follow none"
-        : undefined;
+      if (syscall !== "openat2") return undefined;
+      return follows
+        ? "Its symlinks lead in a circle"
+        : "A part of the target is a symlink, and targets follow none";
     case "EXDEV":
       return syscall === "openat2"
         ? "The target leads out of its directory"
         : undefined;
     case "ENOENT":
-      return syscall === "openat2"
+      return syscall === "openat2" && mkdir === false
         ? "The mount point must exist; the option mkdir makes it"
         : undefined;
     case "EMFILE":

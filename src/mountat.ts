@@ -97,6 +97,7 @@ export function mountat(
     action: `mount ${type} on ${quote(target)}`,
     target,
     type,
+    mkdir: mode !== null,
   };
   return attempt(attempted, () => {
     using created = new CreatedPaths();

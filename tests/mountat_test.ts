@@ -336,3 +336,40 @@ kernelTest("mountat() stacks mounts on one target", () => {
   using _second = mountat(root, "m", { type: "tmpfs" });
   assertEquals(mountsBelow(`${SCRATCH}/m`).length, 2);
 });
+
+kernelTest(
+  "mountat() mounts a device that can only be read with ro, or says so",
+  () => {
+    using root = Directory.open(SCRATCH);
+    root.mkdir("m");
+    const image = `${SCRATCH}/image`;
+    Deno.writeFileSync(image, new Uint8Array(4 << 20));
+    runCommand("mkfs.ext4", ["-q", image]);
+    const device = runCommand("losetup", ["-rf", "--show", image]).trim();
+    try {
+      const ext4 = { type: "ext4", source: device };
+      const error = assertFails(root, "m", ext4, "EACCES");
+      assert(error.hint!.includes("option ro"), error.hint);
+      using _ = mountat(root, "m", { ...ext4, options: "ro" });
+      assert(mountsBelow(`${SCRATCH}/m`)[0]!.includes(` ${device} ro`));
+    } finally {
+      runCommand("losetup", ["-d", device]);
+    }
+  },
+  { permissions: ["run", "read", "write"], commands: ["mkfs.ext4", "losetup"] },
+);
+
+kernelTest("mountat() makes the file system read-only with ro=fs", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  using _ = mountat(root, "m", { type: "tmpfs", options: "ro=fs" });
+  assert(/ rw,relatime .* ro(,|$)/.test(mountsBelow(`${SCRATCH}/m`)[0]!));
+});
+
+function runCommand(command: string, args: string[]): string {
+  const { success, stdout, stderr } = new Deno.Command(command, { args })
+    .outputSync();
+  const text = new TextDecoder();
+  if (!success) throw new Error(`${command}: ${text.decode(stderr)}`);
+  return text.decode(stdout);
+}

@@ -86,7 +86,11 @@ async function mountAndWait(
   // All this is undone at the end or after a failure, the last first.
   using leading = new CreatedPaths();
   using directory = attempt(
-    { action: `open or create directory ${quote(path)}`, target: path },
+    {
+      action: `open or create directory ${quote(path)}`,
+      target: path,
+      follows: true,
+    },
     () => leading.makeDirectory(AT_FDCWD, path, 0o755, 0),
   );
   using mountPoints = new CreatedPaths();

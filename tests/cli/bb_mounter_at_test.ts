@@ -3,6 +3,9 @@ import { type Arguments, bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
+import { mount } from "../../src/sys/mount.ts";
+import { umount2 } from "../../src/sys/umount2.ts";
+import { runTraced } from "./strace.ts";
 import { commandLine, programTest, run } from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
@@ -281,3 +284,83 @@ programTest(
   },
   { commands: ["umount"] },
 );
+
+/** Runs the program in a shell, `"$@"` being its command line. */
+function runInShell(
+  script: string,
+  args: string[],
+): { code: number; stderr: string } {
+  const [deno, ...rest] = commandLine(args);
+  const { code, stderr } = new Deno.Command("sh", {
+    args: ["-c", script, "sh", deno!, ...rest],
+    cwd: SCRATCH,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).outputSync();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}
+
+for (const room of [0, 5, 100, 150, 200]) {
+  programTest(
+    `mountat leaves nothing when output fails after ${room} bytes`,
+    () => {
+      Deno.mkdirSync(`${SCRATCH}/small`);
+      mount("small", `${SCRATCH}/small`, "tmpfs", 0, "size=4k");
+      Deno.writeTextFileSync(`${SCRATCH}/small/out`, "x".repeat(4096 - room));
+      const { code, stderr } = runInShell('"$@" >> small/out', [
+        `${SCRATCH}/new/root`,
+        "0",
+      ]);
+      assertEquals(code, 1, stderr);
+      assertMatch(stderr, /^mountat: No space left on device/);
+      assertEquals(mountsBelow(`${SCRATCH}/new`), []);
+      umount2(`${SCRATCH}/small`, 0);
+    },
+  );
+}
+
+programTest("mountat tells both causes when undoing fails, too", () => {
+  const root = `${SCRATCH}/root`;
+  Deno.mkdirSync(root);
+  Deno.writeTextFileSync(`${root}/sys`, "");
+  const { ended } = runTraced([root, "0"], [
+    "-e",
+    "inject=umount2:error=EBUSY:when=1",
+  ]);
+  assertEquals(ended.code, 1);
+  assert(ended.stderr.includes('"sys": openat2: ENOTDIR'), ended.stderr);
+  assert(ended.stderr.includes('unmount "proc": umount2: EBUSY'), ended.stderr);
+  umount2(`${root}/proc`, 0);
+}, { commands: ["strace"] });
+
+programTest(
+  "mountat mounts into the very directory whose name is no UTF-8",
+  () => {
+    const { code, stderr } = runInShell(
+      `"$@" "$(printf 'o\\377d')" 0 && test -d "$(printf 'o\\377d/proc')"`,
+      [],
+    );
+    assertEquals([code, stderr], [0, ""]);
+  },
+);
+
+programTest("mountat tries again when the kernel can't tell (EAGAIN)", () => {
+  const { ended, calls } = runTraced([`${SCRATCH}/root`, "0"], [
+    "-e",
+    "inject=openat2:error=EAGAIN:when=1..3",
+  ]);
+  assertEquals(ended.code, 0, ended.stderr);
+  assertEquals(calls.filter((call) => call.injected).length, 3);
+}, { commands: ["strace"] });
+
+programTest("mountat says which Linux has the call that is missing", () => {
+  for (const [call, version] of [["fsopen", "5.2"], ["openat2", "5.6"]]) {
+    const { ended } = runTraced([`${SCRATCH}/root`, "0"], [
+      "-e",
+      `inject=${call}:error=ENOSYS`,
+    ]);
+    assertEquals(ended.code, 1);
+    assert(ended.stderr.includes(`Linux ${version}`), ended.stderr);
+    assertEquals(contents(SCRATCH), []);
+  }
+}, { commands: ["strace"] });
