@@ -19,6 +19,7 @@
  * with three octal digits. Some file systems leave spaces in their options as
  * they are: the super options go to the end of the line.
  */
+import { quote } from "./sys/format.ts";
 import { decodeText, encodeText } from "./sys/text.ts";
 
 /** A line of the mount table, its escapes decoded. */
@@ -101,7 +102,9 @@ const FIXED_FIELDS = 6;
 
 function parseLine(fields: string[]): MountinfoLine {
   if (fields.length < FIXED_FIELDS) {
-    throw new Malformed(`${fields.length} fields are too few`);
+    throw new Malformed(
+      `${fields.length} of ${FIXED_FIELDS} fields before the optional ones`,
+    );
   }
   const end = fields.indexOf("-", FIXED_FIELDS);
   if (end === -1) throw new Malformed('No "-" ends the optional fields');
@@ -111,10 +114,12 @@ function parseLine(fields: string[]): MountinfoLine {
     throw new Malformed('After the "-" must be type, source and options');
   }
   if (!/^\d+:\d+$/.test(device!)) {
-    throw new Malformed(`"${device}" is no device number`);
+    throw new Malformed(`${quote(device!)} is no device number`);
   }
   if (!mountPoint!.startsWith("/")) {
-    throw new Malformed(`The mount point "${mountPoint}" is not absolute`);
+    throw new Malformed(
+      `The mount point ${quote(mountPoint!)} is not absolute`,
+    );
   }
   return {
     id: parseNumber("id", id!),
@@ -135,7 +140,7 @@ function parseLine(fields: string[]): MountinfoLine {
 function parseNumber(what: string, text: string): number {
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(number)) return number;
-  throw new Malformed(`"${text}" is no ${what}`);
+  throw new Malformed(`${quote(text)} is no ${what}`);
 }
 
 function nonEmpty(what: string, text: string): string {
@@ -164,7 +169,10 @@ function parseTags(
     } else if (tag === "unbindable") {
       unbindable = true;
     } else if (Object.hasOwn(GROUPS, name)) {
-      groups[GROUPS[name]!] = parseNumber(`peer group ("${tag}")`, value ?? "");
+      groups[GROUPS[name]!] = parseNumber(
+        `peer group (${quote(tag)})`,
+        value ?? "",
+      );
     } else {
       otherTags.push(tag);
     }

@@ -8,7 +8,7 @@ import {
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
 } from "./sys/constants.ts";
-import { EAGAIN } from "./sys/errno.ts";
+import { EAGAIN, EBUSY } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
@@ -94,22 +94,31 @@ export function unmountBelow(
   for (let round = 1;; round++) {
     const before = unmounted.length;
     const failed: { id: bigint; error: MountError }[] = [];
+    const failedTargets = new Set<string>();
     let searchLimit = last ? SEARCH_LIMIT : 0;
     for (const covered of mountsToTake(fd, name)) {
+      const { id, target } = covered;
+      // The name is that of what could not be unmounted before.
+      if (failedTargets.has(target)) {
+        failed.push({ id, error: coveredError(target) });
+        continue;
+      }
       const start = performance.now();
       try {
         unmountOne(fd, covered, single, searchLimit);
-        unmounted.push(covered.target);
+        unmounted.push(target);
       } catch (error) {
         if (!(error instanceof MountError)) throw error;
-        failed.push({ id: covered.id, error });
+        failed.push({ id, error });
+        failedTargets.add(target);
         const spent = performance.now() - start;
         searchLimit = Math.max(0, Math.floor(searchLimit - spent));
       }
     }
     // What failed may have been covered by what is gone by now.
     const progress = unmounted.length > before;
-    if (options.expire || round === MOST_ROUNDS || last && !progress) {
+    const done = !progress && (last || failed.length === 0);
+    if (done || options.expire || round === MOST_ROUNDS) {
       const failures = failed.filter(({ id }) => isMounted(id) !== false)
         .map(({ error }) => error);
       return { unmounted, failures };
@@ -171,6 +180,15 @@ function unmountOne(
     () => openCover(fd, cover),
   );
   unmountExplained(inside.fd, target, options, searchLimit);
+}
+
+function coveredError(target: string): MountError {
+  return new MountError(
+    `unmount ${quote(target)}`,
+    target,
+    new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+    { detail: "another mount is on top of it" },
+  );
 }
 
 /**

@@ -66,7 +66,7 @@ and the original is unmounted.`,
     mount.keep();
     const { made, id } = mount;
     if (json) {
-      console.log(JSON.stringify({ made, name, from, to, id: String(id) }));
+      console.log(JSON.stringify({ made, name, from, to, id: Number(id) }));
     } else if (!quiet) {
       const what = made === "moved" ? "Moved" : "Cloned and unmounted";
       console.log(

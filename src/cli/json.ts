@@ -1,0 +1,11 @@
+/**
+ * Prints data as JSON. Control characters in names are escaped, those too that
+ * JSON allows: they must not steer a terminal.
+ */
+export function formatJson(data: unknown): string {
+  return JSON.stringify(data, null, 2).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) =>
+      `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

@@ -1,0 +1,176 @@
+import { openDirectoryAt } from "../beneath.ts";
+import { Directory } from "../directory.ts";
+import { attempt, MountError } from "../error.ts";
+import { placeOfDescriptor, placeOfName } from "../mount_place.ts";
+import { quote } from "../sys/format.ts";
+import { parseTarget } from "../target.ts";
+import { unmountBelow, type Unmounted } from "../unmount_all.ts";
+import { unmountat, type UnmountOptions } from "../unmountat.ts";
+import {
+  type Command,
+  expectPositionals,
+  type Manner,
+  parseTargetArgument,
+} from "./command.ts";
+import { formatJson } from "./json.ts";
+import { report } from "./report.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the arguments of `umount` mean. */
+export interface Arguments {
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point, relative to it; null for everything below it. */
+  readonly target: string | null;
+  /** How much of what is there. */
+  readonly extent: "topmost" | "stack" | "tree";
+  /** How to unmount each. */
+  readonly options: UnmountOptions;
+}
+
+/** `mountat umount <directory> <name>`. */
+export const umount: Command<Arguments> = {
+  description: {
+    name: "umount",
+    synopsis: [
+      "umount [options] <directory> <name>",
+      "umount --recursive [options] <directory> [name]",
+    ],
+    summary: `Unmount a name in a directory, or everything below it
+
+The name is resolved beneath the directory and through no symlink. Without more
+said, the topmost mount on it goes; with --all the whole stack. --recursive takes
+everything below the directory, or on the name and below that, the newest and
+deepest first, stacks to the last; the mount that the directory itself lies in
+stays. One that can't be unmounted does not keep the others from it.
+
+Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
+32 when nothing could be unmounted, 64 when some of several could not.`,
+    options: {
+      all: { help: "unmount all that is stacked on the name" },
+      expire: { help: "unmount only what was not used since the last time" },
+      force: {
+        short: "f",
+        help: "abort what is pending (network file systems)",
+      },
+      lazy: { short: "l", help: "unmount now, end when no longer in use" },
+      recursive: { short: "R", help: "unmount what is mounted inside, too" },
+    },
+    examples: [{
+      call: "mountat umount /srv/root proc",
+      does: "what is topmost on /srv/root/proc is unmounted",
+    }, {
+      call: "mountat umount --recursive /srv/root",
+      does: "nothing is mounted below /srv/root any more",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals, switches }) {
+    const recursive = switches.has("recursive");
+    expectPositionals(this.description, positionals, recursive ? 1 : 2, 2);
+    const [directory, name] = positionals;
+    return {
+      directory: directory!,
+      target: name === undefined ? null : parseName(name, recursive),
+      extent: recursive ? "tree" : switches.has("all") ? "stack" : "topmost",
+      options: {
+        lazy: switches.has("lazy"),
+        force: switches.has("force"),
+        expire: switches.has("expire"),
+      },
+    };
+  },
+  run({ directory: path, target, extent, options }, manner) {
+    using directory = Directory.open(path);
+    const { unmounted, failures } = extent === "tree"
+      ? unmountTree(directory, target, options)
+      : unmountStack(directory, target!, extent, options);
+    return tell(unmounted, failures, manner);
+  },
+};
+
+function parseName(text: string, recursive: boolean): string {
+  const { path, name } = parseTargetArgument(text);
+  // What is below a path is found by the path.
+  const components = recursive ? path.split("/") : [name];
+  if (!components.includes("..")) return path;
+  throw new UsageError(
+    `The name must not ${recursive ? "have" : "end in"} "..": ${quote(text)}`,
+  );
+}
+
+function unmountTree(
+  directory: Directory,
+  target: string | null,
+  options: UnmountOptions,
+): Unmounted {
+  const within = target === "." ? null : target;
+  const done = unmountBelow(directory.fd, within, options);
+  const found = done.unmounted.length + done.failures.length > 0;
+  // Where nothing is mounted the kernel says why not: a name that is missing,
+  // a symlink.
+  return found || within === null
+    ? done
+    : unmountStack(directory, within, "topmost", options);
+}
+
+function unmountStack(
+  directory: Directory,
+  target: string,
+  extent: "topmost" | "stack",
+  options: UnmountOptions,
+): Unmounted {
+  const unmounted: string[] = [];
+  try {
+    do {
+      unmountat(directory, target, options);
+      unmounted.push(target);
+    } while (extent === "stack" && isMountedOn(directory, target));
+    return { unmounted, failures: [] };
+  } catch (error) {
+    if (!(error instanceof MountError)) throw error;
+    return { unmounted, failures: [error] };
+  }
+}
+
+/** Whether something is mounted on a target, beside what that lies in. */
+function isMountedOn(directory: Directory, target: string): boolean {
+  const { parent, name } = parseTarget(target);
+  return attempt({ action: `unmount ${quote(target)}`, target }, () => {
+    using holder = openDirectoryAt(directory.fd, parent);
+    using place = name === "."
+      ? placeOfDescriptor(directory.fd)
+      : placeOfName(holder.fd, name);
+    return place.topmost() !== place.below();
+  });
+}
+
+/** Says what was unmounted and what not, and returns the exit status. */
+function tell(
+  unmounted: string[],
+  failures: MountError[],
+  { json, quiet }: Manner,
+): number {
+  if (json) {
+    const failed = failures.map(({ target, syscall, errno, code, hint }) => ({
+      target,
+      syscall,
+      errno,
+      code,
+      ...(hint === undefined ? {} : { hint }),
+    }));
+    console.log(formatJson({ unmounted, failed }));
+  } else if (!quiet) {
+    for (const target of unmounted) {
+      console.log(`Unmounted ${quote(target)}.`);
+    }
+  }
+  let status = 0;
+  for (const failure of failures) {
+    status = Math.max(status, report(failure, umount.failureStatus));
+  }
+  return status !== 0 && unmounted.length > 0 ? SOME_FAILED : status;
+}
+
+/** The exit status when some of several could not be unmounted (mount(8)). */
+const SOME_FAILED = 64;
