@@ -34,7 +34,7 @@ export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
 export { type Features, features } from "./src/features.ts";
-export type { Holder } from "./src/holders.ts";
+export type { Holder } from "./src/hint/holders.ts";
 export {
   listMounts,
   type ListMountsOptions,

@@ -7,7 +7,7 @@ import {
   RESOLVE_NO_SYMLINKS,
 } from "./sys/constants.ts";
 import { EAGAIN } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import { isErrno } from "./sys/error.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { OwnedFd } from "./owned_fd.ts";
 
@@ -54,8 +54,7 @@ function open(
     } catch (error) {
       // A `..` was looked up while something, anywhere, was renamed or mounted:
       // the kernel can't tell whether it left the directory (openat2(2)).
-      const again = error instanceof SyscallError && error.errno === EAGAIN;
-      if (!again || attempt === MOST_ATTEMPTS) throw error;
+      if (!isErrno(error, EAGAIN) || attempt === MOST_ATTEMPTS) throw error;
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Attempt } from "./hint.ts";
+import type { Attempt } from "./hint/hint.ts";
 import { explain, MountError } from "./error.ts";
 import type { Parameter } from "./mount_options.ts";
 import { OwnedFd } from "./owned_fd.ts";

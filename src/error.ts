@@ -1,7 +1,7 @@
-import type { Holder } from "./holders.ts";
+import type { Holder } from "./hint/holders.ts";
 import { errnoText } from "./sys/errno.ts";
 import { SyscallError, UnsupportedError } from "./sys/error.ts";
-import { adviceOn, type Attempt } from "./hint.ts";
+import { adviceOn, type Attempt } from "./hint/hint.ts";
 
 /** What more is known of a failure, for {@linkcode MountError}. */
 export interface MountErrorOptions {

@@ -1,5 +1,5 @@
 import { OwnedFd } from "./owned_fd.ts";
-import { privileges } from "./privileges.ts";
+import { privileges } from "./hint/privileges.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,

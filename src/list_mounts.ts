@@ -1,7 +1,7 @@
 import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
-import type { Attempt } from "./hint.ts";
+import type { Attempt } from "./hint/hint.ts";
 import { mountIdAt } from "./mount_id.ts";
 import {
   type MountinfoLine,
@@ -46,7 +46,7 @@ import {
   STATX_NLINK,
 } from "./sys/constants.ts";
 import { EAGAIN, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
@@ -350,13 +350,6 @@ function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
     if (isErrno(error, ENOSYS, EPERM, ...others)) return null;
     throw error;
   }
-}
-
-function isErrno(
-  error: unknown,
-  ...numbers: number[]
-): error is SyscallError {
-  return error instanceof SyscallError && numbers.includes(error.errno);
 }
 
 const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |

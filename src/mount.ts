@@ -1,5 +1,5 @@
 import { attempt, explain } from "./error.ts";
-import type { Attempt } from "./hint.ts";
+import type { Attempt } from "./hint/hint.ts";
 import { isMounted } from "./mount_id.ts";
 import {
   type Place,

@@ -23,7 +23,7 @@ import {
   STATX_ATTR_MOUNT_ROOT,
 } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { statx } from "./sys/statx.ts";
@@ -136,8 +136,7 @@ function moveOrClone(
   try {
     attach(original, mountPoint.at);
   } catch (error) {
-    const refused = error instanceof SyscallError && error.errno === EINVAL;
-    if (!refused || !isMountRoot(original.fd)) throw error;
+    if (!isErrno(error, EINVAL) || !isMountRoot(original.fd)) throw error;
     if (!isHolderShared(original.fd)) throw error;
     return replaceByClone(original, mountPoint, target);
   }

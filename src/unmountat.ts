@@ -2,7 +2,7 @@ import { openDirectoryAt } from "./beneath.ts";
 import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
-import type { Attempt } from "./hint.ts";
+import type { Attempt } from "./hint/hint.ts";
 import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "./sys/constants.ts";
 import { placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { quote } from "./sys/format.ts";

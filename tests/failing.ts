@@ -1,5 +1,5 @@
 /** What fails in other processes: in user namespaces, under filters. */
-import type { Holder } from "../src/holders.ts";
+import type { Holder } from "../src/hint/holders.ts";
 import { commandLine } from "./cli/program.ts";
 
 /** What the error said. */

@@ -54,6 +54,9 @@ export class UnsupportedError extends Error {
 }
 
 /** Whether an error is a system call that failed with one of these numbers. */
-export function isErrno(error: unknown, ...numbers: number[]): boolean {
+export function isErrno(
+  error: unknown,
+  ...numbers: number[]
+): error is SyscallError {
   return error instanceof SyscallError && numbers.includes(error.errno);
 }

@@ -18,7 +18,7 @@ import {
   STATMOUNT_SUPPORTED_MASK,
 } from "./constants.ts";
 import { EOVERFLOW } from "./errno.ts";
-import { SyscallError } from "./error.ts";
+import { isErrno } from "./error.ts";
 import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, STATMOUNT } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
@@ -171,7 +171,7 @@ export function statmount(
     try {
       return decode(ask(request, wanted, size, flags));
     } catch (error) {
-      if (!(error instanceof SyscallError && error.errno === EOVERFLOW)) {
+      if (!isErrno(error, EOVERFLOW)) {
         throw error;
       }
       if (size >= LAST_BUFFER_SIZE) throw error;

@@ -5,10 +5,10 @@ import {
   assertNotEquals,
   assertThrows,
 } from "@std/assert";
-import { Directory } from "../src/directory.ts";
-import { MountError } from "../src/error.ts";
-import { findHolders, type Holder } from "../src/holders.ts";
-import { OwnedFd } from "../src/owned_fd.ts";
+import { Directory } from "../../src/directory.ts";
+import { MountError } from "../../src/error.ts";
+import { findHolders, type Holder } from "../../src/hint/holders.ts";
+import { OwnedFd } from "../../src/owned_fd.ts";
 import {
   AT_FDCWD,
   CLONE_FS,
@@ -20,30 +20,30 @@ import {
   O_PATH,
   O_RDWR,
   STATX_MNT_ID,
-} from "../src/sys/constants.ts";
-import { SyscallError } from "../src/sys/error.ts";
-import { fchdir } from "../src/sys/fchdir.ts";
-import { mount as mount2 } from "../src/sys/mount.ts";
-import { mountSetattr } from "../src/sys/mount_setattr.ts";
-import { moveMount } from "../src/sys/move_mount.ts";
-import { openTree } from "../src/sys/open_tree.ts";
-import { openat2 } from "../src/sys/openat2.ts";
-import { statx } from "../src/sys/statx.ts";
-import { setTracer } from "../src/sys/trace.ts";
-import { umount2 } from "../src/sys/umount2.ts";
-import { unshare } from "../src/sys/unshare.ts";
-import { UnmountAllError } from "../src/unmount_all.ts";
-import { compiled } from "./compiled.ts";
-import { failing } from "./failing.ts";
-import { hold } from "./held.ts";
+} from "../../src/sys/constants.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { fchdir } from "../../src/sys/fchdir.ts";
+import { mount as mount2 } from "../../src/sys/mount.ts";
+import { mountSetattr } from "../../src/sys/mount_setattr.ts";
+import { moveMount } from "../../src/sys/move_mount.ts";
+import { openTree } from "../../src/sys/open_tree.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { statx } from "../../src/sys/statx.ts";
+import { setTracer } from "../../src/sys/trace.ts";
+import { umount2 } from "../../src/sys/umount2.ts";
+import { unshare } from "../../src/sys/unshare.ts";
+import { UnmountAllError } from "../../src/unmount_all.ts";
+import { compiled } from "../compiled.ts";
+import { failing } from "../failing.ts";
+import { hold } from "../held.ts";
 import {
   gatedTest,
   kernelTest,
   missingFor,
   type Needs,
   SCRATCH,
-} from "./support.ts";
-import { makeDetached, open, withoutCall } from "./sys/scratch.ts";
+} from "../support.ts";
+import { makeDetached, open, withoutCall } from "../sys/scratch.ts";
 
 const M = `${SCRATCH}/m`;
 const COMPILER: Needs = {

@@ -1,5 +1,5 @@
 import type { Holder, HolderSearch } from "./holders.ts";
-import { quote } from "./sys/format.ts";
+import { quote } from "../sys/format.ts";
 
 /** How many processes and mounts are named, and how much of each. */
 const MOST_NAMED = 5;

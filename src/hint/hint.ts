@@ -1,6 +1,6 @@
-import { busyHint } from "./busy_hint.ts";
+import { busyHint } from "./busy.ts";
 import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
-import { permissionHint } from "./permission_hint.ts";
+import { permissionHint } from "./permission.ts";
 import {
   type At,
   cloneHint,
@@ -10,12 +10,12 @@ import {
   moveHint,
   pathTo,
   unmountHint,
-} from "./place_hint.ts";
-import { readFile } from "./read_file.ts";
+} from "./place.ts";
+import { readFile } from "../read_file.ts";
 import { spelledAlike } from "./spelling.ts";
-import type { SyscallError } from "./sys/error.ts";
-import { quote } from "./sys/format.ts";
-import { setTracer } from "./sys/trace.ts";
+import type { SyscallError } from "../sys/error.ts";
+import { quote } from "../sys/format.ts";
+import { setTracer } from "../sys/trace.ts";
 
 /** What was attempted, for messages and to find out why it failed. */
 export interface Attempt {

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Directory } from "../src/directory.ts";
-import { MountError } from "../src/error.ts";
-import { UnsupportedError } from "../src/sys/error.ts";
-import { mount } from "../src/sys/mount.ts";
-import { setTracer } from "../src/sys/trace.ts";
-import { umount2 } from "../src/sys/umount2.ts";
-import { kernelTest, SCRATCH } from "./support.ts";
-import { withoutCall } from "./sys/scratch.ts";
+import { Directory } from "../../src/directory.ts";
+import { MountError } from "../../src/error.ts";
+import { UnsupportedError } from "../../src/sys/error.ts";
+import { mount } from "../../src/sys/mount.ts";
+import { setTracer } from "../../src/sys/trace.ts";
+import { umount2 } from "../../src/sys/umount2.ts";
+import { kernelTest, SCRATCH } from "../support.ts";
+import { withoutCall } from "../sys/scratch.ts";
 
 function hintOf(call: () => void): string | undefined {
   return assertThrows(call, MountError).hint;

@@ -1,8 +1,8 @@
 /** What a person can do where the kernel dislikes a place: it is looked at. */
-import { isMounted } from "./mount_id.ts";
-import { lineOf, type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
+import { isMounted } from "../mount_id.ts";
+import { lineOf, type MountinfoLine, parseMountinfo } from "../mountinfo.ts";
 import { privileges } from "./privileges.ts";
-import { readFile } from "./read_file.ts";
+import { readFile } from "../read_file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -15,13 +15,13 @@ import {
   STATX_MNT_ID_UNIQUE,
   STATX_NLINK,
   STATX_TYPE,
-} from "./sys/constants.ts";
-import { ENOSYS } from "./sys/errno.ts";
-import { isErrno } from "./sys/error.ts";
-import { quote } from "./sys/format.ts";
-import { readlinkat } from "./sys/readlinkat.ts";
-import { statmount } from "./sys/statmount.ts";
-import { type Statx, statx } from "./sys/statx.ts";
+} from "../sys/constants.ts";
+import { ENOSYS } from "../sys/errno.ts";
+import { isErrno } from "../sys/error.ts";
+import { quote } from "../sys/format.ts";
+import { readlinkat } from "../sys/readlinkat.ts";
+import { statmount } from "../sys/statmount.ts";
+import { type Statx, statx } from "../sys/statx.ts";
 
 /** A place in the tree, for as long as its descriptor is open. */
 export interface At {

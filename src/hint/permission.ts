@@ -1,11 +1,11 @@
 /** What a person can do about EPERM: what this thread may do is looked at. */
-import { parseMountinfo } from "./mountinfo.ts";
+import { parseMountinfo } from "../mountinfo.ts";
 import { privileges } from "./privileges.ts";
-import { readFile } from "./read_file.ts";
-import { EPERM } from "./sys/errno.ts";
-import { isErrno, type SyscallError } from "./sys/error.ts";
-import { quote } from "./sys/format.ts";
-import { fsopen } from "./sys/fsopen.ts";
+import { readFile } from "../read_file.ts";
+import { EPERM } from "../sys/errno.ts";
+import { isErrno, type SyscallError } from "../sys/error.ts";
+import { quote } from "../sys/format.ts";
+import { fsopen } from "../sys/fsopen.ts";
 
 /** The namespace that a file system shows, and unshare(1)'s option to get one. */
 const SHOWS: Readonly<

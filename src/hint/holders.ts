@@ -1,7 +1,7 @@
 /** Who holds a mount: found in /proc, by the ids of mounts. */
-import { lineOf, type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
-import { OwnedFd } from "./owned_fd.ts";
-import { readFile } from "./read_file.ts";
+import { lineOf, type MountinfoLine, parseMountinfo } from "../mountinfo.ts";
+import { OwnedFd } from "../owned_fd.ts";
+import { readFile } from "../read_file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -12,13 +12,13 @@ import {
   O_RDONLY,
   STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
-} from "./sys/constants.ts";
-import { EACCES, ENOENT, EPERM, ESRCH } from "./sys/errno.ts";
-import { isErrno, SyscallError } from "./sys/error.ts";
-import { getdents64 } from "./sys/getdents64.ts";
-import { openat2 } from "./sys/openat2.ts";
-import { readlinkat } from "./sys/readlinkat.ts";
-import { statx } from "./sys/statx.ts";
+} from "../sys/constants.ts";
+import { EACCES, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { getdents64 } from "../sys/getdents64.ts";
+import { openat2 } from "../sys/openat2.ts";
+import { readlinkat } from "../sys/readlinkat.ts";
+import { statx } from "../sys/statx.ts";
 
 /** One of those that keep a mount busy. */
 export interface Holder {

@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../src/sys/constants.ts";
-import { mount } from "../src/sys/mount.ts";
-import { umount2 } from "../src/sys/umount2.ts";
-import { compiled } from "./compiled.ts";
-import { failing, type FailingOptions } from "./failing.ts";
-import { kernelTest, type Needs, SCRATCH } from "./support.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../src/sys/constants.ts";
+import { mount } from "../../src/sys/mount.ts";
+import { umount2 } from "../../src/sys/umount2.ts";
+import { compiled } from "../compiled.ts";
+import { failing, type FailingOptions } from "../failing.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support.ts";
 
 /** Each cause of EPERM: the call that fails, and what is said about it. */
 interface Cause {

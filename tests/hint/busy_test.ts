@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { busyHint } from "../src/busy_hint.ts";
-import type { Holder } from "../src/holders.ts";
+import { busyHint } from "../../src/hint/busy.ts";
+import type { Holder } from "../../src/hint/holders.ts";
 
 function hint(
   holders: Holder[],

@@ -1,23 +1,23 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { bindat } from "../src/bindat.ts";
-import { Directory } from "../src/directory.ts";
-import { attempt, MountError } from "../src/error.ts";
-import { moveat } from "../src/moveat.ts";
-import { mountat } from "../src/mountat.ts";
+import { bindat } from "../../src/bindat.ts";
+import { Directory } from "../../src/directory.ts";
+import { attempt, MountError } from "../../src/error.ts";
+import { moveat } from "../../src/moveat.ts";
+import { mountat } from "../../src/mountat.ts";
 import {
   AT_FDCWD,
   MS_PRIVATE,
   MS_SHARED,
   MS_UNBINDABLE,
   O_PATH,
-} from "../src/sys/constants.ts";
-import { mountSetattr } from "../src/sys/mount_setattr.ts";
-import { moveMount } from "../src/sys/move_mount.ts";
-import { unmountat } from "../src/unmountat.ts";
-import { failing } from "./failing.ts";
-import { hold } from "./held.ts";
-import { kernelTest, type Needs, SCRATCH } from "./support.ts";
-import { mountTmpfs, open } from "./sys/scratch.ts";
+} from "../../src/sys/constants.ts";
+import { mountSetattr } from "../../src/sys/mount_setattr.ts";
+import { moveMount } from "../../src/sys/move_mount.ts";
+import { unmountat } from "../../src/unmountat.ts";
+import { failing } from "../failing.ts";
+import { hold } from "../held.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support.ts";
+import { mountTmpfs, open } from "../sys/scratch.ts";
 
 const CHILDREN: Needs = {
   permissions: ["run", "read", "write", "env"],
