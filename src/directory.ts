@@ -215,7 +215,7 @@ export class Directory implements Disposable {
    * {@linkcode unmountat}. One that can't be unmounted does not keep the others
    * from it; those that appear meanwhile are unmounted, too, a number of times.
    *
-   * Needs /proc.
+   * Needs /proc, unless this directory is the root of a mount.
    *
    * @example Leave nothing mounted
    * ```ts

@@ -117,7 +117,7 @@ export interface ListMountsOptions {
  * vanishes meanwhile is left out.
  *
  * Needs the permission `--allow-ffi`, and /proc before Linux 6.13 and for what
- * is below a directory.
+ * is below a directory, unless that is the root of a mount.
  *
  * @example Find what is mounted below a directory
  * ```ts
@@ -135,8 +135,8 @@ export interface ListMountsOptions {
  * @returns The mounts.
  * @throws {TypeError} For a path that is empty or has a NUL.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
- * opened; ENOENT for a directory that is in no mount of this mount namespace;
- * EAGAIN for one that is renamed all the time.
+ * opened; ENOENT for a directory that is in no mount of this mount namespace,
+ * or without /proc; EAGAIN for one that is renamed all the time.
  */
 export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
   const { below } = options;
@@ -247,17 +247,19 @@ function below(
   const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
   // Of a mount's root, which may be deleted where it comes from, the mount
   // point is the path; for any other directory only /proc has it.
-  const name = isRoot ? null : pathOf(fd);
+  const name = isRoot ? null : pathOf(fd, attempted);
   const way = find();
   const holder = way.holderOf(fd);
   const place = placeOfHolder(way, holder, attempted);
-  const path = name ?? place?.target ?? pathOf(fd);
+  const path = name ?? place?.target ?? pathOf(fd, attempted);
   // Nothing can be mounted below a directory that is deleted.
   if (!isRoot && nlink === 0) return { path, holder, mounts: [] };
   const base = baseOf(way, holder, path);
   const tree = way.tree(base);
   if (tree === null) return null;
-  const after = isRoot ? way.place(holder)?.target ?? path : pathOf(fd);
+  const after = isRoot
+    ? way.place(holder)?.target ?? path
+    : pathOf(fd, attempted);
   if (after !== path) return RENAMED;
   return { path, holder, mounts: select(tree, base, path) };
 }
@@ -547,6 +549,11 @@ function fromTable(
   });
 }
 
-function pathOf(fd: number): string {
-  return readlinkat(AT_FDCWD, procPath(fd));
+function pathOf(fd: number, attempted: Attempt): string {
+  try {
+    return readlinkat(AT_FDCWD, procPath(fd));
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    throw explain(attempted, error, { detail: "/proc is missing" });
+  }
 }

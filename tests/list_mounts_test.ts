@@ -398,7 +398,6 @@ kernelTest("listMounts() leaves out what vanishes meanwhile", () => {
   assertEquals(below(SCRATCH), [""]);
   // Between the table and the ids.
   mountTmpfs(a);
-  onFirst("openat2", () => {});
   withoutSources(() => {
     onFirst("listmount", () => umount2(a));
     assertEquals(targets(listByTable()).includes("/a"), false);
@@ -603,7 +602,25 @@ kernelTest("listMounts() has unique ids where sources can't be asked", () => {
   unmountScratch();
 });
 
-kernelTest("listMounts() throws what the table's reading ends with", () => {
+kernelTest("listMounts() needs /proc for a path alone", () => {
+  mountTmpfs(makeDirectory("a"));
+  makeDirectory("d");
+  using plain = Directory.open(`${SCRATCH}/d`);
+  mount("cover", "/proc", "tmpfs", 0, null);
+  try {
+    assertEquals(listMounts().at(-1)!.target, "/proc");
+    assertEquals(below(SCRATCH), ["", "/a"]);
+    const list = () => plain.mounts();
+    const error = assertThrows(list, MountError, "/proc is missing");
+    assertEquals([error.code, error.syscall], ["ENOENT", "readlinkat"]);
+    assertThrows(() => plain.unmountAll(), MountError, "/proc is missing");
+  } finally {
+    umount2("/proc");
+  }
+  unmountScratch();
+});
+
+kernelTest("listMounts() throws where the table can't be read", () => {
   withoutCall("listmount", () =>
     withoutCall("read", () => {
       assertThrows(() => listMounts(), Error, "read");
