@@ -41,16 +41,48 @@ export async function main(args: string[]): Promise<number> {
     const { exactArguments } = await import("./src/cli/exact_arguments.ts");
     args = exactArguments(args);
   }
-  const [word = "", ...rest] = args;
+  const [word, rest] = splitSubcommand(args);
   if (word === "help") return await help(rest);
-  const named = Object.hasOwn(COMMANDS, word);
-  const load = COMMANDS[named ? word : "bb_mounter_at"]!;
   try {
-    return await runCommand(await load(), named ? rest : args);
+    if (RESERVED.includes(word)) {
+      const { UsageError } = await import("./src/cli/usage_error.ts");
+      throw new UsageError(
+        `The subcommand ${word} is not part of this version; a directory of that name is written ./${word}`,
+      );
+    }
+    const load = COMMANDS[word || "bb_mounter_at"]!;
+    return await runCommand(await load(), rest);
   } catch (error) {
     return report(error);
   }
 }
+
+/**
+ * The subcommand, which the common switches may precede, and the other
+ * arguments; an empty word where there is none.
+ */
+function splitSubcommand(args: string[]): [word: string, rest: string[]] {
+  const at = args.findIndex((arg) => !COMMON_SWITCHES.includes(arg));
+  const word = args[at];
+  const isWord = word !== undefined &&
+    (Object.hasOwn(COMMANDS, word) || RESERVED.includes(word) ||
+      word === "help");
+  return isWord ? [word, args.toSpliced(at, 1)] : ["", args];
+}
+
+/** Switches that may come before a subcommand. */
+const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
+
+/** Words that are no directory's, for subcommands to come. */
+const RESERVED = [
+  "mount",
+  "bind",
+  "remount",
+  "apply",
+  "run",
+  "sweep",
+  "completions",
+];
 
 async function runCommand(command: Command, args: string[]): Promise<number> {
   const words = await parseWords(command.description, args);
@@ -85,7 +117,8 @@ async function traceToStderr(): Promise<Disposable> {
 }
 
 /** `mountat help [subcommand]`. */
-async function help([word, ...rest]: string[]): Promise<number> {
+async function help(args: string[]): Promise<number> {
+  const [word, ...rest] = args.filter((arg) => !COMMON_SWITCHES.includes(arg));
   if (word !== undefined && Object.hasOwn(COMMANDS, word)) {
     return await main([word, "--help", ...rest]);
   }

@@ -9,7 +9,7 @@ import {
   O_RDONLY,
 } from "./sys/constants.ts";
 import { dup } from "./sys/dup.ts";
-import { EEXIST, ENOENT } from "./sys/errno.ts";
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
 import { openat2 } from "./sys/openat2.ts";
@@ -108,17 +108,30 @@ export class CreatedPaths implements Disposable {
     this.#created.length = 0;
   }
 
-  /** Removes the directories and files, the last first, unless kept. */
-  [Symbol.dispose](): void {
+  /**
+   * Removes the directories and files, the last first.
+   *
+   * @returns What went wrong, but for what is gone, or by now holds something of
+   * somebody else's: that is not ours to remove.
+   */
+  remove(): SyscallError[] {
+    const failures: SyscallError[] = [];
     for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
       try {
         unlinkat(parent, name, flags);
       } catch (error) {
-        // By now it holds something of somebody else's, or is gone: not ours
-        // to remove, and no reason to hide what failed before.
+        if (isErrno(error, ENOENT, ENOTEMPTY, EBUSY)) continue;
         if (!(error instanceof SyscallError)) throw error;
+        failures.push(error);
       }
     }
+    return failures;
+  }
+
+  /** Removes the directories and files, unless they were kept. */
+  [Symbol.dispose](): void {
+    // A failure to remove is no reason to hide what failed before.
+    this.remove();
     for (const passed of this.#passed.splice(0)) passed.close();
   }
 }

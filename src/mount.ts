@@ -1,6 +1,6 @@
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
-import { isMounted } from "./mount_id.ts";
+import { isMounted, isTopmostOn } from "./mount_id.ts";
 import {
   type Place,
   placeOfDescriptor,
@@ -90,7 +90,7 @@ export class Mount implements Disposable {
    */
   unmount(options: UnmountOptions = {}): void {
     const flags = unmountFlags(options);
-    const { strategy, all } = options;
+    const { strategy } = options;
     const attempted = {
       action: `unmount ${quote(this.target)}`,
       target: this.target,
@@ -99,7 +99,7 @@ export class Mount implements Disposable {
       if (this.#gone) throw notThere(attempted, "it is gone");
       using place = this.#place();
       if (place === null) throw notThere(attempted, "it is gone");
-      while (this.#isCovered(place, attempted, all)) {
+      while (this.#isCovered(place, attempted, options)) {
         umount(attempted, strategy, place.dirfd, place.name, flags);
       }
       umount(attempted, strategy, place.dirfd, place.name, flags);
@@ -123,7 +123,13 @@ export class Mount implements Disposable {
    * @throws {MountError} When it is not there at all, or covered and not all
    * is to go.
    */
-  #isCovered(place: Place, attempted: Attempt, all = false): boolean {
+  #isCovered(
+    place: Place,
+    attempted: Attempt,
+    { all, expire }: UnmountOptions,
+  ): boolean {
+    // To look a mount up is to use it: it would never expire.
+    if (expire && isTopmostOn(this.id, place.below())) return false;
     const topmost = place.topmost();
     if (topmost === this.id) return false;
     if (isMounted(this.id) === false) {

@@ -3,11 +3,13 @@ import { readFile } from "./read_file.ts";
 import {
   AT_EMPTY_PATH,
   AT_STATX_DONT_SYNC,
+  STATMOUNT_MNT_BASIC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
 } from "./sys/constants.ts";
-import { ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
+import { EINVAL, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno, UnsupportedError } from "./sys/error.ts";
+import { listmount } from "./sys/listmount.ts";
 import { statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
 
@@ -53,6 +55,20 @@ export function isMounted(id: bigint): boolean | null {
     if (id >= LEAST_UNIQUE_ID) return null;
     // Before Linux 6.8 the id is the one in the table.
     return `\n${readFile("/proc/thread-self/mountinfo")}`.includes(`\n${id} `);
+  }
+}
+
+/**
+ * Whether a mount lies directly on another with nothing on it or inside, as the
+ * kernel tells it by their ids: no path is looked up, which would be use.
+ */
+export function isTopmostOn(id: bigint, below: bigint): boolean {
+  try {
+    return statmount(id, STATMOUNT_MNT_BASIC).mntParentId === below &&
+      listmount(id, { count: 1 }).length === 0;
+  } catch (error) {
+    if (isErrno(error, ENOENT, EINVAL, ENOSYS, EPERM)) return false;
+    throw error;
   }
 }
 

@@ -3,7 +3,8 @@ import { attach, cloneTree } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
+import { attempt, explain } from "./error.ts";
+import type { Attempt } from "./hint/hint.ts";
 import { listMounts, type MountInfo } from "./list_mounts.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { mountIdAt } from "./mount_id.ts";
@@ -20,6 +21,8 @@ import {
   AT_RECURSIVE,
   MNT_DETACH,
   MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
   STATX_ATTR_MOUNT_ROOT,
 } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
@@ -27,16 +30,16 @@ import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { statx } from "./sys/statx.ts";
-import { umount2 } from "./sys/umount2.ts";
 import { parseTarget } from "./target.ts";
-import { procPath } from "./dirfd.ts";
+import { umountAt } from "./unmount_strategy.ts";
 
 /** Options of {@linkcode moveat}. */
 export interface MoveOptions {
   /**
-   * Makes the mount that holds the moved one private first, where it is shared:
-   * then the mount itself moves, and what else is mounted there is propagated
-   * no more.
+   * Makes the mount that holds the moved one private, where it is shared: then
+   * the mount itself moves, and what else is mounted there is propagated no
+   * more. When the move fails all the same, it is shared again, but in a peer
+   * group of its own.
    *
    * @default {false}
    */
@@ -115,7 +118,7 @@ export function moveat(
       };
       const mount = attempt(
         { ...attempted, ...places },
-        () => moveOrClone(original, mountPoint, toTarget, options),
+        () => moveOrClone(original, mountPoint, toTarget, attempted, options),
       );
       created.keep();
       return mount;
@@ -130,32 +133,87 @@ function moveOrClone(
   original: OwnedFd,
   mountPoint: MountPoint,
   target: string,
+  attempted: Attempt,
   { makePrivate = false }: MoveOptions,
 ): Mount {
-  if (makePrivate) makeHolderPrivate(original.fd);
+  const id = mountIdAt(original.fd);
+  try {
+    attach(original, mountPoint.at);
+    return createMount(id, target, mountPoint, "moved");
+  } catch (error) {
+    if (!isErrno(error, EINVAL) || !isMountRoot(original.fd)) throw error;
+    const table = listMounts();
+    const holder = holderOf(id, table);
+    if (holder?.propagation !== "shared") throw error;
+    if (!makePrivate) {
+      const inside = mountsInside(id, table);
+      return replaceByClone(original, mountPoint, target, attempted, inside);
+    }
+    moveOutOf(holder, original, mountPoint);
+    return createMount(id, target, mountPoint, "moved");
+  }
+}
+
+/** Moves out of a shared mount, which is private from then on. */
+function moveOutOf(
+  holder: MountInfo,
+  original: OwnedFd,
+  mountPoint: MountPoint,
+): void {
+  using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
+  if (mountIdAt(root.fd) !== holder.id) {
+    // Its root is not seen from here: the kernel takes no other way to it.
+    throw new SyscallError("mount_setattr", EINVAL, [quote(holder.target)]);
+  }
+  mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
   try {
     attach(original, mountPoint.at);
   } catch (error) {
-    if (!isErrno(error, EINVAL) || !isMountRoot(original.fd)) throw error;
-    if (!isHolderShared(original.fd)) throw error;
-    return replaceByClone(original, mountPoint, target);
+    mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_SHARED });
+    throw error;
   }
-  return createMount(mountIdAt(original.fd), target, mountPoint, "moved");
 }
 
 function replaceByClone(
   original: OwnedFd,
   mountPoint: MountPoint,
   target: string,
+  attempted: Attempt,
+  inside: readonly MountInfo[],
 ): Mount {
+  const unbindable = inside.find((mount) => mount.propagation === "unbindable");
+  if (unbindable !== undefined) {
+    // The kernel would leave it out of the copy without a word.
+    throw explain(
+      attempted,
+      new SyscallError("open_tree", EINVAL, [quote(unbindable.target)]),
+      {
+        detail: `${
+          quote(unbindable.target)
+        } inside it is unbindable, and the mount that holds it is shared`,
+      },
+    );
+  }
   using clone = cloneTree(original.fd, "", AT_RECURSIVE);
   const id = mountIdAt(clone.fd);
   attach(clone, mountPoint.at);
   try {
+    // The copy, and other peers, would lose what is inside with the original.
+    mountSetattr(original.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
+      propagation: MS_SLAVE,
+    });
     // Lazily, as a move does: whoever uses it goes on undisturbed.
-    umount2(procPath(original.fd), MNT_DETACH);
+    umountAt(undefined, original.fd, ".", MNT_DETACH);
   } catch (error) {
-    umount2(procPath(clone.fd), MNT_DETACH);
+    try {
+      const { holder, name } = mountPoint;
+      umountAt(undefined, holder.fd, name, MNT_DETACH);
+    } catch {
+      if (!(error instanceof SyscallError)) throw error;
+      throw explain(attempted, error, {
+        detail: `and a copy stays at ${quote(target)}`,
+      });
+    }
     throw error;
   }
   return createMount(id, target, mountPoint, "cloned");
@@ -166,26 +224,20 @@ function isMountRoot(fd: number): boolean {
   return (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
 }
 
-/** Whether the mount that holds another is shared: then that can't be moved. */
-function isHolderShared(fd: number): boolean {
-  return holderOf(fd)?.propagation === "shared";
-}
-
-function makeHolderPrivate(fd: number): void {
-  const mount = holderOf(fd);
-  if (mount?.propagation !== "shared") return;
-  using holder = openDirectoryAt(AT_FDCWD, mount.target, 0);
-  if (mountIdAt(holder.fd) !== mount.id) {
-    // Its root is not seen from here: the kernel takes no other way to it.
-    throw new SyscallError("mount_setattr", EINVAL, [quote(mount.target)]);
-  }
-  mountSetattr(holder.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
-}
-
-/** The mount that the mount of a descriptor is on. */
-function holderOf(fd: number): MountInfo | undefined {
-  const id = mountIdAt(fd);
-  const table = listMounts();
+/** The mount that a mount is on. */
+function holderOf(
+  id: bigint,
+  table: readonly MountInfo[],
+): MountInfo | undefined {
   const parentId = table.find((mount) => mount.id === id)?.parentId;
   return table.find((mount) => mount.id === parentId);
+}
+
+/** The mounts that are on a mount, and on those. */
+function mountsInside(
+  id: bigint,
+  table: readonly MountInfo[],
+): MountInfo[] {
+  return table.filter(({ parentId }) => parentId === id)
+    .flatMap((mount) => [mount, ...mountsInside(mount.id, table)]);
 }

@@ -2,7 +2,8 @@
 import { procPath } from "./dirfd.ts";
 import { findMounts } from "./find_mount.ts";
 import { listMounts } from "./list_mounts.ts";
-import { mountId, mountIdAt } from "./mount_id.ts";
+import { mountId } from "./mount_id.ts";
+import { placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { InheritableFd } from "./owned_fd.ts";
 import {
   AT_FDCWD,
@@ -144,9 +145,15 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
 
 /** The command that runs this program in a process of its own. */
 function programCommand(): string[] {
-  // A compiled program has no source to run, and is the program itself.
-  if (Deno.build.standalone) return [Deno.execPath()];
   const program = new URL("../cli.ts", import.meta.url).href;
+  if (Deno.build.standalone) {
+    // A compiled program has no source to run: it must be this one.
+    const modules = [program, new URL("../mod.ts", import.meta.url).href];
+    if (modules.includes(Deno.mainModule)) return [Deno.execPath()];
+    throw new UnsupportedError(
+      "A compiled program that is not mountat can't unmount by a subprocess",
+    );
+  }
   return [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program];
 }
 
@@ -167,35 +174,32 @@ function parseFailure(
 /** `mtab`: the absolute path that the mount table has for the mount. */
 function umountByTable(dirfd: number, name: string, flags: number): void {
   const segments = segmentsOf(dirfd);
-  const last = name === "." ? segments.pop() ?? "" : name;
+  const last = name === "." ? segments.pop() ?? "." : name;
   const path = [...segments, last].join("/");
-  const id = name === "."
-    ? null
-    : mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
-  const table = listMounts();
-  const found = findMounts(table, last, segments);
-  // Of several in the table, the one that is there.
-  const there = found.filter((entry) => entry.id === id);
-  const targets = [
-    ...new Set(
-      (there.length > 0 ? there : found).map(({ target }) => target),
-    ),
-  ];
-  if (targets.length === 0 || id === mountIdAt(dirfd)) {
-    throw new MountLookupError(
-      path,
-      `no mount ${quote(path)} in the mount table`,
-    );
+  const place = name === "."
+    ? placeOfDescriptor(dirfd)
+    : placeOfName(dirfd, name);
+  if (name !== ".") {
+    statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE);
   }
-  if (targets.length > 1) {
-    throw new MountLookupError(
-      path,
-      `ambiguous mount table lookup of ${quote(path)}: ${
-        targets.map(quote).join(", ")
+  const id = place.topmost();
+  const found = id === place.below()
+    ? []
+    : findMounts(listMounts(), last, segments);
+  // Of several of that name and way, the one that is there.
+  const mount = found.find((entry) => entry.id === id);
+  if (mount !== undefined) {
+    umount2(mount.target, flags | UMOUNT_NOFOLLOW);
+    return;
+  }
+  throw new MountLookupError(
+    path,
+    found.length === 0
+      ? `no mount ${quote(path)} in the mount table`
+      : `ambiguous mount table lookup of ${quote(path)}: ${
+        found.map(({ target }) => quote(target)).join(", ")
       }`,
-    );
-  }
-  umount2(targets[0]!, flags | UMOUNT_NOFOLLOW);
+  );
 }
 
 /** The components of a directory's path, none where /proc can't tell it. */

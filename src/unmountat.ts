@@ -3,8 +3,17 @@ import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
-import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "./sys/constants.ts";
-import { placeOfDescriptor, placeOfName } from "./mount_place.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+} from "./sys/constants.ts";
+import { EBUSY } from "./sys/errno.ts";
+import { SyscallError } from "./sys/error.ts";
+import { mountId } from "./mount_id.ts";
+import { type Place, placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { quote } from "./sys/format.ts";
 import { parseTarget } from "./target.ts";
 import {
@@ -124,14 +133,27 @@ export function unmountExplained(
     using holder = name === "." ? null : openDirectoryAt(directory, parent);
     const unmount = () =>
       umount(attempted, strategy, holder?.fd ?? directory, name, flags);
-    unmount();
-    if (!options.all) return;
     using place = holder === null
       ? placeOfDescriptor(directory)
       : placeOfName(holder.fd, name);
+    if (holder === null && !options.lazy) refuseRoot(place, attempted);
+    unmount();
+    if (!options.all) return;
     // No further than what holds the mount point: that was not asked for.
     while (place.topmost() !== place.below()) unmount();
   });
+}
+
+/** Of this process's root umount2(2) makes the file system read-only instead. */
+function refuseRoot(place: Place, attempted: Attempt): void {
+  if (place.topmost() !== mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) return;
+  throw explain(
+    attempted,
+    new SyscallError("umount2", EBUSY, [quote("/"), "0"]),
+    {
+      detail: "it is the root of this process",
+    },
+  );
 }
 
 /** As `umountAt`, and says what the mount table lacks, or who is in the way. */

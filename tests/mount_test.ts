@@ -277,3 +277,22 @@ kernelTest("10,000 cycles leave mounts and descriptors as they were", () => {
   root.mkdir("m");
   for (let i = 0; i < 10_000; i++) root.mount("m", TMPFS).unmount();
 });
+
+kernelTest("Mount.unmount() expires the mount at the second call", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const mount = root.mount("m", TMPFS);
+  const expire = () => mount.unmount({ expire: true });
+  assertEquals(assertThrows(expire, MountError).code, "EAGAIN");
+  expire();
+  assert(!mount.mounted);
+  // Nor does it take what is on top.
+  const below = root.mount("m", TMPFS);
+  using above = root.mount("m", TMPFS);
+  const other = () => below.unmount({ expire: true });
+  for (let i = 0; i < 2; i++) {
+    assertEquals(assertThrows(other, MountError).code, "EBUSY");
+  }
+  above.unmount();
+  below.unmount();
+});

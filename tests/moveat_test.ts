@@ -16,7 +16,13 @@ import { close } from "../src/sys/close.ts";
 import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { umount2 } from "../src/sys/umount2.ts";
-import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
+import {
+  kernelTest,
+  mountsBelow,
+  mountTable,
+  SCRATCH,
+  withoutProc,
+} from "./support.ts";
 
 /** The mount points below the scratch directory, relative to it. */
 function places(): string[] {
@@ -218,4 +224,74 @@ kernelTest("Directory.move() keeps the name unless told another", () => {
   assertEquals(places(), ["to/proc"]);
   using again = to.move("proc", from, "other", { mkdir: true });
   assertEquals([places(), again.target], [["from/other"], "other"]);
+});
+
+kernelTest(
+  "moveat() keeps what is inside a shared mount, and its peers",
+  () => {
+    using root = Directory.open(SCRATCH);
+    setPropagation(SCRATCH, MS_SHARED);
+    root.mount("from/m", { type: "tmpfs", mkdir: true }).keep();
+    // A peer of the mount that moves: what is mounted in one is in the other.
+    root.bind(`${SCRATCH}/from/m`, "peer", { mkdir: true }).keep();
+    root.mount("from/m/inner", { type: "tmpfs", mkdir: true }).keep();
+    root.mkdir("from/m/inner/data");
+    using mount = moveat(root, "from/m", root, "to/m", { mkdir: true });
+    mount.keep();
+    assertEquals(mount.made, "cloned");
+    assertEquals(places().sort(), ["peer", "peer/inner", "to/m", "to/m/inner"]);
+    root.openDirectory("to/m/inner/data").close();
+    root.openDirectory("peer/inner/data").close();
+    root.unmountAll();
+    setPropagation(SCRATCH, MS_PRIVATE);
+  },
+);
+
+kernelTest("moveat() leaves a mount that has an unbindable one inside", () => {
+  using root = Directory.open(SCRATCH);
+  root.mount("from", { type: "tmpfs", mkdir: true }).keep();
+  root.mount("from/a", { type: "tmpfs", mkdir: true }).keep();
+  root.mount("from/a/b", { type: "tmpfs", mkdir: true }).keep();
+  root.mkdir("to");
+  setPropagation(`${SCRATCH}/from/a/b`, MS_UNBINDABLE);
+  setPropagation(SCRATCH, MS_SHARED);
+  assertStays(() => moveat(root, "from", root, "to"), "EINVAL");
+  const error = assertThrows(
+    () => moveat(root, "from", root, "to"),
+    MountError,
+  );
+  assert(error.message.includes("from/a/b"), error.message);
+  assert(error.message.includes("unbindable"), error.message);
+  using moved = moveat(root, "from", root, "to", { makePrivate: true });
+  moved.keep();
+  assertEquals(places().sort(), ["to", "to/a", "to/a/b"]);
+  root.unmountAll();
+});
+
+kernelTest("moveat() makes the holder shared again when the move fails", () => {
+  using root = Directory.open(SCRATCH);
+  root.mount("m", { type: "tmpfs", mkdir: true }).keep();
+  root.mkdir("m/inside");
+  setPropagation(SCRATCH, MS_SHARED);
+  const makePrivate = { makePrivate: true };
+  const move = () => moveat(root, "m", root, "m/inside", makePrivate);
+  assertEquals(assertThrows(move, MountError).code, "ELOOP");
+  assert(mountsBelow(SCRATCH)[0]!.includes(" shared:"));
+  setPropagation(SCRATCH, MS_PRIVATE);
+  root.unmount("m");
+});
+
+kernelTest("moveat() moves out of a shared mount without /proc", () => {
+  using root = Directory.open(SCRATCH);
+  root.mount("from", { type: "tmpfs", mkdir: true }).keep();
+  root.mkdir("to");
+  setPropagation(SCRATCH, MS_SHARED);
+  withoutProc(() => {
+    using mount = moveat(root, "from", root, "to");
+    assertEquals(mount.made, "cloned");
+    mount.keep();
+  });
+  assertEquals(places(), ["to"]);
+  setPropagation(SCRATCH, MS_PRIVATE);
+  root.unmount("to");
 });

@@ -151,6 +151,16 @@ export function leavePrivateNamespace(): void {
   unlinkat(AT_FDCWD, SCRATCH, AT_REMOVEDIR);
 }
 
+/** Runs something in the test's namespace after /proc was taken from it. */
+export function withoutProc(body: () => void): void {
+  mount("none", "/proc", "tmpfs", 0, null);
+  try {
+    body();
+  } finally {
+    umount2("/proc", MNT_DETACH);
+  }
+}
+
 /** The lines of this thread's mount table. */
 export function mountTable(): string[] {
   return readFile("/proc/thread-self/mountinfo").trimEnd().split("\n");

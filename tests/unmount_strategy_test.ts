@@ -12,7 +12,7 @@ import { setTracer, type TracedCall } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unmountat, type UnmountOptions } from "../src/unmountat.ts";
 import { umountAt } from "../src/unmount_strategy.ts";
-import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
+import { kernelTest, mountsBelow, SCRATCH, withoutProc } from "./support.ts";
 
 const STRATEGIES = ["procfd", "worker", "subprocess", "mtab"] as const;
 
@@ -138,21 +138,6 @@ for (const strategy of STRATEGIES) {
       using root = Directory.open(SCRATCH);
       assertEquals(scene(root, { strategy }), EXPECTED[name]!);
     }, { permissions: ["read", "write", "run"] });
-  }
-}
-
-/** Runs something in the test's namespace after /proc was taken from it. */
-function withoutProc(body: () => void): void {
-  using proc = Directory.open("/");
-  // The test's own checks read it afterwards.
-  const options = { type: "tmpfs" };
-  using cover = proc.mount("proc", options);
-  try {
-    body();
-  } finally {
-    // The handle can't see its mount point without /proc by the default way.
-    cover.keep();
-    cover.unmount({ strategy: "worker" });
   }
 }
 
@@ -326,3 +311,31 @@ kernelTest(
     umount2(`${SCRATCH}/two/m`, 0);
   },
 );
+
+kernelTest(
+  "unmountat() by mtab spares a namesake of the directory itself",
+  () => {
+    using root = Directory.open(SCRATCH);
+    const namesake = `elsewhere${SCRATCH}/m`;
+    mountKept(root, namesake);
+    root.mkdir("m");
+    using itself = root.openDirectory("m");
+    const options = { strategy: "mtab" } as const;
+    assertEquals(outcome(itself, ".", options), "EINVAL");
+    mountKept(itself, ".");
+    assertEquals(outcome(itself, ".", options), "unmounted");
+    assertEquals(mountsBelow(`${SCRATCH}/elsewhere`).length, 1);
+    using mount = root.mount("m", { type: "tmpfs" });
+    mount.unmount(options);
+    unmountat(root, namesake, options);
+  },
+);
+
+kernelTest("unmountat() refuses the root of this process", () => {
+  using root = Directory.open("/");
+  const before = mountsBelow("/")[0];
+  for (const strategy of STRATEGIES) {
+    assertEquals(outcome(root, ".", { strategy }), "EBUSY");
+  }
+  assertEquals(mountsBelow("/")[0], before);
+}, { permissions: ["run", "read"] });

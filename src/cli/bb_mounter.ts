@@ -1,6 +1,6 @@
 import { bindat } from "../bindat.ts";
 import { CreatedPaths } from "../created_paths.ts";
-import { attempt } from "../error.ts";
+import { attempt, explain } from "../error.ts";
 import { mountat } from "../mountat.ts";
 import { AT_FDCWD, MS_BIND, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
@@ -80,7 +80,7 @@ unless given; Ctrl-C (SIGINT) and SIGTERM end it.`,
 
 async function mountAndWait(
   { directory: path, delay, legacy }: Arguments,
-  { quiet }: Manner,
+  { json, quiet }: Manner,
 ): Promise<number> {
   using interrupt = new Interrupt();
   // All this is undone at the end or after a failure, the last first.
@@ -98,7 +98,7 @@ async function mountAndWait(
   let status = 0;
   try {
     for (const entry of ENTRIES) {
-      if (!quiet) console.log(`mounting '${path}/${entry.target}'.`);
+      if (!quiet && !json) console.log(`mounting '${path}/${entry.target}'.`);
       makeMountPoint(mountPoints, directory.fd, entry);
       undo.push(
         legacy ? mountByPath(path, entry) : mountByFd(directory.fd, entry),
@@ -107,12 +107,19 @@ async function mountAndWait(
     leading.keep();
     await interrupt.sleep(delay);
   } finally {
+    let failed = 0;
     for (const step of undo.reverse()) {
       try {
         step();
       } catch (error) {
-        status = report(error, 32);
+        report(error);
+        failed++;
       }
+    }
+    if (failed > 0) status = failed < undo.length ? 64 : 32;
+    for (const cause of mountPoints.remove()) {
+      report(explain({ action: "remove a mount point", target: path }, cause));
+      status ||= 32;
     }
   }
   return status || (interrupt.status ?? 0);

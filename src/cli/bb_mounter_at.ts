@@ -72,9 +72,10 @@ export function parseDelay(text: string): number {
 
 async function mountAndWait(
   { directory: path, delay }: Arguments,
-  { quiet }: Manner,
+  { json, quiet }: Manner,
 ): Promise<number> {
-  const say = quiet ? () => {} : console.log;
+  // There is no data in these lines.
+  const say = quiet || json ? () => {} : console.log;
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
   // A failure undoes all this, the last first.

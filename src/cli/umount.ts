@@ -34,7 +34,7 @@ export const umount: Command<Arguments> = {
     name: "umount",
     synopsis: [
       "umount [options] <directory> <name>",
-      "umount --recursive [options] <directory> [name]",
+      "umount --recursive|--all [options] <directory> [name]",
     ],
     summary: `Unmount a name in a directory, or everything below it
 
@@ -47,7 +47,9 @@ stays. One that can't be unmounted does not keep the others from it.
 Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
 32 when nothing could be unmounted, 64 when some of several could not.`,
     options: {
-      all: { help: "unmount all that is stacked on the name" },
+      all: {
+        help: "unmount all that is stacked on the name, or below the directory",
+      },
       expire: { help: "unmount only what was not used since the last time" },
       force: {
         short: "f",
@@ -66,13 +68,16 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
   },
   failureStatus: 32,
   parse({ positionals, switches }) {
-    const recursive = switches.has("recursive");
-    expectPositionals(this.description, positionals, recursive ? 1 : 2, 2);
+    const all = switches.has("all");
+    const least = switches.has("recursive") || all ? 1 : 2;
+    expectPositionals(this.description, positionals, least, 2);
     const [directory, name] = positionals;
+    // All of a directory is what is below it.
+    const recursive = switches.has("recursive") || name === undefined;
     return {
       directory: directory!,
       target: name === undefined ? null : parseName(name, recursive),
-      extent: recursive ? "tree" : switches.has("all") ? "stack" : "topmost",
+      extent: recursive ? "tree" : all ? "stack" : "topmost",
       options: {
         lazy: switches.has("lazy"),
         force: switches.has("force"),

@@ -195,6 +195,8 @@ export const EROFS = 30;
 export const ENAMETOOLONG = 36;
 /** Function not implemented. */
 export const ENOSYS = 38;
+/** Directory not empty. */
+export const ENOTEMPTY = 39;
 /** Too many levels of symbolic links. */
 export const ELOOP = 40;
 /** No data available. */

@@ -259,3 +259,84 @@ programTest(
   },
   { commands: ["strace", "umount"] },
 );
+
+programTest(
+  "a subcommand's word is no directory, wherever the switches stand",
+  () => {
+    const cwd = SCRATCH;
+    assertEquals(run(["--json", "list", SCRATCH], { cwd }).stdout[0], "{");
+    assert(
+      run(["--trace", "help"], { cwd }).stdout.startsWith("Usage: mountat"),
+    );
+    for (const word of ["mount", "bind", "remount", "apply", "run", "sweep"]) {
+      const ended = run([word, "x"], { cwd });
+      assertEquals([ended.code, ended.stdout], [1, ""]);
+      assert(ended.stderr.includes(`./${word}`), ended.stderr);
+    }
+    assertEquals([...Deno.readDirSync(SCRATCH)], []);
+    const directory = run(["./run", "0"], { cwd });
+    assertEquals(directory.code, 0, directory.stderr);
+    const dashed = run(["--", "list", "0"], { cwd });
+    assertEquals(dashed.code, 0, dashed.stderr);
+  },
+);
+
+programTest("move tells of a move that the last look-up does not spoil", () => {
+  const [from, to] = [`${SCRATCH}/from`, `${SCRATCH}/to`];
+  mountProc(`${from}/proc`);
+  Deno.mkdirSync(to);
+  const clean = runTraced(["move", "--mkdir", from, to]);
+  assertEquals(clean.ended.code, 0, clean.ended.stderr);
+  // What is done after the mount was moved must not fail it.
+  const moved = clean.calls.findIndex(({ name }) => name === "move_mount");
+  const after = clean.calls.slice(moved + 1).filter(({ name }) =>
+    ["statx", "openat2", "statmount", "umount2"].includes(name)
+  );
+  assertEquals(after, []);
+  assertEquals(places(), ["to/proc"]);
+  assert(
+    new Deno.Command("umount", { args: [`${to}/proc`] }).outputSync().success,
+  );
+}, { commands: ["strace", "umount"] });
+
+programTest("move names the copy that it could not take away", () => {
+  const [from, to] = [`${SCRATCH}/from`, `${SCRATCH}/to`];
+  mountProc(`${from}/proc`);
+  Deno.mkdirSync(to);
+  mount(null, SCRATCH, null, MS_SHARED, null);
+  const { ended } = runTraced(["move", "--mkdir", from, to], [
+    "-e",
+    "inject=umount2:error=EIO:when=1+",
+  ]);
+  assertEquals(ended.code, 32);
+  assert(ended.stderr.includes('a copy stays at "proc"'), ended.stderr);
+  mount(null, SCRATCH, null, MS_PRIVATE, null);
+  for (const path of [from, to]) {
+    new Deno.Command("umount", { args: [`${path}/proc`] }).outputSync();
+  }
+}, { commands: ["strace", "umount"] });
+
+programTest("bb_mounter says what it could not undo", () => {
+  const root = `${SCRATCH}/root`;
+  const unlinked = runTraced(["bb_mounter", root], [
+    "-e",
+    "inject=unlinkat:error=EIO:when=1",
+  ]).ended;
+  assertEquals(unlinked.code, 32);
+  assert(unlinked.stderr.includes("unlinkat: EIO"), unlinked.stderr);
+  const mounted = runTraced(["bb_mounter", root], [
+    "-e",
+    "inject=umount2:error=EIO:when=1",
+  ]).ended;
+  assertEquals(mounted.code, 64);
+  assertEquals(places(), ["root/dev/zero"]);
+  new Deno.Command("umount", { args: [`${root}/dev/zero`] }).outputSync();
+}, { commands: ["strace", "umount"] });
+
+programTest("umount --all of a directory takes everything below it", () => {
+  mountProc(`${SCRATCH}/d/a`);
+  mountProc(`${SCRATCH}/d/a`);
+  mountProc(`${SCRATCH}/d/b`);
+  assertEquals(run(["umount", "--all", `${SCRATCH}/d`]).code, 0);
+  assertEquals(places(), []);
+});
