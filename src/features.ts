@@ -10,7 +10,8 @@ import {
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
 } from "./sys/constants.ts";
-import { SyscallError } from "./sys/error.ts";
+import { ENOSYS, EPERM } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import {
   FAN_CLOEXEC,
   FAN_REPORT_MNT,
@@ -30,8 +31,10 @@ import { moveMount } from "./sys/move_mount.ts";
 import { openTree } from "./sys/open_tree.ts";
 import { openTreeAttr } from "./sys/open_tree_attr.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
 import { statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
+import { umount2 } from "./sys/umount2.ts";
 import { uname } from "./sys/uname.ts";
 
 /**
@@ -64,6 +67,8 @@ export interface Features {
   listmount: boolean | undefined;
   /** open_tree_attr(2) is there; since Linux 6.15. */
   openTreeAttr: boolean | undefined;
+  /** umount2(2) is there; in all of Linux, where no seccomp filter hides it. */
+  umount2: boolean | undefined;
   /** statx(2) tells the id of a mount; since Linux 5.8. */
   mountIds: boolean | undefined;
   /** statx(2) tells an id that is never used again; since Linux 6.8. */
@@ -128,6 +133,7 @@ export function features(): Features {
     fsmount: isThere(() => fsmount(NOT_OPEN, UNKNOWN_FLAG), refused),
     fspick: isThere(() => fspick(NOT_OPEN, "", UNKNOWN_FLAG), refused),
     moveMount: isThere(refusedMove, refused),
+    umount2: isThere(() => umount2(""), refused),
     // The kernel answers these with another error: EPERM is a filter's.
     fsconfig: isThere(() => fsconfigCreate(NOT_OPEN), false),
     openTree: isThere(() => openTree(NOT_OPEN, "", 0), false),
@@ -210,9 +216,14 @@ function mayMount(): boolean | undefined {
 }
 
 function tellsMountIds(bit: number): boolean | undefined {
-  return unlessItFails(() =>
-    (statx(AT_FDCWD, "/", AT_NO_AUTOMOUNT, bit).mask & bit) !== 0
-  );
+  try {
+    return (statx(AT_FDCWD, "/", AT_NO_AUTOMOUNT, bit).mask & bit) !== 0;
+  } catch (error) {
+    // The kernel answers this with neither: a filter does.
+    if (isErrno(error, ENOSYS, EPERM)) return false;
+    if (error instanceof SyscallError) return undefined;
+    throw error;
+  }
 }
 
 /** An unknown flag is refused before the descriptors are looked at. */
@@ -268,5 +279,6 @@ function knowsProcPidns(): boolean | undefined {
 }
 
 function hasProc(): boolean {
-  return errorOf(() => statx(AT_FDCWD, "/proc/self/fd", 0, 0)) === undefined;
+  // A directory that is there is no link; statx(2) may be hidden.
+  return errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd")) === "EINVAL";
 }

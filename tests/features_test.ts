@@ -57,6 +57,7 @@ const permissions: Needs["permissions"] = ["run", "read", "write", "env"];
 /** What came with a kernel version, some of it with an earlier one. */
 const SINCE: Partial<Record<Version, (keyof Features)[]>> = {
   "6.8": [
+    "umount2",
     "fsopen",
     "fsconfig",
     "fsmount",
@@ -159,6 +160,8 @@ const CALLS: Readonly<Record<string, (keyof Features)[]>> = {
   fsconfig: ["fsconfig", "createExclusive", "attachToDetached", "procPidns"],
   fsmount: ["fsmount", "attachToDetached"],
   fspick: ["fspick"],
+  statx: ["mountIds", "uniqueMountIds"],
+  umount2: ["umount2"],
   move_mount: ["moveMount", "mountBeneath", "attachToDetached"],
   open_tree: ["openTree"],
   // A file in /proc is opened by it, too.

@@ -89,7 +89,7 @@ function diagnose(directory: string): Diagnosis {
     const place = directoryCheck(directory);
     const works = trials.every(({ status }) => status === "ok") &&
       place.status !== "missing" &&
-      NEEDED.every((name) => found[name] !== false);
+      NEEDED.every((name) => found[name] === true);
     const checks = [
       ...deno,
       ...systemChecks(found),
@@ -244,6 +244,12 @@ interface FeatureDescription {
 
 const FEATURES: readonly FeatureDescription[] = [
   {
+    feature: "umount2",
+    name: "umount2(2)",
+    since: "2.2",
+    without: "nothing can be unmounted",
+  },
+  {
     feature: "fsopen",
     name: "fsopen(2)",
     since: "5.2",
@@ -354,7 +360,12 @@ const FEATURES: readonly FeatureDescription[] = [
 ];
 
 /** What the main job takes beside what is tried. */
-const NEEDED: readonly Feature[] = ["moveMount", "openat2", "mountIds"];
+const NEEDED: readonly Feature[] = [
+  "moveMount",
+  "openat2",
+  "mountIds",
+  "umount2",
+];
 
 function featureCheck(
   { feature, name, since, without }: FeatureDescription,

@@ -10,16 +10,19 @@ const MOST_USES = 3;
  *
  * @param search Who uses it.
  * @param target What the caller calls the mount: what is inside it is named so.
+ * @param namedBy The descriptor that the mount was named by alone, where it was:
+ * that may be open on the mount itself.
  */
 export function busyHint(
   { holders, more, obstacles, mountPoint }: HolderSearch,
   target: string,
+  namedBy?: number,
 ): string {
   const names = [...Map.groupBy(holders, ({ pid }) => pid).values()]
     .flatMap((uses) =>
       uses[0]!.pid === undefined
         ? uses.map((mount) => nameMount(mount, target, mountPoint))
-        : nameProcess(uses)
+        : nameProcess(uses, namedBy)
     );
   const parts = names.slice(0, MOST_NAMED);
   const unnamed = names.length - parts.length + more;
@@ -31,7 +34,9 @@ export function busyHint(
     }); lazy unmounting takes it away all the same`;
   }
   const found = `In use: ${parts.join("; ")}${doubts && ` (${doubts})`}`;
-  const ours = holders.every(({ own, by }) => own && by === "mount descriptor");
+  const ours = holders.every((use) =>
+    use.own && (use.by === "mount descriptor" || isNamedBy(use, namedBy))
+  );
   return ours
     ? found
     : `${found}; end, close or unmount that first, or unmount lazily`;
@@ -55,11 +60,13 @@ function nameMount(
 }
 
 /** Names a process by all that it uses; of this one, each descriptor alone. */
-function nameProcess(uses: readonly Holder[]): string[] {
+function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
   const { pid, command, own } = uses[0]!;
   const descriptors = uses.filter(({ fd }) => own && fd !== undefined);
   const names = descriptors.map((use) =>
-    use.by === "mount descriptor" && !use.copy
+    isNamedBy(use, namedBy)
+      ? `descriptor ${use.fd} of this process, which it was named by, is open on it: name it from its parent directory`
+      : use.by === "mount descriptor" && !use.copy
       ? `descriptor ${use.fd} of this process is the mount's own, close it first`
       : `descriptor ${use.fd} of this process is open on ${place(use)}`
   );
@@ -75,6 +82,10 @@ function nameProcess(uses: readonly Holder[]): string[] {
     ? "this process"
     : `${quote(command!).slice(1, -1)} (pid ${pid})`;
   return [...names, `${who} by its ${shown.join(", ")}`];
+}
+
+function isNamedBy({ fd }: Holder, namedBy: number | undefined): boolean {
+  return fd !== undefined && fd === namedBy;
 }
 
 function place({ path, copy }: Holder): string {

@@ -6,6 +6,7 @@ import {
   cloneHint,
   idInTable,
   idInTableAt,
+  lacksProc,
   type MountPointName,
   moveHint,
   pathTo,
@@ -75,7 +76,9 @@ export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
     const search = searchHolders(attempted, cause);
     if (search !== null) {
       const { holders } = search;
-      return { hint: busyHint(search, attempted.target), holders };
+      const { target, unmounted } = attempted;
+      const namedBy = unmounted?.name === "." ? unmounted.dirfd : undefined;
+      return { hint: busyHint(search, target, namedBy), holders };
     }
     const hint = lookForHint(attempted, cause);
     if (hint !== undefined) return { hint };
@@ -105,12 +108,16 @@ function lookForHint(
 ): string | undefined {
   const { syscall, code, message } = cause;
   if (code === "EPERM") return permissionHint(cause, type);
+  if (code === "ENOENT" && IN_PROC.test(message) && lacksProc()) {
+    return "It needs /proc, which is not mounted here";
+  }
   switch (syscall) {
     case "fsopen":
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
-        ? moveHint(onto, from)
+        ? moveHint(onto, from) ??
+          (code === "ELOOP" ? NAMESPACE_IN_ITSELF : undefined)
         : undefined;
     case "open_tree":
       return from !== undefined && code === "EINVAL"
@@ -126,6 +133,9 @@ function lookForHint(
   }
   return undefined;
 }
+
+/** The path of a failed call, where that is of /proc. */
+const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
 
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
@@ -171,6 +181,10 @@ function plainHint(
       return syscall === "openat2" && mkdir === false
         ? "The mount point must exist; the option mkdir makes it"
         : undefined;
+    case "EAGAIN":
+      return syscall === "umount2"
+        ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"
+        : undefined;
     case "EMFILE":
       return "This process has as many descriptors open as it may: see ulimit -n";
     case "ENOSPC":
@@ -181,6 +195,9 @@ function plainHint(
       return undefined;
   }
 }
+
+const NAMESPACE_IN_ITSELF =
+  "It is a mount namespace, or one is bound inside it, and the kernel refuses to bind such where it could hold itself: only one made later than this thread's can be bound";
 
 function invalidHint(syscall: string): string | undefined {
   switch (syscall) {

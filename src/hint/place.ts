@@ -1,6 +1,8 @@
 /** What a person can do where the kernel dislikes a place: it is looked at. */
+import { procPath } from "../dirfd.ts";
 import { isMounted } from "../mount_id.ts";
 import { lineOf, type MountinfoLine, parseMountinfo } from "../mountinfo.ts";
+import { OwnedFd } from "../owned_fd.ts";
 import { privileges } from "./privileges.ts";
 import { readFile } from "../read_file.ts";
 import {
@@ -9,6 +11,8 @@ import {
   AT_NO_AUTOMOUNT,
   AT_STATX_DONT_SYNC,
   AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_PATH,
   STATMOUNT_MNT_BASIC,
   STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
@@ -16,9 +20,10 @@ import {
   STATX_NLINK,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { ENOSYS } from "../sys/errno.ts";
+import { ENOENT, ENOSYS } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
+import { openat2 } from "../sys/openat2.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
 import { statmount } from "../sys/statmount.ts";
 import { type Statx, statx } from "../sys/statx.ts";
@@ -112,7 +117,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
 export function cloneHint(source: At): string | undefined {
   const found = look(source);
   if (isMounted(found.id) === false) {
-    return foreignHint("What is to be bound", found);
+    return internalHint(source) ?? foreignHint("What is to be bound", found);
   }
   if (lineOf(mountTable(), idInTableAt(source))?.unbindable) {
     return "The mount is unbindable: make it private first";
@@ -121,6 +126,24 @@ export function cloneHint(source: At): string | undefined {
     ? undefined
     : "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (recursive)";
 }
+
+/** Whether the mount is none that any mount namespace could have. */
+function internalHint({ dirfd, path }: At): string | undefined {
+  // Only a directory's descriptor is a source without a path.
+  if (path === "") return undefined;
+  using source = new OwnedFd(
+    openat2(dirfd, path, { flags: O_PATH | O_CLOEXEC }),
+  );
+  const name = readlinkat(AT_FDCWD, procPath(source.fd));
+  return INTERNAL.test(name)
+    ? `It is ${
+      quote(name)
+    }, a pipe, socket or the like on a file system that the kernel has for itself: such can't be bound`
+    : undefined;
+}
+
+/** What /proc shows for such, as `pipe:[4711]`, in place of a path. */
+const INTERNAL = /^[^/]|^\/memfd:/;
 
 /** Why a mount that is there is none of this thread's. */
 function foreignHint(what: string, at: At): string {
@@ -179,6 +202,16 @@ function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return statx(dirfd, path, flags | empty | known, mask);
+}
+
+/** Whether there is no /proc, or that of processes that this is none of. */
+export function lacksProc(): boolean {
+  try {
+    readlinkat(AT_FDCWD, "/proc/self");
+    return false;
+  } catch (error) {
+    return isErrno(error, ENOENT);
+  }
 }
 
 function mountTable(pid = "thread-self"): MountinfoLine[] {

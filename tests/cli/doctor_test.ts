@@ -182,17 +182,23 @@ for (
     ["fsmount", "fsmount(2)"],
     ["move_mount", "move_mount(2)"],
     ["openat2", "openat2(2)"],
+    ["statx", "mount ids"],
+    ["umount2", "umount2(2)"],
   ] as const
 ) {
   programTest(`doctor finds that there is no ${call}`, () => {
-    const wrapper = ["strace", "-f", "-o", "/dev/null"];
+    // What can't be unmounted goes with its mount namespace.
+    const wrapper = ["unshare", "--mount", "strace", "-f", "-o", "/dev/null"];
     wrapper.push("-e", `inject=${call}:error=ENOSYS`);
     const diagnosis = diagnose({ wrapper });
     const { status, advice } = find(diagnosis, name);
     assertEquals(status, "missing");
-    assert(/^Linux 5\.\d has it.*Without it /.test(advice!), advice);
+    assert(/^Linux [25]\.\d has it.*Without it /.test(advice!), advice);
     assert(!diagnosis.works);
-  }, { commands: ["strace"] });
+    assertEquals(find(diagnosis, "/proc").status, "ok");
+    const details = diagnosis.checks.map(({ detail }) => detail);
+    assert(!details.includes("can't be tried without /proc"));
+  }, { commands: ["strace", "unshare"] });
 }
 
 programTest("doctor works where /proc is missing, and says so", () => {

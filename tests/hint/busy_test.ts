@@ -5,8 +5,10 @@ import type { Holder } from "../../src/hint/holders.ts";
 function hint(
   holders: Holder[],
   { more = 0, obstacles = [] as string[], target = "m" } = {},
+  namedBy?: number,
 ): string {
-  return busyHint({ holders, more, obstacles, mountPoint: "/r/m" }, target);
+  const search = { holders, more, obstacles, mountPoint: "/r/m" };
+  return busyHint(search, target, namedBy);
 }
 
 const END = "; end, close or unmount that first, or unmount lazily";
@@ -45,6 +47,23 @@ Deno.test("busyHint() tells this process which descriptors to close", () => {
       { ...own, by: "working directory", path: "/r/m" },
     ]),
     `${first}; descriptor 9 of this process is open on "/r/m/x"; this process by its working directory "/r/m"${END}`,
+  );
+});
+
+Deno.test("busyHint() tells what the mount was named by from the rest", () => {
+  const own = { pid: 7, command: "deno", own: true };
+  const directory = { ...own, by: "descriptor", fd: 9, path: "/r/m" } as const;
+  const other: Holder = { ...directory, fd: 10 };
+  const first =
+    "In use: descriptor 9 of this process, which it was named by, is open on it: name it from its parent directory";
+  assertEquals(hint([directory], {}, 9), first);
+  assertEquals(
+    hint([directory, other], {}, 9),
+    `${first}; descriptor 10 of this process is open on "/r/m"${END}`,
+  );
+  assertEquals(
+    hint([{ ...own, by: "working directory", path: "/r/m" }]),
+    `In use: this process by its working directory "/r/m"${END}`,
   );
 });
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../../src/directory.ts";
 import { MountError } from "../../src/error.ts";
+import { listMounts } from "../../src/list_mounts.ts";
 import { UnsupportedError } from "../../src/sys/error.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { setTracer } from "../../src/sys/trace.ts";
@@ -39,6 +40,38 @@ kernelTest("hints do without /proc", () => {
   } finally {
     umount2("/proc");
   }
+});
+
+kernelTest("ENOENT says that /proc is missing", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  using directory = root.openDirectory("m");
+  // A test that fails without /proc takes Deno down: what is found is kept.
+  const hints: (string | undefined)[] = [];
+  mount("none", "/proc", "tmpfs", 0, null);
+  try {
+    hints.push(
+      hintOf(() => directory.unmountAll()),
+      hintOf(() => listMounts({ below: `${SCRATCH}/m` })),
+      hintOf(() => root.unmount("m", { strategy: "procfd" })),
+      hintOf(() => Directory.open("/nowhere")),
+    );
+  } finally {
+    umount2("/proc");
+  }
+  hints.push(hintOf(() => Directory.open("/proc/self/nowhere")));
+  const needed = "It needs /proc, which is not mounted here";
+  assertEquals(hints, [needed, needed, needed, undefined, undefined]);
+});
+
+kernelTest("EAGAIN says that the mount is to expire", () => {
+  using root = Directory.open(SCRATCH);
+  root.mount("m", { type: "tmpfs", mkdir: true }).keep();
+  assertEquals(
+    hintOf(() => root.unmount("m", { expire: true })),
+    "Marked for expiry: the next call unmounts it if it was not used meanwhile",
+  );
+  root.unmount("m", { expire: true });
 });
 
 kernelTest("ENOSYS names the call and the version", () => {

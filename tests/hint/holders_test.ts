@@ -211,6 +211,17 @@ kernelTest("EBUSY names this process's open files and directories", () => {
   root.unmount("m");
 });
 
+kernelTest("EBUSY says that the mount was named by its own root", () => {
+  using root = stage();
+  using inside = root.openDirectory("m");
+  assertBusy(
+    () => inside.unmount("."),
+    `In use: descriptor ${inside.fd} of this process, which it was named by, is open on it: name it from its parent directory`,
+  );
+  inside.close();
+  root.unmount("m");
+});
+
 kernelTest("EBUSY names a thread's own working directory", () => {
   using root = stage();
   unshare(CLONE_FS);

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { bindat } from "../../src/bindat.ts";
 import { Directory } from "../../src/directory.ts";
 import { attempt, MountError } from "../../src/error.ts";
@@ -119,6 +119,29 @@ kernelTest("binding says that the source is unbindable, or elsewhere", () => {
     () => bindat(root, "bind", inside),
     ["EINVAL"],
     `What is to be bound${LAZILY}`,
+  );
+});
+
+kernelTest("binding says that the source is the kernel's own", async () => {
+  await using child = await hold(["sh", "-c", "echo; exec sleep 60"]);
+  using root = Directory.open(SCRATCH);
+  const error = assertThrows(
+    () => root.bind(`/proc/${child.pid}/fd/1`, "p", { mkdir: true }),
+    MountError,
+  );
+  assertEquals([error.syscall, error.code], ["open_tree", "EINVAL"]);
+  assertMatch(
+    error.hint!,
+    /^It is "(pipe|socket):\[\d+\]", a pipe, socket or the like on a file system that the kernel has for itself/,
+  );
+}, { permissions: ["run", "read", "env"] });
+
+kernelTest("binding says that a mount namespace could hold itself", () => {
+  using root = Directory.open(SCRATCH);
+  assertHint(
+    () => bindat(root, "p", "/proc/thread-self/ns/mnt", { mkdir: true }),
+    ["ELOOP"],
+    "It is a mount namespace, or one is bound inside it",
   );
 });
 
