@@ -11,6 +11,7 @@ import {
   missingPermission,
   type Needs,
   ROOT,
+  ROOT_URL,
   SCRATCH,
 } from "./support.ts";
 
@@ -41,7 +42,7 @@ function evaluate(
 /** What a process finds that a command starts; what is undefined is left out. */
 function featuresUnder(...wrapper: string[]): Partial<Features> {
   return JSON.parse(evaluate(
-    `import { features } from "${ROOT}src/features.ts";
+    `import { features } from "${ROOT_URL}src/features.ts";
      console.log(JSON.stringify(features()));`,
     wrapper,
   ));
@@ -213,7 +214,7 @@ gatedTest(
   "features() throws without the permission",
   missingPermission(["run", "read", "write", "env"]),
   () => {
-    const script = `import { features } from "${ROOT}src/features.ts";
+    const script = `import { features } from "${ROOT_URL}src/features.ts";
       try {
         features();
       } catch (error) {

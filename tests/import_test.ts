@@ -1,7 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { gatedTest, missingPermission, ROOT } from "./support.ts";
-
-const HERE = new URL("../", import.meta.url).href;
+import { gatedTest, missingPermission, ROOT, ROOT_URL } from "./support.ts";
 
 /** Runs a module given as text, without permissions. */
 function runModule(source: string): string {
@@ -23,9 +21,9 @@ const missing = missingPermission(["run", "read", "write", "env"]);
 
 gatedTest("importing opens nothing and needs no permission", missing, () => {
   const output = runModule(`
-    const library = await import("${HERE}mod.ts");
-    const sys = await import("${HERE}src/sys/mod.ts");
-    await import("${HERE}cli.ts");
+    const library = await import("${ROOT_URL}mod.ts");
+    const sys = await import("${ROOT_URL}src/sys/mod.ts");
+    await import("${ROOT_URL}cli.ts");
     console.log(Object.keys(library).sort().join(" "));
     console.log(sys.MOVE_MOUNT_F_EMPTY_PATH, typeof sys.fsopen);
     try {
@@ -54,8 +52,8 @@ for (
     () => {
       const output = runModule(`
       Object.defineProperty(globalThis, "Deno", { value: ${fake} });
-      const { Directory, UnsupportedError } = await import("${HERE}mod.ts");
-      await import("${HERE}cli.ts");
+      const { Directory, UnsupportedError } = await import("${ROOT_URL}mod.ts");
+      await import("${ROOT_URL}cli.ts");
       try {
         Directory.open("/");
       } catch (error) {
@@ -71,7 +69,7 @@ gatedTest("the first call names a processor that is not known", missing, () => {
   const output = runModule(`
     const build = { os: "linux", arch: "riscv64" };
     Object.defineProperty(globalThis, "Deno", { value: { build } });
-    const { Directory } = await import("${HERE}mod.ts");
+    const { Directory } = await import("${ROOT_URL}mod.ts");
     try {
       Directory.open("/");
     } catch (error) {

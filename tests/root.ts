@@ -5,3 +5,6 @@
 export const ROOT = decodeURIComponent(
   new URL("../", import.meta.url).pathname,
 );
+
+/** The same as a URL, for module specifiers. */
+export const ROOT_URL = new URL("../", import.meta.url).href;

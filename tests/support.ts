@@ -25,7 +25,7 @@ export interface Needs {
   commands?: string[];
 }
 
-export { ROOT } from "./root.ts";
+export { ROOT, ROOT_URL } from "./root.ts";
 
 /**
  * An empty directory (tmpfs) in a private mount namespace of this thread. It is

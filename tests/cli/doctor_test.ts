@@ -18,7 +18,13 @@ import {
 } from "../../src/sys/constants.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
-import { gatedTest, missingPermission, ROOT, SCRATCH } from "../support.ts";
+import {
+  gatedTest,
+  missingPermission,
+  ROOT,
+  ROOT_URL,
+  SCRATCH,
+} from "../support.ts";
 import { commandLine, programTest, run, type RunOptions } from "./program.ts";
 
 async function parse(args: string[]): Promise<DoctorArguments> {
@@ -280,7 +286,7 @@ gatedTest(
       const build = { ...Deno.build, os: "darwin" };
       const fake = Object.create(Deno, { build: { value: build } });
       Object.defineProperty(globalThis, "Deno", { value: fake });
-      const { main } = await import("${ROOT}cli.ts");
+      const { main } = await import("${ROOT_URL}cli.ts");
       console.log(await main(["doctor"]));
     `;
     const path = Deno.makeTempFileSync({ suffix: ".ts" });

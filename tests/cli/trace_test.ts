@@ -69,7 +69,14 @@ function skipped(told: Call[], seen: Call[]): Call[] {
 
 /** Runs the program with --trace under strace, and compares the two. */
 function compare(args: string[]): { told: Call[]; code: number } {
-  const { ended, calls } = runTraced([...args, "--trace"], ["-y", "-s", "256"]);
+  const { ended, calls } = runTraced(
+    [...args, "--trace"],
+    ["-y", "-s", "256"],
+    {
+      // strace escapes what is no ASCII in the name of the working directory.
+      cwd: SCRATCH,
+    },
+  );
   const { pid } = calls.find(({ name }) => name === "openat2")!;
   const seen = calls.filter((call) => call.pid === pid);
   const told = parseLines(ended.stderr);
