@@ -114,6 +114,12 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
       "A subprocess can't be given a name that is not UTF-8: use another strategy",
     );
   }
+  if (!hasProc(dirfd)) {
+    // Deno finds its own program there, and ends where it can't.
+    throw new UnsupportedError(
+      "Deno starts no process where /proc is missing: use another strategy",
+    );
+  }
   using inherited = new InheritableFd(dirfd);
   const [command, ...args] = programCommand();
   const { code, stdout, stderr } = new Deno.Command(command!, {

@@ -33,7 +33,8 @@ export interface UnmountOptions {
    *   directory; needs no /proc. It starts in some 15 milliseconds, while the
    *   calling thread waits, and is used again as long as calls come.
    * - `subprocess`: by name, in a child that inherits the descriptor; needs
-   *   `--allow-run`, and in a compiled program that this be mountat itself.
+   *   `--allow-run`, /proc to start it (Deno does), and in a compiled program
+   *   that this be mountat itself.
    * - `mtab`: by the absolute path in the mount table. Who may rename what leads
    *   there can misdirect it: only for directories that nobody else changes.
    *

@@ -156,6 +156,20 @@ for (const strategy of [undefined, "worker", "mtab"] as const) {
   });
 }
 
+kernelTest(
+  "unmountat() by subprocess says that Deno starts none without /proc",
+  () => {
+    using root = Directory.open(SCRATCH);
+    mountKept(root, "m");
+    withoutProc(() => {
+      const said = outcome(root, "m", { strategy: "subprocess" });
+      assert(said.includes("UnsupportedError"), said);
+    });
+    unmountat(root, "m");
+  },
+  { permissions: ["run", "read"] },
+);
+
 kernelTest("unmountat() by procfd says that /proc is missing", () => {
   using root = Directory.open(SCRATCH);
   mountKept(root, "m");
