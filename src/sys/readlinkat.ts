@@ -21,7 +21,6 @@ import { tracer } from "./trace.ts";
 export function readlinkat(dirfd: number, path: string): string {
   dirfd = int32("dirfd", dirfd);
   const name = cString("path", path);
-  const buffer = new Uint8Array(PATH_MAX);
   const length = libc.readlinkat(
     NR.readlinkat,
     dirfd,
@@ -42,3 +41,6 @@ export function readlinkat(dirfd: number, path: string): string {
 }
 
 const PATH_MAX = 4096;
+
+/** Used again by each call, and read before the next. */
+const buffer = new Uint8Array(PATH_MAX);
