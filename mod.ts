@@ -35,11 +35,8 @@ export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
 export { type Features, features } from "./src/features.ts";
 export type { Holder } from "./src/hint/holders.ts";
-export {
-  listMounts,
-  type ListMountsOptions,
-  type MountInfo,
-} from "./src/list_mounts.ts";
+export { listMounts, type ListMountsOptions } from "./src/list_mounts.ts";
+export type { MountInfo } from "./src/mount_info.ts";
 export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";

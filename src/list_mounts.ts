@@ -1,36 +1,21 @@
-import { descriptorOf } from "./dirfd.ts";
+import { descriptorOf, procPath } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
 import { mountIdAt } from "./mount_id.ts";
 import {
-  type MountinfoLine,
-  parseMountinfo,
-  splitOptions,
-} from "./mountinfo.ts";
+  fromStatmount,
+  fromTable,
+  type MountIds,
+  type MountInfo,
+} from "./mount_info.ts";
+import { type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { readFile } from "./read_file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   LSMT_ROOT,
-  MOUNT_ATTR__ATIME,
-  MOUNT_ATTR_IDMAP,
-  MOUNT_ATTR_NOATIME,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NODIRATIME,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  MOUNT_ATTR_NOSYMFOLLOW,
-  MOUNT_ATTR_RDONLY,
-  MOUNT_ATTR_RELATIME,
-  MS_DIRSYNC,
-  MS_LAZYTIME,
-  MS_RDONLY,
-  MS_SHARED,
-  MS_SLAVE,
-  MS_SYNCHRONOUS,
-  MS_UNBINDABLE,
   O_CLOEXEC,
   O_PATH,
   STATMOUNT_FS_SUBTYPE,
@@ -53,47 +38,6 @@ import { openat2 } from "./sys/openat2.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { type Statmount, statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
-import { procPath } from "./dirfd.ts";
-
-/** A mount, as {@linkcode listMounts} found it. */
-export interface MountInfo {
-  /**
-   * The kernel's unique id of the mount; before Linux 6.8 the one that is
-   * reused, as in /proc/self/mountinfo.
-   */
-  id: bigint;
-  /** The id of the mount that it is on, which may lie outside this root. */
-  parentId: bigint;
-  /** The mount point, as a path from this thread's root. */
-  target: string;
-  /**
-   * What of the file system is mounted: a path in it, `/` for all of it. What
-   * was removed since ends in `//deleted`.
-   */
-  root: string;
-  /** The file system's type, with its subtype: `fuse.sshfs`. */
-  type: string;
-  /** What was mounted: a device, a name, or an empty string. */
-  source: string;
-  /**
-   * The mount's own options, as mount(8) spells them: `ro` or `rw` first, then
-   * those that are set. One without `noatime` and `relatime` is `strictatime`.
-   */
-  options: string[];
-  /** The file system's options, `ro` or `rw` first, then in its own words. */
-  superOptions: string[];
-  /**
-   * Where mounts made in it appear, too. One that is shared and a slave at once
-   * is `shared`, and has a `master`.
-   */
-  propagation: "private" | "shared" | "slave" | "unbindable";
-  /** The peer group of a shared mount. */
-  peerGroup?: number;
-  /** The peer group that it receives from, of a slave. */
-  master?: number;
-  /** The file system's device, as `major:minor`. */
-  deviceNumber: string;
-}
 
 /** Options of {@linkcode listMounts}. */
 export interface ListMountsOptions {
@@ -381,81 +325,6 @@ function askFor(id: bigint): Statmount | null {
   }
 }
 
-/** Translates what statmount(2) tells. */
-function fromStatmount(answer: Statmount): MountInfo {
-  const { fsType, fsSubtype } = answer;
-  const propagation = Number(answer.mntPropagation!);
-  const peerGroup = Number(answer.mntPeerGroup!);
-  const master = Number(answer.mntMaster!);
-  return {
-    id: answer.mntId!,
-    parentId: answer.mntParentId!,
-    target: answer.mntPoint!,
-    root: answer.mntRoot!,
-    type: fsSubtype === undefined ? fsType! : `${fsType!}.${fsSubtype}`,
-    source: answer.sbSource ?? "",
-    options: attributeWords(Number(answer.mntAttr!)),
-    superOptions: [
-      ...flagWords(answer.sbFlags!),
-      ...splitOptions(answer.mntOpts ?? ""),
-    ],
-    propagation: propagation & MS_SHARED
-      ? "shared"
-      : propagation & MS_SLAVE
-      ? "slave"
-      : propagation & MS_UNBINDABLE
-      ? "unbindable"
-      : "private",
-    ...(peerGroup === 0 ? {} : { peerGroup }),
-    ...(master === 0 ? {} : { master }),
-    deviceNumber: `${answer.sbDevMajor!}:${answer.sbDevMinor!}`,
-  };
-}
-
-/** A word for each attribute that is set, in the order of the mount table. */
-const ATTRIBUTE_WORDS: readonly {
-  readonly mask: number;
-  readonly value: number;
-  readonly word: string;
-}[] = [
-  { mask: MOUNT_ATTR_RDONLY, value: 0, word: "rw" },
-  { mask: MOUNT_ATTR_RDONLY, value: MOUNT_ATTR_RDONLY, word: "ro" },
-  { mask: MOUNT_ATTR_NOSUID, value: MOUNT_ATTR_NOSUID, word: "nosuid" },
-  { mask: MOUNT_ATTR_NODEV, value: MOUNT_ATTR_NODEV, word: "nodev" },
-  { mask: MOUNT_ATTR_NOEXEC, value: MOUNT_ATTR_NOEXEC, word: "noexec" },
-  { mask: MOUNT_ATTR__ATIME, value: MOUNT_ATTR_NOATIME, word: "noatime" },
-  {
-    mask: MOUNT_ATTR_NODIRATIME,
-    value: MOUNT_ATTR_NODIRATIME,
-    word: "nodiratime",
-  },
-  { mask: MOUNT_ATTR__ATIME, value: MOUNT_ATTR_RELATIME, word: "relatime" },
-  {
-    mask: MOUNT_ATTR_NOSYMFOLLOW,
-    value: MOUNT_ATTR_NOSYMFOLLOW,
-    word: "nosymfollow",
-  },
-  { mask: MOUNT_ATTR_IDMAP, value: MOUNT_ATTR_IDMAP, word: "idmapped" },
-];
-
-function attributeWords(attributes: number): string[] {
-  const words: string[] = [];
-  for (const { mask, value, word } of ATTRIBUTE_WORDS) {
-    if ((attributes & mask) === value) words.push(word);
-  }
-  return words;
-}
-
-/** A word for each flag that the file system has. */
-function flagWords(flags: number): string[] {
-  return [
-    flags & MS_RDONLY ? "ro" : "rw",
-    ...(flags & MS_SYNCHRONOUS ? ["sync"] : []),
-    ...(flags & MS_DIRSYNC ? ["dirsync"] : []),
-    ...(flags & MS_LAZYTIME ? ["lazytime"] : []),
-  ];
-}
-
 /** Lists by the mount table. */
 export function listByTable(): MountInfo[] {
   return fromTable(readTable(), uniqueIds());
@@ -495,15 +364,13 @@ function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
   return holderOf(root.fd);
 }
 
-type Ids = Pick<MountInfo, "id" | "parentId">;
-
 /**
  * The unique ids by those of the table, null where there are none. Linux 6.8 has
  * them, before it can tell all the rest.
  */
-function uniqueIds(): Map<number, Ids> | null {
+function uniqueIds(): Map<number, MountIds> | null {
   return unlessUnknown(() => {
-    const ids = new Map<number, Ids>();
+    const ids = new Map<number, MountIds>();
     for (const id of listmount(LSMT_ROOT)) {
       try {
         const answer = statmount(id, STATMOUNT_MNT_BASIC);
@@ -513,39 +380,6 @@ function uniqueIds(): Map<number, Ids> | null {
       }
     }
     return ids;
-  });
-}
-
-/** Translates the lines of the mount table. */
-function fromTable(
-  table: MountinfoLine[],
-  ids: Map<number, Ids> | null,
-): MountInfo[] {
-  return table.flatMap((line) => {
-    const { id, parentId, shared, master, mountPoint: target } = line;
-    const own = ids === null
-      ? { id: BigInt(id), parentId: BigInt(parentId) }
-      : ids.get(id);
-    if (own === undefined) return [];
-    return {
-      ...own,
-      target,
-      root: line.root,
-      type: line.type,
-      source: line.source,
-      options: line.options,
-      superOptions: line.superOptions,
-      propagation: shared !== undefined
-        ? "shared"
-        : master !== undefined
-        ? "slave"
-        : line.unbindable
-        ? "unbindable"
-        : "private",
-      ...(shared === undefined ? {} : { peerGroup: shared }),
-      ...(master === undefined ? {} : { master }),
-      deviceNumber: line.deviceNumber,
-    };
   });
 }
 

@@ -5,7 +5,8 @@ import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
-import { listMounts, type MountInfo } from "./list_mounts.ts";
+import { listMounts } from "./list_mounts.ts";
+import type { MountInfo } from "./mount_info.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { mountIdAt } from "./mount_id.ts";
 import {

@@ -1,6 +1,7 @@
 import { openDirectoryAt } from "./beneath.ts";
 import { attempt, MountError } from "./error.ts";
-import { listBelow, type MountInfo } from "./list_mounts.ts";
+import { listBelow } from "./list_mounts.ts";
+import type { MountInfo } from "./mount_info.ts";
 import { isMounted, mountIdAt } from "./mount_id.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import {

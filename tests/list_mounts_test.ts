@@ -7,8 +7,8 @@ import {
   listByStatmount,
   listByTable,
   listMounts,
-  type MountInfo,
 } from "../src/list_mounts.ts";
+import type { MountInfo } from "../src/mount_info.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import {
   AT_FDCWD,

@@ -1,4 +1,5 @@
-import { listMounts, type MountInfo } from "../list_mounts.ts";
+import { listMounts } from "../list_mounts.ts";
+import type { MountInfo } from "../mount_info.ts";
 import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { formatJson } from "./json.ts";

@@ -4,6 +4,8 @@ import {
   type Check,
   describePropagation,
   type Diagnosis,
+} from "../../src/cli/diagnosis.ts";
+import {
   doctor,
   type DoctorArguments,
   formatDiagnosis,

@@ -7,7 +7,7 @@ import {
   toFileSystem,
 } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
-import type { MountInfo } from "../../src/list_mounts.ts";
+import type { MountInfo } from "../../src/mount_info.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
