@@ -1,5 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { openDirectoryAt } from "../src/beneath.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
+import { AT_FDCWD } from "../src/sys/constants.ts";
 import { dup } from "../src/sys/dup.ts";
 import { SyscallError } from "../src/sys/error.ts";
 import {
@@ -11,10 +13,11 @@ import {
 } from "./support.ts";
 
 kernelTest("OwnedFd closes once, and never a number that was reused", () => {
-  const owned = new OwnedFd(dup(0), "thing");
+  using root = openDirectoryAt(AT_FDCWD, "/", 0);
+  const owned = new OwnedFd(dup(root.fd), "thing");
   const { fd } = owned;
   owned.close();
-  using reused = new OwnedFd(dup(0, { min: fd }));
+  using reused = new OwnedFd(dup(root.fd, { min: fd }));
   assertEquals(reused.fd, fd);
   owned.close();
   owned[Symbol.dispose]();

@@ -183,7 +183,10 @@ export function openDescriptors(): Record<number, string> {
   for (let fd = 0; fd < 512; fd++) {
     try {
       const path = readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`);
-      if (!/^(pipe|socket):|^anon_inode:\[(event|pidfd|io_uring)/.test(path)) {
+      if (
+        !/^\/dev\/null$|^(pipe|socket):|^anon_inode:\[(event|pidfd|io_uring)/
+          .test(path)
+      ) {
         found[fd] = path;
       }
     } catch (error) {

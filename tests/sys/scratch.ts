@@ -17,6 +17,7 @@ import { moveMount } from "../../src/sys/move_mount.ts";
 import { openat2 } from "../../src/sys/openat2.ts";
 import { statx } from "../../src/sys/statx.ts";
 import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
+import { encodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
@@ -112,8 +113,8 @@ export function withCallRefused(name: "statmount", fn: () => void): void {
   // linkat(2) of a directory is EPERM for everybody, and takes what
   // move_mount(2) takes.
   const linkat = Deno.build.arch === "aarch64" ? 37 : 265;
-  const directory = new TextEncoder().encode("/\0");
-  const link = new TextEncoder().encode("/nowhere\0");
+  const directory = encodeText("/\0");
+  const link = encodeText("/nowhere\0");
   const real = libc[name];
   Object.defineProperty(libc, name, {
     value: () =>
