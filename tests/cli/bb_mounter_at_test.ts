@@ -130,7 +130,7 @@ programTest("mountat leaves nothing when its arguments make no sense", () => {
   assertEquals(assertFails([], "Usage: mountat <directory> [delay]"), "");
   assertFails(["--nope"], 'Unknown option "--nope"');
   for (const delay of ["abc", "-1", "1e9", "007", ""]) {
-    assertFails([`${SCRATCH}/new/root`, delay], delay);
+    assertFails([`${SCRATCH}/new/root`, delay], `"${delay}"`);
   }
 });
 

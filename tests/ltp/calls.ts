@@ -1,6 +1,6 @@
 /** The ops that are system calls: by the functions of src/sys. */
 import * as sys from "../../src/sys/mod.ts";
-import type { Attributes, Op } from "./cases.ts";
+import type { Attributes } from "./cases.ts";
 import type { Ops, Scope } from "./scope.ts";
 
 /** The calls. */
@@ -215,20 +215,6 @@ export const calls = {
     sys.unshare(sys.CLONE_NEWNS);
   },
 } satisfies Partial<Ops>;
-
-/** The ops that came with later versions, and the function each needs. */
-const FUNCTIONS: { readonly [op: string]: string } = {
-  listmount: "listmount",
-  mount_setattr: "mountSetattr",
-  open_tree_attr: "openTreeAttr",
-  statmount: "statmount",
-};
-
-/** The function of src/sys that an op needs and that isn't there. */
-export function missingFunction(op: Op): string | undefined {
-  const name = FUNCTIONS[op];
-  return name === undefined || name in sys ? undefined : name;
-}
 
 /** Opens a file; one that is created gets an ordinary mode. */
 export function open(dirfd: number, path: string, flags: bigint): number {
