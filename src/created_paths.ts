@@ -106,6 +106,7 @@ export class CreatedPaths implements Disposable {
   /** Leaves the directories and files where they are. */
   keep(): void {
     this.#created.length = 0;
+    this.#closePassed();
   }
 
   /**
@@ -132,6 +133,10 @@ export class CreatedPaths implements Disposable {
   [Symbol.dispose](): void {
     // A failure to remove is no reason to hide what failed before.
     this.remove();
+    this.#closePassed();
+  }
+
+  #closePassed(): void {
     for (const passed of this.#passed.splice(0)) passed.close();
   }
 }
