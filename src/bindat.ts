@@ -85,12 +85,14 @@ export function bindat(
 /**
  * Checks the arguments of a bind.
  *
+ * @param note What messages say after its target.
  * @throws {TypeError | RangeError}
  */
 export function planBind(
   target: string,
   source: string | URL | Directory,
   options: BindOptions,
+  note = "",
 ): MountPlan {
   const parsed = parseTarget(target);
   const from = parseSource(source);
@@ -100,7 +102,7 @@ export function planBind(
     target: parsed,
     mode,
     attempted: {
-      action: `bind ${from.text} to ${quote(target)}`,
+      action: `bind ${from.text} to ${quote(target)}${note}`,
       target,
       from,
       mkdir: mode !== null,

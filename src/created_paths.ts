@@ -58,6 +58,17 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
+   * Makes a directory in another, where nothing of its name may be.
+   *
+   * @throws {SyscallError} What mkdirat(2) answers.
+   */
+  makeNewDirectory(dirfd: number, name: string, mode: number): void {
+    const parent = this.#pass(new OwnedFd(dup(dirfd)));
+    mkdirat(parent, name, mode);
+    this.#created.push({ parent, name, flags: AT_REMOVEDIR });
+  }
+
+  /**
    * Makes an empty file in a directory, where it is missing.
    *
    * @param dirfd The directory.

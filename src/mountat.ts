@@ -90,15 +90,20 @@ export function mountat(
 /**
  * Checks the arguments of a mount.
  *
+ * @param note What messages say after its target.
  * @throws {TypeError | RangeError}
  */
-export function planMount(target: string, options: MountOptions): MountPlan {
+export function planMount(
+  target: string,
+  options: MountOptions,
+  note = "",
+): MountPlan {
   const parsed = parseTarget(target);
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
   const { type } = fileSystem;
   const attempted = {
-    action: `mount ${type} on ${quote(target)}`,
+    action: `mount ${type} on ${quote(target)}${note}`,
     target,
     type,
     mkdir: mode !== null,
