@@ -35,6 +35,12 @@ export {
   applyMounts,
   type PassedOver,
 } from "./src/apply_mounts.ts";
+export type {
+  AttributeOptions,
+  IdMap,
+  IdMaps,
+  NewAttributeOptions,
+} from "./src/attribute_options.ts";
 export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
@@ -54,6 +60,7 @@ export type {
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
+export { remountat, type RemountOptions } from "./src/remountat.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";

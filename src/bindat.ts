@@ -1,8 +1,24 @@
 import { attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  namedWords,
+  type NewAttributeOptions,
+  parseIdmap,
+} from "./attribute_options.ts";
+import {
+  afterAttach,
+  beforeAttach,
+  changed,
+  changeMount,
+  type Idmap,
+  idmapAttributes,
+  type MountChange,
+  openIdmap,
+} from "./change_mount.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { parseMkdir } from "./mountat.ts";
+import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
+import { parseBeneath, parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
@@ -11,15 +27,30 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
+import { ENOSYS } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
+import { mountSetattr } from "./sys/mount_setattr.ts";
 import { openTree } from "./sys/open_tree.ts";
+import { openTreeAttr } from "./sys/open_tree_attr.ts";
 import { pathArgument } from "./path_argument.ts";
 import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode bindat}. */
-export interface BindOptions {
+export interface BindOptions extends NewAttributeOptions {
   /**
-   * Takes what is mounted below the source along.
+   * The generic words of `mountat`, and recursive ones, which hold for all mounts
+   * of the copy: `rro` or `ro=recursive`, `rnosuid`, `rslave`… What they leave
+   * unsaid is as it was in the source. The options that have names of their own
+   * hold over these.
+   */
+  options?: OptionsInput;
+  /**
+   * Takes what is mounted below the source along. The options that have names of
+   * their own then hold for all of it.
+   *
+   * A bind of shared mounts is their peer: when it is unmounted lazily, what is
+   * inside it goes from the source, too. `propagation: "slave"` prevents that.
    *
    * @default {false}
    */
@@ -33,6 +64,12 @@ export interface BindOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the bind beneath the topmost mount on the target, as `mountat` does.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
 }
 
 /**
@@ -40,7 +77,7 @@ export interface BindOptions {
  * directory.
  *
  * The target is resolved as by `mountat`. The source is the caller's: its path
- * may lead through symlinks.
+ * may lead through symlinks. It never appears without its attributes.
  *
  * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
  * namespace of the mount namespace. See open_tree(2), move_mount(2).
@@ -54,6 +91,25 @@ export interface BindOptions {
  * using root = Directory.open(path);
  * using _bind = bindat(root, "host", "/proc", { mkdir: true });
  * assert(Deno.statSync(`${path}/host/self`).isDirectory);
+ * ```
+ *
+ * @example Show a tree read-only, as if its files were another user's
+ * ```ts
+ * import { Directory } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _work = root.mount("work", { type: "tmpfs", mkdir: true });
+ * const map = [{ inside: 0, outside: 1000, length: 1 }];
+ * using _view = root.bind(`${path}/work`, "view", {
+ *   readonly: true,
+ *   idmap: { uids: map, gids: map },
+ *   recursive: true,
+ *   mkdir: true,
+ * });
+ * assertEquals(Deno.statSync(`${path}/work`).uid, 0);
+ * assertEquals(Deno.statSync(`${path}/view`).uid, 1000);
  * ```
  *
  * @param dirfd The directory: a `Directory`, or an open descriptor.
@@ -97,29 +153,72 @@ export function planBind(
   const parsed = parseTarget(target);
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
+  const change = parseChange(options);
+  const idmap = parseIdmap(options.idmap);
   const flags = options.recursive ? AT_RECURSIVE : 0;
   return {
     target: parsed,
     mode,
+    beneath: parseBeneath(options.beneath, parsed),
     attempted: {
       action: `bind ${from.text} to ${quote(target)}${note}`,
       target,
       from,
       mkdir: mode !== null,
     },
-    make: () => cloneTree(from.dirfd, from.path, flags),
+    make() {
+      using namespace = idmap === null ? null : openIdmap(idmap);
+      const { dirfd, path } = from;
+      const clone = cloneTree(dirfd, path, flags, namespace);
+      return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
+    },
+    settle: afterAttach(change),
   };
 }
 
-/** A detached copy of the mount at a path. */
+function parseChange(options: BindOptions): MountChange {
+  const named = namedWords(options, options.recursive);
+  const { parameters, ...change } = parseMountOptions(
+    options.options ?? "",
+    named,
+  );
+  if (parameters.length > 0) {
+    throw new TypeError(
+      `A bind takes no option of the file system: received "${
+        parameters[0]!.key
+      }"`,
+    );
+  }
+  return change;
+}
+
+/**
+ * A detached copy of the mount at a path.
+ *
+ * @param flags `AT_RECURSIVE` or 0.
+ * @param idmap The id map of all of it, null for what it has.
+ */
 export function cloneTree(
   dirfd: number,
   path: string,
   flags: number,
+  idmap: Idmap | null = null,
 ): OwnedFd {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
-  const clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  return new OwnedFd(openTree(dirfd, path, clone | flags | empty), "mount");
+  const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
+  if (idmap === null) return new OwnedFd(openTree(dirfd, path, all), "mount");
+  const attributes = idmapAttributes(idmap);
+  try {
+    // It alone may give a mount that has an id map another.
+    return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
+  } catch (error) {
+    if (!isErrno(error, ENOSYS)) throw error;
+  }
+  const clone = cloneTree(dirfd, path, flags);
+  return changed(
+    clone,
+    () => mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, attributes),
+  );
 }
 
 function parseSource(

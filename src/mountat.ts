@@ -1,18 +1,26 @@
 import { attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  namedWords,
+  type NewAttributeOptions,
+  parseIdmap,
+} from "./attribute_options.ts";
+import { afterAttach } from "./change_mount.ts";
 import { createDetachedMount, type FileSystem } from "./detached_mount.ts";
 import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { createMount, type Mount } from "./mount.ts";
 import {
+  changeOfNew,
   checkText,
   type OptionsInput,
   parseMountOptions,
+  UNCHANGED,
 } from "./mount_options.ts";
 import { quote } from "./sys/format.ts";
-import { parseTarget } from "./target.ts";
+import { parseTarget, type Target } from "./target.ts";
 
 /** Options of {@linkcode mountat}. */
-export interface MountOptions {
+export interface MountOptions extends NewAttributeOptions {
   /** The file system's type, as in /proc/filesystems. */
   type: string;
   /** What is mounted: a device, or a name for the mount table. */
@@ -22,9 +30,10 @@ export interface MountOptions {
    * or `{ ro: true, size: "1m" }`. The generic words `ro`, `nosuid`, `nodev`,
    * `noexec`, `noatime`, `relatime`, `strictatime`, `nodiratime`,
    * `nosymfollow`, their opposites and `defaults` become attributes of the
-   * mount, all else goes to the file system, in order. Words of a list and
-   * values of a record may contain commas; bytes and descriptors are passed as
-   * such.
+   * mount, `private`, `shared`, `slave` and `unbindable` its propagation; all
+   * else goes to the file system, in order. Words of a list and values of a
+   * record may contain commas; bytes and descriptors are passed as such. The
+   * options that have names of their own hold over these.
    */
   options?: OptionsInput;
   /**
@@ -35,6 +44,15 @@ export interface MountOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the mount beneath the topmost one on the target, which must end in a
+   * name: it shows when that is unmounted, and until then can't be unmounted
+   * itself (EBUSY) but together with it (`all`). `mkdir` makes nothing then.
+   * Since Linux 6.5.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
 }
 
 /**
@@ -101,6 +119,7 @@ export function planMount(
   const parsed = parseTarget(target);
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
+  const beneath = parseBeneath(options.beneath, parsed);
   const { type } = fileSystem;
   const attempted = {
     action: `mount ${type} on ${quote(target)}${note}`,
@@ -111,8 +130,10 @@ export function planMount(
   return {
     target: parsed,
     mode,
+    beneath,
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),
+    settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
   };
 }
 
@@ -122,25 +143,44 @@ export function planMount(
  * @throws {TypeError | RangeError}
  */
 export function parseFileSystem(
-  { type, source, options = "" }: MountOptions,
+  mountOptions: MountOptions,
 ): FileSystem {
+  const { type, source, options = "" } = mountOptions;
   if (typeof type !== "string" || type === "") {
     throw new TypeError("The type of the file system must be given");
   }
   if (type.includes("\0")) {
     throw new TypeError("The type must not contain a NUL character");
   }
-  const { attributes, parameters } = parseMountOptions(options);
-  if (source === undefined) return { type, attributes, parameters };
+  const parsed = parseMountOptions(options, namedWords(mountOptions));
+  const fileSystem = {
+    type,
+    parameters: parsed.parameters,
+    change: changeOfNew(parsed),
+    idmap: parseIdmap(mountOptions.idmap),
+  };
+  if (source === undefined) return fileSystem;
   if (typeof source !== "string") {
     throw new TypeError(`The source must be a string, not ${typeof source}`);
   }
   checkText("The source", source);
   return {
-    type,
-    attributes,
-    parameters: [{ key: "source", value: source }, ...parameters],
+    ...fileSystem,
+    parameters: [{ key: "source", value: source }, ...parsed.parameters],
   };
+}
+
+/** Whether a mount goes beneath another, which is then found by its name. */
+export function parseBeneath(
+  beneath: boolean = false,
+  { name }: Target,
+): boolean {
+  if (beneath && (name === "." || name === "..")) {
+    throw new TypeError(
+      "What goes beneath a mount takes a target that ends in a name",
+    );
+  }
+  return beneath;
 }
 
 /** The mode to make mount points with, null when they must exist. */

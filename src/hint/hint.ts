@@ -3,6 +3,7 @@ import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
 import { permissionHint } from "./permission.ts";
 import {
   type At,
+  beneathHint,
   cloneHint,
   idInTable,
   idInTableAt,
@@ -10,6 +11,7 @@ import {
   type MountPointName,
   moveHint,
   pathTo,
+  remountHint,
   unmountHint,
 } from "./place.ts";
 import { readFile } from "../read_file.ts";
@@ -34,6 +36,8 @@ export interface Attempt {
   readonly from?: At;
   /** The mount point that move_mount(2) is given. */
   readonly onto?: At;
+  /** The mount's root that mount_setattr(2) and fspick(2) are given. */
+  readonly remounted?: At;
   /** The mount point that umount2(2) is given. */
   readonly unmounted?: MountPointName;
   /** The mount that is to be unmounted, where that is not the topmost there. */
@@ -103,7 +107,7 @@ function searchHolders(
 }
 
 function lookForHint(
-  { type = "", from, onto, unmounted }: Attempt,
+  { type = "", from, onto, remounted, unmounted }: Attempt,
   cause: SyscallError,
 ): string | undefined {
   const { syscall, code, message } = cause;
@@ -116,12 +120,19 @@ function lookForHint(
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
-        ? moveHint(onto, from) ??
+        ? (BENEATH.test(message) ? beneathHint(onto) : null) ??
+          moveHint(onto, from) ??
           (code === "ELOOP" ? NAMESPACE_IN_ITSELF : undefined)
         : undefined;
     case "open_tree":
+    case "open_tree_attr":
       return from !== undefined && code === "EINVAL"
         ? cloneHint(from)
+        : undefined;
+    case "mount_setattr":
+    case "fspick":
+      return remounted !== undefined && code === "EINVAL"
+        ? remountHint(remounted)
         : undefined;
     case "umount2":
       if (code !== "EINVAL") return undefined;
@@ -134,6 +145,8 @@ function lookForHint(
   return undefined;
 }
 
+const BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
+
 /** The path of a failed call, where that is of /proc. */
 const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
 
@@ -141,7 +154,7 @@ const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
   { type, mkdir, follows }: Attempt,
-  { syscall, code }: SyscallError,
+  { syscall, code, message }: SyscallError,
 ): string | undefined {
   switch (code) {
     case "ENOSYS":
@@ -157,6 +170,12 @@ function plainHint(
         ? "The file system refuses it: a device that can only be read takes the option ro"
         : "A directory on the way may not be searched, or not written to, by this user";
     case "EBUSY":
+      if (
+        syscall === "mount_setattr" ||
+        message.includes("FSCONFIG_CMD_RECONFIGURE")
+      ) {
+        return "Files there are open to write: what is to be read-only must have none";
+      }
       return syscall === "umount2"
         ? "Something uses it: a working directory, an open file, a mount inside it or on top of it; lazy unmounting takes it away all the same"
         : "The device or file system is in use with other options, or on another mount";
@@ -167,7 +186,7 @@ function plainHint(
         }: its module may have to be loaded (modprobe)`
         : "The device does not exist";
     case "EINVAL":
-      return invalidHint(syscall);
+      return invalidHint(syscall, message);
     case "ELOOP":
       if (syscall !== "openat2") return undefined;
       return follows
@@ -190,6 +209,8 @@ function plainHint(
     case "ENOSPC":
       return syscall === "move_mount"
         ? "The mount namespace has as many mounts as it may: see /proc/sys/fs/mount-max"
+        : syscall === "clone"
+        ? "There are as many user namespaces as there may be: see /proc/sys/user/max_user_namespaces"
         : undefined;
     default:
       return undefined;
@@ -199,8 +220,15 @@ function plainHint(
 const NAMESPACE_IN_ITSELF =
   "It is a mount namespace, or one is bound inside it, and the kernel refuses to bind such where it could hold itself: only one made later than this thread's can be bound";
 
-function invalidHint(syscall: string): string | undefined {
+function invalidHint(syscall: string, message: string): string | undefined {
   switch (syscall) {
+    case "mount_setattr":
+    case "open_tree_attr":
+      return message.includes("MOUNT_ATTR_IDMAP")
+        ? "A file system there can have no id map (ext4, xfs, btrfs, tmpfs and a few more can, procfs and sysfs can't), or the descriptor is none of a user namespace with maps"
+        : undefined;
+    case "write":
+      return "The kernel refuses the id ranges: they overlap, or have too many digits together";
     case "move_mount":
       return "The directory belongs to another mount namespace than this thread's (opened before an unshare, say), or to a mount that was lazily unmounted";
     case "umount2":

@@ -28,6 +28,8 @@ const PARAMETERS = {
   fspick: ["i32", "buffer", "u32"],
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: ["i32", "buffer", "usize"],
+  // int kill(pid_t pid, int sig);
+  kill: ["i32", "i32"],
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
   listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -64,6 +66,10 @@ const PARAMETERS = {
   uname: ["buffer"],
   // int unshare(unsigned long flags);
   unshare: ["u64"],
+  // pid_t wait4(pid_t pid, int *wstatus, int options, struct rusage *rusage);
+  wait4: ["i32", "buffer", "i32", "buffer"],
+  // ssize_t write(int fd, const void *buf, size_t count);
+  write: ["i32", "buffer", "usize"],
 } as const satisfies Record<string, readonly Parameter[]>;
 
 type Call = keyof typeof PARAMETERS;

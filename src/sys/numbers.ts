@@ -7,7 +7,10 @@
 export const SYSCALL_NUMBERS = {
   x86_64: {
     read: 0,
+    write: 1,
     close: 3,
+    wait4: 61,
+    kill: 62,
     uname: 63,
     fcntl: 72,
     fchdir: 81,
@@ -45,9 +48,12 @@ export const SYSCALL_NUMBERS = {
     close: 57,
     getdents64: 61,
     read: 63,
+    write: 64,
     readlinkat: 78,
     unshare: 97,
+    kill: 129,
     uname: 160,
+    wait4: 260,
     fanotify_init: 262,
     setns: 268,
     statx: 291,

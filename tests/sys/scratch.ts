@@ -127,6 +127,30 @@ export function withCallRefused(name: "statmount", fn: () => void): void {
   }
 }
 
+/**
+ * Runs something while one of the calls of a name is given no open descriptor,
+ * and answers EBADF.
+ *
+ * @param nth Which of them, counted from 1.
+ */
+export function withCallFailing(
+  name: "mount_setattr" | "fsconfig" | "write",
+  nth: number,
+  fn: () => void,
+): void {
+  const real = libc[name] as (...args: unknown[]) => number;
+  let calls = 0;
+  Object.defineProperty(libc, name, {
+    value: (number: number, fd: number, ...rest: unknown[]) =>
+      real(number, ++calls === nth ? -1 : fd, ...rest),
+  });
+  try {
+    fn();
+  } finally {
+    Object.defineProperty(libc, name, { value: real });
+  }
+}
+
 /** The number of a descriptor that is not open. */
 export function closedFd(): number {
   using root = open("/", O_PATH);
