@@ -19,6 +19,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./src/cli/relative_mount.ts")).relativeMount,
   "relative-unmount": async () =>
     (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
+  mount: async () => (await import("./src/cli/mount.ts")).mount,
+  bind: async () => (await import("./src/cli/bind.ts")).bind,
+  remount: async () => (await import("./src/cli/remount.ts")).remount,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
@@ -75,9 +78,6 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 /** Words that are no directory's, for subcommands to come. */
 const RESERVED = [
-  "mount",
-  "bind",
-  "remount",
   "apply",
   "run",
   "sweep",

@@ -141,12 +141,19 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
       `"${name}" must be a list of 1 to ${MOST_MAPS} id ranges`,
     );
   }
-  return maps.map((map) => ({
-    inside: parseId("inside", map?.inside, 0, 0xffff_fffe),
-    outside: parseId("outside", map?.outside, 0, 0xffff_fffe),
-    length: parseId("length", map?.length, 1, 0xffff_ffff),
-  }));
+  return maps.map((map) => {
+    const length = parseId("length", map?.length, 1, MOST_IDS);
+    const last = MOST_IDS - length;
+    return {
+      inside: parseId("inside", map?.inside, 0, last),
+      outside: parseId("outside", map?.outside, 0, last),
+      length,
+    };
+  });
 }
+
+/** The id of all ones is none. */
+const MOST_IDS = 0xffff_ffff;
 
 function parseId(
   name: string,

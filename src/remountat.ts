@@ -112,13 +112,18 @@ export function remountat(
   });
 }
 
-function parseRemount(options: RemountOptions): ParsedOptions {
+/**
+ * Checks what is to change.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseRemount(options: RemountOptions): ParsedOptions {
   const named = namedWords(options, options.recursive);
   const parsed = parseMountOptions(options.options ?? "", named);
   const { own, recursive, parameters } = parsed;
   const below = changes(recursive);
   if (!below && !changes(own) && parameters.length === 0) {
-    throw new TypeError("It must be said what to change");
+    throw new TypeError("An option must say what to change");
   }
   if (below && parameters.length > 0) {
     throw new TypeError(

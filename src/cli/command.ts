@@ -8,6 +8,8 @@ export interface OptionDescription {
   readonly short?: string;
   /** What its value is called; an option without one is a switch. */
   readonly value?: string;
+  /** Its value where it is given without one: that is written `--name=value`. */
+  readonly implied?: string;
   /** Whether it may be given several times; the values are collected. */
   readonly repeat?: boolean;
   /** What it does, for `--help`. */
@@ -95,7 +97,13 @@ export async function parseWords(
   const names = Object.keys(all);
   const valued = names.filter((name) => all[name]!.value !== undefined);
   const { parseArgs } = await import("@std/cli/parse-args");
-  const parsed = parseArgs([...args], {
+  const whole = args.map((arg, at) => {
+    const name = at < before.length
+      ? names.find((name) => isBare(arg, name, all[name]!))
+      : undefined;
+    return name === undefined ? arg : `--${name}=${all[name]!.implied}`;
+  });
+  const parsed = parseArgs(whole, {
     "--": true,
     alias: Object.fromEntries(
       names.flatMap((name) => {
@@ -132,6 +140,15 @@ export async function parseWords(
   };
 }
 
+/** Whether an argument is an option without the value that it may have. */
+function isBare(
+  arg: string,
+  name: string,
+  { short, implied }: OptionDescription,
+): boolean {
+  return implied !== undefined && (arg === `--${name}` || arg === `-${short}`);
+}
+
 /**
  * Checks how many positional arguments there are.
  *
@@ -164,9 +181,19 @@ export function expectPositionals(
  * @throws {UsageError} When its text can be none.
  */
 export function parseTargetArgument(text: string): Target {
+  return checkArguments(() => parseTarget(text));
+}
+
+/**
+ * Checks arguments as the library does.
+ *
+ * @throws {UsageError} For what it would refuse before any system call.
+ */
+export function checkArguments<T>(check: () => T): T {
   try {
-    return parseTarget(text);
+    return check();
   } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
+    const refused = error instanceof TypeError || error instanceof RangeError;
+    throw refused ? new UsageError(error.message) : error;
   }
 }

@@ -228,7 +228,7 @@ function invalidHint(syscall: string, message: string): string | undefined {
         ? "A file system there can have no id map (ext4, xfs, btrfs, tmpfs and a few more can, procfs and sysfs can't), or the descriptor is none of a user namespace with maps"
         : undefined;
     case "write":
-      return "The kernel refuses the id ranges: they overlap, or have too many digits together";
+      return "The kernel refuses the id ranges: they overlap, or take more than a page to write down";
     case "move_mount":
       return "The directory belongs to another mount namespace than this thread's (opened before an unshare, say), or to a mount that was lazily unmounted";
     case "umount2":
