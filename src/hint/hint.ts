@@ -131,7 +131,8 @@ function lookForHint(
         : undefined;
     case "mount_setattr":
     case "fspick":
-      return remounted !== undefined && code === "EINVAL"
+    case "statmount":
+      return remounted !== undefined && REMOUNT_CODES.includes(code)
         ? remountHint(remounted)
         : undefined;
     case "umount2":
@@ -149,6 +150,8 @@ const BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
 
 /** The path of a failed call, where that is of /proc. */
 const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
+
+const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
