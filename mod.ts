@@ -42,6 +42,8 @@ export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
+export type { MountSpec } from "./src/spec/mount_spec.ts";
+export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
