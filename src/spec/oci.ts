@@ -83,10 +83,11 @@ export function parseOciMounts(
     const config = parseJson(text);
     const mounts = member(config, "mounts");
     return mounts === undefined ? [] : items(mounts).map((mount) => {
+      const target = parseDestination(mount);
       const words = parseWords(member(mount, "options"));
       return {
         ...parseWhat(mount, words, bundle),
-        target: parseDestination(mount),
+        target,
         options: words.options,
         mkdir: words.mkdir ?? true,
         ...parseIdMap(config, mount, words),
