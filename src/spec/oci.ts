@@ -2,7 +2,7 @@ import { pathArgument } from "../path_argument.ts";
 import { quote } from "../sys/format.ts";
 import { targetOf, typeOf } from "./entry.ts";
 import { type JsonNode, parseJson } from "./json.ts";
-import type { IdMap, IdMapping, MountSpec } from "./mount_spec.ts";
+import type { IdMap, IdMaps, MountSpec } from "./mount_spec.ts";
 import { checkText, Malformed, parseText, type Place } from "./place.ts";
 import { type SortedWords, sortWords, splitWords } from "./words.ts";
 
@@ -156,7 +156,7 @@ function parseIdMap(
   config: Value,
   mount: Value,
   { idmap }: SortedWords,
-): { idmap?: IdMap } {
+): { idmap?: IdMaps } {
   let maps = idMapsOf(mount);
   if (idmap !== undefined && maps === null) {
     const linux = member(config, "linux");
@@ -174,7 +174,7 @@ function parseIdMap(
   };
 }
 
-function idMapsOf(holder: Value): IdMap | null {
+function idMapsOf(holder: Value): IdMaps | null {
   const uids = member(holder, "uidMappings");
   const gids = member(holder, "gidMappings");
   if (uids === undefined && gids === undefined) return null;
@@ -187,7 +187,7 @@ function idMapsOf(holder: Value): IdMap | null {
   return { uids: idMappings(uids), gids: idMappings(gids) };
 }
 
-function idMappings(mappings: Value): IdMapping[] {
+function idMappings(mappings: Value): IdMap[] {
   const found = items(mappings).map((mapping) => ({
     inside: id(mapping, "containerID"),
     outside: id(mapping, "hostID"),
