@@ -51,9 +51,12 @@ export { InheritableFd } from "./src/owned_fd.ts";
 export type {
   BindSpec,
   FileSystemSpec,
+  IdMap,
+  IdMapping,
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
+export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
