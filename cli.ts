@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./src/cli/relative_mount.ts")).relativeMount,
   "relative-unmount": async () =>
     (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
+  apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
@@ -78,7 +79,6 @@ const RESERVED = [
   "mount",
   "bind",
   "remount",
-  "apply",
   "run",
   "sweep",
   "completions",

@@ -30,6 +30,11 @@
  *
  * @module
  */
+export {
+  AppliedMounts,
+  applyMounts,
+  type PassedOver,
+} from "./src/apply_mounts.ts";
 export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
@@ -39,10 +44,18 @@ export { listMounts, type ListMountsOptions } from "./src/list_mounts.ts";
 export type { MountInfo } from "./src/mount_info.ts";
 export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
+export { MountTree, type MountTreeOptions } from "./src/mount_tree.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
-export type { MountSpec } from "./src/spec/mount_spec.ts";
+export type {
+  BindSpec,
+  FileSystemSpec,
+  IdMap,
+  IdMapping,
+  MountSpec,
+  SpecCommon,
+} from "./src/spec/mount_spec.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";

@@ -1,23 +1,17 @@
-import { CreatedPaths } from "./created_paths.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
-import { closeMountPoint, openMountPoint } from "./mount_point.ts";
 import { parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
 import { quote } from "./sys/format.ts";
-import { moveMount } from "./sys/move_mount.ts";
 import { openTree } from "./sys/open_tree.ts";
 import { pathArgument } from "./path_argument.ts";
 import { parseTarget } from "./target.ts";
@@ -70,8 +64,8 @@ export interface BindOptions {
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For a mode that is none.
  * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
- * directory meets a file or the source can't be bound, ELOOP for a symlink in
- * the target, EXDEV for a target that leaves the directory, EPERM without the
+ * file meets a directory or the source can't be bound, ENOTDIR where a directory
+ * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves the directory, EPERM without the
  * capability.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
@@ -82,37 +76,39 @@ export function bindat(
   options: BindOptions = {},
 ): Mount {
   const directory = descriptorOf(dirfd);
+  const plan = planBind(target, source, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "bound");
+}
+
+/**
+ * Checks the arguments of a bind.
+ *
+ * @param note What messages say after its target.
+ * @throws {TypeError | RangeError}
+ */
+export function planBind(
+  target: string,
+  source: string | URL | Directory,
+  options: BindOptions,
+  note = "",
+): MountPlan {
   const parsed = parseTarget(target);
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
   const flags = options.recursive ? AT_RECURSIVE : 0;
-  const attempted = {
-    action: `bind ${from.text} to ${quote(target)}`,
-    target,
-    from,
-    mkdir: mode !== null,
+  return {
+    target: parsed,
+    mode,
+    attempted: {
+      action: `bind ${from.text} to ${quote(target)}${note}`,
+      target,
+      from,
+      mkdir: mode !== null,
+    },
+    make: () => cloneTree(from.dirfd, from.path, flags),
   };
-  return attempt(attempted, () => {
-    using clone = cloneTree(from.dirfd, from.path, flags);
-    const id = mountIdAt(clone.fd);
-    using created = new CreatedPaths();
-    const mountPoint = openMountPoint(created, directory, parsed, clone, mode);
-    try {
-      const places = {
-        from: { dirfd: clone.fd, path: "" },
-        onto: { dirfd: mountPoint.at.fd, path: "" },
-      };
-      attempt(
-        { ...attempted, ...places },
-        () => attach(clone, mountPoint.at),
-      );
-    } catch (error) {
-      closeMountPoint(mountPoint);
-      throw error;
-    }
-    created.keep();
-    return createMount(id, target, mountPoint, "bound");
-  });
 }
 
 /** A detached copy of the mount at a path. */
@@ -124,17 +120,6 @@ export function cloneTree(
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   return new OwnedFd(openTree(dirfd, path, clone | flags | empty), "mount");
-}
-
-/** Attaches a mount to its mount point. */
-export function attach(mount: OwnedFd, mountPoint: OwnedFd): void {
-  moveMount(
-    mount.fd,
-    "",
-    mountPoint.fd,
-    "",
-    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-  );
 }
 
 function parseSource(

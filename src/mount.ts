@@ -8,13 +8,19 @@ import {
   placeOfName,
 } from "./mount_place.ts";
 import type { MountPoint } from "./mount_point.ts";
+import { MNT_DETACH } from "./sys/constants.ts";
 import { EBUSY, EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { umount, unmountFlags, type UnmountOptions } from "./unmountat.ts";
 
 /** How a mount came to be where it is. */
-export type MountOrigin = "mounted" | "bound" | "moved" | "cloned";
+export type MountOrigin =
+  | "mounted"
+  | "bound"
+  | "moved"
+  | "cloned"
+  | "attached";
 
 let create: (
   id: bigint,
@@ -39,7 +45,7 @@ export class Mount implements Disposable {
   /**
    * How the mount came to be there: a new file system that was "mounted", a
    * directory or file that was "bound", a mount that was "moved", or one that
-   * could not be and was "cloned".
+   * could not be and was "cloned"; a mount tree was "attached".
    */
   readonly made: MountOrigin;
   readonly #mountPoint: MountPoint;
@@ -78,6 +84,7 @@ export class Mount implements Disposable {
   /**
    * Unmounts this mount and no other: its identity is checked right before.
    * (Whoever may mount in this mount namespace can still get in between.)
+   * A mount tree goes with all that is mounted in it, at once and lazily.
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
@@ -89,7 +96,8 @@ export class Mount implements Disposable {
    * capability.
    */
   unmount(options: UnmountOptions = {}): void {
-    const flags = unmountFlags(options);
+    const tree = this.made === "attached" ? MNT_DETACH : 0;
+    const flags = unmountFlags(options) | tree;
     const { strategy } = options;
     const attempted = {
       action: `unmount ${quote(this.target)}`,

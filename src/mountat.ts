@@ -1,22 +1,14 @@
-import { openDirectoryAt } from "./beneath.ts";
-import { CreatedPaths } from "./created_paths.ts";
-import { createDetachedMount } from "./detached_mount.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import { createDetachedMount, type FileSystem } from "./detached_mount.ts";
 import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
 import type { Directory } from "./directory.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
 import {
   checkText,
   type OptionsInput,
   parseMountOptions,
 } from "./mount_options.ts";
-import {
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
-} from "./sys/constants.ts";
 import { quote } from "./sys/format.ts";
-import { moveMount } from "./sys/move_mount.ts";
 import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode mountat}. */
@@ -89,44 +81,49 @@ export function mountat(
   options: MountOptions,
 ): Mount {
   const directory = descriptorOf(dirfd);
-  const { path } = parseTarget(target);
+  const plan = planMount(target, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "mounted");
+}
+
+/**
+ * Checks the arguments of a mount.
+ *
+ * @param note What messages say after its target.
+ * @throws {TypeError | RangeError}
+ */
+export function planMount(
+  target: string,
+  options: MountOptions,
+  note = "",
+): MountPlan {
+  const parsed = parseTarget(target);
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
   const { type } = fileSystem;
   const attempted = {
-    action: `mount ${type} on ${quote(target)}`,
+    action: `mount ${type} on ${quote(target)}${note}`,
     target,
     type,
     mkdir: mode !== null,
   };
-  return attempt(attempted, () => {
-    using created = new CreatedPaths();
-    const mountPoint = mode === null
-      ? openDirectoryAt(directory, path)
-      : created.makeDirectory(directory, path, mode);
-    try {
-      using detached = createDetachedMount(fileSystem, attempted);
-      const id = mountIdAt(detached.fd);
-      const onto = { dirfd: mountPoint.fd, path: "" };
-      attempt({ ...attempted, onto }, () =>
-        moveMount(
-          detached.fd,
-          "",
-          mountPoint.fd,
-          "",
-          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-        ));
-      created.keep();
-      const held = { at: mountPoint, holder: mountPoint, name: "." };
-      return createMount(id, target, held, "mounted");
-    } catch (error) {
-      mountPoint.close();
-      throw error;
-    }
-  });
+  return {
+    target: parsed,
+    mode,
+    attempted,
+    make: () => createDetachedMount(fileSystem, attempted),
+  };
 }
 
-function parseFileSystem({ type, source, options = "" }: MountOptions) {
+/**
+ * Checks what is to be mounted.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseFileSystem(
+  { type, source, options = "" }: MountOptions,
+): FileSystem {
   if (typeof type !== "string" || type === "") {
     throw new TypeError("The type of the file system must be given");
   }

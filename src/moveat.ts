@@ -1,5 +1,6 @@
+import { attach } from "./attach.ts";
 import { openAt, openDirectoryAt } from "./beneath.ts";
-import { attach, cloneTree } from "./bindat.ts";
+import { cloneTree } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
@@ -8,7 +9,7 @@ import type { Attempt } from "./hint/hint.ts";
 import { listMounts } from "./list_mounts.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
+import { identify, mountIdAt } from "./mount_id.ts";
 import {
   closeMountPoint,
   type MountPoint,
@@ -87,9 +88,9 @@ export interface MoveOptions {
  * disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {MountError} EINVAL when nothing is mounted there, it is locked, or a
- * directory meets a file; ELOOP for a move into itself or a symlink in a
- * target; EXDEV for a target that leaves its directory; ENOENT; EPERM without
- * the capability. The mount is then where it was, and nowhere else.
+ * file meets a directory; ENOTDIR for a directory that meets a file; ELOOP for a
+ * move into itself or a symlink in a target; EXDEV for a target that leaves its
+ * directory; ENOENT; EPERM without the capability. The mount is then where it was, and nowhere else.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function moveat(
@@ -111,7 +112,8 @@ export function moveat(
   return attempt(attempted, () => {
     using original = openAt(fromDirectory, from.path);
     using created = new CreatedPaths();
-    const mountPoint = openMountPoint(created, toDirectory, to, original, mode);
+    const { isFile } = identify(original.fd);
+    const mountPoint = openMountPoint(created, toDirectory, to, isFile, mode);
     try {
       const places = {
         from: { dirfd: original.fd, path: "" },
