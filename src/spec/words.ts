@@ -1,6 +1,6 @@
 /**
  * The option words of mount(8) and of the OCI runtime specification, and what
- * becomes of each: {@linkcode TABLE} and {@linkcode PATTERNS} have them all.
+ * becomes of each. `TABLE` and `PATTERNS` have them all.
  */
 import { quote } from "../sys/format.ts";
 import { Malformed, type Place } from "./place.ts";
@@ -77,7 +77,7 @@ const TABLE: [Effect, string][] = [
   [nothing, "silent loud iversion noiversion"],
   // So in mount(8) and runc, too: `ro,defaults` is read-only.
   [nothing, "defaults"],
-  // Of fstab's parser `noauto` is left out; elsewhere it means nothing.
+  // What `noauto` keeps from being mounted fstab's parser has left out by now.
   [nothing, "auto noauto _netdev nouser nousers noowner nogroup"],
   [implies("noexec", "nosuid", "nodev"), "user users"],
   [implies("nosuid", "nodev"), "owner group"],
