@@ -29,8 +29,9 @@ interface Value extends JsonNode, Place {}
  * - An entry with `bind` or `rbind` among its options is a bind, whatever its
  *   type. Flags of a file system, `sync` say, are not a bind's and are dropped;
  *   other options of a file system are refused there.
- * - The type `cgroup` is `cgroup2`: the hierarchies of version 1 are no single
- *   mount.
+ * - The type `cgroup` shows the hierarchies that are there, by a recursive bind
+ *   of `/sys/fs/cgroup`. Mounted anew, cgroup2 would take `nsdelegate` and its
+ *   like from the whole system, and nothing could give them back.
  * - Of an idmap, `containerID` is the id that the source's file system has, and
  *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
  *   or `ridmap` takes those of `linux`.
@@ -84,9 +85,13 @@ export function parseOciMounts(
     const mounts = member(config, "mounts");
     return mounts === undefined ? [] : items(mounts).map((mount) => {
       const target = parseDestination(mount);
-      const words = parseWords(member(mount, "options"));
+      const type = member(mount, "type");
+      const words = parseWords(
+        member(mount, "options"),
+        type && string(type),
+      );
       return {
-        ...parseWhat(mount, words, bundle),
+        ...parseWhat(mount, type, words, bundle),
         target,
         options: words.options,
         mkdir: words.mkdir ?? true,
@@ -98,13 +103,17 @@ export function parseOciMounts(
   });
 }
 
-function parseWords(options: Value | undefined): SortedWords {
+function parseWords(
+  options: Value | undefined,
+  type: string | undefined,
+): SortedWords {
   if (options === undefined) return { options: [] };
   // What runc doesn't know it joins with commas, for the kernel to split again.
   return sortWords(
     items(options).flatMap((option) =>
       splitWords(Array.from(string(option), (text) => ({ ...option, text })))
     ),
+    type,
   );
 }
 
@@ -119,12 +128,12 @@ function parseDestination(mount: Value): string {
 /** What is mounted: a bind's source, or a file system. */
 function parseWhat(
   mount: Value,
+  type: Value | undefined,
   { bind }: SortedWords,
   bundle: string | undefined,
 ):
   | { type: "bind"; source: string; recursive: boolean }
   | { type: string; source?: string } {
-  const type = member(mount, "type");
   const source = member(mount, "source");
   if (bind !== undefined) {
     if (source === undefined) {
@@ -136,8 +145,11 @@ function parseWhat(
     throw new Malformed(mount, "A mount that is no bind must have a type");
   }
   const name = typeOf(type, nonEmpty(type));
+  if (name === "cgroup") {
+    return { type: "bind", source: "/sys/fs/cgroup", recursive: true };
+  }
   return {
-    type: name === "cgroup" ? "cgroup2" : name,
+    type: name,
     ...(source === undefined ? {} : { source: string(source) }),
   };
 }

@@ -61,13 +61,15 @@ function standardMounts({ devpts, sys }: Variant): MountSpec[] {
       "nodev",
     ]),
     sys,
-    fileSystem(6, "cgroup2", "cgroup", "sys/fs/cgroup", [
-      "nosuid",
-      "noexec",
-      "nodev",
-      "relatime",
-      "ro",
-    ]),
+    {
+      type: "bind",
+      source: "/sys/fs/cgroup",
+      recursive: true,
+      target: "sys/fs/cgroup",
+      options: ["rnosuid", "rnoexec", "rnodev", "rrelatime", "rro"],
+      mkdir: true,
+      place: "mounts[6]",
+    },
   ];
 }
 
@@ -144,7 +146,7 @@ Deno.test("parseOciMounts() reads a configuration like podman's", () => {
       ["tmpfs", "dev"],
       ["sysfs", "sys"],
       ["devpts", "dev/pts"],
-      ["cgroup2", "sys/fs/cgroup"],
+      ["bind", "sys/fs/cgroup"],
       ["bind", "etc/resolv.conf"],
       ["bind", "run/secrets"],
       ["bind", "srv/shared"],
@@ -222,6 +224,54 @@ Deno.test("parseOciMounts() makes targets of destinations", () => {
   assertEquals(target("a"), "a");
   assertEquals(target("/a/..b/..."), "a/..b/...");
   assertEquals(target("/é\udcff"), "é\udcff");
+});
+
+Deno.test("parseOciMounts() shows the cgroups that are there", () => {
+  // As containerd writes it for a privileged container.
+  const mount = {
+    destination: "/sys/fs/cgroup",
+    type: "cgroup",
+    source: "cgroup",
+    options: [
+      "nosuid",
+      "relatime",
+      "rw",
+      "nsdelegate",
+      "memory_recursiveprot",
+      "rro",
+      "noexec=recursive",
+      "slave",
+      "sync",
+    ],
+  };
+  assertEquals(parseOne(mount), {
+    type: "bind",
+    source: "/sys/fs/cgroup",
+    recursive: true,
+    target: "sys/fs/cgroup",
+    options: [
+      "rnosuid",
+      "rrelatime",
+      "rrw",
+      "rro",
+      "noexec=recursive",
+      "rslave",
+    ],
+    mkdir: true,
+    place: "mounts[0]",
+  });
+  // Whoever asks for a file system by its own name gets it.
+  assertEquals(
+    parseOne({ ...mount, type: "cgroup2", options: ["nsdelegate"] }),
+    {
+      type: "cgroup2",
+      source: "cgroup",
+      target: "sys/fs/cgroup",
+      options: ["nsdelegate"],
+      mkdir: true,
+      place: "mounts[0]",
+    },
+  );
 });
 
 Deno.test("parseOciMounts() takes a mapping without the word for it", () => {
