@@ -34,7 +34,7 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "Directory InheritableFd Mount MountError SpecSyntaxError SyscallError UnmountAllError UnsupportedError bindat features listMounts mountat moveat trace unmountat\n" +
+    "AppliedMounts Directory InheritableFd Mount MountError MountTree SpecSyntaxError SyscallError UnmountAllError UnsupportedError applyMounts bindat features listMounts mountat moveat trace unmountat\n" +
       "4 function\ntrue\n",
   );
 });
