@@ -145,7 +145,7 @@ kernelTest("cgroup2 takes options that hold for the whole machine", () => {
 /** The options that the machine's control groups have, but for `rw`. */
 function cgroup2Options(): string[] {
   const line = mountTable().find((line) => line.includes(" - cgroup2 "));
-  return line?.split(" ").at(-1)!.split(",").slice(1) ?? [];
+  return line === undefined ? [] : line.split(" ").at(-1)!.split(",").slice(1);
 }
 
 kernelTest("binfmt_misc has its files", () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
+import type { OwnedFd } from "../../src/owned_fd.ts";
 import {
   LO_FLAGS_AUTOCLEAR,
   LO_FLAGS_DIRECT_IO,
