@@ -58,6 +58,14 @@ kernelTest("tmpfs takes huge pages", () => {
   }
 });
 
+kernelTest("every file system takes ro, sync, dirsync and lazytime", () => {
+  using root = Directory.open(SCRATCH);
+  const options = "ro=fs,sync,dirsync,lazytime";
+  using _ = root.mount("m", { type: "tmpfs", options, mkdir: true });
+  const words = mountOn(TARGET).superOptions.slice(0, 4);
+  assertEquals(words.sort(), ["dirsync", "lazytime", "ro", "sync"]);
+});
+
 kernelTest("sysfs shows the kernel, and takes no options", () => {
   using root = Directory.open(SCRATCH);
   {
