@@ -294,6 +294,23 @@ kernelTest("mountat() says what is wrong with an image", () => {
   );
 }, needs);
 
+kernelTest("mountat() says that a journal is to be replayed", () => {
+  using root = Directory.open(SCRATCH);
+  const image = ext4("loop", 32 << 20);
+  const crashed = { ...image, source: `${SCRATCH}/crashed` };
+  {
+    using _ = root.mount("m", image);
+    Deno.writeTextFileSync(`${SCRATCH}/m/file`, "");
+    run("sync", "-f", `${SCRATCH}/m`);
+    Deno.copyFileSync(image.source, crashed.source);
+  }
+  const error = assertFails({ ...crashed, options: "loop,ro" }, "EROFS");
+  assert(error.hint!.includes("noload"), error.hint);
+  root.mount("m", { ...crashed, options: "loop,ro,noload" }).unmount();
+  root.mount("m", crashed).unmount();
+  root.mount("m", { ...crashed, options: "loop,ro" }).unmount();
+}, { ...needs, commands: ["mkfs.ext4", "sync"] });
+
 kernelTest("mountat() waits for no writer of a FIFO", () => {
   const fifo = `${SCRATCH}/fifo`;
   run("mkfifo", fifo);

@@ -234,6 +234,10 @@ function sourceHint(
       return `${
         quote(source)
       } is no block device: of a file the option loop makes one`;
+    case "EROFS":
+      return `${
+        quote(source)
+      } may have a journal to be replayed, and can only be read: mount it without ro, or leave the journal out, by noload (ext4) or norecovery (xfs)`;
     case "EINVAL":
     case "EUCLEAN":
       return takesDevice(type)
