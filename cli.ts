@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mount: async () => (await import("./src/cli/mount.ts")).mount,
   bind: async () => (await import("./src/cli/bind.ts")).bind,
   remount: async () => (await import("./src/cli/remount.ts")).remount,
+  apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
@@ -78,7 +79,6 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 /** Words that are no directory's, for subcommands to come. */
 const RESERVED = [
-  "apply",
   "run",
   "sweep",
   "completions",

@@ -54,13 +54,14 @@ export { MountTree, type MountTreeOptions } from "./src/mount_tree.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
+export { remountat, type RemountOptions } from "./src/remountat.ts";
 export type {
   BindSpec,
   FileSystemSpec,
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
-export { remountat, type RemountOptions } from "./src/remountat.ts";
+export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";

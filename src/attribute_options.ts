@@ -20,6 +20,12 @@ export interface IdMaps {
   uids: readonly IdMap[];
   /** The group ids. */
   gids: readonly IdMap[];
+  /**
+   * Holds for what is mounted below, too.
+   *
+   * @default {as the bind itself}
+   */
+  recursive?: boolean;
 }
 
 /** Options that each stand for generic words of mount(8), whose meaning they have. */
@@ -128,8 +134,12 @@ export function parseIdmap(
       `"idmap" must be an open descriptor: received ${idmap}`,
     );
   }
-  const { uids, gids } = idmap ?? {};
-  return { uids: parseMaps("uids", uids), gids: parseMaps("gids", gids) };
+  const { uids, gids, ...more } = idmap ?? {};
+  return {
+    ...more,
+    uids: parseMaps("uids", uids),
+    gids: parseMaps("gids", gids),
+  };
 }
 
 /** user_namespaces(7): "the maximum length … is 340 lines". */

@@ -167,7 +167,7 @@ export function planBind(
       mkdir: mode !== null,
     },
     make() {
-      using namespace = idmap === null ? null : openIdmap(idmap);
+      using namespace = idmap === null ? null : openIdmap(idmap, flags !== 0);
       const { dirfd, path } = from;
       const clone = cloneTree(dirfd, path, flags, namespace);
       return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
@@ -178,25 +178,22 @@ export function planBind(
 
 function parseChange(options: BindOptions): MountChange {
   const named = namedWords(options, options.recursive);
-  const { parameters, ...change } = parseMountOptions(
+  const { parameters, loop, ...change } = parseMountOptions(
     options.options ?? "",
     named,
   );
-  if (parameters.length > 0) {
-    throw new TypeError(
-      `A bind takes no option of the file system: received "${
-        parameters[0]!.key
-      }"`,
-    );
-  }
-  return change;
+  const taken = loop === undefined ? parameters[0]?.key : "loop";
+  if (taken === undefined) return change;
+  throw new TypeError(
+    `A bind takes no option of the file system: received "${taken}"`,
+  );
 }
 
 /**
  * A detached copy of the mount at a path.
  *
  * @param flags `AT_RECURSIVE` or 0.
- * @param idmap The id map of all of it, null for what it has.
+ * @param idmap Its id map, null for what it has.
  */
 export function cloneTree(
   dirfd: number,
@@ -208,17 +205,17 @@ export function cloneTree(
   const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
   if (idmap === null) return new OwnedFd(openTree(dirfd, path, all), "mount");
   const attributes = idmapAttributes(idmap);
-  try {
-    // It alone may give a mount that has an id map another.
-    return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
-  } catch (error) {
-    if (!isErrno(error, ENOSYS)) throw error;
+  if (idmap.recursive || flags === 0) {
+    try {
+      // It alone may give a mount that has an id map another.
+      return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
+    } catch (error) {
+      if (!isErrno(error, ENOSYS)) throw error;
+    }
   }
   const clone = cloneTree(dirfd, path, flags);
-  return changed(
-    clone,
-    () => mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, attributes),
-  );
+  const below = AT_EMPTY_PATH | (idmap.recursive ? AT_RECURSIVE : 0);
+  return changed(clone, () => mountSetattr(clone.fd, "", below, attributes));
 }
 
 function parseSource(

@@ -94,13 +94,28 @@ export function changed(mount: OwnedFd, change: () => void): OwnedFd {
 /** A descriptor of a user namespace, for as long as it is needed. */
 export interface Idmap extends Disposable {
   readonly fd: number;
+  /** Whether it is for all mounts of a tree. */
+  readonly recursive: boolean;
 }
 
-/** Opens what an option of {@linkcode NewAttributeOptions} means. */
-export function openIdmap(idmap: IdMaps | number): Idmap {
-  return typeof idmap === "number"
-    ? { fd: idmap, [Symbol.dispose]() {} }
-    : createUserNamespace(idmap);
+/**
+ * Opens what an option of {@linkcode NewAttributeOptions} means.
+ *
+ * @param recursive Whether it is for all mounts where it does not say.
+ */
+export function openIdmap(
+  idmap: IdMaps | number,
+  recursive = false,
+): Idmap {
+  if (typeof idmap === "number") {
+    return { fd: idmap, recursive, [Symbol.dispose]() {} };
+  }
+  const namespace = createUserNamespace(idmap);
+  return {
+    fd: namespace.fd,
+    recursive: idmap.recursive ?? recursive,
+    [Symbol.dispose]: () => namespace.close(),
+  };
 }
 
 /** What gives a mount an id map. */

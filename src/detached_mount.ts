@@ -9,6 +9,7 @@ import {
 import type { Attempt } from "./hint/hint.ts";
 import { MountError } from "./error.ts";
 import { inContext } from "./context.ts";
+import { attachLoopDevice, type LoopImage } from "./loop_device.ts";
 import {
   type AttributeChange,
   type Parameter,
@@ -32,6 +33,8 @@ export interface FileSystem {
   readonly change: AttributeChange;
   /** Its id map, null for none. */
   readonly idmap: IdMaps | number | null;
+  /** The file that a loop device shows it, which is the source then. */
+  readonly loop?: LoopImage;
 }
 
 /**
@@ -48,11 +51,19 @@ export function createDetachedMount(
   fileSystem: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
+  const { loop, ...plain } = fileSystem;
+  const { change, parameters } = plain;
+  const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
+  if (loop !== undefined) {
+    const onlyRead = readOnly || isReadOnly(parameters);
+    using device = attachLoopDevice(loop, onlyRead, attempted);
+    const source = { key: "source", value: device.path };
+    const ofDevice = { ...plain, parameters: [source, ...parameters] };
+    return createDetachedMount(ofDevice, attempted);
+  }
   try {
     return create(fileSystem, attempted);
   } catch (error) {
-    const { change, parameters } = fileSystem;
-    const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
     if (!readOnly || !isRefusedToWrite(error)) throw error;
     const flag = { key: "ro", value: true } as const;
     return create(
@@ -60,6 +71,12 @@ export function createDetachedMount(
       attempted,
     );
   }
+}
+
+/** Whether the file system is to be read-only: the later of two opposites wins. */
+function isReadOnly(parameters: readonly Parameter[]): boolean {
+  return parameters.findLast(({ key }) => key === "ro" || key === "rw")?.key ===
+    "ro";
 }
 
 function isRefusedToWrite(error: unknown): boolean {

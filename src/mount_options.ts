@@ -19,23 +19,32 @@ import {
   MS_UNBINDABLE,
 } from "./sys/constants.ts";
 import { encodeText } from "./sys/text.ts";
-import type { Directory } from "./directory.ts";
+import type { HasFd } from "./dirfd.ts";
+import { type LoopOptions, takeLoopOptions } from "./loop_options.ts";
 
-/** The value of a file system's parameter: `true` where it takes none. */
-export type ParameterValue = string | true | number | Uint8Array | Directory;
+/**
+ * The value of a file system's parameter: `true` where it takes none, a
+ * `Directory` or `{ fd }` where it takes a descriptor.
+ */
+export type ParameterValue =
+  | string
+  | true
+  | number
+  | Uint8Array
+  | { readonly fd: number };
 
 /** Options as a caller gives them. */
 export type OptionsInput =
   | string
   | readonly string[]
-  | Readonly<Record<string, ParameterValue>>;
+  | Readonly<Record<string, ParameterValue | readonly ParameterValue[]>>;
 
 /** A parameter of the file system, for fsconfig(2). */
 export interface Parameter {
   /** Its name. */
   readonly key: string;
   /** Its value; `true` for a flag. */
-  readonly value: string | true | Uint8Array | Directory;
+  readonly value: string | true | Uint8Array | HasFd;
 }
 
 /** What is to change of a mount, for mount_setattr(2). */
@@ -63,6 +72,8 @@ export interface ParsedOptions {
   readonly recursive: AttributeChange;
   /** For the file system, in the caller's order. */
   readonly parameters: readonly Parameter[];
+  /** Where the source is a file for a loop device. */
+  readonly loop?: LoopOptions;
 }
 
 /** What a generic word does: `clear` first, then `set`. */
@@ -134,7 +145,7 @@ const MOST_BYTES = 255;
  *
  * @param options One string, words separated by commas, with double quotes
  * around what has commas of its own; or a list of words, or a record, whose
- * values are taken as they are.
+ * values are taken as they are; a list of values sets its option once for each.
  * @param more Words that follow the others.
  * @throws {TypeError} For a wrong type, an empty name, a NUL, a quote that is
  * not closed, or a generic word with a value.
@@ -164,7 +175,11 @@ export function parseMountOptions(
       own.apply(generic.word);
     }
   }
-  return { own: own.result(), recursive: recursive.result(), parameters };
+  return {
+    own: own.result(),
+    recursive: recursive.result(),
+    ...takeLoopOptions(parameters),
+  };
 }
 
 /** The generic word that an option is, null for one of the file system. */
@@ -234,7 +249,7 @@ function wholeFields(attributes: number): number {
 
 /** What is to change of a new mount, which has no attribute and none below it. */
 export function changeOfNew(
-  { own, recursive }: ParsedOptions,
+  { own, recursive }: Pick<ParsedOptions, "own" | "recursive">,
 ): AttributeChange {
   return {
     attrSet: recursive.attrSet & ~own.attrClr | own.attrSet,
@@ -262,7 +277,9 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
       }`,
     );
   }
-  return Object.entries(options);
+  return Object.entries(options).flatMap(([key, value]) =>
+    [value].flat().map((one): [string, ParameterValue] => [key, one])
+  );
 }
 
 /** Whether a value is a plain object: not a Map, say, which has no entries so. */
@@ -319,12 +336,12 @@ function parameter(key: string, value: ParameterValue): Parameter {
   }
   if (
     value === true || value instanceof Uint8Array ||
-    Number.isInteger(value?.fd) && value.fd >= 0
+    Number.isInteger(value?.fd) && value.fd >= 0 && value.fd <= 0x7fff_ffff
   ) {
     return { key, value };
   }
   throw new TypeError(
-    `The option "${key}" must be a string, true, a number, bytes or a Directory: received ${value}`,
+    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${value}`,
   );
 }
 

@@ -23,7 +23,7 @@ import { parseTarget, type Target } from "./target.ts";
 export interface MountOptions extends NewAttributeOptions {
   /** The file system's type, as in /proc/filesystems. */
   type: string;
-  /** What is mounted: a device, or a name for the mount table. */
+  /** What is mounted: a device, a file, or a name for the mount table. */
   source?: string;
   /**
    * Options as mount(8) spells them: `"ro,noexec,size=1m"`, `["ro", "size=1m"]`
@@ -32,8 +32,16 @@ export interface MountOptions extends NewAttributeOptions {
    * `nosymfollow`, their opposites and `defaults` become attributes of the
    * mount, `private`, `shared`, `slave` and `unbindable` its propagation; all
    * else goes to the file system, in order. Words of a list and values of a
-   * record may contain commas; bytes and descriptors are passed as such. The
-   * options that have names of their own hold over these.
+   * record may contain commas; bytes and descriptors, a `Directory` or
+   * `{ fd: 5 }`, are passed as such, and a list of values sets its option once
+   * for each: `{ "lowerdir+": [upper, middle, lower] }`. The options that have
+   * names of their own hold over these.
+   *
+   * With `loop` the source is a file, and a loop device (loop(4)) is put before
+   * it, which goes when the mount goes: a free one, or `loop=/dev/loop3`. It
+   * begins at `offset`, and has `sizelimit` bytes at the most; with `ro` it can
+   * only be read. Don't mount one file twice but read-only: each mount has a
+   * device of its own, and neither file system knows of the other.
    */
   options?: OptionsInput;
   /**
@@ -120,11 +128,12 @@ export function planMount(
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
   const beneath = parseBeneath(options.beneath, parsed);
-  const { type } = fileSystem;
+  const { type, source } = options;
   const attempted = {
     action: `mount ${type} on ${quote(target)}${note}`,
     target,
     type,
+    ...(source === undefined ? {} : { source }),
     mkdir: mode !== null,
   };
   return {
@@ -152,21 +161,36 @@ export function parseFileSystem(
   if (type.includes("\0")) {
     throw new TypeError("The type must not contain a NUL character");
   }
-  const parsed = parseMountOptions(options, namedWords(mountOptions));
+  const { own, recursive, parameters, loop } = parseMountOptions(
+    options,
+    namedWords(mountOptions),
+  );
+  const change = changeOfNew({ own, recursive });
   const fileSystem = {
     type,
-    parameters: parsed.parameters,
-    change: changeOfNew(parsed),
+    parameters,
+    change,
     idmap: parseIdmap(mountOptions.idmap),
   };
-  if (source === undefined) return fileSystem;
+  if (source === undefined) {
+    if (loop === undefined) return fileSystem;
+    throw new TypeError("The option loop takes a file as the source");
+  }
   if (typeof source !== "string") {
     throw new TypeError(`The source must be a string, not ${typeof source}`);
+  }
+  if (loop !== undefined) {
+    if (source === "" || source.includes("\0")) {
+      throw new TypeError(
+        `The source must be a path: received ${quote(source)}`,
+      );
+    }
+    return { ...fileSystem, loop: { ...loop, image: source } };
   }
   checkText("The source", source);
   return {
     ...fileSystem,
-    parameters: [{ key: "source", value: source }, ...parsed.parameters],
+    parameters: [{ key: "source", value: source }, ...parameters],
   };
 }
 

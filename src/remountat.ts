@@ -120,8 +120,11 @@ export function remountat(
 export function parseRemount(options: RemountOptions): ParsedOptions {
   const named = namedWords(options, options.recursive);
   const parsed = parseMountOptions(options.options ?? "", named);
-  const { own, recursive, parameters } = parsed;
+  const { own, recursive, parameters, loop } = parsed;
   const below = changes(recursive);
+  if (loop !== undefined) {
+    throw new TypeError('The option "loop" is for a new mount');
+  }
   if (!below && !changes(own) && parameters.length === 0) {
     throw new TypeError("An option must say what to change");
   }

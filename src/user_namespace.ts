@@ -13,7 +13,7 @@ import { isErrno, UnsupportedError } from "./sys/error.ts";
 import { kill, SIGKILL } from "./sys/kill.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
-import { __WALL, wait4 } from "./sys/wait4.ts";
+import { reap } from "./sys/reap.ts";
 import { write } from "./sys/write.ts";
 
 /**
@@ -44,7 +44,7 @@ export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
     return open(`/proc/${child}/ns/user`, O_RDONLY);
   } finally {
     kill(child, SIGKILL);
-    reap(child);
+    reapAfterAll(child);
   }
 }
 
@@ -61,10 +61,10 @@ function open(path: string, flags: number): OwnedFd {
   return new OwnedFd(openat2(AT_FDCWD, path, { flags: flags | O_CLOEXEC }));
 }
 
-function reap(child: number): void {
+function reapAfterAll(child: number): void {
   for (;;) {
     try {
-      wait4(child, __WALL);
+      reap(child);
       return;
     } catch (error) {
       if (!isErrno(error, EINTR)) throw error;

@@ -425,6 +425,7 @@ Deno.test("a bind takes no option of a file system", () => {
   }) as Directory;
   assertThrows(() => bind("ro,size=1m"), TypeError, '"size"');
   assertThrows(() => bind("ro=fs"), TypeError, '"ro"');
+  assertThrows(() => bind("loop"), TypeError, '"loop"');
 });
 
 Deno.test("an option with a name takes none but its values", () => {

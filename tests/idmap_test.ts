@@ -220,6 +220,24 @@ kernelTest("a bind is id-mapped where open_tree_attr(2) is missing", () => {
   });
 }, { permissions });
 
+kernelTest("an id map of its own holds for fewer mounts than the bind", () => {
+  using root = Directory.open(SCRATCH);
+  using _disk = root.mount("disk", { type: "tmpfs", mkdir: true });
+  using _inner = root.mount("disk/in", { type: "proc", mkdir: true });
+  const idmap = { ...maps(0, 5, 1), recursive: false };
+  const mount = root.bind(`${SCRATCH}/disk`, "view", {
+    idmap,
+    readonly: true,
+    recursive: true,
+    mkdir: true,
+  });
+  assertEquals(
+    ["view", "view/in"].map((name) => tableOptions(`${SCRATCH}/${name}`)),
+    ["ro,relatime,idmapped", "ro,relatime"],
+  );
+  mount.unmount({ lazy: true });
+});
+
 kernelTest("nothing stays where a file system can have no id map", () => {
   using root = Directory.open(SCRATCH);
   using _disk = root.mount("disk", { type: "tmpfs", mkdir: true });

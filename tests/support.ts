@@ -117,7 +117,8 @@ function tryUnshare(): boolean {
   }
 }
 
-function missingCommand(commands: string[]): string | null {
+/** The first of these programs that is not on PATH, as a reason. */
+export function missingCommand(commands: string[]): string | null {
   if (commands.length === 0) return null;
   const permission = missingPermission(["run", "read", "env"]);
   if (permission !== null) return permission;

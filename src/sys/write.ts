@@ -12,21 +12,17 @@ import { tracer } from "./trace.ts";
  * See write(2).
  *
  * @param fd The descriptor.
- * @param bytes What to write.
- * @returns How many bytes were written.
+ * @param buffer What to write.
+ * @returns How many bytes were written: they may be fewer.
  * @throws {SyscallError} As write(2) lists them.
  */
-export function write(fd: number, bytes: Uint8Array): number {
+export function write(fd: number, buffer: Uint8Array): number {
   fd = int32("fd", fd);
-  const buffer = byteArray("bytes", bytes);
-  const count = libc.write(NR.write, fd, buffer, buffer.length);
+  const bytes = byteArray("buffer", buffer);
+  const count = libc.write(NR.write, fd, bytes, bytes.length);
   if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (count === -1 || tracer) {
-    settle(count, "write", [
-      { fd },
-      quoteStart(buffer),
-      String(buffer.length),
-    ]);
+    settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
   }
   return count;
 }

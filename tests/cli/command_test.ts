@@ -48,6 +48,43 @@ Deno.test("parseWords() takes what follows -- as it is", async () => {
   assertEquals(parsed.positionals, ["a", "--lazy", "-x"]);
 });
 
+Deno.test("parseWords() takes for a value what follows, dash or not", async () => {
+  for (
+    const args of [
+      ["--depth", "-", "a"],
+      ["--depth=-", "a"],
+      ["-o", "-x", "--depth", "--lazy", "a"],
+      ["-o-x", "a", "--depth", "--lazy"],
+      ["-o=-x", "--depth=--lazy", "--", "a"],
+    ]
+  ) {
+    const { positionals, switches, values } = await words(...args);
+    const depth = args.includes("-o") || args[0]!.startsWith("-o")
+      ? { options: ["-x"], depth: ["--lazy"] }
+      : { depth: ["-"] };
+    assertEquals([positionals, switches.size, values], [["a"], 0, depth]);
+  }
+});
+
+Deno.test("parseWords() leaves a command its options", async () => {
+  const command = { ...description, beforeCommand: 1 };
+  for (
+    const args of [["root", "ls", "-l", "--", "--nope"], [
+      "--lazy",
+      "root",
+      "--",
+      "ls",
+      "-l",
+      "--",
+      "--nope",
+    ]]
+  ) {
+    const { positionals, switches } = await parseWords(command, args);
+    assertEquals(positionals, ["root", "ls", "-l", "--", "--nope"]);
+    assertEquals(switches.has("lazy"), args[0] === "--lazy");
+  }
+});
+
 Deno.test("parseWords() takes the common options", async () => {
   const { switches } = await words("--json", "-q", "--trace");
   assertEquals([...switches].sort(), ["json", "quiet", "trace"]);
