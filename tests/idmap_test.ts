@@ -6,6 +6,7 @@ import { readFile } from "../src/read_file.ts";
 import { UnsupportedError } from "../src/sys/error.ts";
 import { statmount } from "../src/sys/statmount.ts";
 import { createUserNamespace } from "../src/user_namespace.ts";
+import { commandLine } from "./cli/program.ts";
 import { kernelTestSince } from "./sys/kernel.ts";
 import {
   mountId,
@@ -292,6 +293,19 @@ kernelTest("no process stays of a map that the kernel refuses", () => {
   }
   assertEquals(children(), "");
   assertEquals(mountTable(), before);
+});
+
+kernelTest("an id map can be made in a user namespace", () => {
+  const [command, ...args] = commandLine(["idmap", SCRATCH, "m", "0"], {
+    wrapper: ["unshare", "-Urm"],
+    entry: "tests/fixtures/failing.ts",
+  });
+  Deno.mkdirSync(`${SCRATCH}/m`);
+  const { stdout } = new Deno.Command(command!, { args }).outputSync();
+  assertEquals(new TextDecoder().decode(stdout), "done\n");
+}, {
+  permissions: ["run", "read", "write", "env"],
+  commands: ["unshare"],
 });
 
 kernelTest("a wrong user namespace is the kernel's to refuse", () => {
