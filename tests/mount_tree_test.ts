@@ -13,6 +13,7 @@ import {
 import { endStagingThread } from "../src/staging.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
 import { mount } from "../src/sys/mount.ts";
+import { setTracer } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { commandLine, programTest } from "./cli/program.ts";
 import { hold } from "./held.ts";
@@ -192,6 +193,31 @@ treeTest(
     using again = root.openDirectory(".");
     using _tree = tree.attach(again, "m");
     assertEquals(mountsBelow(`${SCRATCH}/root/m`).length, 2);
+  },
+);
+
+kernelTest(
+  "MountTree needs a thread only for moments where it needs one",
+  () => {
+    using root = makeRoot();
+    const calls: string[] = [];
+    const tracer = setTracer(({ syscall }) => void calls.push(syscall));
+    try {
+      withoutDetachedTargets(() => {
+        using tree = MountTree.from(root);
+        for (const step of STEPS) {
+          step(tree);
+          // Its namespace stays.
+          endStagingThread();
+        }
+        using _ = tree.attach(root);
+        assertEquals(mountsBelow(`${SCRATCH}/root`).length, 12);
+      });
+    } finally {
+      setTracer(tracer);
+      endStagingThread();
+    }
+    assert(calls.filter((call) => call === "setns").length > STEPS.length);
   },
 );
 
