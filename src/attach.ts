@@ -55,11 +55,13 @@ export interface AttachedMount {
  * Makes a mount and attaches it beneath a directory, or, on failure, leaves
  * nothing of it.
  *
+ * @param attachTo How to attach it.
  * @throws {MountError}
  */
 export function attachBeneath(
   dirfd: number,
   plan: MountPlan,
+  attachTo: typeof attach = attach,
 ): AttachedMount {
   const { target, mode, beneath, attempted, settle } = plan;
   return attempt(attempted, () => {
@@ -76,9 +78,15 @@ export function attachBeneath(
         from: { dirfd: mount.fd, path: "" },
         onto: { dirfd: at.fd, path: "" },
       };
-      attempt({ ...attempted, ...places }, () => attach(mount, at, beneath));
+      attempt({ ...attempted, ...places }, () => attachTo(mount, at, beneath));
       const attached = { id, mountPoint, created };
-      if (settle !== null) settleOrUnmount(attached, plan, () => settle(mount));
+      settleOrUnmount(
+        attempted,
+        () => settle?.(mount),
+        () =>
+          createMount(id, target.path, attached.mountPoint, "mounted")
+            .unmount({ lazy: true }),
+      );
       return attached;
     } catch (error) {
       if (mountPoint !== undefined) closeMountPoint(mountPoint);
@@ -88,19 +96,24 @@ export function attachBeneath(
   });
 }
 
-function settleOrUnmount(
-  { id, mountPoint }: AttachedMount,
-  { target, attempted }: MountPlan,
+/**
+ * Does what can be done only once a mount is attached, or unmounts it.
+ *
+ * @throws {MountError} Why not.
+ * @throws {SuppressedError} With that, and why it could not be unmounted.
+ */
+export function settleOrUnmount(
+  attempted: Attempt,
   settle: () => void,
+  unmount: () => void,
 ): void {
   try {
     attempt(attempted, settle);
   } catch (error) {
     try {
-      createMount(id, target.path, mountPoint, "mounted")
-        .unmount({ lazy: true });
-    } catch (undoing) {
-      throw new SuppressedError(undoing, error);
+      unmount();
+    } catch (failure) {
+      throw new SuppressedError(failure, error);
     }
     throw error;
   }

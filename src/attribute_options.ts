@@ -49,13 +49,15 @@ export interface AttributeOptions {
   atime?: "relatime" | "noatime" | "strictatime";
   /**
    * Where what is mounted inside this mount appears, too: nowhere (`private`,
-   * and `unbindable`, which can't be bound either), in its peers and they here
+   * and `unbindable`, which can't be bound either), in its peers and theirs here
    * (`shared`), or what they mount here, but not the other way round (`slave`).
    *
    * Without it a bind of a shared mount is its peer, and all else is private.
-   * But in a shared mount the kernel makes every mount shared, and one in each
-   * peer: there, all but `shared` is set once more right after the mount was
-   * attached, and holds for this mount, not for those in the peers.
+   * But in a shared mount the kernel makes every mount shared, and a copy of it
+   * in each peer. There all but `shared` is set once more right after the mount
+   * was attached; for what is in a mount tree, after that was, and not before
+   * Linux 6.15. The copies stay shared, and those of several mounts stay
+   * mounted when these are unmounted.
    */
   propagation?: "private" | "shared" | "slave" | "unbindable";
 }

@@ -4,6 +4,8 @@ import type { AttributeOptions } from "../src/attribute_options.ts";
 import type { BindOptions } from "../src/bindat.ts";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
+import { features } from "../src/features.ts";
+import { MountTree } from "../src/mount_tree.ts";
 import type { MountOptions } from "../src/mountat.ts";
 import type { RemountOptions } from "../src/remountat.ts";
 import {
@@ -28,7 +30,14 @@ import {
   tracedCalls,
   withCallFailing,
 } from "./sys/scratch.ts";
-import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
+import {
+  gatedTest,
+  kernelTest,
+  missingFor,
+  mountsBelow,
+  mountTable,
+  SCRATCH,
+} from "./support.ts";
 
 /** What each word leaves of no attribute at all, and of all of them. */
 const ALL_SET = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
@@ -340,6 +349,56 @@ for (const holder of ["private", "shared"]) {
     },
   );
 }
+
+const missing = missingFor({}) ??
+  (features().attachToDetached ? null : "needs Linux 6.15");
+const treeTest = missing === null
+  ? kernelTest
+  : (name: string, fn: () => void) => gatedTest(name, missing, fn);
+
+treeTest("a tree's mounts have their propagation once it is attached", () => {
+  using root = Directory.open(SCRATCH);
+  using _parent = root.mount("parent", {
+    type: "tmpfs",
+    propagation: "shared",
+    mkdir: true,
+  });
+  root.mkdir("parent/m");
+  using tree = MountTree.create({ type: "tmpfs", propagation: "private" });
+  for (const propagation of ["private", "shared", "unbindable"] as const) {
+    tree.mount(propagation, { type: "tmpfs", propagation, mkdir: true });
+  }
+  tree.bind(SCRATCH, "plain", { readonly: true, mkdir: true });
+  assertThrows(
+    () => tree.mount("nosuch", { type: "tmpfs", propagation: "private" }),
+    MountError,
+    "ENOENT",
+  );
+  using _mount = tree.attach(root, "parent/m");
+  assertEquals(
+    ["", "/private", "/shared", "/unbindable", "/plain"].map((name) =>
+      tags(`parent/m${name}`)
+    ),
+    ["", "", "shared:N", "unbindable", "shared:N"],
+  );
+  assertEquals(attributes("parent/m/plain"), MOUNT_ATTR_RDONLY);
+});
+
+treeTest("nothing stays of a tree whose propagation is refused", () => {
+  using root = Directory.open(SCRATCH);
+  using _parent = sharedParent(root);
+  root.mkdir("parent/m");
+  const before = mountTable();
+  using tree = MountTree.create({ type: "tmpfs" });
+  tree.mount("m", { type: "tmpfs", propagation: "private", mkdir: true });
+  withCallFailing("mount_setattr", 1, () =>
+    assertThrows(
+      () => tree.attach(root, "parent/m"),
+      MountError,
+      "Cannot attach the mount tree",
+    ));
+  assertEquals(mountTable(), before);
+});
 
 kernelTest("a mount whose propagation can't be set goes from all peers", () => {
   using root = Directory.open(SCRATCH);
