@@ -77,7 +77,7 @@ export interface RemountOptions extends AttributeOptions {
  * using root = Directory.open(path);
  * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true });
  * remountat(root, "tmp", { readonly: true, options: "size=1m" });
- * assertThrows(() => Deno.mkdirSync(`${path}/tmp/new`));
+ * assertThrows(() => Deno.mkdirSync(`${path}/tmp/new`), Error);
  * ```
  *
  * @param dirfd The directory: a `Directory`, or an open descriptor.
