@@ -79,8 +79,9 @@ export interface BindOptions extends NewAttributeOptions {
  * The target is resolved as by `mountat`. The source is the caller's: its path
  * may lead through symlinks. It never appears without its attributes.
  *
- * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
- * namespace of the mount namespace. See open_tree(2), move_mount(2).
+ * Needs Linux 5.8, with attributes, propagation or an id map 5.12, the permission
+ * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
+ * See open_tree(2), mount_setattr(2), move_mount(2).
  *
  * @example Show a directory at a second place
  * ```ts
@@ -121,8 +122,8 @@ export interface BindOptions extends NewAttributeOptions {
  * @throws {RangeError} For a mode that is none.
  * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
  * file meets a directory or the source can't be bound, ENOTDIR where a directory
- * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves the directory, EPERM without the
- * capability.
+ * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves
+ * the directory, EPERM without the capability or for an attribute that is locked.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function bindat(
