@@ -52,7 +52,7 @@ export type {
   BindSpec,
   FileSystemSpec,
   IdMap,
-  IdMapping,
+  IdMaps,
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";

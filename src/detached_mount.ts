@@ -1,5 +1,6 @@
 import type { Attempt } from "./hint/hint.ts";
 import { explain, MountError } from "./error.ts";
+import { attachLoopDevice, type LoopImage } from "./loop_device.ts";
 import type { Parameter } from "./mount_options.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { MOUNT_ATTR_RDONLY } from "./sys/constants.ts";
@@ -25,6 +26,8 @@ export interface FileSystem {
   readonly parameters: readonly Parameter[];
   /** `MOUNT_ATTR_*` of the mount. */
   readonly attributes: number;
+  /** The file that a loop device shows it, which is the source then. */
+  readonly loop?: LoopImage;
 }
 
 /**
@@ -41,11 +44,18 @@ export function createDetachedMount(
   fileSystem: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
+  const { type, attributes, parameters, loop } = fileSystem;
+  const readOnly = (attributes & MOUNT_ATTR_RDONLY) !== 0;
+  if (loop !== undefined) {
+    const onlyRead = readOnly || isReadOnly(parameters);
+    using device = attachLoopDevice(loop, onlyRead, attempted);
+    const source = { key: "source", value: device.path };
+    const ofDevice = { type, attributes, parameters: [source, ...parameters] };
+    return createDetachedMount(ofDevice, attempted);
+  }
   try {
     return create(fileSystem, attempted);
   } catch (error) {
-    const { attributes, parameters } = fileSystem;
-    const readOnly = (attributes & MOUNT_ATTR_RDONLY) !== 0;
     if (!readOnly || !isRefusedToWrite(error)) throw error;
     const flag = { key: "ro", value: true } as const;
     return create(
@@ -53,6 +63,12 @@ export function createDetachedMount(
       attempted,
     );
   }
+}
+
+/** Whether the file system is to be read-only: the later of two opposites wins. */
+function isReadOnly(parameters: readonly Parameter[]): boolean {
+  return parameters.findLast(({ key }) => key === "ro" || key === "rw")?.key ===
+    "ro";
 }
 
 function isRefusedToWrite(error: unknown): boolean {

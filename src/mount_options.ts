@@ -15,23 +15,32 @@ import {
   MOUNT_ATTR_STRICTATIME,
 } from "./sys/constants.ts";
 import { encodeText } from "./sys/text.ts";
-import type { Directory } from "./directory.ts";
+import type { HasFd } from "./dirfd.ts";
+import { type LoopOptions, takeLoopOptions } from "./loop_options.ts";
 
-/** The value of a file system's parameter: `true` where it takes none. */
-export type ParameterValue = string | true | number | Uint8Array | Directory;
+/**
+ * The value of a file system's parameter: `true` where it takes none, a
+ * `Directory` or `{ fd }` where it takes a descriptor.
+ */
+export type ParameterValue =
+  | string
+  | true
+  | number
+  | Uint8Array
+  | { readonly fd: number };
 
 /** Options as a caller gives them. */
 export type OptionsInput =
   | string
   | readonly string[]
-  | Readonly<Record<string, ParameterValue>>;
+  | Readonly<Record<string, ParameterValue | readonly ParameterValue[]>>;
 
 /** A parameter of the file system, for fsconfig(2). */
 export interface Parameter {
   /** Its name. */
   readonly key: string;
   /** Its value; `true` for a flag. */
-  readonly value: string | true | Uint8Array | Directory;
+  readonly value: string | true | Uint8Array | HasFd;
 }
 
 /** Options, sorted by whom they go to. */
@@ -40,6 +49,8 @@ export interface ParsedOptions {
   readonly attributes: number;
   /** For the file system, in the caller's order. */
   readonly parameters: readonly Parameter[];
+  /** Where the source is a file for a loop device. */
+  readonly loop?: LoopOptions;
 }
 
 /** What a generic word does to the attributes: `clear` first, then `set`. */
@@ -99,7 +110,7 @@ const MOST_BYTES = 255;
  *
  * @param options One string, words separated by commas, with double quotes
  * around what has commas of its own; or a list of words, or a record, whose
- * values are taken as they are.
+ * values are taken as they are; a list of values sets its option once for each.
  * @throws {TypeError} For a wrong type, an empty name, a NUL, a quote that is
  * not closed, or a generic word with a value.
  * @throws {RangeError} For a name or value that fsconfig(2) can't take.
@@ -119,7 +130,7 @@ export function parseMountOptions(options: OptionsInput): ParsedOptions {
       throw new TypeError(`The option "${key}" takes no value`);
     }
   }
-  return { attributes, parameters };
+  return { attributes, ...takeLoopOptions(parameters) };
 }
 
 function entries(options: OptionsInput): [string, ParameterValue][] {
@@ -141,7 +152,9 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
       }`,
     );
   }
-  return Object.entries(options);
+  return Object.entries(options).flatMap(([key, value]) =>
+    [value].flat().map((one): [string, ParameterValue] => [key, one])
+  );
 }
 
 /** Whether a value is a plain object: not a Map, say, which has no entries so. */
@@ -198,12 +211,12 @@ function parameter(key: string, value: ParameterValue): Parameter {
   }
   if (
     value === true || value instanceof Uint8Array ||
-    Number.isInteger(value?.fd) && value.fd >= 0
+    Number.isInteger(value?.fd) && value.fd >= 0 && value.fd <= 0x7fff_ffff
   ) {
     return { key, value };
   }
   throw new TypeError(
-    `The option "${key}" must be a string, true, a number, bytes or a Directory: received ${value}`,
+    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${value}`,
   );
 }
 

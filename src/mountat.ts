@@ -15,7 +15,7 @@ import { parseTarget } from "./target.ts";
 export interface MountOptions {
   /** The file system's type, as in /proc/filesystems. */
   type: string;
-  /** What is mounted: a device, or a name for the mount table. */
+  /** What is mounted: a device, a file, or a name for the mount table. */
   source?: string;
   /**
    * Options as mount(8) spells them: `"ro,noexec,size=1m"`, `["ro", "size=1m"]`
@@ -23,8 +23,15 @@ export interface MountOptions {
    * `noexec`, `noatime`, `relatime`, `strictatime`, `nodiratime`,
    * `nosymfollow`, their opposites and `defaults` become attributes of the
    * mount, all else goes to the file system, in order. Words of a list and
-   * values of a record may contain commas; bytes and descriptors are passed as
-   * such.
+   * values of a record may contain commas; bytes and descriptors, a `Directory`
+   * or `{ fd: 5 }`, are passed as such, and a list of values sets its option
+   * once for each: `{ "lowerdir+": [upper, middle, lower] }`.
+   *
+   * With `loop` the source is a file, and a loop device (loop(4)) is put before
+   * it, which goes when the mount goes: a free one, or `loop=/dev/loop3`. It
+   * begins at `offset`, and has `sizelimit` bytes at the most; with `ro` it can
+   * only be read. Don't mount one file twice but read-only: each mount has a
+   * device of its own, and neither file system knows of the other.
    */
   options?: OptionsInput;
   /**
@@ -101,11 +108,12 @@ export function planMount(
   const parsed = parseTarget(target);
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
-  const { type } = fileSystem;
+  const { type, source } = options;
   const attempted = {
     action: `mount ${type} on ${quote(target)}${note}`,
     target,
     type,
+    ...(source === undefined ? {} : { source }),
     mkdir: mode !== null,
   };
   return {
@@ -130,10 +138,21 @@ export function parseFileSystem(
   if (type.includes("\0")) {
     throw new TypeError("The type must not contain a NUL character");
   }
-  const { attributes, parameters } = parseMountOptions(options);
-  if (source === undefined) return { type, attributes, parameters };
+  const { attributes, parameters, loop } = parseMountOptions(options);
+  if (source === undefined) {
+    if (loop === undefined) return { type, attributes, parameters };
+    throw new TypeError("The option loop takes a file as the source");
+  }
   if (typeof source !== "string") {
     throw new TypeError(`The source must be a string, not ${typeof source}`);
+  }
+  if (loop !== undefined) {
+    if (source === "" || source.includes("\0")) {
+      throw new TypeError(
+        `The source must be a path: received ${quote(source)}`,
+      );
+    }
+    return { type, attributes, parameters, loop: { ...loop, image: source } };
   }
   checkText("The source", source);
   return {

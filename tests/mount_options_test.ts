@@ -133,6 +133,24 @@ Deno.test("parseMountOptions() takes the values of a record as they are", () => 
   ]);
 });
 
+Deno.test("parseMountOptions() sets an option once for each value of a list", () => {
+  const upper = { fd: 3 };
+  const parsed = parseMountOptions({
+    "lowerdir+": [upper, "/b", { fd: 0 }],
+    nr: [1, 2],
+    none: [],
+    ro: [true],
+  });
+  assertEquals(parsed.attributes, MOUNT_ATTR_RDONLY);
+  assertEquals(parsed.parameters, [
+    { key: "lowerdir+", value: upper },
+    { key: "lowerdir+", value: "/b" },
+    { key: "lowerdir+", value: { fd: 0 } },
+    { key: "nr", value: "1" },
+    { key: "nr", value: "2" },
+  ]);
+});
+
 Deno.test("parseMountOptions() throws when an option can't be passed on", () => {
   const long = "x".repeat(256);
   // Two bytes each.
@@ -153,6 +171,9 @@ Deno.test("parseMountOptions() throws when an option can't be passed on", () => 
     [new Set(["ro"]), TypeError],
     [{ a: { fd: NaN } }, TypeError],
     [{ a: { fd: -1 } }, TypeError],
+    [{ a: { fd: 2 ** 31 } }, TypeError],
+    [{ a: [["b"]] }, TypeError],
+    [{ a: [null] }, TypeError],
     [`${long}=1`, RangeError],
     [`lowerdir=${long}`, RangeError],
     [`lowerdir=${longInBytes}`, RangeError],

@@ -1,6 +1,7 @@
 import { busyHint } from "./busy.ts";
 import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
 import { permissionHint } from "./permission.ts";
+import { loopHint } from "./loop.ts";
 import {
   type At,
   cloneHint,
@@ -26,6 +27,10 @@ export interface Attempt {
   readonly target: string;
   /** The file system's type, where one is mounted. */
   readonly type?: string;
+  /** What is mounted, where that was given. */
+  readonly source?: string;
+  /** The file that a loop device is to show, while that is set up. */
+  readonly image?: string;
   /** Whether what leads to the target, or it, was to be made. */
   readonly mkdir?: boolean;
   /** Whether the path is the caller's, and may lead through symlinks. */
@@ -103,17 +108,23 @@ function searchHolders(
 }
 
 function lookForHint(
-  { type = "", from, onto, unmounted }: Attempt,
+  { type = "", source, image, from, onto, unmounted }: Attempt,
   cause: SyscallError,
 ): string | undefined {
   const { syscall, code, message } = cause;
-  if (code === "EPERM") return permissionHint(cause, type);
+  if (code === "EPERM" && image === undefined) {
+    return permissionHint(cause, type);
+  }
   if (code === "ENOENT" && IN_PROC.test(message) && lacksProc()) {
     return "It needs /proc, which is not mounted here";
   }
   switch (syscall) {
     case "fsopen":
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
+    case "fsconfig":
+      return source !== undefined && message.includes("FSCONFIG_CMD_CREATE")
+        ? sourceHint(type, source, code)
+        : undefined;
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
         ? moveHint(onto, from) ??
@@ -140,9 +151,11 @@ const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type, mkdir, follows }: Attempt,
-  { syscall, code }: SyscallError,
+  { type, mkdir, follows, image }: Attempt,
+  cause: SyscallError,
 ): string | undefined {
+  if (image !== undefined) return loopHint(image, cause);
+  const { syscall, code } = cause;
   switch (code) {
     case "ENOSYS":
       return syscall in SINCE
@@ -208,6 +221,36 @@ function invalidHint(syscall: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** What is wrong with what is to be mounted, of a type that takes a device. */
+function sourceHint(
+  type: string,
+  source: string,
+  code: string,
+): string | undefined {
+  switch (code) {
+    case "ENOTBLK":
+      return `${
+        quote(source)
+      } is no block device: of a file the option loop makes one`;
+    case "EROFS":
+      return `${
+        quote(source)
+      } may have a journal to be replayed, and can only be read: mount it without ro, or leave the journal out, by noload (ext4) or norecovery (xfs)`;
+    case "EINVAL":
+    case "EUCLEAN":
+      return takesDevice(type)
+        ? `${
+          quote(source)
+        } may hold no ${type}, a damaged one, or what this kernel can't read: its log says more (dmesg)`
+        : undefined;
+  }
+  return undefined;
+}
+
+function takesDevice(type: string): boolean {
+  return readFile("/proc/filesystems").split("\n").includes(`\t${type}`);
 }
 
 /** What the kernel has that is spelt alike: /proc/filesystems. */

@@ -24,7 +24,7 @@ export type {
   BindSpec,
   FileSystemSpec,
   IdMap,
-  IdMapping,
+  IdMaps,
   MountSpec,
   SpecCommon,
 } from "./mount_spec.ts";

@@ -15,7 +15,7 @@ export interface SpecCommon {
    */
   options?: OptionsInput;
   /** Shows the files of other owners than they have. */
-  idmap?: IdMap;
+  idmap?: IdMaps;
   /**
    * A failure to mount this is passed over (fstab's `nofail`).
    *
@@ -38,11 +38,11 @@ export interface BindSpec extends BindOptions, SpecCommon {
 }
 
 /** The owners that a mount shows for those of the files (mount_setattr(2)). */
-export interface IdMap {
+export interface IdMaps {
   /** Of user ids. */
-  uids: IdMapping[];
+  uids: IdMap[];
   /** Of group ids. */
-  gids: IdMapping[];
+  gids: IdMap[];
   /**
    * Maps what is mounted below, too.
    *
@@ -52,7 +52,7 @@ export interface IdMap {
 }
 
 /** A range of ids, as user_namespaces(7) has it. */
-export interface IdMapping {
+export interface IdMap {
   /** The first id as the file system has it. */
   inside: number;
   /** The first id that the mount shows for it. */

@@ -28,6 +28,8 @@ const PARAMETERS = {
   fspick: ["i32", "buffer", "u32"],
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: ["i32", "buffer", "usize"],
+  // int ioctl(int fd, unsigned int op, void *argp);
+  ioctl: ["i32", "u32", "buffer"],
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
   listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);

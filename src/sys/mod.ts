@@ -58,6 +58,11 @@ export {
 export { fsmount } from "./fsmount.ts";
 export { fsopen } from "./fsopen.ts";
 export { fspick } from "./fspick.ts";
+export {
+  type LoopConfig,
+  loopConfigure,
+  loopCtlGetFree,
+} from "./ioctl_loop.ts";
 export { listmount, type ListmountOptions } from "./listmount.ts";
 export { mkdirat } from "./mkdirat.ts";
 export type { MountNamespaceOptions } from "./mnt_id_req.ts";

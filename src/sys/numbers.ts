@@ -8,6 +8,7 @@ export const SYSCALL_NUMBERS = {
   x86_64: {
     read: 0,
     close: 3,
+    ioctl: 16,
     uname: 63,
     fcntl: 72,
     fchdir: 81,
@@ -36,6 +37,7 @@ export const SYSCALL_NUMBERS = {
   },
   aarch64: {
     fcntl: 25,
+    ioctl: 29,
     mkdirat: 34,
     unlinkat: 35,
     umount2: 39,
