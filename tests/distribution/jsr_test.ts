@@ -13,6 +13,15 @@ const { name: NAME, version: VERSION, exports: EXPORTS } = JSON.parse(
 const SPECIFIER = `jsr:${NAME}`;
 const DENO = Deno.execPath();
 
+/** Registers a test for which the package is published. */
+function jsrTest(name: string, fn: () => Promise<void>): void {
+  // It takes the workspace's other members for modules that are left out.
+  if (Deno.version.deno.startsWith("2.4.")) {
+    const ignored = `${name} (ignored: Deno 2.4 can't publish a workspace)`;
+    Deno.test({ name: ignored, ignore: true, fn() {} });
+  } else programTest(name, fn);
+}
+
 let packages: Files[] | undefined;
 
 /** This package as `deno publish` uploads it, and those of @std. */
@@ -68,7 +77,7 @@ async function withRegistry(
   ]);
 }
 
-programTest("deno publish uploads what belongs, and nothing else", async () => {
+jsrTest("deno publish uploads what belongs, and nothing else", async () => {
   packages ??= await publishedPackages();
   const [files] = packages as [Files];
   const modules = new Set<string>();
@@ -102,13 +111,13 @@ programTest("every entry point has what JSR scores", () => {
   assertMatch(Deno.readTextFileSync(`${ROOT}README.md`), /^```ts$/m);
 });
 
-programTest("deno run jsr: is the program, from an empty cache", async () => {
+jsrTest("deno run jsr: is the program, from an empty cache", async () => {
   await withRegistry((options) =>
     checkProgram([DENO, "run", "-A", SPECIFIER], options)
   );
 });
 
-programTest("deno install -g installs the program", async () => {
+jsrTest("deno install -g installs the program", async () => {
   await withRegistry(async (options) => {
     const root = `${SCRATCH}/installed`;
     const install = [DENO, "install", "-g", "-A", "--root", root, SPECIFIER];
@@ -117,7 +126,7 @@ programTest("deno install -g installs the program", async () => {
   });
 });
 
-programTest("deno add makes a project that type-checks and runs", async () => {
+jsrTest("deno add makes a project that type-checks and runs", async () => {
   await withRegistry(async (options) => {
     Deno.writeTextFileSync(`${options.cwd}/deno.json`, "{}");
     await succeed([DENO, "add", SPECIFIER], options);
@@ -154,7 +163,7 @@ function projectText(subpaths: string[]): string {
   `;
 }
 
-programTest("a file that is not the published one is refused", async () => {
+jsrTest("a file that is not the published one is refused", async () => {
   await withRegistry(async (options, registry) => {
     const files = registry.files(NAME, VERSION);
     const text = files.get("/cli.ts")!;

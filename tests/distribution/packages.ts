@@ -19,7 +19,7 @@ export async function stdPackages(): Promise<Files[]> {
       for (const [path, bytes] of files) {
         const copy = `.${"/..".repeat(path.split("/").length - 2)}/npm/`;
         const text = new TextDecoder().decode(bytes).replaceAll(NPM, copy);
-        files.set(path, new TextEncoder().encode(text));
+        files.set(path, Uint8Array.from(new TextEncoder().encode(text)));
       }
       for (const [path, bytes] of npm) files.set(`/npm${path}`, bytes);
       return files;

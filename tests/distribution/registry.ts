@@ -54,7 +54,7 @@ export class Registry implements AsyncDisposable {
   /** What `deno publish` asks for. */
   async #api(request: Request, pathname: string): Promise<Response | null> {
     if (request.method === "POST") {
-      await this.publish(await untar(request.body!));
+      await this.publish(await untar(request));
       return Response.json({ id: "1", status: "success", error: null });
     }
     const asksForVersion = /\/versions\/[^/]+$/.test(pathname);
@@ -87,17 +87,17 @@ async function manifest(
 ): Promise<Record<string, { size: number; checksum: string }>> {
   const entries = [...files].map(async ([path, bytes]) => {
     const digest = await crypto.subtle.digest("SHA-256", bytes);
-    const checksum = `sha256-${new Uint8Array(digest).toHex()}`;
-    return [path, { size: bytes.length, checksum }] as const;
+    const checksum = [...new Uint8Array(digest)]
+      .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const size = bytes.length;
+    return [path, { size, checksum: `sha256-${checksum}` }] as const;
   });
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** The files of a gzipped tar archive, as `deno publish` makes one. */
-async function untar(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
-): Promise<Files> {
-  const plain = body.pipeThrough(new DecompressionStream("gzip"));
+/** The files of a gzipped tar archive, as `deno publish` uploads one. */
+async function untar(request: Request): Promise<Files> {
+  const plain = request.body!.pipeThrough(new DecompressionStream("gzip"));
   const tar = await new Response(plain).bytes();
   const text = (at: number, length: number) =>
     new TextDecoder().decode(tar.subarray(at, at + length)).split("\0")[0]!;
