@@ -186,6 +186,10 @@ function plainHint(
       return follows
         ? "Its symlinks lead in a circle"
         : "A part of the target is a symlink, and targets follow none";
+    case "ENOTDIR":
+      return syscall === "openat2"
+        ? "A directory can't be mounted on a file, and a file holds no name"
+        : undefined;
     case "EXDEV":
       return syscall === "openat2"
         ? "The target leads out of its directory"
