@@ -43,11 +43,13 @@ export interface AttachedMount {
  * Makes a mount and attaches it beneath a directory, or, on failure, leaves
  * nothing of it.
  *
+ * @param attachTo How to attach it.
  * @throws {MountError}
  */
 export function attachBeneath(
   dirfd: number,
   { target, mode, attempted, make }: MountPlan,
+  attachTo: typeof attach = attach,
 ): AttachedMount {
   return attempt(attempted, () => {
     using mount = make();
@@ -61,7 +63,7 @@ export function attachBeneath(
         from: { dirfd: mount.fd, path: "" },
         onto: { dirfd: at.fd, path: "" },
       };
-      attempt({ ...attempted, ...places }, () => attach(mount, at));
+      attempt({ ...attempted, ...places }, () => attachTo(mount, at));
       return { id, mountPoint, created };
     } catch (error) {
       if (mountPoint !== undefined) closeMountPoint(mountPoint);

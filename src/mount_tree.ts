@@ -11,7 +11,10 @@ import { mountIdAt } from "./mount_id.ts";
 import { closeMountPoint } from "./mount_point.ts";
 import { type MountOptions, parseFileSystem, planMount } from "./mountat.ts";
 import { InheritableFd, type OwnedFd } from "./owned_fd.ts";
+import { attachesToDetached, Staging } from "./staging.ts";
 import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "./sys/constants.ts";
+import { EINVAL } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { parseTarget } from "./target.ts";
@@ -27,6 +30,7 @@ export interface MountTreeOptions {
 }
 
 let attachIn: (tree: MountTree, plan: MountPlan) => void;
+let cloneOf: (tree: MountTree) => OwnedFd;
 
 /**
  * A tree of mounts that no path shows and no mount table lists until it is
@@ -37,8 +41,10 @@ let attachIn: (tree: MountTree, plan: MountPlan) => void;
  * A process can be put into it before it is attached, or instead:
  * `chroot /proc/PID/fd/N`.
  *
- * Needs Linux 6.15, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
- * the mount namespace. See open_tree(2), move_mount(2).
+ * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
+ * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
+ * of its own, by a thread that enters it; that takes /proc, and `attach` leaves
+ * out what is unbindable. See open_tree(2), move_mount(2).
  *
  * @example A root for a build action
  * ```ts
@@ -59,6 +65,7 @@ let attachIn: (tree: MountTree, plan: MountPlan) => void;
 export class MountTree implements Disposable {
   readonly #fd: OwnedFd;
   readonly #created: CreatedPaths[] = [];
+  #staging: Staging | null = null;
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
@@ -66,6 +73,8 @@ export class MountTree implements Disposable {
 
   static {
     attachIn = (tree, plan) => tree.#attach(plan);
+    cloneOf = (tree) =>
+      tree.#staging?.clone(tree.#fd) ?? cloneTree(tree.fd, "", AT_RECURSIVE);
   }
 
   /**
@@ -179,9 +188,26 @@ export class MountTree implements Disposable {
   }
 
   #attach(plan: MountPlan): void {
-    const { mountPoint, created } = attachBeneath(this.fd, plan);
+    const { mountPoint, created } = attachBeneath(
+      this.fd,
+      plan,
+      (mount, at) => this.#attachInside(mount, at),
+    );
     closeMountPoint(mountPoint);
     this.#created.push(created);
+  }
+
+  #attachInside(mount: OwnedFd, mountPoint: OwnedFd): void {
+    if (this.#staging === null) {
+      try {
+        return attach(mount, mountPoint);
+      } catch (error) {
+        const old = isErrno(error, EINVAL) && attachesToDetached() === false;
+        if (!old) throw error;
+        this.#staging = new Staging(this.#fd);
+      }
+    }
+    this.#staging.attach(mount, mountPoint);
   }
 
   /**
@@ -205,14 +231,16 @@ export class MountTree implements Disposable {
       mkdir: false,
     };
     return attempt(attempted, () => {
-      const id = mountIdAt(this.fd);
+      using staged = this.#staging?.clone(this.#fd);
+      const tree = staged ?? this.#fd;
+      const id = mountIdAt(tree.fd);
       const at = openDirectoryAt(fd, parsed.path);
       try {
         const places = {
-          from: { dirfd: this.fd, path: "" },
+          from: { dirfd: tree.fd, path: "" },
           onto: { dirfd: at.fd, path: "" },
         };
-        attempt({ ...attempted, ...places }, () => attach(this.#fd, at));
+        attempt({ ...attempted, ...places }, () => attach(tree, at));
       } catch (error) {
         at.close();
         throw error;
@@ -247,12 +275,22 @@ export class MountTree implements Disposable {
       created[Symbol.dispose]();
     }
     this.#fd.close();
+    this.#staging?.[Symbol.dispose]();
   }
 
   /** Closes the tree. */
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Copies a tree with all that is mounted in it, attached to nothing.
+ *
+ * @throws {SyscallError} What open_tree(2) answers.
+ */
+export function cloneOfTree(tree: MountTree): OwnedFd {
+  return cloneOf(tree);
 }
 
 /**

@@ -19,6 +19,7 @@ import { statx } from "../../src/sys/statx.ts";
 import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
 import { encodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
+import { isMounted, mountIdAt } from "../../src/mount_id.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 
@@ -105,6 +106,33 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
     fn();
   } finally {
     numbers[name] = real;
+  }
+}
+
+/**
+ * Runs something while the kernel attaches nothing into a detached mount, as
+ * before Linux 6.15: this thread's move_mount(2) answers EINVAL there.
+ */
+export function withoutDetachedTargets(fn: () => void): void {
+  const real = libc.move_mount;
+  const isDetached = (fd: number) =>
+    fd >= 0 && isMounted(mountIdAt(fd)) === false;
+  Object.defineProperty(libc, "move_mount", {
+    value: ((number, from, path, to, toPath, flags) =>
+      // It answers so for flags that it doesn't know.
+      real(
+        number,
+        from,
+        path,
+        to,
+        toPath,
+        isDetached(to) ? -1 >>> 0 : flags,
+      )) satisfies typeof real,
+  });
+  try {
+    fn();
+  } finally {
+    Object.defineProperty(libc, "move_mount", { value: real });
   }
 }
 
