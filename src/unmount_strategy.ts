@@ -127,7 +127,7 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
     args: Deno.build.standalone
       ? programArguments(inherited.fd, name, flags)
       : [
-        ...["run", "--no-prompt", "--no-config", "--no-lock", "--allow-ffi"],
+        ...["run", "--no-prompt", "--allow-ffi"],
         umount2Program(inherited.fd, name, flags | UMOUNT_NOFOLLOW),
       ],
     stdin: "null",

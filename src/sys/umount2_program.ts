@@ -1,7 +1,7 @@
 /**
  * umount2(2) relative to a directory's descriptor, as a program for a process
- * that inherits the descriptor. It imports nothing: it runs from wherever this
- * module came, a bundle say, and no project's configuration bears on it.
+ * that inherits the descriptor. It imports nothing: it is there wherever this
+ * module came from, a bundle, say.
  */
 import { libraryPath, NR } from "./libc.ts";
 
