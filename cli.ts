@@ -9,6 +9,7 @@
  */
 import { type Command, parseWords } from "./src/cli/command.ts";
 import { report } from "./src/cli/report.ts";
+import { program } from "./src/program.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -135,4 +136,7 @@ async function help(args: string[]): Promise<number> {
   return report(new UsageError(`There is no subcommand "${word}"`));
 }
 
-if (import.meta.main) Deno.exitCode = await main(Deno.args);
+if (import.meta.main) {
+  program.isMain = true;
+  Deno.exitCode = await main(Deno.args);
+}

@@ -70,5 +70,7 @@ export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
 
 if (import.meta.main) {
   const { main } = await import("./cli.ts");
+  const { program } = await import("./src/program.ts");
+  program.isMain = true;
   Deno.exitCode = await main(Deno.args);
 }
