@@ -26,6 +26,8 @@ export interface MountPlan {
   readonly mode: number | null;
   /** Whether it goes beneath what is topmost there. */
   readonly beneath: boolean;
+  /** Whether it brings mounts of its own along: all of it goes at once, then. */
+  readonly whole: boolean;
   /** What is attempted, for messages. */
   readonly attempted: Attempt;
   /**

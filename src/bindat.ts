@@ -24,6 +24,8 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  MS_SHARED,
+  MS_SLAVE,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
@@ -49,8 +51,9 @@ export interface BindOptions extends NewAttributeOptions {
    * Takes what is mounted below the source along. The options that have names of
    * their own then hold for all of it.
    *
-   * A bind of shared mounts is their peer: when it is unmounted lazily, what is
-   * inside it goes from the source, too. `propagation: "slave"` prevents that.
+   * Unless said otherwise the copies of shared mounts are their slaves: of peers
+   * the originals would go when they are unmounted. The handle unmounts all of it
+   * at once, lazily, but for what is made shared: that goes one by one.
    *
    * @default {false}
    */
@@ -136,7 +139,7 @@ export function bindat(
   const plan = planBind(target, source, options);
   const { id, mountPoint, created } = attachBeneath(directory, plan);
   created.keep();
-  return createMount(id, target, mountPoint, "bound");
+  return createMount(id, target, mountPoint, "bound", plan.whole);
 }
 
 /**
@@ -154,13 +157,16 @@ export function planBind(
   const parsed = parseTarget(target);
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
-  const change = parseChange(options);
+  const asked = parseChange(options);
+  const recursive = options.recursive === true;
+  const change = recursive ? slavesUnlessSaid(asked) : asked;
   const idmap = parseIdmap(options.idmap);
-  const flags = options.recursive ? AT_RECURSIVE : 0;
+  const flags = recursive ? AT_RECURSIVE : 0;
   return {
     target: parsed,
     mode,
     beneath: parseBeneath(options.beneath, parsed),
+    whole: recursive && change.recursive.propagation !== MS_SHARED,
     attempted: {
       action: `bind ${from.text} to ${quote(target)}${note}`,
       target,
@@ -168,12 +174,12 @@ export function planBind(
       mkdir: mode !== null,
     },
     make() {
-      using namespace = idmap === null ? null : openIdmap(idmap, flags !== 0);
+      using namespace = idmap === null ? null : openIdmap(idmap, recursive);
       const { dirfd, path } = from;
       const clone = cloneTree(dirfd, path, flags, namespace);
       return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
     },
-    settle: afterAttach(change),
+    settle: afterAttach(asked),
   };
 }
 
@@ -188,6 +194,12 @@ function parseChange(options: BindOptions): MountChange {
   throw new TypeError(
     `A bind takes no option of the file system: received "${taken}"`,
   );
+}
+
+/** Makes slaves of the mounts of a copy whose propagation nothing was said of. */
+function slavesUnlessSaid({ own, recursive }: MountChange): MountChange {
+  if (recursive.propagation !== 0) return { own, recursive };
+  return { own, recursive: { ...recursive, propagation: MS_SLAVE } };
 }
 
 /**

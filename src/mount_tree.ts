@@ -286,7 +286,7 @@ export class MountTree implements Disposable {
       }
       for (const created of this.#created) created.keep();
       const place = { at, holder: at, name: "." };
-      const mount = createMount(id, target, place, "attached");
+      const mount = createMount(id, target, place, "attached", true);
       try {
         settleOrUnmount(
           attempted,

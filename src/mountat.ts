@@ -140,6 +140,7 @@ export function planMount(
     target: parsed,
     mode,
     beneath,
+    whole: false,
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),
     settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),

@@ -468,9 +468,10 @@ kernelTest("a recursive bind's propagation is that of all of it", () => {
     mount.unmount({ lazy: true });
     return found;
   };
-  assertEquals(tagsWith({}), ["shared:N", "shared:N"]);
+  assertEquals(tagsWith({}), ["master:N", "master:N"]);
+  assertEquals(tagsWith({ propagation: "shared" }), ["shared:N", "shared:N"]);
   assertEquals(tagsWith({ propagation: "private" }), ["", ""]);
-  assertEquals(tagsWith({ options: "private" }), ["", "shared:N"]);
+  assertEquals(tagsWith({ options: "private" }), ["", "master:N"]);
   assertEquals(tagsWith({ options: "rprivate,slave" }), ["", ""]);
   assertEquals(tagsWith({ options: "rslave" }), ["master:N", "master:N"]);
 });
