@@ -445,3 +445,14 @@ export const F_GETFL = 3;
 export const F_DUPFD_CLOEXEC = 1030;
 /** The flag of `F_GETFD` and `F_SETFD`: close on exec. */
 export const FD_CLOEXEC = 0x1;
+
+// flock(2): include/uapi/asm-generic/fcntl.h
+
+/** A lock that others may have, too. */
+export const LOCK_SH = 1;
+/** A lock that nobody else has. */
+export const LOCK_EX = 2;
+/** Fail with EAGAIN where the call would wait. */
+export const LOCK_NB = 4;
+/** Give the lock back. */
+export const LOCK_UN = 8;

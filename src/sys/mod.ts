@@ -43,6 +43,7 @@ export { close } from "./close.ts";
 export { dup, type DupOptions } from "./dup.ts";
 export { SyscallError, UnsupportedError } from "./error.ts";
 export { fchdir } from "./fchdir.ts";
+export { flock } from "./flock.ts";
 export type { Argument, DescriptorArgument } from "./format.ts";
 export {
   fsconfigCreate,
@@ -83,3 +84,4 @@ export { setTracer, type TracedCall, type Tracer } from "./trace.ts";
 export { umount2 } from "./umount2.ts";
 export { unlinkat } from "./unlinkat.ts";
 export { unshare } from "./unshare.ts";
+export { write } from "./write.ts";

@@ -7,9 +7,11 @@
 export const SYSCALL_NUMBERS = {
   x86_64: {
     read: 0,
+    write: 1,
     close: 3,
     uname: 63,
     fcntl: 72,
+    flock: 73,
     fchdir: 81,
     pivot_root: 155,
     mount: 165,
@@ -36,6 +38,7 @@ export const SYSCALL_NUMBERS = {
   },
   aarch64: {
     fcntl: 25,
+    flock: 32,
     mkdirat: 34,
     unlinkat: 35,
     umount2: 39,
@@ -45,6 +48,7 @@ export const SYSCALL_NUMBERS = {
     close: 57,
     getdents64: 61,
     read: 63,
+    write: 64,
     readlinkat: 78,
     unshare: 97,
     uname: 160,
