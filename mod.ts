@@ -42,6 +42,15 @@ export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
+export { MountRecord } from "./src/record.ts";
+export {
+  type IgnoredRecord,
+  type LeftMount,
+  type RecordedMount,
+  sweep,
+  type SweepOptions,
+  type SweepResult,
+} from "./src/sweep.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";

@@ -7,6 +7,7 @@ import { mountIdAt } from "./mount_id.ts";
 import { closeMountPoint, openMountPoint } from "./mount_point.ts";
 import { parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
+import type { MountRecord } from "./record.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -39,6 +40,13 @@ export interface BindOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -98,6 +106,7 @@ export function bindat(
     using created = new CreatedPaths();
     const mountPoint = openMountPoint(created, directory, parsed, clone, mode);
     try {
+      options.record?.add(id, mountPoint.at.fd);
       const places = {
         from: { dirfd: clone.fd, path: "" },
         onto: { dirfd: mountPoint.at.fd, path: "" },

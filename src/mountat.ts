@@ -11,6 +11,7 @@ import {
   type OptionsInput,
   parseMountOptions,
 } from "./mount_options.ts";
+import type { MountRecord } from "./record.ts";
 import {
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
@@ -43,6 +44,13 @@ export interface MountOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -107,6 +115,7 @@ export function mountat(
     try {
       using detached = createDetachedMount(fileSystem, attempted);
       const id = mountIdAt(detached.fd);
+      options.record?.add(id, mountPoint.fd);
       const onto = { dirfd: mountPoint.fd, path: "" };
       attempt({ ...attempted, onto }, () =>
         moveMount(

@@ -1,0 +1,147 @@
+/**
+ * Where records of mounts are: in a directory that belongs to this user and is
+ * closed to all others, so that nobody else decides what a sweep unmounts.
+ */
+import { BENEATH, openDirectoryAt } from "./beneath.ts";
+import { attempt, MountError } from "./error.ts";
+import { privileges } from "./hint/privileges.ts";
+import { OwnedFd } from "./owned_fd.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
+  STATX_MODE,
+  STATX_UID,
+} from "./sys/constants.ts";
+import { EACCES, EEXIST, ENOENT, EROFS } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { mkdirat } from "./sys/mkdirat.ts";
+import { openat2 } from "./sys/openat2.ts";
+import { statx } from "./sys/statx.ts";
+
+const NAME = "mountat";
+const RUNTIME = "XDG_RUNTIME_DIR";
+
+/** The directory of records, open. */
+export interface RecordDirectory {
+  readonly path: string;
+  readonly fd: OwnedFd;
+  /** Whose it is: this process's effective user. */
+  readonly uid: number;
+}
+
+/** Whether Deno's permissions let records be written, without a question. */
+export function mayRecord(): boolean {
+  return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
+}
+
+/**
+ * Opens the directory of records.
+ *
+ * @param create Whether to make it.
+ * @returns null where it is missing, can't be made, or there is no place for it:
+ * neither /run nor XDG_RUNTIME_DIR is this user's; to create also where Deno's
+ * permissions don't allow it.
+ * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
+ * is not this user's or not closed to others.
+ * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
+ */
+export function openRecordDirectory(create: boolean): RecordDirectory | null {
+  const uid = effectiveUser();
+  if (uid === null) return null;
+  for (const parent of parents()) {
+    using at = openUnlessMissing(parent);
+    // Nobody else may rename what is in it.
+    if (at === null || !isOnly(at, uid, 0o022)) continue;
+    const path = `${parent}/${NAME}`;
+    if (!mayWrite(path)) {
+      if (create) return null;
+      throw new Deno.errors.NotCapable(
+        `Requires write access to "${path}": run again with --allow-write=${path}`,
+      );
+    }
+    const attempted = {
+      action: `use ${quote(path)} for records`,
+      target: path,
+    };
+    return attempt(attempted, () => {
+      if (create && !makeDirectory(at)) return null;
+      const fd = openDirectory(at);
+      if (fd === null) return null;
+      if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
+      fd.close();
+      throw new MountError(
+        attempted.action,
+        path,
+        new SyscallError("openat2", EACCES, [quote(path)]),
+        { detail: "it must be this user's, and closed to all others (0700)" },
+      );
+    });
+  }
+  return null;
+}
+
+/** What may hold the directory, in the order of preference. */
+function parents(): string[] {
+  const { state } = Deno.permissions.querySync({
+    name: "env",
+    variable: RUNTIME,
+  });
+  const runtime = state === "granted" ? Deno.env.get(RUNTIME) : undefined;
+  return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
+}
+
+function mayWrite(path: string): boolean {
+  const { state } = Deno.permissions.querySync({ name: "write", path });
+  return state === "granted";
+}
+
+/** null where /proc is missing: then no process can be told from another. */
+function effectiveUser(): number | null {
+  try {
+    return privileges().uid;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/** Whether a file is a user's, and others lack these permissions. */
+function isOnly({ fd }: OwnedFd, owner: number, others: number): boolean {
+  const mask = STATX_UID | STATX_MODE;
+  const { uid, mode } = statx(fd, "", AT_EMPTY_PATH, mask);
+  return uid === owner && (mode! & others) === 0;
+}
+
+function openUnlessMissing(path: string): OwnedFd | null {
+  try {
+    return openDirectoryAt(AT_FDCWD, path, 0);
+  } catch (error) {
+    if (error instanceof SyscallError) return null;
+    throw error;
+  }
+}
+
+/** Returns false where nothing can be made. */
+function makeDirectory(parent: OwnedFd): boolean {
+  try {
+    mkdirat(parent.fd, NAME, 0o700);
+  } catch (error) {
+    if (isErrno(error, EROFS)) return false;
+    if (!isErrno(error, EEXIST)) throw error;
+  }
+  return true;
+}
+
+function openDirectory(parent: OwnedFd): OwnedFd | null {
+  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  try {
+    return new OwnedFd(openat2(parent.fd, NAME, { flags, resolve: BENEATH }));
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
