@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
+  sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
 };
 
@@ -80,7 +81,6 @@ const RESERVED = [
   "remount",
   "apply",
   "run",
-  "sweep",
   "completions",
 ];
 

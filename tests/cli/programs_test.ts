@@ -268,7 +268,7 @@ programTest(
     assert(
       run(["--trace", "help"], { cwd }).stdout.startsWith("Usage: mountat"),
     );
-    for (const word of ["mount", "bind", "remount", "apply", "run", "sweep"]) {
+    for (const word of ["mount", "bind", "remount", "apply", "run"]) {
       const ended = run([word, "x"], { cwd });
       assertEquals([ended.code, ended.stdout], [1, ""]);
       assert(ended.stderr.includes(`./${word}`), ended.stderr);
