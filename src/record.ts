@@ -1,7 +1,7 @@
 import { BENEATH } from "./beneath.ts";
 import { procPath } from "./dirfd.ts";
 import { attempt } from "./error.ts";
-import { isUniqueId, mountId } from "./mount_id.ts";
+import { isUniqueId } from "./mount_id.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {
   openRecordDirectory,
@@ -18,7 +18,6 @@ import { thisNamespace, thisProcess, whereabouts } from "./recorded.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
-  AT_NO_AUTOMOUNT,
   LOCK_EX,
   LOCK_NB,
   O_APPEND,
@@ -42,7 +41,7 @@ import { write } from "./sys/write.ts";
 /**
  * A record of the mounts that this process makes, so that {@linkcode sweep}, or
  * `mountat sweep`, can unmount them once it is dead and they are still there: it
- * was killed, say, or kept them and ended. What is to stay for good is not
+ * was killed, say, or kept them and ended. What no sweep is to take is not
  * recorded.
  *
  * It is given as the option `record`; each mount is then written down, and
@@ -91,7 +90,6 @@ export class MountRecord implements Disposable {
    * @throws {Deno.errors.NotCapable} Without the permission for FFI.
    */
   static open(): MountRecord | null {
-    if (!isUniqueId(mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT))) return null;
     const directory = openRecordDirectory(true);
     if (directory === null) return null;
     const { path, fd } = directory;
@@ -146,15 +144,16 @@ export class MountRecord implements Disposable {
 
   /** Goes on in a new file, with the mounts that are still there. */
   #renew(): void {
-    if (this.#file.fd.closed) return;
-    this.#forgetGone();
-    this.#room = LEAST_ROOM + this.#mounts.size;
+    const old = this.#file;
+    if (old.fd.closed) return;
+    this.#room = LEAST_ROOM;
     try {
+      this.#forgetGone();
+      this.#room += this.#mounts.size;
       const mounts = [...this.#mounts.values()];
-      const file = beginFile(this.#directory, this.#owner, mounts);
-      removeFile(this.#directory, this.#file);
-      this.#file = file;
+      this.#file = beginFile(this.#directory, this.#owner, mounts);
       this.#torn = false;
+      removeFile(this.#directory, old);
     } catch (error) {
       // The old file has them all: it does.
       if (!(error instanceof SyscallError)) throw error;

@@ -5,17 +5,19 @@
 import { BENEATH, openDirectoryAt } from "./beneath.ts";
 import { attempt, MountError } from "./error.ts";
 import { privileges } from "./hint/privileges.ts";
+import { isUniqueId, mountId } from "./mount_id.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_NO_AUTOMOUNT,
   O_CLOEXEC,
   O_DIRECTORY,
   O_RDONLY,
   STATX_MODE,
   STATX_UID,
 } from "./sys/constants.ts";
-import { EACCES, EEXIST, ENOENT, EROFS } from "./sys/errno.ts";
+import { EACCES, EEXIST, ENOENT, ENOTDIR, EROFS } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mkdirat } from "./sys/mkdirat.ts";
@@ -42,46 +44,56 @@ export function mayRecord(): boolean {
  * Opens the directory of records.
  *
  * @param create Whether to make it.
- * @returns null where it is missing, can't be made, or there is no place for it:
- * neither /run nor XDG_RUNTIME_DIR is this user's; to create also where Deno's
- * permissions don't allow it.
+ * @returns null where it is missing, or nothing can be recorded: before Linux
+ * 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. To create also
+ * where /proc is missing, it can't be made, or Deno's permissions don't allow it.
  * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
  * is not this user's or not closed to others.
  * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
  */
 export function openRecordDirectory(create: boolean): RecordDirectory | null {
-  const uid = effectiveUser();
-  if (uid === null) return null;
-  for (const parent of parents()) {
-    using at = openUnlessMissing(parent);
-    // Nobody else may rename what is in it.
-    if (at === null || !isOnly(at, uid, 0o022)) continue;
-    const path = `${parent}/${NAME}`;
-    if (!mayWrite(path)) {
-      if (create) return null;
-      throw new Deno.errors.NotCapable(
-        `Requires write access to "${path}": run again with --allow-write=${path}`,
-      );
+  const attempted = { action: "find the records of mounts", target: "/run" };
+  return attempt(attempted, () => {
+    if (!isUniqueId(mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT))) return null;
+    const uid = effectiveUser(create);
+    if (uid === null) return null;
+    for (const parent of parents()) {
+      using at = openIfPossible(parent);
+      // Nobody else may rename what is in it.
+      if (at !== null && isOnly(at, uid, 0o022)) {
+        return openIn(at, `${parent}/${NAME}`, uid, create);
+      }
     }
-    const attempted = {
-      action: `use ${quote(path)} for records`,
-      target: path,
-    };
-    return attempt(attempted, () => {
-      if (create && !makeDirectory(at)) return null;
-      const fd = openDirectory(at);
-      if (fd === null) return null;
-      if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
-      fd.close();
-      throw new MountError(
-        attempted.action,
-        path,
-        new SyscallError("openat2", EACCES, [quote(path)]),
-        { detail: "it must be this user's, and closed to all others (0700)" },
-      );
-    });
+    return null;
+  });
+}
+
+function openIn(
+  parent: OwnedFd,
+  path: string,
+  uid: number,
+  create: boolean,
+): RecordDirectory | null {
+  if (!mayWrite(path)) {
+    if (create) return null;
+    throw new Deno.errors.NotCapable(
+      `Requires write access to "${path}": run again with --allow-write=${path}`,
+    );
   }
-  return null;
+  const attempted = { action: `use ${quote(path)} for records`, target: path };
+  return attempt(attempted, () => {
+    if (create && !makeDirectory(parent)) return null;
+    const fd = openDirectory(parent);
+    if (fd === null) return null;
+    if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
+    fd.close();
+    throw new MountError(
+      attempted.action,
+      path,
+      new SyscallError("openat2", EACCES, [quote(path)]),
+      { detail: "it must be this user's, and closed to all others (0700)" },
+    );
+  });
 }
 
 /** What may hold the directory, in the order of preference. */
@@ -99,12 +111,12 @@ function mayWrite(path: string): boolean {
   return state === "granted";
 }
 
-/** null where /proc is missing: then no process can be told from another. */
-function effectiveUser(): number | null {
+/** null, where that may be, when /proc is missing: then no process can be told. */
+function effectiveUser(orNull: boolean): number | null {
   try {
     return privileges().uid;
   } catch (error) {
-    if (isErrno(error, ENOENT)) return null;
+    if (orNull && isErrno(error, ENOENT)) return null;
     throw error;
   }
 }
@@ -116,11 +128,11 @@ function isOnly({ fd }: OwnedFd, owner: number, others: number): boolean {
   return uid === owner && (mode! & others) === 0;
 }
 
-function openUnlessMissing(path: string): OwnedFd | null {
+function openIfPossible(path: string): OwnedFd | null {
   try {
     return openDirectoryAt(AT_FDCWD, path, 0);
   } catch (error) {
-    if (error instanceof SyscallError) return null;
+    if (isErrno(error, ENOENT, ENOTDIR, EACCES)) return null;
     throw error;
   }
 }

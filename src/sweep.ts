@@ -70,7 +70,7 @@ export interface LeftMount extends RecordedMount {
     | "other namespace"
     | "out of sight"
     | "failed";
-  /** Why it could not be unmounted. */
+  /** What failed, where something did. */
   readonly error?: MountError;
 }
 
@@ -102,7 +102,7 @@ export interface SweepResult {
  * there. Records of which no mount is left are removed. One sweep waits for
  * another.
  *
- * Needs Linux 6.8, the permissions that `MountRecord.open` needs, and
+ * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.
  *
  * @example Unmount what was left
@@ -316,7 +316,7 @@ function whyDistrusted(fd: number, owner: number): string | null {
   return size! > MOST_BYTES ? "it is too large" : null;
 }
 
-/** Room for some hundred thousand mounts, as many as Linux lets be. */
+/** Room for 100,000 mounts and more, as many as /proc/sys/fs/mount-max lets be. */
 const MOST_BYTES = 64n << 20n;
 
 /**

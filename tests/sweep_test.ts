@@ -38,6 +38,7 @@ import {
   mountTable,
   type Needs,
   SCRATCH,
+  withoutProc,
 } from "./support.ts";
 import { makeDirectory, mountId, open, withoutCall } from "./sys/scratch.ts";
 
@@ -600,3 +601,13 @@ programTest("sweep() throws without the permission", () => {
   assertEquals(run(["sweep"], { permissions }).code, 0);
   assertEquals(run(["sweep"], { permissions: permissions.slice(1) }).code, 1);
 });
+
+kernelTest("sweep() throws where it can't tell who is alive", () => {
+  const ids = mountAll("a");
+  writeRecord(recordText(ids));
+  withoutProc(() => {
+    const { hint } = assertThrows(() => sweep(), MountError, "ENOENT");
+    assertEquals(hint, "It needs /proc, which is not mounted here");
+  });
+  assertEquals(sweep().unmounted.length, 1);
+}, needs);

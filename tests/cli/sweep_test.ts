@@ -110,11 +110,17 @@ programTest("sweep leaves the main job alone while it runs", async () => {
     stderr: "",
   });
   assertEquals(mountsBelow(root).length, 2);
-  Deno.kill(job.pid, "SIGTERM");
-  // It unmounts, and removes its record.
-  while (recordNames().length > 0) await job.written().catch(() => {});
-  assertEquals(mountsBelow(root), []);
 });
+
+programTest("mountat removes its record when it has unmounted", () => {
+  const root = `${SCRATCH}/root`;
+  const { ended, calls } = runTraced([root, "0"], ["-e", "trace=%file"], {
+    permissions: PERMISSIONS,
+  });
+  assertEquals([ended.code, ended.stderr], [0, ""]);
+  assert(calls.some(({ args }) => args.includes(".jsonl")));
+  assertEquals(recordNames(), []);
+}, { commands: ["strace"] });
 
 for (const [point, first] of [["first", 1], ["second", 2]] as const) {
   programTest(
