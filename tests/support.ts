@@ -145,14 +145,14 @@ export function enterPrivateNamespace(): void {
   unshare(CLONE_NEWNS);
   mkdirat(AT_FDCWD, SCRATCH, 0o755);
   mount(null, "/", null, MS_REC | MS_PRIVATE, null);
-  mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
   mount("run", "/run", "tmpfs", 0, "mode=0755");
+  mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
 }
 
 /** Takes both away: the next test's namespace is a copy of this one. */
 export function leavePrivateNamespace(): void {
-  umount2("/run", MNT_DETACH);
   umount2(SCRATCH, MNT_DETACH);
+  umount2("/run", MNT_DETACH);
   unlinkat(AT_FDCWD, SCRATCH, AT_REMOVEDIR);
 }
 
