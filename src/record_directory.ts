@@ -85,14 +85,18 @@ function openIn(
     if (create && !makeDirectory(parent)) return null;
     const fd = openDirectory(parent);
     if (fd === null) return null;
-    if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
-    fd.close();
-    throw new MountError(
-      attempted.action,
-      path,
-      new SyscallError("openat2", EACCES, [quote(path)]),
-      { detail: "it must be this user's, and closed to all others (0700)" },
-    );
+    try {
+      if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
+      throw new MountError(
+        attempted.action,
+        path,
+        new SyscallError("openat2", EACCES, [quote(path)]),
+        { detail: "it must be this user's, and closed to all others (0700)" },
+      );
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   });
 }
 

@@ -226,18 +226,17 @@ class Sweep {
     // A FIFO must not be waited for.
     const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
     const { fd, uid } = this.#directory;
+    let file: OwnedFd | undefined;
     try {
-      const file = new OwnedFd(
-        openat2(fd.fd, name, { flags, resolve: BENEATH }),
-      );
+      file = new OwnedFd(openat2(fd.fd, name, { flags, resolve: BENEATH }));
       const reason = whyDistrusted(file.fd, uid);
       if (reason === null) return file;
-      file.close();
       this.#ignore(name, reason);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       if (error.errno !== ENOENT) this.#ignore(name, error.message);
     }
+    file?.close();
     return null;
   }
 

@@ -26,6 +26,7 @@ import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
 import { programTest, run, type RunOptions } from "./cli/program.ts";
 import {
+  failEachCall,
   makeCache,
   OTHER_USER,
   recordLines,
@@ -36,6 +37,7 @@ import {
   kernelTest,
   mountsBelow,
   type Needs,
+  openDescriptors,
   ROOT,
   SCRATCH,
   withoutProc,
@@ -346,6 +348,57 @@ kernelTest(
     }),
   needs,
 );
+
+/** Nothing may be thrown but this, when a call fails. */
+function assertTold(error: unknown, call: string): void {
+  assert(error === undefined || error instanceof MountError, call);
+}
+
+kernelTest("MountRecord.open() leaves nothing when any call fails", () => {
+  Deno.mkdirSync(RECORDS, { mode: 0o700 });
+  const calls = failEachCall((call, failing) => {
+    let record: MountRecord | null = null;
+    const before = openDescriptors();
+    const error = failing(() => record = MountRecord.open());
+    assertTold(error, call);
+    if (error === undefined) (record as MountRecord | null)?.close();
+    else assert((error as MountError).code === "EBADF", call);
+    assertEquals([openDescriptors(), recordNames()], [before, []], call);
+  });
+  assert(calls > 10, String(calls));
+}, needs);
+
+kernelTest("MountRecord keeps from mounting when any call of it fails", () => {
+  using root = Directory.open(SCRATCH);
+  using record = openRecord();
+  const calls = failEachCall((call, failing) => {
+    const before = openDescriptors();
+    const error = failing(() => record.add(2n ** 40n, root.fd));
+    assertTold(error, call);
+    assertEquals(openDescriptors(), before, call);
+    // What comes after is recorded all the same.
+    record.add(2n ** 41n, "/next");
+    const lines = recordLines();
+    assertEquals(lines.at(-1)!["target"], "/next");
+    assertEquals(lines.at(-2)!["target"] === SCRATCH, error === undefined);
+  });
+  assert(calls >= 5, String(calls));
+}, needs);
+
+kernelTest("MountRecord is closed whatever call fails", () => {
+  using root = Directory.open(SCRATCH);
+  using mounted = root.mount("m", { type: "tmpfs", mkdir: true });
+  const calls = failEachCall((call, failing) => {
+    const before = openDescriptors();
+    const record = openRecord();
+    record.add(mounted.id, root.fd);
+    assertTold(failing(() => record.close()), call);
+    assertEquals(openDescriptors(), before, call);
+    assertEquals(recordLines()[1]!["mount"], String(mounted.id));
+    Deno.removeSync(`${RECORDS}/${recordNames()[0]}`);
+  });
+  assert(calls >= 4, String(calls));
+}, needs);
 
 for (
   const [what, interfere] of [

@@ -1,6 +1,7 @@
 /** Records as tests see them, and such as they write themselves. */
 import { formatEntry, formatOwner, type Owner } from "../src/record_file.ts";
 import { thisNamespace, thisProcess } from "../src/recorded.ts";
+import { libc, NR } from "../src/sys/libc.ts";
 import { SCRATCH } from "./support.ts";
 import { type Held, hold } from "./held.ts";
 import { commandLine, type RunOptions } from "./cli/program.ts";
@@ -19,8 +20,8 @@ export function recordLines(directory = RECORDS): Record<string, unknown>[] {
   if (name === undefined || others.length > 0) {
     throw new Error(`There is not one record: ${[name, ...others]}`);
   }
-  return Deno.readTextFileSync(`${directory}/${name}`).trimEnd().split("\n")
-    .map((line) => JSON.parse(line));
+  return Deno.readTextFileSync(`${directory}/${name}`).split("\n")
+    .filter((line) => line !== "").map((line) => JSON.parse(line));
 }
 
 /** A process of this boot that is no more: no process has this number. */
@@ -112,3 +113,57 @@ export const OTHER_USER = [
   "--inh-caps=+sys_admin,+dac_read_search",
   "--ambient-caps=+sys_admin,+dac_read_search",
 ];
+
+/** The calls that recording and sweeping make, but for close(2). */
+const CALLS = [
+  "flock",
+  "getdents64",
+  "mkdirat",
+  "openat2",
+  "read",
+  "readlinkat",
+  "statmount",
+  "statx",
+  "umount2",
+  "unlinkat",
+  "write",
+] as const;
+
+/** Does something while a call fails, and returns what it threw. */
+export type Failing = (work: () => void) => unknown;
+
+/**
+ * Runs a test for each call that a part of it makes, which then fails with
+ * EBADF.
+ *
+ * @param test Is told which call, and given what that part is to run in.
+ * @returns How many there were.
+ */
+export function failEachCall(
+  test: (call: string, failing: Failing) => void,
+): number {
+  let failed = 0;
+  for (const call of CALLS) {
+    const real = libc[call] as (...args: unknown[]) => number;
+    for (let nth = 1, hit = true; hit; nth++) {
+      let calls = 0;
+      test(call, (work) => {
+        Object.defineProperty(libc, call, {
+          value: (...args: unknown[]) =>
+            ++calls === nth ? libc.close(NR.close, -1) : real(...args),
+        });
+        try {
+          work();
+          return undefined;
+        } catch (error) {
+          return error;
+        } finally {
+          Object.defineProperty(libc, call, { value: real });
+        }
+      });
+      hit = calls >= nth;
+      if (hit) failed++;
+    }
+  }
+  return failed;
+}

@@ -22,6 +22,7 @@ import { commandLine, programTest, run } from "./cli/program.ts";
 import { type Held, hold } from "./held.ts";
 import {
   DEAD,
+  failEachCall,
   leaveMounts,
   recorder,
   recorderCommand,
@@ -37,6 +38,7 @@ import {
   mountsBelow,
   mountTable,
   type Needs,
+  openDescriptors,
   SCRATCH,
   withoutProc,
 } from "./support.ts";
@@ -610,4 +612,22 @@ kernelTest("sweep() throws where it can't tell who is alive", () => {
     assertEquals(hint, "It needs /proc, which is not mounted here");
   });
   assertEquals(sweep().unmounted.length, 1);
+}, needs);
+
+kernelTest("sweep() forgets no mount when any call of it fails", () => {
+  makeDirectory("a");
+  makeDirectory("b");
+  const calls = failEachCall((call, failing) => {
+    const ids = ["a", "b"].map((name) => mountOn(`${SCRATCH}/${name}`));
+    writeRecord(recordText(ids.slice(0, 1)));
+    writeRecord(recordText(ids.slice(1)));
+    const before = openDescriptors();
+    const error = failing(() => sweep({ lazy: true }));
+    assert(error === undefined || error instanceof MountError, call);
+    assertEquals(openDescriptors(), before, call);
+    assert(recordNames().length >= places().length, call);
+    assertEquals(sweep().left, [], call);
+    assertEquals([places(), recordNames()], [[], []], call);
+  });
+  assert(calls > 30, String(calls));
 }, needs);
