@@ -27,6 +27,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
+  sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
 };
 
@@ -81,7 +82,6 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 /** Words that are no directory's, for subcommands to come. */
 const RESERVED = [
   "run",
-  "sweep",
   "completions",
 ];
 

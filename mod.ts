@@ -62,6 +62,15 @@ export type {
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
+export { MountRecord, type RecordOptions } from "./src/record.ts";
+export {
+  type IgnoredRecord,
+  type LeftMount,
+  type RecordedMount,
+  sweep,
+  type SweepOptions,
+  type SweepResult,
+} from "./src/sweep.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";

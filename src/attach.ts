@@ -10,6 +10,7 @@ import {
   openMountPoint,
 } from "./mount_point.ts";
 import type { OwnedFd } from "./owned_fd.ts";
+import type { MountRecord } from "./record.ts";
 import {
   MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_EMPTY_PATH,
@@ -43,6 +44,8 @@ export interface MountPlan {
    * @throws {SyscallError} What the kernel answers.
    */
   readonly settle: ((mount: OwnedFd) => void) | null;
+  /** Where it is written down before it is attached. */
+  readonly record: MountRecord | null;
 }
 
 /** A mount in its place. */
@@ -65,7 +68,7 @@ export function attachBeneath(
   plan: MountPlan,
   attachTo: typeof attach = attach,
 ): AttachedMount {
-  const { target, mode, beneath, attempted, settle } = plan;
+  const { target, mode, beneath, attempted, settle, record } = plan;
   return attempt(attempted, () => {
     using mount = plan.make();
     const { id, isFile } = identify(mount.fd);
@@ -76,6 +79,7 @@ export function attachBeneath(
         ? openByName(dirfd, target)
         : openMountPoint(created, dirfd, target, isFile, mode);
       const { at } = mountPoint;
+      record?.add(id, at.fd, { whole: plan.whole });
       const places = {
         from: { dirfd: mount.fd, path: "" },
         onto: { dirfd: at.fd, path: "" },

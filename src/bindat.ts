@@ -20,6 +20,7 @@ import { createMount, type Mount } from "./mount.ts";
 import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
 import { parseBeneath, parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
+import type { MountRecord } from "./record.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -73,6 +74,13 @@ export interface BindOptions extends NewAttributeOptions {
    * @default {false}
    */
   beneath?: boolean;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -180,6 +188,7 @@ export function planBind(
       return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
     },
     settle: afterAttach(asked),
+    record: options.record ?? null,
   };
 }
 

@@ -112,7 +112,8 @@ function nameOf(fd: number, id?: bigint): string | null {
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
 }
 
-function pathOfMount(id: bigint): string | null {
+/** Where the kernel has a mount, null when it is gone or can't be seen from here. */
+export function pathOfMount(id: bigint): string | null {
   try {
     return statmount(id, STATMOUNT_MNT_POINT).mntPoint ?? null;
   } catch (error) {

@@ -209,7 +209,8 @@ export class MountTree implements Disposable {
     try {
       const { mountPoint, created } = attachBeneath(
         this.fd,
-        { ...plan, make, settle: null },
+        // What is in no table is not to be swept.
+        { ...plan, make, settle: null, record: null },
         (mount, at, beneath) => this.#attachInside(mount, at, beneath),
       );
       closeMountPoint(mountPoint);

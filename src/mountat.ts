@@ -16,6 +16,7 @@ import {
   parseMountOptions,
   UNCHANGED,
 } from "./mount_options.ts";
+import type { MountRecord } from "./record.ts";
 import { quote } from "./sys/format.ts";
 import { parseTarget, type Target } from "./target.ts";
 
@@ -61,6 +62,13 @@ export interface MountOptions extends NewAttributeOptions {
    * @default {false}
    */
   beneath?: boolean;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -144,6 +152,7 @@ export function planMount(
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),
     settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
+    record: options.record ?? null,
   };
 }
 

@@ -141,17 +141,22 @@ function exists(path: string): boolean {
   }
 }
 
-/** Gives this thread a private mount namespace, an empty tmpfs on SCRATCH. */
+/**
+ * Gives this thread a private mount namespace, an empty tmpfs on SCRATCH, and
+ * one on /run: the records there are those of the machine.
+ */
 export function enterPrivateNamespace(): void {
   unshare(CLONE_NEWNS);
   mkdirat(AT_FDCWD, SCRATCH, 0o755);
   mount(null, "/", null, MS_REC | MS_PRIVATE, null);
+  mount("run", "/run", "tmpfs", 0, "mode=0755");
   mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
 }
 
-/** Takes SCRATCH away: the next test's namespace is a copy of this one. */
+/** Takes both away: the next test's namespace is a copy of this one. */
 export function leavePrivateNamespace(): void {
   umount2(SCRATCH, MNT_DETACH);
+  umount2("/run", MNT_DETACH);
   unlinkat(AT_FDCWD, SCRATCH, AT_REMOVEDIR);
 }
 

@@ -460,3 +460,14 @@ export const LO_FLAGS_DIRECT_IO = 0x10;
 export const LOOP_CONFIGURE = 0x4c0a;
 /** Find or make a device that has no file. */
 export const LOOP_CTL_GET_FREE = 0x4c82;
+
+// flock(2): include/uapi/asm-generic/fcntl.h
+
+/** A lock that others may have, too. */
+export const LOCK_SH = 1;
+/** A lock that nobody else has. */
+export const LOCK_EX = 2;
+/** Fail with EAGAIN where the call would wait. */
+export const LOCK_NB = 4;
+/** Give the lock back. */
+export const LOCK_UN = 8;

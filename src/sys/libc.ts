@@ -18,6 +18,8 @@ const PARAMETERS = {
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
   fcntl: ["i32", "i32", "i32"],
+  // int flock(int fd, int op);
+  flock: ["i32", "i32"],
   // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
   fsconfig: ["i32", "u32", "buffer", "buffer", "i32"],
   // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);

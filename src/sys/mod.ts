@@ -43,6 +43,7 @@ export { close } from "./close.ts";
 export { dup, type DupOptions } from "./dup.ts";
 export { SyscallError, UnsupportedError } from "./error.ts";
 export { fchdir } from "./fchdir.ts";
+export { flock } from "./flock.ts";
 export type { Argument, DescriptorArgument } from "./format.ts";
 export {
   fsconfigCreate,

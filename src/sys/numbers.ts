@@ -14,6 +14,7 @@ export const SYSCALL_NUMBERS = {
     kill: 62,
     uname: 63,
     fcntl: 72,
+    flock: 73,
     chdir: 80,
     fchdir: 81,
     setgroups: 116,
@@ -53,6 +54,7 @@ export const SYSCALL_NUMBERS = {
   aarch64: {
     fcntl: 25,
     ioctl: 29,
+    flock: 32,
     mkdirat: 34,
     unlinkat: 35,
     symlinkat: 36,
