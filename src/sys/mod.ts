@@ -39,6 +39,7 @@
  * @module
  */
 export * from "./constants.ts";
+export { cloneSleeping } from "./clone_sleeping.ts";
 export { close } from "./close.ts";
 export { dup, type DupOptions } from "./dup.ts";
 export { SyscallError, UnsupportedError } from "./error.ts";
@@ -64,6 +65,7 @@ export {
   loopConfigure,
   loopCtlGetFree,
 } from "./ioctl_loop.ts";
+export { kill, SIGKILL } from "./kill.ts";
 export { listmount, type ListmountOptions } from "./listmount.ts";
 export { mkdirat } from "./mkdirat.ts";
 export type { MountNamespaceOptions } from "./mnt_id_req.ts";
@@ -80,6 +82,7 @@ export { pivotRoot } from "./pivot_root.ts";
 export { read } from "./read.ts";
 export { type LogMessage, readLog } from "./read_log.ts";
 export { readlinkat } from "./readlinkat.ts";
+export { reap } from "./reap.ts";
 export { setns } from "./setns.ts";
 export {
   type Statmount,
