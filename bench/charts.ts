@@ -134,7 +134,7 @@ function bars({ work, figures }: RowResult): string {
   return svg(work, y + 8, body);
 }
 
-const PLOT = { left: 70, right: WIDTH - 250, top: TOP, bottom: 330 };
+const PLOT = { left: 80, right: WIDTH - 250, top: TOP, bottom: 330 };
 
 function lines({ work, figures }: RowResult): string {
   const series = new Map<string, { style: Drawn["style"]; points: Point[] }>();
@@ -159,9 +159,10 @@ function lines({ work, figures }: RowResult): string {
       path("grid", [PLOT.left, y(value)], [PLOT.right, y(value)]),
       text(PLOT.left - 8, y(value) + 4, quantity(value, "µs"), "end"),
     ]),
-    ...scales.map((value) =>
-      text(x(value), PLOT.bottom + 20, value.toLocaleString("en"), "middle")
-    ),
+    ...scales.map((scale) => {
+      const { what } = figures.find((figure) => figure.scale === scale)!;
+      return text(x(scale), PLOT.bottom + 20, what, "middle");
+    }),
   ];
   const labels: { label: string; y: number }[] = [];
   for (const [label, { style, points }] of series) {

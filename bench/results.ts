@@ -57,9 +57,10 @@ export function reached(figure: Figure): boolean | null {
 
 /** A value with its unit. */
 export function quantity(value: number, unit: Figure["unit"]): string {
-  return unit === "µs" && value >= 1000
-    ? `${threeDigits(value / 1000)} ms`
-    : `${threeDigits(value)} ${unit}`;
+  if (unit === "KiB") return `${Math.round(value).toLocaleString("en")} KiB`;
+  return value < 1000
+    ? `${threeDigits(value)} µs`
+    : `${threeDigits(value / 1000)} ms`;
 }
 
 function threeDigits(value: number): string {

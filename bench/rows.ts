@@ -30,8 +30,8 @@ const ROWS: readonly Row[] = [
 export const NUMBERS: readonly number[] = ROWS.map(({ row }) => row);
 
 /**
- * Measures rows, each in an empty directory of a private mount namespace of this
- * thread. Nothing is left of it, on an interrupt neither.
+ * Measures rows, in a private mount namespace of this thread. Nothing is left of
+ * it, on an interrupt neither.
  *
  * @param numbers Which.
  * @param seconds How long, as a share of what is usual.
@@ -44,16 +44,16 @@ export async function* measureRows(
     leavePrivateNamespace();
     Deno.exit(130);
   };
-  for (const { row, work, note, measure } of ROWS) {
-    if (!numbers.includes(row)) continue;
-    enterPrivateNamespace();
-    Deno.addSignalListener("SIGINT", interrupt);
-    try {
+  enterPrivateNamespace();
+  Deno.addSignalListener("SIGINT", interrupt);
+  try {
+    for (const { row, work, note, measure } of ROWS) {
+      if (!numbers.includes(row)) continue;
       const figures = await measure(seconds);
       yield { row, work, note, figures };
-    } finally {
-      Deno.removeSignalListener("SIGINT", interrupt);
-      leavePrivateNamespace();
     }
+  } finally {
+    Deno.removeSignalListener("SIGINT", interrupt);
+    leavePrivateNamespace();
   }
 }

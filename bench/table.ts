@@ -11,35 +11,52 @@ import {
   type RowResult,
 } from "./results.ts";
 
-const HEADER = ["what", "ours", "against", "theirs", "ratio", "to reach"];
+const HEADER = [
+  "what",
+  "ours",
+  "time",
+  "against",
+  "time",
+  "ratio",
+  "to reach",
+];
 
 /** A row's figures, for a terminal. */
-export function rowText(row: RowResult): string {
-  const table = formatTable([HEADER, ...row.figures.map(cells)]);
-  return `${row.row}. ${row.work}\n${table.replace(/^/gm, "   ").trimEnd()}\n`;
+export function rowText({ row, work, figures }: RowResult): string {
+  const table = formatTable([HEADER, ...cells(figures)]);
+  return `${row}. ${work}\n${table.replace(/^/gm, "   ").trimEnd()}\n`;
 }
 
-function cells(figure: Figure): string[] {
-  const { what, name, unit, ours, against, theirs, ratio } = figure;
-  const { limit, missing } = figure;
-  const asked = limit === undefined
-    ? "reported"
-    : `≤ ${ratio || missing ? ratioText(limit) : quantity(limit, unit)}`;
-  const answers = { true: ", reached", false: ", missed", null: "" };
-  return [
-    `${what}: ${name}`,
-    ours === undefined ? "" : spreadText(ours, unit),
-    against ?? "",
-    missing === undefined
-      ? theirs === undefined ? "" : spreadText(theirs, unit)
-      : `missing: ${missing}`,
-    ratio === undefined
-      ? ""
-      : `${ratioText(ratio.median)} (${ratioText(ratio.low)} … ${
-        ratioText(ratio.high)
-      })`,
-    `${asked}${answers[`${reached(figure)}`]}`,
-  ];
+function cells(figures: readonly Figure[]): string[][] {
+  let last: Figure | undefined;
+  return figures.map((figure) => {
+    const { what, name, unit, ours, against = "", theirs, ratio } = figure;
+    const { missing } = figure;
+    const own = [what, name, ours === undefined ? "" : spreadText(ours, unit)];
+    const isSame = last?.what === what && last.name === name;
+    last = figure;
+    return [
+      ...isSame ? own.map(() => "") : own,
+      against,
+      theirs === undefined ? missing ?? "" : spreadText(theirs, unit),
+      ratio === undefined
+        ? ""
+        : `${ratioText(ratio.median)} (${ratioText(ratio.low)} … ${
+          ratioText(ratio.high)
+        })`,
+      verdict(figure),
+    ];
+  });
+}
+
+function verdict(figure: Figure): string {
+  const { limit, unit, ratio } = figure;
+  const isReached = reached(figure);
+  if (isReached === null) return "";
+  const asked = ratio === undefined
+    ? quantity(limit!, unit)
+    : ratioText(limit!);
+  return `≤ ${asked}: ${isReached ? "reached" : "missed"}`;
 }
 
 /** The median, and the least. */
@@ -65,10 +82,12 @@ export function performancePage({ machine, rows }: Results): string {
   ].join("\n\n") + "\n";
 }
 
-const PREFACE = `What mountat does, beside what one would take instead. All that
-is compared took turns in one run, a few milliseconds each, forwards and
-backwards. Each ratio is the median of those of neighbours, and in brackets is
-where the middle 80 % of them lie; after a time, in brackets, is the least.
+const PREFACE =
+  `What mountat does, beside what one would take instead. Those who are compared
+took turns in one run, a few milliseconds each, forwards and backwards. A ratio
+is the median of those within one round, and in brackets is where the middle
+80 % of them lie; a time is the median, and in brackets is the least. In the
+charts thin lines are the middle 80 %.
 \`npx -y deno@2.9.6 task bench\`, as root with a C compiler, does it again, and
 \`task bench:check\` tells whether rows 1, 2 or 8 became slower by a third.`;
 
@@ -78,7 +97,7 @@ function machineText({ processor, processors, linux, deno }: Machine): string {
 
 function section(row: RowResult): string {
   const { row: number, work, note, figures } = row;
-  const table = [HEADER, HEADER.map(() => "---"), ...figures.map(cells)]
+  const table = [HEADER, HEADER.map(() => "---"), ...cells(figures)]
     .map((cells) => `| ${cells.join(" | ")} |`).join("\n");
   const chart = `![${work}](charts/${chartName(row)})`;
   return `## ${number}. ${work}\n\n${table}\n\n${note}\n\n${chart}`;

@@ -8,9 +8,9 @@ import { compare, type Match, type Row } from "./row.ts";
 /** Row 6. */
 export const list: Row = {
   row: 6,
-  work: "listing all mounts",
+  work: "Listing all mounts",
   note:
-    "The C loop asks for the same fields of each mount and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
+    "The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
   async measure(seconds) {
     await using stack = new AsyncDisposableStack();
     const matches: Match[] = [];
@@ -20,7 +20,7 @@ export const list: Row = {
       const times = Math.max(1, Math.round(1000 / count));
       const most = count === Math.max(...CROWDS);
       const loop = await place.inside(() =>
-        Rival.start(stack, "C loop of listmount, statmount", times, ["list"])
+        Rival.start(stack, "C loop", times, ["list"])
       );
       matches.push({
         what: sizeOf(place),

@@ -14,10 +14,11 @@ import { Rival } from "../programs.ts";
 import type { Figure } from "../results.ts";
 import { compare, type Match, type Row } from "./row.ts";
 
-type Spec = MountSpec & { source: string };
+/** What is mounted. */
+export type Spec = MountSpec & { source: string };
 
 /** What a build action's root has. */
-const ROOT_SPECS: Spec[] = [
+export const ROOT_SPECS: readonly Spec[] = [
   { target: "proc", type: "proc", source: "proc" },
   { target: "sys", type: "sysfs", source: "sysfs" },
   { target: "tmp", type: "tmpfs", source: "tmpfs" },
@@ -29,7 +30,8 @@ const ROOT_SPECS: Spec[] = [
   )),
 ];
 
-const KINDS: Spec[] = [
+/** One of each kind. */
+export const KINDS: readonly Spec[] = [
   ROOT_SPECS[0]!,
   ROOT_SPECS[2]!,
   { target: "usr", type: "bind", source: "/usr" },
@@ -57,7 +59,7 @@ const IN_C = {
 function inC(
   stack: AsyncDisposableStack,
   how: keyof typeof IN_C,
-  specs: Spec[],
+  specs: readonly Spec[],
   times: number,
 ): Promise<Rival | Absent> {
   const words = specs.flatMap(({ target, type, source }) => [
@@ -72,7 +74,7 @@ function inC(
 /** Row 1. */
 export const oneMount: Row = {
   row: 1,
-  work: "one mount, up and down",
+  work: "One mount, up and down",
   note:
     "The C loop opens the target beneath the directory, makes the mount with fsopen(2) or open_tree(2), attaches it, and unmounts through /proc/self/fd. Call for call it also makes the three calls more that mountat and unmountat make: statx(2) for the mount's id, open and close of the target's parent.",
   async measure(seconds) {
@@ -100,7 +102,8 @@ export const oneMount: Row = {
   },
 };
 
-function upAndDown(root: Directory, spec: Spec): void {
+/** Makes a mount and unmounts it. */
+export function upAndDown(root: Directory, spec: Spec): void {
   const { target, type, source } = spec;
   const mount = type === "bind"
     ? bindat(root, target, source)
@@ -109,29 +112,34 @@ function upAndDown(root: Directory, spec: Spec): void {
   unmountat(root, target);
 }
 
+/** Makes a root of mounts as a tree that is never attached, and closes it. */
+export function treeUpAndDown(root: Directory): void {
+  using tree = MountTree.from(root);
+  applyMounts(tree, ROOT_SPECS);
+}
+
+/** Makes the mounts of a root, and unmounts them. */
+export function rootUpAndDown(root: Directory): void {
+  using _applied = applyMounts(root, ROOT_SPECS);
+}
+
 /** Row 2. */
 export const tree: Row = {
   row: 2,
-  work: "an action's root of 11 mounts, up and down",
+  work: "An action's root of 11 mounts, up and down",
   note:
     "A procfs, a sysfs, two tmpfs, two directories and five devices. The tree is never attached: closing it takes all of it. The C loops mount and unmount one by one.",
-  measure: (seconds) =>
-    againstLoops("MountTree", 0.5, seconds, (root) => {
-      using tree = MountTree.from(root);
-      applyMounts(tree, ROOT_SPECS);
-    }),
+  measure: (seconds) => againstLoops("MountTree", 0.5, seconds, treeUpAndDown),
 };
 
 /** Row 3. */
 export const applied: Row = {
   row: 3,
-  work: "the same mounts on a plain Directory",
+  work: "The same 11 mounts on a plain Directory",
   note:
     "Each is unmounted by its handle, which first makes sure that it is this mount and no other.",
   measure: (seconds) =>
-    againstLoops("applyMounts", 1.1, seconds, (root) => {
-      using _applied = applyMounts(root, ROOT_SPECS);
-    }),
+    againstLoops("applyMounts", 1.1, seconds, rootUpAndDown),
 };
 
 async function againstLoops(
@@ -144,7 +152,7 @@ async function againstLoops(
   await using stack = new AsyncDisposableStack();
   const times = 20;
   return await compare([{
-    what: name,
+    what: `${ROOT_SPECS.length} mounts`,
     ours: { name, times, time: stopwatch(() => work(root)) },
     others: [
       { by: await inC(stack, "plain", ROOT_SPECS, times), limit },

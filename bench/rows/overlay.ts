@@ -11,7 +11,7 @@ const COUNTS = [16, 32, 64, 128];
 /** Row 11. */
 export const overlay: Row = {
   row: 11,
-  work: "an overlay, up and down",
+  work: "An overlay, up and down",
   note:
     "mountat sets each layer by itself (lowerdir+); the options of mount(2) have to fit into one page, which limits how many layers it can name.",
   async measure(seconds) {

@@ -8,7 +8,7 @@ import { compare, type Row } from "./row.ts";
 /** Row 8. */
 export const program: Row = {
   row: 8,
-  work: "the program from exec to exit",
+  work: "The program from exec to exit",
   note: "Both with --allow-ffi, without type checks, from Deno's cache.",
   async measure(seconds) {
     const empty = `${SCRATCH}/empty.ts`;
@@ -33,7 +33,7 @@ export const program: Row = {
 /** Row 9. */
 export const firstMount: Row = {
   row: 9,
-  work: "the first mount of a process",
+  work: "The first mount of a process",
   note:
     "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves.",
   measure(seconds) {
@@ -72,7 +72,7 @@ export const firstMount: Row = {
 /** Row 10. */
 export const endurance: Row = {
   row: 10,
-  work: "memory that many mounts leave behind",
+  work: "Memory that many mounts leave behind",
   note:
     "After a garbage collection, with V8's young generation held at 1 MB: it grows with what is allocated, not with what is kept. Pages of Deno's executable come in as V8's compilers first run.",
   measure(seconds) {
@@ -80,17 +80,17 @@ export const endurance: Row = {
     Deno.mkdirSync(path, { recursive: true });
     const cycles = Math.max(2_000, 100_000 * Math.min(1, seconds));
     const gained = child("endurance", path, String(cycles));
-    const what = `after ${cycles.toLocaleString("en")}, over 1,000`;
+    const after = `gained from 1,000 to ${cycles.toLocaleString("en")}`;
     return [
       {
-        what: `${what}: the process's own`,
+        what: `the process's own, ${after}`,
         unit: "KiB",
         name: "mountat, unmountat",
         ours: spread([gained.own]),
         limit: 2048,
       },
       {
-        what: `${what}: pages of Deno's executable`,
+        what: `pages of Deno's executable, ${after}`,
         unit: "KiB",
         name: "mountat, unmountat",
         ours: spread([gained.program]),

@@ -50,7 +50,7 @@ function starts(program: string, args: string[]) {
 /** Row 7. */
 export const run: Row = {
   row: 7,
-  work: "true in a root with proc, sys and dev",
+  work: "A command in a root with proc, sys and dev",
   note:
     "bwrap and unshare make a PID and a mount namespace and mount a procfs, a sysfs and devices, as run does; the root holds nothing but a static true. All are started from this one process.",
   async measure(seconds) {

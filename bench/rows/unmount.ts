@@ -74,7 +74,7 @@ function umount8(root: Directory, job: Job): Contestant | Absent {
 /** Row 4. */
 export const oneUnmount: Row = {
   row: 4,
-  work: "one unmount",
+  work: "One unmount",
   note:
     "The subprocess inherits the directory's descriptor, calls fchdir(2) and umount2(2), and is written in C.",
   async measure(seconds) {
@@ -97,7 +97,7 @@ export const oneUnmount: Row = {
 /** Row 5. */
 export const unmountInCrowd: Row = {
   row: 5,
-  work: "one unmount among other mounts",
+  work: "One unmount among other mounts",
   note:
     "umount(8) reads the whole table for a file, as a device's mount point is one, and with --lazy or --force; for most directories it asks statfs(2) and reads nothing.",
   async measure(seconds) {
