@@ -48,6 +48,8 @@ export async function takeTurns(
   const warm = begin + seconds * 100;
   const end = begin + seconds * 1000;
   for (let round = 0;; round++) {
+    // Signals, and what is to be done for dropped handles, have a turn, too.
+    await new Promise((resolve) => setTimeout(resolve));
     const now = performance.now();
     if (now >= end && samples[0]!.length >= LEAST_ROUNDS) return samples;
     for (const [i, contestant] of round % 2 ? backwards : numbered) {

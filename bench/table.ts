@@ -92,7 +92,7 @@ charts thin lines are the middle 80 %.
 \`task bench:check\` tells whether rows 1, 2 or 8 became slower by a third.`;
 
 function machineText({ processor, processors, linux, deno }: Machine): string {
-  return `On ${processors} processors (${processor}), Linux ${linux}, Deno ${deno}.`;
+  return `On ${processors} × ${processor}, Linux ${linux}, Deno ${deno}.`;
 }
 
 function section(row: RowResult): string {
