@@ -39,12 +39,12 @@ export const firstMount: Row = {
   measure(seconds) {
     const path = `${SCRATCH}/first`;
     Deno.mkdirSync(`${path}/mounted`, { recursive: true });
-    const { calls } = child("first_mount", path);
+    const { calls } = child("first_mount", [path]);
     const samples = new Map<string, number[]>();
     const end = performance.now() + 3000 * seconds;
     do {
-      const { importing, mounting } = child("first_mount", path);
-      const bindings = child("bindings", ...calls);
+      const { importing, mounting } = child("first_mount", [path]);
+      const bindings = child("bindings", calls);
       const parts: [string, number][] = [
         ["import and mount", importing + mounting],
         ["import of mod.ts", importing],
@@ -79,7 +79,11 @@ export const endurance: Row = {
     const path = `${SCRATCH}/endurance`;
     Deno.mkdirSync(path, { recursive: true });
     const cycles = Math.max(2_000, 100_000 * Math.min(1, seconds));
-    const gained = child("endurance", path, String(cycles));
+    const gained = child(
+      "endurance",
+      [path, String(cycles)],
+      ["--v8-flags=--expose-gc,--max-semi-space-size=1"],
+    );
     const after = `gained from 1,000 to ${cycles.toLocaleString("en")}`;
     return [
       {
@@ -101,12 +105,12 @@ export const endurance: Row = {
 
 /** Runs a program of the folder `children`, and returns what it prints. */
 // deno-lint-ignore no-explicit-any
-function child(name: string, ...args: string[]): any {
+function child(name: string, args: string[], flags: string[] = []): any {
   const { success, stdout } = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--allow-all",
-      "--v8-flags=--expose-gc,--max-semi-space-size=1",
+      ...flags,
       `${ROOT}bench/children/${name}.ts`,
       ...args,
     ],

@@ -11,7 +11,10 @@ function makeRoot(): string {
   for (const name of ["bin", "dev", "proc", "sys"]) {
     Deno.mkdirSync(`${path}/${name}`, { recursive: true });
   }
-  Deno.copyFileSync(compile("true", "-static"), `${path}/bin/true`);
+  Deno.copyFileSync(
+    compile("true", "-static", "-nostdlib"),
+    `${path}/bin/true`,
+  );
   return path;
 }
 
