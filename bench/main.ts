@@ -25,10 +25,14 @@ const { _: words, save, seconds } = parseArgs(Deno.args, {
     throw new TypeError(`There is no option or row "${word}"`);
   },
 });
+const share = Number(seconds);
+if (!(share >= 0 && share < Infinity)) {
+  throw new TypeError(`The seconds must be a number: received "${seconds}"`);
+}
 const numbers = words.length === 0 ? NUMBERS : words.map(Number);
 
 const rows = [];
-for await (const row of measureRows(numbers, Number(seconds))) {
+for await (const row of measureRows(numbers, share)) {
   console.log(rowText(row));
   rows.push(row);
 }

@@ -45,7 +45,7 @@ export async function* measureRows(
     Deno.exit(130);
   };
   enterPrivateNamespace();
-  Deno.addSignalListener("SIGINT", interrupt);
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   try {
     for (const { row, work, note, measure } of ROWS) {
       if (!numbers.includes(row)) continue;
@@ -53,7 +53,9 @@ export async function* measureRows(
       yield { row, work, note, figures };
     }
   } finally {
-    Deno.removeSignalListener("SIGINT", interrupt);
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, interrupt);
     leavePrivateNamespace();
   }
 }
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;

@@ -23,6 +23,8 @@ export interface Needs {
   permissions?: Deno.PermissionName[];
   /** Programs on PATH; needs the permissions to run and read. */
   commands?: string[];
+  /** What else stands in the way, as a reason; null when nothing does. */
+  missing?: string | null;
 }
 
 export { ROOT, ROOT_URL } from "./root.ts";
@@ -83,7 +85,8 @@ export function gatedTest(
 /** What stands in the way of a test that mounts, null when nothing does. */
 export function missingFor(needs: Needs): string | null {
   return missingPermission(["ffi", ...needs.permissions ?? []]) ??
-    missingCapability() ?? missingCommand(needs.commands ?? []);
+    missingCapability() ?? missingCommand(needs.commands ?? []) ??
+    needs.missing ?? null;
 }
 
 /** The first of these permissions that is not granted, as a reason. */

@@ -58,6 +58,11 @@ export {
 export { fsmount } from "./fsmount.ts";
 export { fsopen } from "./fsopen.ts";
 export { fspick } from "./fspick.ts";
+export {
+  type LoopConfig,
+  loopConfigure,
+  loopCtlGetFree,
+} from "./ioctl_loop.ts";
 export { listmount, type ListmountOptions } from "./listmount.ts";
 export { mkdirat } from "./mkdirat.ts";
 export type { MountNamespaceOptions } from "./mnt_id_req.ts";
@@ -68,6 +73,8 @@ export { moveMount } from "./move_mount.ts";
 export { openTree } from "./open_tree.ts";
 export { openTreeAttr } from "./open_tree_attr.ts";
 export { openat2, type OpenHow } from "./openat2.ts";
+export { pidfdOpen } from "./pidfd_open.ts";
+export { pipe2 } from "./pipe2.ts";
 export { pivotRoot } from "./pivot_root.ts";
 export { read } from "./read.ts";
 export { type LogMessage, readLog } from "./read_log.ts";
@@ -83,3 +90,4 @@ export { setTracer, type TracedCall, type Tracer } from "./trace.ts";
 export { umount2 } from "./umount2.ts";
 export { unlinkat } from "./unlinkat.ts";
 export { unshare } from "./unshare.ts";
+export { write } from "./write.ts";
