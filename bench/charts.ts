@@ -180,9 +180,13 @@ function lines({ work, figures }: RowResult): string {
         }" r="4"/>`,
       );
     }
-    const { spread } = points.at(-1)!;
-    const last = `${label}: ${quantity(spread.median, "µs")}`;
-    labels.push({ label: last, y: y(spread.median) + 4 });
+    const { scale, spread } = points.at(-1)!;
+    const early = scale < Math.max(...scales) ? ` at ${scale}` : "";
+    const value = quantity(spread.median, "µs");
+    labels.push({
+      label: `${label}${early}: ${value}`,
+      y: y(spread.median) + 4,
+    });
   }
   let lowest = -Infinity;
   for (const { label, y } of labels.sort((a, b) => a.y - b.y)) {

@@ -37,7 +37,6 @@ for await (const row of measureRows(numbers, share)) {
   rows.push(row);
 }
 if (save || words.length === 0) {
-  const results = merge(readResults(), { machine: machine(), rows });
-  writeResults(results);
-  draw(results);
+  writeResults(merge(readResults(), { machine: machine(), rows }));
+  draw(readResults()!);
 }

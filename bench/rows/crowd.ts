@@ -68,5 +68,5 @@ export function among<T extends Contestant | Absent>(
 
 /** How a crowd is called in the table. */
 export function sizeOf({ count }: Crowd): string {
-  return `${count.toLocaleString("en")} more mounts`;
+  return `${count.toLocaleString("en")} more`;
 }

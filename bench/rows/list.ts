@@ -10,7 +10,7 @@ export const list: Row = {
   row: 6,
   work: "Listing all mounts",
   note:
-    "The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
+    "So many more than the system's own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
   async measure(seconds) {
     await using stack = new AsyncDisposableStack();
     const matches: Match[] = [];

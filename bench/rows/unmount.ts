@@ -99,7 +99,7 @@ export const unmountInCrowd: Row = {
   row: 5,
   work: "One unmount among other mounts",
   note:
-    "umount(8) reads the whole table for a file, as a device's mount point is one, and with --lazy or --force; for most directories it asks statfs(2) and reads nothing.",
+    "So many more than the system's own. umount(8) reads the whole table for a file, as a device's mount point is one, and with --lazy or --force; for most directories it asks statfs(2) and reads nothing.",
   async measure(seconds) {
     using stack = new DisposableStack();
     const most = Math.max(...CROWDS);
