@@ -3,7 +3,16 @@ import { kernelTest, ROOT, SCRATCH } from "./support.ts";
 
 kernelTest("every example of the documentation runs", () => {
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
-    args: ["test", "--doc", "-A", "README.md", "mod.ts", "cli.ts", "src"],
+    args: [
+      "test",
+      "--doc",
+      "-A",
+      "README.md",
+      "docs",
+      "mod.ts",
+      "cli.ts",
+      "src",
+    ],
     cwd: ROOT,
     // The examples make directories.
     env: { NO_COLOR: "1", TMPDIR: SCRATCH },
