@@ -118,3 +118,24 @@ export const STATX_TIMESTAMP = {
   tv_nsec: 8,
   SIZE: 16,
 } as const;
+
+/** `siginfo_t` as waitid(2) fills it, include/uapi/asm-generic/siginfo.h. */
+export const SIGINFO = {
+  si_code: 8,
+  si_status: 24,
+  SIZE: 128,
+} as const;
+
+/** `struct rusage`, include/uapi/linux/resource.h. */
+export const RUSAGE = {
+  ru_utime: 0,
+  ru_stime: 16,
+  ru_maxrss: 32,
+  ru_minflt: 64,
+  ru_majflt: 72,
+  ru_inblock: 88,
+  ru_oublock: 96,
+  ru_nvcsw: 128,
+  ru_nivcsw: 136,
+  SIZE: 144,
+} as const;

@@ -32,6 +32,8 @@ const PARAMETERS = {
   getpgid: ["i32"],
   // int ioctl(int fd, unsigned int op, void *argp);
   ioctl: ["i32", "u32", "buffer"],
+  // int kill(pid_t pid, int sig);
+  kill: ["i32", "i32"],
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
   listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -50,8 +52,6 @@ const PARAMETERS = {
   open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
   // int pidfd_open(pid_t pid, unsigned int flags);
   pidfd_open: ["i32", "u32"],
-  // int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags);
-  pidfd_send_signal: ["i32", "i32", "buffer", "u32"],
   // int pipe2(int pipefd[2], int flags);
   pipe2: ["buffer", "i32"],
   // int pivot_root(const char *new_root, const char *put_old);
@@ -130,8 +130,7 @@ const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
 /** The system call numbers of this processor. */
 export const NR: {
   readonly [C in Call | keyof typeof SYSCALL_NUMBERS.x86_64]: number;
-} =
-  SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
+} = SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
 
 /** The system calls, each bound to the C library when it is first used. */
 export const libc: Libc = {} as Libc;

@@ -34,7 +34,14 @@ const FIELD = {
   errno: 4,
   /** How many of the last ones failed. */
   lastFailed: 5,
+  /** What the last one that succeeded returned. */
+  result: 6,
+  /** Descriptors to close at the end; those below 3 are none. */
+  owned: 8,
 } as const;
+
+/** How many descriptors a thread may own. */
+const MOST_OWNED = 8;
 
 /** Bytes of the fields; the table of calls follows. */
 const FIELD_BYTES = 64;
@@ -49,7 +56,8 @@ const STATE = {
   held: 2,
   asked: 3,
   done: 4,
-  ended: 5,
+  ending: 5,
+  ended: 6,
 } as const;
 
 /** How long a thread may take to start. */
@@ -60,7 +68,7 @@ const IDLE_MILLISECONDS = 200;
 /** What the thread runs. It imports nothing: it needs no permission but FFI. */
 const SOURCE = `
 const FIELD = ${JSON.stringify(FIELD)}, STATE = ${JSON.stringify(STATE)};
-onmessage = ({ data: { shared, library } }) => {
+onmessage = ({ data: { shared, library, closeNumber } }) => {
   const fields = new Int32Array(shared, 0, ${FIELD_BYTES / 4});
   const table = new BigInt64Array(shared, ${FIELD_BYTES});
   function become(state) {
@@ -78,10 +86,11 @@ onmessage = ({ data: { shared, library } }) => {
     const location = libc.__errno_location();
     const errno = new Int32Array(new ArrayBuffer(4));
     libc.memcpy(errno, location, 4);
+    let result = 0;
     function make(at) {
       const [spawns, a, b, c, d, e, f, g] = table.subarray(at, at + ${CALL_WORDS});
       if (spawns) return libc.posix_spawnp(a, b, c, d, e, f);
-      const result = libc.syscall(a, b, c, d, e, f, g);
+      result = libc.syscall(a, b, c, d, e, f, g);
       if (result === -1) libc.memcpy(errno, location, 4);
       return result === -1 ? errno[0] : 0;
     }
@@ -91,10 +100,18 @@ onmessage = ({ data: { shared, library } }) => {
       for (; i < calls && number === 0; i++) number = make(i * ${CALL_WORDS});
       fields[FIELD.succeeded] = number === 0 ? i : i - 1;
       fields[FIELD.errno] = number;
+      fields[FIELD.result] = result;
       for (i = calls; i < all; i++) {
         if (make(i * ${CALL_WORDS}) !== 0) lastFailed++;
       }
       fields[FIELD.lastFailed] = lastFailed;
+    }
+    function end() {
+      for (let i = FIELD.owned; i < FIELD.owned + ${MOST_OWNED}; i++) {
+        if (fields[i] > 2) libc.syscall(closeNumber, fields[i], 0, 0, 0, 0, 0);
+      }
+      become(STATE.ended);
+      close();
     }
     become(STATE.idle);
     for (;;) {
@@ -102,15 +119,15 @@ onmessage = ({ data: { shared, library } }) => {
       if (state === STATE.asked) {
         makeAll();
         become(STATE.done);
-      } else if (state === STATE.ended) {
-        return close();
+      } else if (state === STATE.ending) {
+        return end();
       } else if (state !== STATE.idle) {
         Atomics.wait(fields, FIELD.state, state);
       } else if (
         Atomics.wait(fields, FIELD.state, state, ${IDLE_MILLISECONDS}) ===
           "timed-out"
       ) {
-        Atomics.compareExchange(fields, FIELD.state, state, STATE.ended);
+        Atomics.compareExchange(fields, FIELD.state, state, STATE.ending);
       }
     }
   } catch {
@@ -141,7 +158,7 @@ export class SyscallThread {
       `data:text/javascript,${encodeURIComponent(SOURCE)}`,
       { type: "module", name: "system calls" },
     );
-    worker.postMessage({ shared, library });
+    worker.postMessage({ shared, library, closeNumber: NR.close });
     const { starting } = STATE;
     const waited = Atomics.wait(
       this.#fields,
@@ -178,9 +195,10 @@ export class SyscallThread {
    * @param calls What to do.
    * @param lastCalls What is done then in any case, to leave the thread as it
    * was. Where it can't be, the thread ends.
+   * @returns What the last of `calls` returned.
    * @throws {SyscallError} Of the call that failed.
    */
-  make(calls: readonly ThreadCall[], lastCalls: readonly ThreadCall[]): void {
+  make(calls: readonly ThreadCall[], lastCalls: readonly ThreadCall[]): number {
     if (!this.hold()) throw new TypeError("The thread has ended");
     const fields = this.#fields;
     [...calls, ...lastCalls].forEach((call, i) => this.#write(i, call));
@@ -188,13 +206,21 @@ export class SyscallThread {
     fields[FIELD.lastCalls] = lastCalls.length;
     this.#become(STATE.asked);
     Atomics.wait(fields, FIELD.state, STATE.asked);
-    this.#become(fields[FIELD.lastFailed] === 0 ? STATE.idle : STATE.ended);
     const succeeded = fields[FIELD.succeeded]!;
     const number = fields[FIELD.errno]!;
+    const result = fields[FIELD.result]!;
+    if (fields[FIELD.lastFailed] === 0) this.#become(STATE.idle);
+    else this.end();
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
       settle(i < succeeded ? 0 : -1, name, text);
     });
+    return result;
+  }
+
+  /** Leaves descriptors to the thread: it closes them when it ends. */
+  own(...descriptors: number[]): void {
+    this.#fields.set(descriptors, FIELD.owned);
   }
 
   #write(index: number, { name, args }: ThreadCall): void {
@@ -206,9 +232,15 @@ export class SyscallThread {
     this.#table.set(words, at);
   }
 
-  /** Ends the thread; a second time does nothing. */
+  /** Ends the thread, and waits for that; a second time does nothing. */
   end(): void {
-    this.#become(STATE.ended);
+    const { idle, held, done, ending } = STATE;
+    const state = Atomics.load(this.#fields, FIELD.state);
+    if (state === held || state === done) this.#become(ending);
+    // By itself it may have begun to end.
+    else Atomics.compareExchange(this.#fields, FIELD.state, idle, ending);
+    Atomics.notify(this.#fields, FIELD.state);
+    Atomics.wait(this.#fields, FIELD.state, ending);
   }
 
   #become(state: number): void {
@@ -223,7 +255,16 @@ function addressed(
   return value instanceof Uint8Array ? addressOf(value) : BigInt(value ?? 0);
 }
 
+let memcpy:
+  | ((to: Uint8Array<ArrayBuffer>, from: null, size: bigint) => bigint)
+  | undefined;
+
 /** Where a buffer is. The caller keeps it alive for as long as that is used. */
 export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
+  // `Deno.UnsafePointer.value` takes the permission for all libraries.
+  memcpy ??= Deno.dlopen(libraryPath(), {
+    // void *memcpy(void *dest, const void *src, size_t n);
+    memcpy: { parameters: ["buffer", "buffer", "usize"], result: "usize" },
+  }).symbols.memcpy;
+  return BigInt(memcpy(buffer, null, 0n));
 }
