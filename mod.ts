@@ -56,6 +56,15 @@ export type {
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
+export {
+  type InputOption,
+  type OutputOption,
+  run,
+  type RunOptions,
+  type RunResult,
+  type SignalName,
+  type Usage,
+} from "./src/run.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";

@@ -16,6 +16,7 @@ import {
 } from "./sys/constants.ts";
 import { encodeText } from "./sys/text.ts";
 import type { Directory } from "./directory.ts";
+import type { HasFd } from "./dirfd.ts";
 
 /** The value of a file system's parameter: `true` where it takes none. */
 export type ParameterValue = string | true | number | Uint8Array | Directory;
@@ -31,7 +32,7 @@ export interface Parameter {
   /** Its name. */
   readonly key: string;
   /** Its value; `true` for a flag. */
-  readonly value: string | true | Uint8Array | Directory;
+  readonly value: string | true | Uint8Array | HasFd;
 }
 
 /** Options, sorted by whom they go to. */

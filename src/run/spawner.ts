@@ -30,7 +30,9 @@ import { readFile } from "../read_file.ts";
 
 /** Who a command runs as. */
 export interface Ids {
-  readonly uid: number;
+  /** The user, null for the same. */
+  readonly uid: number | null;
+  /** The group. */
   readonly gid: number;
 }
 
@@ -88,6 +90,8 @@ export class Spawner {
   readonly #root: number;
   /** The thread's own mount namespace, with nothing in it: new ones are copies. */
   readonly #empty: number;
+  /** Whether a keeper can be `nested`, as far as it is known. */
+  nests = true;
 
   constructor(identity: string) {
     this.identity = identity;
@@ -266,11 +270,13 @@ function takeIds({ uid, gid }: Ids): ThreadCall[] {
       args: [gid, gid, -1],
       text: [String(gid), String(gid), "-1"],
     },
-    {
-      name: "setresuid",
-      args: [uid, uid, -1],
-      text: [String(uid), String(uid), "-1"],
-    },
+    ...uid === null ? [] : [
+      {
+        name: "setresuid",
+        args: [uid, uid, -1],
+        text: [String(uid), String(uid), "-1"],
+      } as const,
+    ],
   ];
 }
 

@@ -1,4 +1,3 @@
-import { UnsupportedError } from "./error.ts";
 import { libraryPath } from "./libc.ts";
 import { decodeText } from "./text.ts";
 

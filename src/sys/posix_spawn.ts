@@ -13,9 +13,13 @@ export interface SpawnOptions {
    * closed on exec here, or are that descriptor itself.
    */
   readonly descriptors: readonly [number, number, number];
-  /** The process group to join, 0 for one of its own. */
-  readonly processGroup?: number;
-  /** Whether its process group comes to the foreground of the terminal on 0. */
+  /** The process group to join, 0 for one of its own, null for this process's. */
+  readonly processGroup: number | null;
+  /**
+   * Whether its process group comes to the foreground of the terminal on 0.
+   *
+   * @default {false}
+   */
   readonly foreground?: boolean;
 }
 
@@ -125,13 +129,13 @@ export function prepareSpawn(
   const attributes = new Uint8Array(ATTRIBUTES_SIZE);
   libc.posix_spawn_file_actions_init(actions);
   libc.posix_spawnattr_init(attributes);
-  if (processGroup !== undefined) {
+  if (processGroup !== null) {
     libc.posix_spawnattr_setpgroup(attributes, int32("group", processGroup));
   }
   libc.posix_spawnattr_setflags(
     attributes,
     POSIX_SPAWN_SETSIGDEF |
-      (processGroup === undefined ? 0 : POSIX_SPAWN_SETPGROUP),
+      (processGroup === null ? 0 : POSIX_SPAWN_SETPGROUP),
   );
   const defaults = new Uint8Array(SIGSET_SIZE);
   new DataView(defaults.buffer).setBigUint64(0, SIGPIPE_MASK, LITTLE_ENDIAN);
