@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
+  run: async () => (await import("./src/cli/run.ts")).run,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
 };
@@ -79,7 +80,6 @@ const RESERVED = [
   "mount",
   "bind",
   "remount",
-  "run",
   "sweep",
   "completions",
 ];

@@ -159,14 +159,7 @@ export function prepareSpawn(
         argv,
         envp,
       ],
-      text: [
-        "…",
-        quote(file),
-        "…",
-        "…",
-        `[${args.map(quote).join(", ")}]`,
-        "…",
-      ],
+      text: [quote(file), `[${args.map(quote).join(", ")}]`, "…"],
     },
     get pid() {
       return pid[0]!;

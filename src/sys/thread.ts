@@ -213,7 +213,8 @@ export class SyscallThread {
     else this.end();
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
-      settle(i < succeeded ? 0 : -1, name, text);
+      const call = name === "posix_spawnp" ? "execve" : name;
+      settle(i < succeeded ? 0 : -1, call, text);
     });
     return result;
   }
