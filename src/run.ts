@@ -7,7 +7,7 @@ import { findProgram } from "./run/find_program.ts";
 import { Keeper, type KeeperKind } from "./run/keeper.ts";
 import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
 import { parseRun, type Plan } from "./run/options.ts";
-import { type Spawner, spawner } from "./run/spawner.ts";
+import { spawner } from "./run/spawner.ts";
 import {
   type InputOption,
   openInput,
@@ -219,11 +219,12 @@ async function runPlanned(
     openOutput(plan.stdout, 1, owned),
     openOutput(plan.stderr, 2, owned),
   ];
-  const place = spawner();
+  // Without the rights to mount this fails, before anything is begun.
+  spawner();
   using tree = new RootTree(root);
-  await using keeper = await furnish(place, tree, plan);
+  await using keeper = await furnish(tree, plan);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
-  await using process = start(place, tree, keeper, plan, streams, terminal);
+  await using process = start(tree, keeper, plan, streams, terminal);
   // From here on the command's mount namespace holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
@@ -236,14 +237,13 @@ type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
 
 /** Mounts what a command expects, and starts who keeps it. */
 async function furnish(
-  place: Spawner,
   tree: RootTree,
   plan: Plan,
 ): Promise<Keeper> {
   tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
   if (plan.sys) tree.put("sys", makeSys());
   if (plan.dev) tree.put("dev", makeDev());
-  const { keeper, proc } = await keep(place, plan);
+  const { keeper, proc } = await keep(plan);
   try {
     if (proc !== null) tree.put("proc", proc);
     for (const mount of plan.mounts) tree.add(mount);
@@ -256,9 +256,9 @@ async function furnish(
 }
 
 async function keep(
-  place: Spawner,
   plan: Plan,
 ): Promise<{ keeper: Keeper; proc: OwnedFd | null }> {
+  const place = spawner();
   const kind: KeeperKind = plan.hostPid
     ? "group"
     : place.nests
@@ -275,11 +275,10 @@ async function keep(
     if (!falls) throw error;
   }
   place.nests = false;
-  return await keep(place, plan);
+  return await keep(plan);
 }
 
 function start(
-  place: Spawner,
   tree: RootTree,
   keeper: Keeper,
   plan: Plan,
@@ -298,7 +297,7 @@ function start(
     foreground: group && terminal !== null,
   });
   const pidns = keeper.pidns?.fd ?? null;
-  place.spawnInside(prepared, { tree: tree.fd, cwd, pidns, ids });
+  spawner().spawnInside(prepared, { tree: tree.fd, cwd, pidns, ids });
   return new CommandProcess(prepared.pid, keeper.kind === "nested");
 }
 

@@ -150,14 +150,14 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
 }
 
 /** The command that runs this program in a process of its own. */
-function programCommand(): string[] {
+export function programCommand(): string[] {
   const program = new URL("../cli.ts", import.meta.url).href;
   if (Deno.build.standalone) {
     // A compiled program has no source to run: it must be this one.
     const modules = [program, new URL("../mod.ts", import.meta.url).href];
     if (modules.includes(Deno.mainModule)) return [Deno.execPath()];
     throw new UnsupportedError(
-      "A compiled program that is not mountat can't unmount by a subprocess",
+      "A compiled program that is not mountat can't start that in a subprocess",
     );
   }
   return [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program];

@@ -26,8 +26,8 @@ export interface Arguments {
   readonly options: RunOptions;
   /** An OCI runtime configuration whose mounts are made, too. */
   readonly oci: string | null;
-  /** Whether to get a user namespace first. */
-  readonly rootless: boolean;
+  /** The arguments to run this again with in a user namespace, null for not. */
+  readonly rootless: readonly string[] | null;
 }
 
 /** The exit statuses of what runs a command: env(1), sh(1). */
@@ -98,14 +98,14 @@ found.`,
       root: root!,
       command,
       oci: values["oci"]?.[0] ?? null,
-      rootless: switches.has("rootless"),
+      rootless: switches.has("rootless") ? withoutRootless(words) : null,
       options: parseOptions(words),
     };
   },
   async run({ root: path, command, options, oci, rootless }) {
-    if (rootless) {
+    if (rootless !== null) {
       const { runRootless } = await import("./run_rootless.ts");
-      return await runRootless();
+      return await runRootless(rootless);
     }
     const mounts = [
       ...oci === null ? [] : await readOci(oci, options),
@@ -126,6 +126,19 @@ found.`,
     }
   },
 };
+
+function withoutRootless({ positionals, switches, values }: Words): string[] {
+  return [
+    "run",
+    ...[...switches].filter((name) => name !== "rootless")
+      .map((name) => `--${name}`),
+    ...Object.entries(values).flatMap(([name, given]) =>
+      given.map((value) => `--${name}=${value}`)
+    ),
+    "--",
+    ...positionals,
+  ];
+}
 
 function parseOptions({ switches, values }: Words): RunOptions {
   const number = (name: string) => {
@@ -237,6 +250,9 @@ async function readOci(
 function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
   report(error);
+  if (error instanceof MountError && error.code === "EPERM") {
+    console.error("  hint: mountat run --rootless gets the rights by itself");
+  }
   if (!(error instanceof MountError) || error.syscall !== "execve") {
     return failed;
   }

@@ -19,7 +19,7 @@ import { decodeText } from "../sys/text.ts";
 import { waitid } from "../sys/waitid.ts";
 import { write } from "../sys/write.ts";
 import { makeProc } from "./root_tree.ts";
-import type { Spawner } from "./spawner.ts";
+import { type Spawner, spawner } from "./spawner.ts";
 
 /**
  * How the keeper and the command share PID namespaces.
@@ -55,7 +55,6 @@ export class Keeper {
   readonly #output: OwnedFd;
   /** The mount namespace that a `shared` one is in. */
   readonly #mounts: OwnedFd | null;
-  readonly #spawner: Spawner;
   #pidns: OwnedFd | null = null;
 
   /**
@@ -64,7 +63,7 @@ export class Keeper {
    * @throws {SyscallError}
    * @throws {UnsupportedError} Where the programs are missing.
    */
-  constructor(spawner: Spawner, kind: KeeperKind) {
+  constructor(place: Spawner, kind: KeeperKind) {
     using owned = new DisposableStack();
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
@@ -74,12 +73,11 @@ export class Keeper {
       processGroup: 0,
     });
     this.kind = kind;
-    this.#spawner = spawner;
     try {
       this.#mounts = kind === "shared"
-        ? owned.use(spawner.spawnInCopy(process))
+        ? owned.use(place.spawnInCopy(process))
         : null;
-      if (kind !== "shared") spawner.spawnOutside(process, kind === "nested");
+      if (kind !== "shared") place.spawnOutside(process, kind === "nested");
     } catch (error) {
       if (!isErrno(error, ENOENT)) throw error;
       throw new UnsupportedError(
@@ -139,7 +137,7 @@ export class Keeper {
   makeProc(): OwnedFd {
     return this.#mounts === null
       ? makeProc(this.#pidns)
-      : this.#spawner.cloneIn(this.#mounts.fd, "/proc");
+      : spawner().cloneIn(this.#mounts.fd, "/proc");
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
