@@ -162,10 +162,10 @@ export interface RunResult {
  * it sees, and does not confine a command of root.
  *
  * Needs Linux 6.15, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
- * CAP_SYS_CHROOT in the user namespace of the mount namespace, and unshare(1)
- * and cat(1) on PATH. Before Linux 6.18 mount(8) and sh(1), too, and the command
- * is not the first process, but one of those that the first looks after. See
- * pid_namespaces(7), mount_namespaces(7), posix_spawn(3).
+ * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc 2.35.
+ * Before Linux 6.18 the command is not the first process of its PID namespace,
+ * but one of those that the first looks after. See pid_namespaces(7),
+ * mount_namespaces(7), posix_spawn(3).
  *
  * @example Run a command, and read what it says
  * ```ts
@@ -250,7 +250,7 @@ async function furnish(
     tree.seal();
     return keeper;
   } catch (error) {
-    await keeper.end();
+    await keeper[Symbol.asyncDispose]();
     throw error;
   }
 }
@@ -264,12 +264,12 @@ async function keep(
     : place.nests
     ? "nested"
     : "shared";
-  const keeper = new Keeper(place, kind);
+  let keeper: Keeper | undefined;
   try {
-    await keeper.ready();
+    keeper = new Keeper(kind);
     return { keeper, proc: plan.proc ? keeper.makeProc() : null };
   } catch (error) {
-    await keeper.end();
+    await keeper?.[Symbol.asyncDispose]();
     const cause = error instanceof MountError ? error.cause : error;
     const falls = kind === "nested" && isErrno(cause, EINVAL, ENOTTY, ENOSYS);
     if (!falls) throw error;
@@ -338,7 +338,7 @@ async function attend(
   // What goes wrong with one is told at the end.
   for (const end of moved) end.catch(() => {});
   const outcome = await process.outcome();
-  await keeper.end();
+  await keeper[Symbol.asyncDispose]();
   await streams[0].stop();
   const [, stdout, stderr] = await Promise.all(moved);
   return {

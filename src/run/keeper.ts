@@ -1,25 +1,37 @@
 /**
  * The process whose death ends a run: the kernel kills what is in its PID
- * namespace, and in those inside it. It is cat(1), which waits for the end of
- * its input. That comes when the run is over, and when this process dies, in
- * whatever way: nobody else holds the other end of the pipe.
+ * namespace, and in those inside it. It waits for the end of its input, which
+ * comes when the run is over, and when this process dies, in whatever way: nobody
+ * else holds the other end of the pipe.
  */
 import { OwnedFd } from "../owned_fd.ts";
-import { AT_FDCWD, O_CLOEXEC } from "../sys/constants.ts";
-import { ENOENT, EPIPE } from "../sys/errno.ts";
-import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { cString } from "../sys/argument.ts";
+import { cloneCalls } from "../sys/clone_calls.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_PRIVATE,
+  MS_REC,
+  O_CLOEXEC,
+  STATX_INO,
+} from "../sys/constants.ts";
+import { UnsupportedError } from "../sys/error.ts";
 import { pidfdGetPidForChildrenNamespace } from "../sys/ioctl_pidfd.ts";
 import { kill, SIGKILL } from "../sys/kill.ts";
 import { openat2 } from "../sys/openat2.ts";
 import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
-import { readPipe } from "../sys/pipe_io.ts";
-import { prepareSpawn } from "../sys/posix_spawn.ts";
-import { decodeText } from "../sys/text.ts";
-import { waitid } from "../sys/waitid.ts";
-import { write } from "../sys/write.ts";
+import { read } from "../sys/read.ts";
+import { statx } from "../sys/statx.ts";
+import type { ThreadCall } from "../sys/thread.ts";
+import { reap, waitid } from "../sys/waitid.ts";
 import { makeProc } from "./root_tree.ts";
-import { type Spawner, spawner } from "./spawner.ts";
+import { spawner } from "./spawner.ts";
 
 /**
  * How the keeper and the command share PID namespaces.
@@ -32,100 +44,111 @@ import { type Spawner, spawner } from "./spawner.ts";
  */
 export type KeeperKind = "nested" | "shared" | "group";
 
-const COMMANDS: Readonly<Record<KeeperKind, readonly string[]>> = {
-  // The command's namespace is there, and empty, before the command is.
-  nested: ["unshare", "--pid", "cat"],
-  // Nobody else reaps what loses its parent.
-  shared: [
-    "sh",
-    "-c",
-    'mount -t proc proc /proc && trap "" CHLD && exec cat',
-  ],
-  group: ["sh", "-c", "cat; kill -KILL 0"],
+interface Way {
+  /** `CLONE_NEW*`. */
+  readonly flags: number;
+  /** What it does before it waits. */
+  readonly before: readonly ThreadCall[];
+  /** What it does when its input has ended. */
+  readonly after: readonly ThreadCall[];
+}
+
+// include/uapi/asm-generic/signal.h
+const SIGCHLD = 17;
+const SIG_IGN = 1n;
+/** Bytes of the kernel's `sigset_t`. */
+const SIGSET_SIZE = 8;
+
+const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
+  nested: () => ({
+    flags: CLONE_NEWPID,
+    before: [call("unshare", CLONE_NEWPID)],
+    after: [],
+  }),
+  shared: () => {
+    const proc = cString("proc", "proc");
+    const place = cString("proc", "/proc");
+    const attributes = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const privately = MS_REC | MS_PRIVATE;
+    // struct sigaction of the kernel: the handler comes first.
+    const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
+    const action = new Uint8Array(ignore.buffer);
+    return {
+      flags: CLONE_NEWPID | CLONE_NEWNS,
+      before: [
+        call("mount", null, cString("root", "/"), null, privately, null),
+        call("mount", proc, place, proc, attributes, null),
+        // The kernel then reaps what the command leaves behind.
+        call("rt_sigaction", SIGCHLD, action, null, SIGSET_SIZE),
+      ],
+      after: [],
+    };
+  },
+  group: () => ({
+    flags: 0,
+    before: [],
+    after: [call("kill", 0, SIGKILL)],
+  }),
 };
 
-/** A keeper that runs. */
-export class Keeper {
+function call(name: ThreadCall["name"], ...args: ThreadCall["args"]) {
+  return { name, args, text: [] };
+}
+
+/** A keeper that waits. */
+export class Keeper implements AsyncDisposable {
   /** How it keeps. */
   readonly kind: KeeperKind;
-  /** Its process. */
+  /** Its process, and the group of a `group`. */
   readonly pid: number;
+  /** The PID namespace for the command, null for this process's. */
+  readonly pidns: OwnedFd | null;
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
-  readonly #output: OwnedFd;
-  /** The mount namespace that a `shared` one is in. */
-  readonly #mounts: OwnedFd | null;
-  #pidns: OwnedFd | null = null;
+  /** It works with this until its end. */
+  #memory: unknown;
 
   /**
-   * Starts one.
+   * Starts one, and waits until it waits.
    *
-   * @throws {SyscallError}
-   * @throws {UnsupportedError} Where the programs are missing.
+   * @throws {SyscallError} ENOTTY, EINVAL or ENOSYS for a `nested` one where the
+   * kernel can't tell an empty PID namespace.
+   * @throws {UnsupportedError} Where the C library can't do it.
    */
-  constructor(place: Spawner, kind: KeeperKind) {
+  constructor(kind: KeeperKind) {
     using owned = new DisposableStack();
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
-    const [program] = COMMANDS[kind];
-    using process = prepareSpawn(program!, COMMANDS[kind], [], {
-      descriptors: [input.fd, output.fd, output.fd],
-      processGroup: 0,
-    });
+    const { before, after, flags } = WAYS[kind]();
+    const byte = new Uint8Array(new ArrayBuffer(1));
+    const process = cloneCalls(flags, [
+      call("setpgid", 0, 0),
+      call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
+      ...before,
+      ...closeAllBut(input.fd, output.fd),
+      call("write", output.fd, byte, 1),
+      call("close", output.fd),
+      call("read", input.fd, byte, 1),
+      ...after,
+    ]);
     this.kind = kind;
-    try {
-      this.#mounts = kind === "shared"
-        ? owned.use(place.spawnInCopy(process))
-        : null;
-      if (kind !== "shared") place.spawnOutside(process, kind === "nested");
-    } catch (error) {
-      if (!isErrno(error, ENOENT)) throw error;
-      throw new UnsupportedError(
-        `Running a command takes ${program}(1), which is not on PATH`,
-        { cause: error },
-      );
-    }
     this.pid = process.pid;
-    input.close();
-    output.close();
-    this.#input = inputEnd;
-    this.#output = outputEnd;
-    this.#owned = owned.move();
-  }
-
-  /**
-   * Waits until it waits.
-   *
-   * @throws {UnsupportedError} When it could not start: with what it said.
-   * @throws {SyscallError} ENOTTY, EINVAL or ENOSYS for a `nested` one where the
-   * kernel can't tell an empty PID namespace.
-   */
-  async ready(): Promise<void> {
     try {
-      write(this.#input.fd, READY);
+      input.close();
+      output.close();
+      read(outputEnd.fd, byte);
+      outputEnd.close();
+      this.pidns = kind === "group"
+        ? null
+        : owned.use(openNamespace(this.pid, kind));
     } catch (error) {
-      // It has ended already; why, it has said.
-      if (!isErrno(error, EPIPE)) throw error;
+      kill(this.pid, SIGKILL);
+      reap(this.pid);
+      throw error;
     }
-    const buffer = new Uint8Array(4096);
-    const count = await readPipe(this.#output.fd, buffer);
-    const said = decodeText(buffer.subarray(0, count));
-    if (said !== decodeText(READY)) {
-      throw new UnsupportedError(
-        `The process that ends a run can't be started: ${said.trim()}`,
-      );
-    }
-    if (this.kind === "group") return;
-    this.#pidns = this.#owned.use(
-      this.kind === "nested"
-        ? openNamespaceForChildren(this.pid)
-        : openNamespace(this.pid),
-    );
-  }
-
-  /** The PID namespace for the command, null for this process's. */
-  get pidns(): OwnedFd | null {
-    return this.#pidns;
+    this.#input = inputEnd;
+    this.#memory = process.memory;
+    this.#owned = owned.move();
   }
 
   /**
@@ -135,42 +158,71 @@ export class Keeper {
    * the PID namespace of who mounts it.
    */
   makeProc(): OwnedFd {
-    return this.#mounts === null
-      ? makeProc(this.#pidns)
-      : spawner().cloneIn(this.#mounts.fd, "/proc");
+    if (this.kind !== "shared") return makeProc(this.pidns);
+    const flags = O_CLOEXEC;
+    using mounts = new OwnedFd(
+      openat2(AT_FDCWD, `/proc/${this.pid}/ns/mnt`, { flags }),
+    );
+    const proc = spawner().cloneIn(mounts.fd, "/proc");
+    if (!isSame(proc.fd, "", AT_FDCWD, "/proc")) return proc;
+    proc.close();
+    throw new UnsupportedError(
+      "A procfs can't be mounted in a PID namespace of its own",
+    );
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
-  async end(): Promise<void> {
-    if (this.#owned.disposed) return;
-    this.#owned.dispose();
-    // It would end by itself: but for the one whose group would then stay.
-    if (this.kind !== "group") kill(this.pid, SIGKILL);
-    await waitid(this.pid);
-  }
-
-  /** Ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.end();
+    if (this.#owned.disposed) return;
+    // The one of a group has something to do at the end of its input.
+    if (this.kind !== "group") kill(this.pid, SIGKILL);
+    using _ = this.#owned;
+    this.#input.close();
+    await waitid(this.pid);
+    this.#memory = null;
   }
 }
 
-function openNamespaceForChildren(pid: number): OwnedFd {
-  using process = new OwnedFd(pidfdOpen(pid));
-  return new OwnedFd(pidfdGetPidForChildrenNamespace(process.fd));
-}
-
-function openNamespace(pid: number): OwnedFd {
-  const path = `/proc/${pid}/ns/pid`;
-  return new OwnedFd(openat2(AT_FDCWD, path, { flags: O_CLOEXEC }));
-}
-
-const READY = new Uint8Array([10]);
+// include/uapi/linux/prctl.h
+const PR_SET_NAME = 15;
 
 function openPipe(owned: DisposableStack): [OwnedFd, OwnedFd] {
   const [reading, writing] = pipe2();
+  return [owned.use(new OwnedFd(reading)), owned.use(new OwnedFd(writing))];
+}
+
+/** Closes what was copied from this process. */
+function closeAllBut(...kept: [number, number]): ThreadCall[] {
+  const [low, high] = kept.toSorted((a, b) => a - b) as [number, number];
   return [
-    owned.use(new OwnedFd(reading)),
-    owned.use(new OwnedFd(writing)),
-  ];
+    [0, low - 1],
+    [low + 1, high - 1],
+    [high + 1, 0xffff_ffff],
+  ].filter(([first, last]) => first! <= last!)
+    .map(([first, last]) => call("close_range", first!, last!, 0));
+}
+
+function openNamespace(pid: number, kind: "nested" | "shared"): OwnedFd {
+  const own = `/proc/${pid}/ns/pid`;
+  if (kind === "shared") {
+    return new OwnedFd(openat2(AT_FDCWD, own, { flags: O_CLOEXEC }));
+  }
+  using process = new OwnedFd(pidfdOpen(pid));
+  const inner = new OwnedFd(pidfdGetPidForChildrenNamespace(process.fd));
+  if (!isSame(inner.fd, "", AT_FDCWD, own)) return inner;
+  inner.close();
+  throw new UnsupportedError(
+    "There are as many PID namespaces, or as deep ones, as there may be",
+  );
+}
+
+/** Whether two lead to the same inode. */
+function isSame(
+  ...[dirfd, path, otherDirfd, other]: [number, string, number, string]
+): boolean {
+  const [one, two] = ([[dirfd, path], [otherDirfd, other]] as const).map(
+    ([fd, name]) => statx(fd, name, AT_EMPTY_PATH, STATX_INO),
+  );
+  return one!.ino === two!.ino && one!.devMajor === two!.devMajor &&
+    one!.devMinor === two!.devMinor;
 }

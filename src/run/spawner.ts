@@ -13,8 +13,6 @@ import {
   MS_PRIVATE,
   MS_REC,
   O_CLOEXEC,
-  O_DIRECTORY,
-  O_PATH,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
@@ -84,10 +82,8 @@ export class Spawner {
   /** What the thread that made it sees. */
   readonly identity: string;
   readonly #thread: SyscallThread;
-  /** This process's mount namespace, PID namespace and root. */
-  readonly #mounts: number;
+  /** This process's PID namespace. */
   readonly #pids: number;
-  readonly #root: number;
   /** The thread's own mount namespace, with nothing in it: new ones are copies. */
   readonly #empty: number;
   /** Whether a keeper can be `nested`, as far as it is known. */
@@ -96,11 +92,11 @@ export class Spawner {
   constructor(identity: string) {
     this.identity = identity;
     using owned = new DisposableStack();
-    const open = (path: string, flags = O_CLOEXEC) =>
-      owned.use(new OwnedFd(openat2(AT_FDCWD, path, { flags })));
-    const mounts = open("/proc/thread-self/ns/mnt");
-    const pids = open("/proc/thread-self/ns/pid");
-    const root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const pids = owned.use(
+      new OwnedFd(
+        openat2(AT_FDCWD, "/proc/thread-self/ns/pid", { flags: O_CLOEXEC }),
+      ),
+    );
     using nothing = createDetachedMount(
       { type: "tmpfs", parameters: [], attributes: 0 },
       { action: "make an empty mount namespace", target: "." },
@@ -116,11 +112,9 @@ export class Spawner {
     thread.make([mountPrivately(), ...enterTree(nothing.fd)], []);
     owned.move();
     this.#thread = thread;
-    this.#mounts = mounts.release();
     this.#pids = pids.release();
-    this.#root = root.release();
     this.#empty = empty.release();
-    thread.own(this.#mounts, this.#pids, this.#root, this.#empty);
+    thread.own(this.#pids, this.#empty);
   }
 
   /** Keeps the thread for another call; tells whether it is still there. */
@@ -131,50 +125,6 @@ export class Spawner {
   /** Ends the thread. */
   end(): void {
     this.#thread.end();
-  }
-
-  /**
-   * Starts a process that sees what this one does.
-   *
-   * @param process The process.
-   * @param newPids Whether it is the first of a PID namespace of its own.
-   * @throws {SyscallError}
-   */
-  spawnOutside(process: PreparedSpawn, newPids: boolean): number {
-    this.#thread.make([
-      setns(this.#mounts, CLONE_NEWNS),
-      ...this.#chroot(),
-      ...newPids ? [unshare(CLONE_NEWPID)] : [],
-      process.call,
-    ], this.#leave());
-    return process.pid;
-  }
-
-  /**
-   * Starts a process in a copy of the mount namespace, the first of a PID
-   * namespace of its own.
-   *
-   * @returns The copy's descriptor.
-   * @throws {SyscallError}
-   */
-  spawnInCopy(process: PreparedSpawn): OwnedFd {
-    const copy = new OwnedFd(this.#thread.make([
-      setns(this.#mounts, CLONE_NEWNS),
-      unshare(CLONE_NEWNS),
-      mountPrivately(),
-      openPath("/proc/thread-self/ns/mnt"),
-    ], this.#leave()));
-    try {
-      this.#thread.make([
-        setns(copy.fd, CLONE_NEWNS),
-        unshare(CLONE_NEWPID),
-        process.call,
-      ], this.#leave());
-      return copy;
-    } catch (error) {
-      copy.close();
-      throw error;
-    }
   }
 
   /**
@@ -220,14 +170,6 @@ export class Spawner {
       process.call,
     ], [...back, ...this.#leave()]);
     return process.pid;
-  }
-
-  /** To the root that this process has: setns(2) leads to the namespace's. */
-  #chroot(): ThreadCall[] {
-    return [
-      { name: "fchdir", args: [this.#root], text: [{ fd: this.#root }] },
-      { name: "chroot", args: [cString("path", ".")], text: ['"."'] },
-    ];
   }
 
   #leave(): ThreadCall[] {

@@ -139,3 +139,11 @@ export const RUSAGE = {
   ru_nivcsw: 136,
   SIZE: 144,
 } as const;
+
+/** `ucontext_t` of glibc, sys/ucontext.h; it is smaller on x86_64. */
+export const UCONTEXT = {
+  uc_link: 8,
+  ss_sp: 16,
+  ss_size: 32,
+  SIZE: 4608,
+} as const;

@@ -53,10 +53,6 @@ let waitidNonblocking:
  * Waits on another thread for a child process to end, and then reaps it on this
  * one: until then the number is that child's.
  *
- * `int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);`
- *
- * See waitid(2).
- *
  * @param pid The child.
  * @returns How it ended.
  * @throws {SyscallError} ECHILD when it is no child.
@@ -65,6 +61,22 @@ export async function waitid(pid: number): Promise<Ended> {
   pid = int32("pid", pid);
   waitidNonblocking ??= bindNonblocking("waitid");
   await waitidNonblocking(P_PID, pid, null, WEXITED | WNOWAIT, null);
+  return reap(pid);
+}
+
+/**
+ * Waits for a child process to end.
+ *
+ * `int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);`
+ *
+ * See waitid(2).
+ *
+ * @param pid The child.
+ * @returns How it ended.
+ * @throws {SyscallError} ECHILD when it is no child.
+ */
+export function reap(pid: number): Ended {
+  pid = int32("pid", pid);
   const info = new DataView(new ArrayBuffer(SIGINFO.SIZE));
   const usage = new DataView(new ArrayBuffer(RUSAGE.SIZE));
   const result = libc.waitid(
