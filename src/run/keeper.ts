@@ -178,7 +178,12 @@ export class Keeper implements AsyncDisposable {
     if (this.kind !== "group") kill(this.pid, SIGKILL);
     using _ = this.#owned;
     this.#input.close();
-    await waitid(this.pid);
+    if (this.kind === "nested") {
+      // There is nothing in its namespaces any more: it ends at once.
+      reap(this.pid);
+    } else {
+      await waitid(this.pid);
+    }
     this.#memory = null;
   }
 }

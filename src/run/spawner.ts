@@ -109,7 +109,10 @@ export class Spawner {
         openPath("/proc/thread-self/ns/mnt"),
       ], [])),
     );
-    thread.make([mountPrivately(), ...enterTree(nothing.fd)], []);
+    thread.make(
+      [mountPrivately(), ...mountOnRoot(nothing.fd), ...PIVOT],
+      [],
+    );
     owned.move();
     this.#thread = thread;
     this.#pids = pids.release();
@@ -163,7 +166,9 @@ export class Spawner {
     const back = ids === null ? [] : this.#takeIdsBack();
     this.#thread.make([
       unshare(CLONE_NEWNS),
-      ...enterTree(tree),
+      // Below it stays an empty directory, as below the root of any system.
+      ...mountOnRoot(tree),
+      CHROOT,
       { name: "chdir", args: [cString("cwd", cwd)], text: [quote(cwd)] },
       ...pidns === null ? [] : [setns(pidns, CLONE_NEWPID)],
       ...change,
@@ -231,17 +236,18 @@ function setgroups(groups: number[]): ThreadCall {
   };
 }
 
-/**
- * Makes a detached tree the root of the thread's mount namespace, and takes
- * away what was there.
- */
-function enterTree(tree: number): ThreadCall[] {
-  const empty = cString("path", "");
-  const dot = cString("path", ".");
+/** Mounts a detached tree on the root, and goes there. */
+function mountOnRoot(tree: number): ThreadCall[] {
   return [
     {
       name: "move_mount",
-      args: [tree, empty, AT_FDCWD, cString("path", "/"), FROM_DESCRIPTOR],
+      args: [
+        tree,
+        cString("path", ""),
+        AT_FDCWD,
+        cString("path", "/"),
+        FROM_DESCRIPTOR,
+      ],
       text: [
         { fd: tree },
         '""',
@@ -251,11 +257,19 @@ function enterTree(tree: number): ThreadCall[] {
       ],
     },
     { name: "fchdir", args: [tree], text: [{ fd: tree }] },
-    // On each other: then the old root is on top, pivot_root(2).
-    { name: "pivot_root", args: [dot, dot], text: ['"."', '"."'] },
-    { name: "umount2", args: [dot, MNT_DETACH], text: ['"."', "MNT_DETACH"] },
   ];
 }
+
+const DOT = cString("path", ".");
+
+/** The current directory becomes the root, and what was there goes away. */
+const PIVOT: readonly ThreadCall[] = [
+  // On each other: then the old root is on top, pivot_root(2).
+  { name: "pivot_root", args: [DOT, DOT], text: ['"."', '"."'] },
+  { name: "umount2", args: [DOT, MNT_DETACH], text: ['"."', "MNT_DETACH"] },
+];
+
+const CHROOT: ThreadCall = { name: "chroot", args: [DOT], text: ['"."'] };
 
 const FROM_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH;
 
