@@ -19,6 +19,8 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  FSPICK_CLOEXEC,
+  FSPICK_EMPTY_PATH,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
@@ -40,6 +42,8 @@ import { dup } from "../sys/dup.ts";
 import { EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
+import { fsconfigReconfigure, fsconfigSetFlag } from "../sys/fsconfig.ts";
+import { fspick } from "../sys/fspick.ts";
 import { getdents64 } from "../sys/getdents64.ts";
 import { mkdirat } from "../sys/mkdirat.ts";
 import { mountSetattr } from "../sys/mount_setattr.ts";
@@ -64,8 +68,12 @@ const DEVICE_LINKS = {
 /** A command's root. */
 export class RootTree implements Disposable {
   #root: OwnedFd;
-  /** The tmpfs that stand in for directories, by their mount ids. */
-  readonly #standIns = new Map<bigint, OwnedFd>();
+  /** The tmpfs that stand in for directories. */
+  readonly #standIns: OwnedFd[] = [];
+  /** The mounts that mount points are made in: those, /dev, a new tmpfs. */
+  readonly #writable = new Set<bigint>();
+  /** Those that no mount point can be made in: /proc and /sys. */
+  readonly #fixed = new Set<bigint>();
 
   /**
    * Takes a detached copy of the caller's.
@@ -123,6 +131,7 @@ export class RootTree implements Disposable {
   add({ target, attempted, make }: MountPlan): void {
     attempt(attempted, () => {
       using mount = make();
+      if (attempted.type === "tmpfs") this.#writable.add(mountIdAt(mount.fd));
       this.#attach(mount, target);
     });
   }
@@ -132,8 +141,9 @@ export class RootTree implements Disposable {
    *
    * @throws {MountError}
    */
-  put(name: string, mount: OwnedFd): void {
+  put(name: "proc" | "sys" | "dev", mount: OwnedFd): void {
     using _ = mount;
+    (name === "dev" ? this.#writable : this.#fixed).add(mountIdAt(mount.fd));
     attempt({ action: `mount on ${quote(name)}`, target: name }, () => {
       this.#attach(mount, { parent: ".", name });
     });
@@ -165,21 +175,22 @@ export class RootTree implements Disposable {
     return at;
   }
 
-  /** Opens a name in a directory, null where it is missing. */
+  /** Opens a name in a directory, null where one can be made. */
   #openIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
     try {
       return isFile
         ? openAt(directory.fd, name)
         : openDirectoryAt(directory.fd, name);
     } catch (error) {
-      if (isErrno(error, ENOENT)) return null;
+      const fixed = this.#fixed.has(mountIdAt(directory.fd));
+      if (!fixed && isErrno(error, ENOENT)) return null;
       throw error;
     }
   }
 
   /** Makes a name in a directory, or in the stand-in that takes its place. */
   #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd {
-    const fd = this.#standIns.has(mountIdAt(directory.fd))
+    const fd = this.#writable.has(mountIdAt(directory.fd))
       ? directory.fd
       : this.#takePlace(directory);
     if (isFile) {
@@ -224,7 +235,8 @@ export class RootTree implements Disposable {
       if (!(error instanceof MountError && error.errno === EINVAL)) throw error;
       standIn = make("tmpfs", options, ".");
     }
-    this.#standIns.set(mountIdAt(standIn.fd), standIn);
+    this.#standIns.push(standIn);
+    this.#writable.add(mountIdAt(standIn.fd));
     for (const name of namesIn(directory)) {
       if (!but.includes(name)) show(directory, name, standIn.fd);
     }
@@ -238,14 +250,18 @@ export class RootTree implements Disposable {
    * @throws {SyscallError}
    */
   seal(): void {
-    for (const { fd } of this.#standIns.values()) {
-      mountSetattr(fd, "", AT_EMPTY_PATH, { attrSet: MOUNT_ATTR_RDONLY });
+    for (const { fd } of this.#standIns) {
+      // Once it is inside the tree, attributes of the mount can't be set.
+      const flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+      using context = new OwnedFd(fspick(fd, "", flags));
+      fsconfigSetFlag(context.fd, "ro");
+      fsconfigReconfigure(context.fd);
     }
   }
 
   /** Lets go of it: what is not attached by then is gone. */
   [Symbol.dispose](): void {
-    for (const standIn of this.#standIns.values()) standIn.close();
+    for (const standIn of this.#standIns) standIn.close();
     this.#root.close();
   }
 }

@@ -39,8 +39,8 @@ const ATTRIBUTES_SIZE = 512;
 const POSIX_SPAWN_SETPGROUP = 0x02;
 const POSIX_SPAWN_SETSIGDEF = 0x04;
 
-/** Deno ignores it; bit 12 is signal 13. */
-const SIGPIPE_MASK = 1n << 12n;
+/** SIGPIPE, which Deno ignores, and glibc's own two, which it would ignore there. */
+const NOT_IGNORED = 1n << 12n | 3n << 31n;
 /** Bytes of a `sigset_t`. */
 const SIGSET_SIZE = 128;
 
@@ -138,7 +138,7 @@ export function prepareSpawn(
       (processGroup === null ? 0 : POSIX_SPAWN_SETPGROUP),
   );
   const defaults = new Uint8Array(SIGSET_SIZE);
-  new DataView(defaults.buffer).setBigUint64(0, SIGPIPE_MASK, LITTLE_ENDIAN);
+  new DataView(defaults.buffer).setBigUint64(0, NOT_IGNORED, LITTLE_ENDIAN);
   libc.posix_spawnattr_setsigdefault(attributes, defaults);
   descriptors.forEach((fd, to) =>
     libc.posix_spawn_file_actions_adddup2(actions, int32("fd", fd), to)
