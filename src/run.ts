@@ -224,7 +224,7 @@ async function runPlanned(
   using tree = new RootTree(root);
   await using keeper = await furnish(tree, plan);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
-  await using process = start(tree, keeper, plan, streams, terminal);
+  using process = start(tree, keeper, plan, streams, terminal);
   // From here on the command's mount namespace holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();

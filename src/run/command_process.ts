@@ -1,7 +1,11 @@
+import { OwnedFd } from "../owned_fd.ts";
+import { pidfdOpen } from "../sys/pidfd_open.ts";
+import { POLLIN } from "../sys/ppoll.ts";
 import { kill } from "../sys/kill.ts";
 import { type SignalName, signalName, SIGNALS } from "../sys/signals.ts";
 import { type Usage, waitid } from "../sys/waitid.ts";
 import { dispositions } from "./signals.ts";
+import { waitReady } from "./wait_ready.ts";
 
 /** How a command ended. */
 export interface Outcome {
@@ -14,7 +18,7 @@ export interface Outcome {
 }
 
 /** The process of a command, a child of this one. */
-export class CommandProcess {
+export class CommandProcess implements Disposable {
   /** Its number in this PID namespace. */
   readonly pid: number;
   /** Whether it is the first of its PID namespace. */
@@ -22,6 +26,10 @@ export class CommandProcess {
   #reaped = false;
   #endedBy: SignalName | null = null;
 
+  /**
+   * @param pid Its number; this object reaps it.
+   * @param isInit Whether it is the first of its PID namespace.
+   */
   constructor(pid: number, isInit: boolean) {
     this.pid = pid;
     this.#isInit = isInit;
@@ -51,7 +59,14 @@ export class CommandProcess {
 
   /** Waits for its end. */
   async outcome(): Promise<Outcome> {
-    const { status, signal, usage } = await waitid(this.pid);
+    using process = new OwnedFd(pidfdOpen(this.pid));
+    await waitReady(process.fd, POLLIN);
+    return this.#reap();
+  }
+
+  #reap(): Outcome {
+    // Until now the number was nobody else's.
+    const { status, signal, usage } = waitid(this.pid);
     this.#reaped = true;
     if (status !== null) return { code: status, signal: null, usage };
     const killed = signal === SIGNALS.SIGKILL;
@@ -63,10 +78,10 @@ export class CommandProcess {
   }
 
   /** Kills it, unless it has ended. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.dispose](): void {
     if (this.#reaped) return;
     kill(this.pid, SIGNALS.SIGKILL);
-    await this.outcome();
+    this.#reap();
   }
 }
 

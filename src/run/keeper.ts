@@ -26,12 +26,14 @@ import { kill, SIGKILL } from "../sys/kill.ts";
 import { openat2 } from "../sys/openat2.ts";
 import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
+import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
 import { statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
-import { reap, waitid } from "../sys/waitid.ts";
+import { waitid } from "../sys/waitid.ts";
 import { makeProc } from "./root_tree.ts";
 import { spawner } from "./spawner.ts";
+import { waitReady } from "./wait_ready.ts";
 
 /**
  * How the keeper and the command share PID namespaces.
@@ -105,6 +107,7 @@ export class Keeper implements AsyncDisposable {
   readonly pidns: OwnedFd | null;
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
+  readonly #process: OwnedFd;
   /** It works with this until its end. */
   #memory: unknown;
 
@@ -138,12 +141,13 @@ export class Keeper implements AsyncDisposable {
       output.close();
       read(outputEnd.fd, byte);
       outputEnd.close();
+      this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
       this.pidns = kind === "group"
         ? null
-        : owned.use(openNamespace(this.pid, kind));
+        : owned.use(openNamespace(this.pid, this.#process.fd, kind));
     } catch (error) {
       kill(this.pid, SIGKILL);
-      reap(this.pid);
+      waitid(this.pid);
       throw error;
     }
     this.#input = inputEnd;
@@ -178,12 +182,9 @@ export class Keeper implements AsyncDisposable {
     if (this.kind !== "group") kill(this.pid, SIGKILL);
     using _ = this.#owned;
     this.#input.close();
-    if (this.kind === "nested") {
-      // There is nothing in its namespaces any more: it ends at once.
-      reap(this.pid);
-    } else {
-      await waitid(this.pid);
-    }
+    // With nothing in its namespaces any more it ends at once.
+    if (this.kind !== "nested") await waitReady(this.#process.fd, POLLIN);
+    waitid(this.pid);
     this.#memory = null;
   }
 }
@@ -207,13 +208,16 @@ function closeAllBut(...kept: [number, number]): ThreadCall[] {
     .map(([first, last]) => call("close_range", first!, last!, 0));
 }
 
-function openNamespace(pid: number, kind: "nested" | "shared"): OwnedFd {
+function openNamespace(
+  pid: number,
+  process: number,
+  kind: "nested" | "shared",
+): OwnedFd {
   const own = `/proc/${pid}/ns/pid`;
   if (kind === "shared") {
     return new OwnedFd(openat2(AT_FDCWD, own, { flags: O_CLOEXEC }));
   }
-  using process = new OwnedFd(pidfdOpen(pid));
-  const inner = new OwnedFd(pidfdGetPidForChildrenNamespace(process.fd));
+  const inner = new OwnedFd(pidfdGetPidForChildrenNamespace(process));
   if (!isSame(inner.fd, "", AT_FDCWD, own)) return inner;
   inner.close();
   throw new UnsupportedError(

@@ -2,11 +2,15 @@
 import { OwnedFd } from "../owned_fd.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "../sys/constants.ts";
 import { dup } from "../sys/dup.ts";
-import { EPIPE } from "../sys/errno.ts";
+import { EAGAIN, EPIPE } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
 import { openat2 } from "../sys/openat2.ts";
+import { setNonblocking } from "../sys/set_nonblocking.ts";
 import { pipe2 } from "../sys/pipe2.ts";
-import { readPipe, writePipe } from "../sys/pipe_io.ts";
+import { POLLIN, POLLOUT } from "../sys/ppoll.ts";
+import { read } from "../sys/read.ts";
+import { write } from "../sys/write.ts";
+import { waitReady } from "./wait_ready.ts";
 
 /** What a command reads from. */
 export type InputOption =
@@ -51,7 +55,7 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
   if (!(option instanceof Uint8Array || option instanceof ReadableStream)) {
     return openPlain(option, 0, owned);
   }
-  const [theirs, ours] = openPipe(owned);
+  const [ours, theirs] = openPipe(owned, "writing");
   const source = option instanceof Uint8Array
     ? new Blob([option as Uint8Array<ArrayBuffer>]).stream()
     : option;
@@ -80,10 +84,14 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
 }
 
 async function writeAll(fd: number, chunk: Uint8Array): Promise<void> {
-  // Another thread reads it: what the caller does to its own meanwhile, and
-  // shared memory, make no difference.
-  let rest = Uint8Array.from(chunk);
-  while (rest.length > 0) rest = rest.subarray(await writePipe(fd, rest));
+  for (let rest = chunk; rest.length > 0;) {
+    try {
+      rest = rest.subarray(write(fd, rest));
+    } catch (error) {
+      if (!isErrno(error, EAGAIN)) throw error;
+      await waitReady(fd, POLLOUT);
+    }
+  }
 }
 
 /**
@@ -100,7 +108,7 @@ export function openOutput(
   if (option !== "piped" && !(option instanceof WritableStream)) {
     return openPlain(option, own, owned);
   }
-  const [ours, theirs] = openPipe(owned);
+  const [ours, theirs] = openPipe(owned, "reading");
   return {
     fd: theirs.fd,
     closeTheirs: () => theirs.close(),
@@ -118,19 +126,29 @@ export function openOutput(
 
 function readable(pipe: OwnedFd): ReadableStream<Uint8Array<ArrayBuffer>> {
   const buffer = new Uint8Array(CHUNK_SIZE);
-  let reading: Promise<number> | null = null;
+  let waiting = false;
+  let cancelled = false;
   return new ReadableStream({
     async pull(controller) {
-      reading = readPipe(pipe.fd, buffer);
-      const count = await reading;
-      if (count > 0) return controller.enqueue(buffer.slice(0, count));
+      while (!cancelled) {
+        try {
+          const count = read(pipe.fd, buffer);
+          if (count > 0) return controller.enqueue(buffer.slice(0, count));
+          pipe.close();
+          return controller.close();
+        } catch (error) {
+          if (!isErrno(error, EAGAIN)) throw error;
+        }
+        waiting = true;
+        await waitReady(pipe.fd, POLLIN);
+        waiting = false;
+      }
       pipe.close();
-      controller.close();
     },
-    async cancel() {
-      // Closed before that, its number could be another's when it is read.
-      await reading;
-      pipe.close();
+    cancel() {
+      cancelled = true;
+      // What is waited for must stay open.
+      if (!waiting) pipe.close();
     },
   }, { highWaterMark: 0 });
 }
@@ -157,9 +175,16 @@ function openPlain(
   };
 }
 
+/** Makes a pipe whose one end, ours, does not block. */
 function openPipe(
   owned: DisposableStack,
-): [reading: OwnedFd, writing: OwnedFd] {
-  const [reading, writing] = pipe2();
-  return [owned.use(new OwnedFd(reading)), owned.use(new OwnedFd(writing))];
+  ours: "reading" | "writing",
+): [ours: OwnedFd, theirs: OwnedFd] {
+  const ends = pipe2().map((fd) => owned.use(new OwnedFd(fd)));
+  const [reading, writing] = ends as [OwnedFd, OwnedFd];
+  const [own, theirs] = ours === "reading"
+    ? [reading, writing]
+    : [writing, reading];
+  setNonblocking(own.fd);
+  return [own, theirs];
 }

@@ -39,6 +39,14 @@ export const OPEN_HOW = {
   SIZE: 24,
 } as const;
 
+/** `struct pollfd`, include/uapi/asm-generic/poll.h. */
+export const POLLFD = {
+  fd: 0,
+  events: 4,
+  revents: 6,
+  SIZE: 8,
+} as const;
+
 /**
  * `struct statmount`, include/uapi/linux/mount.h. A field that a kernel
  * does not know yet is a spare one there: the size stays. The strings follow.

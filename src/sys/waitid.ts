@@ -1,6 +1,6 @@
 import { int32 } from "./argument.ts";
 import { LITTLE_ENDIAN, RUSAGE, SIGINFO } from "./layout.ts";
-import { bindNonblocking, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -8,8 +8,6 @@ import { tracer } from "./trace.ts";
 export const P_PID = 1;
 /** Wait for one that has ended. */
 export const WEXITED = 0x4;
-/** Leave it to be waited for again. */
-export const WNOWAIT = 0x01000000;
 /** The process exited: include/uapi/asm-generic/siginfo.h. */
 export const CLD_EXITED = 1;
 
@@ -45,27 +43,8 @@ export interface Usage {
   readonly involuntarySwitches: number;
 }
 
-let waitidNonblocking:
-  | ReturnType<typeof bindNonblocking<"waitid">>
-  | undefined;
-
 /**
- * Waits on another thread for a child process to end, and then reaps it on this
- * one: until then the number is that child's.
- *
- * @param pid The child.
- * @returns How it ended.
- * @throws {SyscallError} ECHILD when it is no child.
- */
-export async function waitid(pid: number): Promise<Ended> {
-  pid = int32("pid", pid);
-  waitidNonblocking ??= bindNonblocking("waitid");
-  await waitidNonblocking(P_PID, pid, null, WEXITED | WNOWAIT, null);
-  return reap(pid);
-}
-
-/**
- * Waits for a child process to end.
+ * Waits for a child process to end, and reaps it.
  *
  * `int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);`
  *
@@ -75,7 +54,7 @@ export async function waitid(pid: number): Promise<Ended> {
  * @returns How it ended.
  * @throws {SyscallError} ECHILD when it is no child.
  */
-export function reap(pid: number): Ended {
+export function waitid(pid: number): Ended {
   pid = int32("pid", pid);
   const info = new DataView(new ArrayBuffer(SIGINFO.SIZE));
   const usage = new DataView(new ArrayBuffer(RUSAGE.SIZE));
