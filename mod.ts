@@ -61,6 +61,15 @@ export type {
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
+export {
+  type InputOption,
+  type OutputOption,
+  run,
+  type RunOptions,
+  type RunResult,
+  type SignalName,
+  type Usage,
+} from "./src/run.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { MountRecord, type RecordOptions } from "./src/record.ts";
 export {
@@ -80,6 +89,6 @@ export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
 if (import.meta.main) {
   const { main } = await import("./cli.ts");
   const { program } = await import("./src/program.ts");
-  program.isMain = true;
+  program.url = import.meta.url;
   Deno.exitCode = await main(Deno.args);
 }

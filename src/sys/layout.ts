@@ -55,6 +55,14 @@ export const OPEN_HOW = {
   SIZE: 24,
 } as const;
 
+/** `struct pollfd`, include/uapi/asm-generic/poll.h. */
+export const POLLFD = {
+  fd: 0,
+  events: 4,
+  revents: 6,
+  SIZE: 8,
+} as const;
+
 /**
  * `struct statmount`, include/uapi/linux/mount.h. A field that a kernel
  * does not know yet is a spare one there: the size stays. The strings follow.
@@ -133,4 +141,33 @@ export const STATX_TIMESTAMP = {
   tv_sec: 0,
   tv_nsec: 8,
   SIZE: 16,
+} as const;
+
+/** `siginfo_t` as waitid(2) fills it, include/uapi/asm-generic/siginfo.h. */
+export const SIGINFO = {
+  si_code: 8,
+  si_status: 24,
+  SIZE: 128,
+} as const;
+
+/** `struct rusage`, include/uapi/linux/resource.h. */
+export const RUSAGE = {
+  ru_utime: 0,
+  ru_stime: 16,
+  ru_maxrss: 32,
+  ru_minflt: 64,
+  ru_majflt: 72,
+  ru_inblock: 88,
+  ru_oublock: 96,
+  ru_nvcsw: 128,
+  ru_nivcsw: 136,
+  SIZE: 144,
+} as const;
+
+/** `ucontext_t` of glibc, sys/ucontext.h; it is smaller on x86_64. */
+export const UCONTEXT = {
+  uc_link: 8,
+  ss_sp: 16,
+  ss_size: 32,
+  SIZE: 4608,
 } as const;
