@@ -144,7 +144,7 @@ export class Keeper implements AsyncDisposable {
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
       this.pidns = kind === "group"
         ? null
-        : owned.use(openNamespace(this.pid, this.#process.fd, kind));
+        : openNamespace(owned, this.pid, this.#process.fd, kind);
     } catch (error) {
       kill(this.pid, SIGKILL);
       waitid(this.pid);
@@ -167,12 +167,15 @@ export class Keeper implements AsyncDisposable {
     using mounts = new OwnedFd(
       openat2(AT_FDCWD, `/proc/${this.pid}/ns/mnt`, { flags }),
     );
-    const proc = spawner().cloneIn(mounts.fd, "/proc");
-    if (!isSame(proc.fd, "", AT_FDCWD, "/proc")) return proc;
-    proc.close();
-    throw new UnsupportedError(
-      "A procfs can't be mounted in a PID namespace of its own",
-    );
+    using owned = new DisposableStack();
+    const proc = owned.use(spawner().cloneIn(mounts.fd, "/proc"));
+    if (isSame(proc.fd, "", AT_FDCWD, "/proc")) {
+      throw new UnsupportedError(
+        "A procfs can't be mounted in a PID namespace of its own",
+      );
+    }
+    owned.move();
+    return proc;
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
@@ -209,17 +212,19 @@ function closeAllBut(...kept: [number, number]): ThreadCall[] {
 }
 
 function openNamespace(
+  owned: DisposableStack,
   pid: number,
   process: number,
   kind: "nested" | "shared",
 ): OwnedFd {
   const own = `/proc/${pid}/ns/pid`;
   if (kind === "shared") {
-    return new OwnedFd(openat2(AT_FDCWD, own, { flags: O_CLOEXEC }));
+    const fd = openat2(AT_FDCWD, own, { flags: O_CLOEXEC });
+    return owned.use(new OwnedFd(fd));
   }
-  const inner = new OwnedFd(pidfdGetPidForChildrenNamespace(process));
+  const fd = pidfdGetPidForChildrenNamespace(process);
+  const inner = owned.use(new OwnedFd(fd));
   if (!isSame(inner.fd, "", AT_FDCWD, own)) return inner;
-  inner.close();
   throw new UnsupportedError(
     "There are as many PID namespaces, or as deep ones, as there may be",
   );
