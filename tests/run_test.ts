@@ -9,9 +9,10 @@ import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
 import { libc, NR } from "../src/sys/libc.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { pipe2 } from "../src/sys/pipe2.ts";
+import { makeDev, makeProc, makeSys, RootTree } from "../src/run/root_tree.ts";
 import { readFile } from "../src/read_file.ts";
 import { keepers, makeRoot, processesWith, runTest } from "./run_root.ts";
-import { mountTable, openDescriptors, SCRATCH } from "./support.ts";
+import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
 
 const text = new TextDecoder();
 
@@ -869,4 +870,82 @@ for (
     // The thread is as it was, or another is there.
     assertEquals((await run(root, ["true"], options)).code, 0);
   });
+}
+
+runTest("run() is led nowhere by a hostile root", async () => {
+  const path = makeRoot();
+  const outside = `${SCRATCH}/outside`;
+  for (const name of ["proc", "sys", "dev"]) {
+    Deno.mkdirSync(`${path}/${name}`);
+    Deno.mkdirSync(`${outside}/${name}`, { recursive: true });
+  }
+  Deno.writeTextFileSync(`${outside}/null`, "");
+  using outer = Directory.open(outside);
+  using victim = outer.mount("proc", { type: "tmpfs" });
+  using root = Directory.open(path);
+  const swapper = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      `${ROOT}tests/fixtures/root_swapper.ts`,
+      path,
+      outside,
+    ],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const ready = swapper.stdout.getReader();
+  await ready.read();
+  const table = mountTable();
+  const outcomes: Record<string, number> = {};
+  const script =
+    "test -c /dev/null -a -d /sys/kernel -a -e /proc/1/stat && echo >/dev/null";
+  for (let i = 0; i < 10_000; i++) {
+    let outcome = "done";
+    try {
+      if (i % 10 === 0) {
+        // Its mount points are renamed under the command, too.
+        const { code } = await shell(root, script);
+        outcome = code === 0 ? "run" : "disturbed";
+      } else {
+        furnishRoot(root);
+      }
+    } catch (error) {
+      const kernels = error instanceof MountError ||
+        error instanceof SyscallError;
+      if (!kernels) throw error;
+      outcome = error.code;
+      assert(
+        ["ELOOP", "ENOTDIR", "ENOENT", "EINVAL"].includes(outcome),
+        error.message,
+      );
+    }
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  }
+  Deno.removeSync(`${path}/ready`);
+  await ready.cancel();
+  await swapper.status;
+  assertEquals(mountTable(), table);
+  assert(victim.mounted);
+  assertEquals(names(outside), ["dev", "null", "proc", "sys"]);
+  for (const name of ["proc", "sys", "dev"]) {
+    assertEquals(names(`${outside}/${name}`), []);
+  }
+  assertEquals(Deno.readTextFileSync(`${outside}/null`), "");
+  // It was a contest: both sides won some.
+  assert((outcomes["run"] ?? 0) > 100, JSON.stringify(outcomes));
+  const lost = ["ELOOP", "ENOTDIR", "ENOENT"].map((code) =>
+    outcomes[code] ?? 0
+  );
+  assert(lost.some((count) => count > 0), JSON.stringify(outcomes));
+});
+
+/** What is done to a root before a command runs in it. */
+function furnishRoot(root: Directory): void {
+  using tree = new RootTree(root);
+  tree.makeRoom(["proc", "sys", "dev"]);
+  tree.put("sys", makeSys());
+  tree.put("dev", makeDev());
+  tree.put("proc", makeProc(null));
+  tree.seal();
 }
