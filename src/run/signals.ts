@@ -10,16 +10,23 @@ export interface Dispositions {
 /**
  * Asks /proc what a process does about signals.
  *
+ * @param pidfd The process, by default this one.
  * @throws {SyscallError} ENOENT when there is no such process.
  */
-export function dispositions(pid: number | "self"): Dispositions {
-  const status = readFile(`/proc/${pid}/status`);
+export function dispositions(pidfd?: number): Dispositions {
+  const name = pidfd === undefined ? "self" : numberInProc(pidfd);
+  const status = readFile(`/proc/${name}/status`);
   const has = (field: string) => {
     const mask = new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]!;
     return (name: SignalName) =>
       (BigInt(`0x${mask}`) >> BigInt(SIGNALS[name] - 1) & 1n) !== 0n;
   };
   return { ignores: has("SigIgn"), catches: has("SigCgt") };
+}
+
+/** A process's number in the PID namespace that /proc shows: proc_pid_fdinfo(5). */
+function numberInProc(pidfd: number): string {
+  return /^Pid:\t(\d+)$/m.exec(readFile(`/proc/self/fdinfo/${pidfd}`))![1]!;
 }
 
 /**
@@ -33,7 +40,7 @@ export class HeldSignals implements Disposable {
 
   constructor(names: readonly SignalName[]) {
     if (names.length === 0) return;
-    const { ignores } = dispositions("self");
+    const { ignores } = dispositions();
     for (const name of names) {
       // With its first listener Deno catches more than was asked for: one that
       // does nothing keeps what is ignored from ending this process.

@@ -40,7 +40,7 @@ export interface Place {
   readonly tree: number;
   /** Its working directory. */
   readonly cwd: string;
-  /** Its PID namespace, null for this process's. */
+  /** Its PID namespace, or a process that is in it; null for this process's. */
   readonly pidns: number | null;
   /** Who it runs as, null for who this process does. */
   readonly ids: Ids | null;
@@ -133,6 +133,7 @@ export class Spawner {
   /**
    * Makes a detached copy of a mount in another mount namespace.
    *
+   * @param namespace The namespace, or a process that is in it.
    * @throws {SyscallError}
    */
   cloneIn(namespace: number, path: string): OwnedFd {

@@ -1,12 +1,11 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
-import { assertThrows } from "@std/assert";
+import { Directory } from "../../src/directory.ts";
 import { makeRoot, processesWith } from "../run_root.ts";
 import { mountTable, SCRATCH } from "../support.ts";
 import { commandLine, programTest, run } from "./program.ts";
-import { runTraced } from "./strace.ts";
 
 const NEEDS = { commands: ["busybox"] };
 
@@ -278,6 +277,112 @@ programTest(
   { commands: ["busybox", "script", "bash"] },
 );
 
+for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
+  programTest(`run works under unshare ${options}`, () => {
+    const root = makeRoot();
+    const { code, stdout, stderr } = run([
+      "run",
+      "--tmpfs=/tmp",
+      root,
+      "sh",
+      "-c",
+      "echo $$ /proc/[0-9]*; echo x >/dev/null; ls -d /sys/kernel; echo x >/sys/x; exit 3",
+    ], { wrapper: ["unshare", options] });
+    assertEquals([code, stdout], [3, "1 /proc/1\n/sys/kernel\n"]);
+    assertMatch(stderr, /can't create \/sys\/x: Read-only file system/);
+    // What /proc there shows has other numbers, and the command none.
+    const args = ["run", "--timeout=0.1", root, "sleep", "60"];
+    assertEquals(run(args, { wrapper: ["unshare", options] }).code, 143);
+  }, { commands: ["busybox", "unshare"] });
+}
+
+/** A user who may do nothing, and who finds what Deno has cached. */
+function asNobody(): string[] {
+  const { stdout } = new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json"],
+  }).outputSync();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+  const shown = `${SCRATCH}/deno`;
+  using scratch = Directory.open(SCRATCH);
+  scratch.bind(denoDir, "deno", { mkdir: true }).keep();
+  return [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "env",
+    "HOME=/",
+    `DENO_DIR=${shown}`,
+  ];
+}
+
+programTest("run --rootless gets the rights to do it", async () => {
+  const root = makeRoot();
+  const wrapper = asNobody();
+  try {
+    const refused = run(["run", root, "true"], { wrapper });
+    assertEquals(refused.code, 125);
+    assertMatch(
+      refused.stderr,
+      /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
+    );
+    const permissions = ["--allow-ffi", "--allow-run"];
+    const options = { wrapper, permissions };
+    const { code, stdout } = run([
+      "run",
+      "--rootless",
+      "--env=A=b c",
+      root,
+      "sh",
+      "-c",
+      'echo $$ "$A" "$1"; exit 4',
+      "sh",
+      "--rootless",
+    ], options);
+    assertEquals([code, stdout], [4, "1 b c --rootless\n"]);
+    // What is killed takes all with it.
+    const mark = crypto.randomUUID();
+    const [command, ...args] = commandLine([
+      "run",
+      "--rootless",
+      root,
+      "sh",
+      "-c",
+      `: ${mark}; echo; sleep 1000; :`,
+    ], options);
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      const child = new Deno.Command(command!, {
+        args,
+        stdin: "null",
+        stdout: "piped",
+      }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read();
+      child.kill(signal);
+      assertEquals(
+        (await child.status).signal,
+        signal === "SIGKILL" ? signal : null,
+      );
+      while (!(await reader.read()).done);
+      await untilGone(mark);
+    }
+  } finally {
+    using scratch = Directory.open(SCRATCH);
+    scratch.unmount("deno", { lazy: true });
+  }
+}, { commands: ["busybox", "unshare", "setpriv"] });
+
+/** Waits until no process has a text in its command line: killing takes a moment. */
+async function untilGone(mark: string): Promise<void> {
+  const end = performance.now() + 5000;
+  for (;;) {
+    const left = processesWith(mark);
+    if (left.length === 0) return;
+    assert(performance.now() < end, left.join("\n"));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 programTest("run leaves nothing when it is killed at any time", async () => {
   const root = makeRoot();
   const mark = crypto.randomUUID();
@@ -321,14 +426,7 @@ programTest("run leaves nothing when it is killed at any time", async () => {
       }),
     );
   }
-  // The kernel's own killing takes a moment.
-  const end = performance.now() + 5000;
-  for (;;) {
-    const left = processesWith(mark);
-    if (left.length === 0) break;
-    assert(performance.now() < end, left.join("\n"));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+  await untilGone(mark);
   assertEquals(mountTable(), before);
   assertEquals([...Deno.readDirSync(root)].map(({ name }) => name), ["bin"]);
   // Neither only early nor only late.
