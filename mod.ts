@@ -35,6 +35,12 @@ export {
   applyMounts,
   type PassedOver,
 } from "./src/apply_mounts.ts";
+export type {
+  AttributeOptions,
+  IdMap,
+  IdMaps,
+  NewAttributeOptions,
+} from "./src/attribute_options.ts";
 export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
@@ -48,11 +54,10 @@ export { MountTree, type MountTreeOptions } from "./src/mount_tree.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
+export { remountat, type RemountOptions } from "./src/remountat.ts";
 export type {
   BindSpec,
   FileSystemSpec,
-  IdMap,
-  IdMapping,
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
@@ -66,6 +71,15 @@ export {
   type Usage,
 } from "./src/run.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
+export { MountRecord, type RecordOptions } from "./src/record.ts";
+export {
+  type IgnoredRecord,
+  type LeftMount,
+  type RecordedMount,
+  sweep,
+  type SweepOptions,
+  type SweepResult,
+} from "./src/sweep.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
@@ -74,5 +88,7 @@ export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
 
 if (import.meta.main) {
   const { main } = await import("./cli.ts");
+  const { program } = await import("./src/program.ts");
+  program.isMain = true;
   Deno.exitCode = await main(Deno.args);
 }

@@ -137,7 +137,13 @@ export function applyMounts(
         }
         const { id, mountPoint, created } = attachBeneath(root.fd, plan);
         const origin = isBind(spec) ? "bound" : "mounted";
-        const mount = createMount(id, spec.target, mountPoint, origin);
+        const mount = createMount(
+          id,
+          spec.target,
+          mountPoint,
+          origin,
+          plan.whole,
+        );
         made.push({ mount, created });
       } catch (error) {
         const failed = error instanceof MountError ||

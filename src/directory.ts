@@ -9,6 +9,7 @@ import type { Mount } from "./mount.ts";
 import { mountat, type MountOptions } from "./mountat.ts";
 import { moveat, type MoveOptions } from "./moveat.ts";
 import { InheritableFd, OwnedFd } from "./owned_fd.ts";
+import { remountat, type RemountOptions } from "./remountat.ts";
 import { AT_FDCWD } from "./sys/constants.ts";
 import { dup } from "./sys/dup.ts";
 import { quote } from "./sys/format.ts";
@@ -179,6 +180,17 @@ export class Directory implements Disposable {
     options: MoveOptions = {},
   ): Mount {
     return moveat(this, target, to, toTarget, options);
+  }
+
+  /**
+   * Changes a mount beneath this directory: see {@linkcode remountat}.
+   *
+   * @param target The mount point, relative to this directory.
+   * @param options What to change.
+   * @throws {MountError} As {@linkcode remountat}.
+   */
+  remount(target: string, options: RemountOptions): void {
+    remountat(this, target, options);
   }
 
   /**

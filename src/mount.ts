@@ -27,6 +27,7 @@ let create: (
   target: string,
   mountPoint: MountPoint,
   made: MountOrigin,
+  whole?: boolean,
 ) => Mount;
 
 /**
@@ -49,6 +50,7 @@ export class Mount implements Disposable {
    */
   readonly made: MountOrigin;
   readonly #mountPoint: MountPoint;
+  readonly #whole: boolean;
   #kept = false;
   #gone = false;
 
@@ -57,6 +59,7 @@ export class Mount implements Disposable {
     target: string,
     mountPoint: MountPoint,
     made: MountOrigin,
+    whole = false,
   ) {
     this.id = id;
     this.target = target;
@@ -64,6 +67,7 @@ export class Mount implements Disposable {
     // Of a file the directory says enough.
     if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
+    this.#whole = whole;
   }
 
   static {
@@ -84,7 +88,8 @@ export class Mount implements Disposable {
   /**
    * Unmounts this mount and no other: its identity is checked right before.
    * (Whoever may mount in this mount namespace can still get in between.)
-   * A mount tree goes with all that is mounted in it, at once and lazily.
+   * A mount tree, or a recursive bind, goes with all that is mounted in it, at
+   * once and lazily.
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
@@ -96,8 +101,7 @@ export class Mount implements Disposable {
    * capability.
    */
   unmount(options: UnmountOptions = {}): void {
-    const tree = this.made === "attached" ? MNT_DETACH : 0;
-    const flags = unmountFlags(options) | tree;
+    const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     const { strategy } = options;
     const attempted = {
       action: `unmount ${quote(this.target)}`,

@@ -74,7 +74,7 @@ export function isMounted(id: bigint): boolean | null {
   } catch (error) {
     if (isErrno(error, ENOENT)) return false;
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
-    if (id >= LEAST_UNIQUE_ID) return null;
+    if (isUniqueId(id)) return null;
     // Before Linux 6.8 the id is the one in the table.
     return `\n${readFile("/proc/thread-self/mountinfo")}`.includes(`\n${id} `);
   }
@@ -94,5 +94,8 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
   }
 }
 
-/** Below are the ids that are reused, and are those of the mount table. */
-const LEAST_UNIQUE_ID = 1n << 31n;
+/** Whether an id is of those that are never used again; since Linux 6.8. */
+export function isUniqueId(id: bigint): boolean {
+  // Below are those of the mount table.
+  return id >= 1n << 31n;
+}

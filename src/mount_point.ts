@@ -36,15 +36,30 @@ export function openMountPoint(
       : created.makeDirectory(dirfd, target.path, mode);
     return { at, holder: at, name: "." };
   }
+  if (mode === null) return openByName(dirfd, target);
   const { parent, name } = target;
-  const holder = mode === null
-    ? openDirectoryAt(dirfd, parent)
-    : created.makeDirectory(dirfd, parent, searchable(mode));
+  const holder = created.makeDirectory(dirfd, parent, searchable(mode));
   try {
-    const at = mode === null
-      ? openAt(holder.fd, name)
-      : created.makeFile(holder.fd, name, mode);
-    return { at, holder, name };
+    return { at: created.makeFile(holder.fd, name, mode), holder, name };
+  } catch (error) {
+    holder.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a mount point, or what is topmost on it, that can be found again by its
+ * name.
+ *
+ * @throws {SyscallError} What openat2(2) answers.
+ */
+export function openByName(
+  dirfd: number,
+  { parent, name }: Target,
+): MountPoint {
+  const holder = openDirectoryAt(dirfd, parent);
+  try {
+    return { at: openAt(holder.fd, name), holder, name };
   } catch (error) {
     holder.close();
     throw error;

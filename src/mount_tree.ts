@@ -1,6 +1,12 @@
-import { attach, attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  attach,
+  attachBeneath,
+  type MountPlan,
+  settleOrUnmount,
+} from "./attach.ts";
 import { openDirectoryAt } from "./beneath.ts";
 import { type BindOptions, cloneTree, planBind } from "./bindat.ts";
+import { afterAttach, changed } from "./change_mount.ts";
 import type { CreatedPaths } from "./created_paths.ts";
 import { createDetachedMount } from "./detached_mount.ts";
 import type { Directory, MkdirOptions } from "./directory.ts";
@@ -10,8 +16,13 @@ import { createMount, type Mount } from "./mount.ts";
 import { mountIdAt } from "./mount_id.ts";
 import { closeMountPoint } from "./mount_point.ts";
 import { type MountOptions, parseFileSystem, planMount } from "./mountat.ts";
-import { InheritableFd, type OwnedFd } from "./owned_fd.ts";
+import { UNCHANGED } from "./mount_options.ts";
+import { InheritableFd, OwnedFd } from "./owned_fd.ts";
+import { attachesToDetached, Staging } from "./staging.ts";
 import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "./sys/constants.ts";
+import { dup } from "./sys/dup.ts";
+import { EINVAL } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { parseTarget } from "./target.ts";
@@ -27,6 +38,7 @@ export interface MountTreeOptions {
 }
 
 let attachIn: (tree: MountTree, plan: MountPlan) => void;
+let cloneOf: (tree: MountTree) => OwnedFd;
 
 /**
  * A tree of mounts that no path shows and no mount table lists until it is
@@ -37,8 +49,10 @@ let attachIn: (tree: MountTree, plan: MountPlan) => void;
  * A process can be put into it before it is attached, or instead:
  * `chroot /proc/PID/fd/N`.
  *
- * Needs Linux 6.15, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
- * the mount namespace. See open_tree(2), move_mount(2).
+ * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
+ * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
+ * of its own, by a thread that enters it; that takes /proc, and `attach` leaves
+ * out what is unbindable. See open_tree(2), move_mount(2).
  *
  * @example A root for a build action
  * ```ts
@@ -59,6 +73,9 @@ let attachIn: (tree: MountTree, plan: MountPlan) => void;
 export class MountTree implements Disposable {
   readonly #fd: OwnedFd;
   readonly #created: CreatedPaths[] = [];
+  #staging: Staging | null = null;
+  /** What is to be done once the tree is attached. */
+  readonly #unsettled: (Disposable & { settle(): void })[] = [];
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
@@ -66,6 +83,8 @@ export class MountTree implements Disposable {
 
   static {
     attachIn = (tree, plan) => tree.#attach(plan);
+    cloneOf = (tree) =>
+      tree.#staging?.clone(tree.#fd) ?? cloneTree(tree.fd, "", AT_RECURSIVE);
   }
 
   /**
@@ -123,10 +142,13 @@ export class MountTree implements Disposable {
       target: ".",
       type,
     };
-    return attempt(
-      attempted,
-      () => new MountTree(createDetachedMount(fileSystem, attempted)),
-    );
+    return attempt(attempted, () => {
+      const mount = createDetachedMount(fileSystem, attempted);
+      const tree = new MountTree(mount);
+      const change = { own: fileSystem.change, recursive: UNCHANGED };
+      changed(mount, () => tree.#settleLater(mount, afterAttach(change)));
+      return tree;
+    });
   }
 
   /** The descriptor of the tree's root, borrowed. Throws once it is closed. */
@@ -179,15 +201,62 @@ export class MountTree implements Disposable {
   }
 
   #attach(plan: MountPlan): void {
-    const { mountPoint, created } = attachBeneath(this.fd, plan);
-    closeMountPoint(mountPoint);
-    this.#created.push(created);
+    const { length } = this.#unsettled;
+    const make = () => {
+      const mount = plan.make();
+      return changed(mount, () => this.#settleLater(mount, plan.settle));
+    };
+    try {
+      const { mountPoint, created } = attachBeneath(
+        this.fd,
+        // What is in no table is not to be swept.
+        { ...plan, make, settle: null, record: null },
+        (mount, at, beneath) => this.#attachInside(mount, at, beneath),
+      );
+      closeMountPoint(mountPoint);
+      this.#created.push(created);
+    } catch (error) {
+      this.#forgetUnsettled(length);
+      throw error;
+    }
+  }
+
+  /** In a detached tree the kernel changes no mount but the root. */
+  #settleLater(mount: OwnedFd, settle: MountPlan["settle"]): void {
+    if (settle === null) return;
+    const copy = new OwnedFd(dup(mount.fd));
+    this.#unsettled.push({
+      settle: () => settle(copy),
+      [Symbol.dispose]: () => copy.close(),
+    });
+  }
+
+  #forgetUnsettled(from: number): void {
+    for (const unsettled of this.#unsettled.splice(from)) {
+      unsettled[Symbol.dispose]();
+    }
+  }
+
+  #attachInside(mount: OwnedFd, mountPoint: OwnedFd, beneath = false): void {
+    if (this.#staging === null) {
+      try {
+        return attach(mount, mountPoint, beneath);
+      } catch (error) {
+        const old = isErrno(error, EINVAL) && attachesToDetached() === false;
+        if (!old) throw error;
+        this.#staging = new Staging(this.#fd);
+      }
+    }
+    this.#staging.attach(mount, mountPoint, beneath);
   }
 
   /**
    * Attaches the tree: all of it appears at once, and is the returned handle's
    * from now on. That unmounts all of it at once, lazily: who still uses it goes
    * on undisturbed.
+   *
+   * Attached to the directory itself, the tree covers it: descriptors that are
+   * open, that of `directory`, too, lead to what is beneath.
    *
    * @param directory Where `target` starts.
    * @param target The mount point; by default the directory itself.
@@ -205,21 +274,37 @@ export class MountTree implements Disposable {
       mkdir: false,
     };
     return attempt(attempted, () => {
-      const id = mountIdAt(this.fd);
+      using staged = this.#staging?.clone(this.#fd);
+      const tree = staged ?? this.#fd;
+      const id = mountIdAt(tree.fd);
       const at = openDirectoryAt(fd, parsed.path);
       try {
         const places = {
-          from: { dirfd: this.fd, path: "" },
+          from: { dirfd: tree.fd, path: "" },
           onto: { dirfd: at.fd, path: "" },
         };
-        attempt({ ...attempted, ...places }, () => attach(this.#fd, at));
+        attempt({ ...attempted, ...places }, () => attach(tree, at));
       } catch (error) {
         at.close();
         throw error;
       }
       for (const created of this.#created) created.keep();
-      this.close();
-      return createMount(id, target, { at, holder: at, name: "." }, "attached");
+      const place = { at, holder: at, name: "." };
+      const mount = createMount(id, target, place, "attached", true);
+      try {
+        settleOrUnmount(
+          attempted,
+          () => {
+            // A copy has other mounts than those that were made.
+            if (staged !== undefined) return;
+            for (const { settle } of this.#unsettled) settle();
+          },
+          () => mount.unmount(),
+        );
+      } finally {
+        this.close();
+      }
+      return mount;
     });
   }
 
@@ -246,13 +331,24 @@ export class MountTree implements Disposable {
     for (const created of this.#created.splice(0).reverse()) {
       created[Symbol.dispose]();
     }
+    this.#forgetUnsettled(0);
     this.#fd.close();
+    this.#staging?.[Symbol.dispose]();
   }
 
   /** Closes the tree. */
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Copies a tree with all that is mounted in it, attached to nothing.
+ *
+ * @throws {SyscallError} What open_tree(2) answers.
+ */
+export function cloneOfTree(tree: MountTree): OwnedFd {
+  return cloneOf(tree);
 }
 
 /**

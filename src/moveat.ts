@@ -13,9 +13,10 @@ import { identify, mountIdAt } from "./mount_id.ts";
 import {
   closeMountPoint,
   type MountPoint,
+  openByName,
   openMountPoint,
 } from "./mount_point.ts";
-import { parseMkdir } from "./mountat.ts";
+import { parseBeneath, parseMkdir } from "./mountat.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
@@ -52,6 +53,13 @@ export interface MoveOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the mount beneath the topmost one on the new mount point, as `mountat`
+   * does. No copy takes its place then: in a shared mount it stays, EINVAL.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
 }
 
 /**
@@ -105,6 +113,7 @@ export function moveat(
   const toDirectory = descriptorOf(toDirfd);
   const to = parseTarget(toTarget);
   const mode = parseMkdir(options.mkdir);
+  const beneath = parseBeneath(options.beneath, to);
   const attempted = {
     action: `move ${quote(fromTarget)} to ${quote(toTarget)}`,
     target: fromTarget,
@@ -113,7 +122,9 @@ export function moveat(
     using original = openAt(fromDirectory, from.path);
     using created = new CreatedPaths();
     const { isFile } = identify(original.fd);
-    const mountPoint = openMountPoint(created, toDirectory, to, isFile, mode);
+    const mountPoint = beneath
+      ? openByName(toDirectory, to)
+      : openMountPoint(created, toDirectory, to, isFile, mode);
     try {
       const places = {
         from: { dirfd: original.fd, path: "" },
@@ -137,22 +148,23 @@ function moveOrClone(
   mountPoint: MountPoint,
   target: string,
   attempted: Attempt,
-  { makePrivate = false }: MoveOptions,
+  { makePrivate = false, beneath = false }: MoveOptions,
 ): Mount {
   const id = mountIdAt(original.fd);
   try {
-    attach(original, mountPoint.at);
+    attach(original, mountPoint.at, beneath);
     return createMount(id, target, mountPoint, "moved");
   } catch (error) {
     if (!isErrno(error, EINVAL) || !isMountRoot(original.fd)) throw error;
     const table = listMounts();
     const holder = holderOf(id, table);
     if (holder?.propagation !== "shared") throw error;
+    if (beneath && !makePrivate) throw error;
     if (!makePrivate) {
       const inside = mountsInside(id, table);
       return replaceByClone(original, mountPoint, target, attempted, inside);
     }
-    moveOutOf(holder, original, mountPoint);
+    moveOutOf(holder, original, mountPoint, beneath);
     return createMount(id, target, mountPoint, "moved");
   }
 }
@@ -162,6 +174,7 @@ function moveOutOf(
   holder: MountInfo,
   original: OwnedFd,
   mountPoint: MountPoint,
+  beneath: boolean,
 ): void {
   using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
   if (mountIdAt(root.fd) !== holder.id) {
@@ -170,7 +183,7 @@ function moveOutOf(
   }
   mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
   try {
-    attach(original, mountPoint.at);
+    attach(original, mountPoint.at, beneath);
   } catch (error) {
     mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_SHARED });
     throw error;

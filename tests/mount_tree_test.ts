@@ -10,11 +10,14 @@ import {
   MS_SHARED,
   MS_UNBINDABLE,
 } from "../src/sys/constants.ts";
+import { endStagingThread } from "../src/staging.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
 import { mount } from "../src/sys/mount.ts";
+import { setTracer } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { commandLine, programTest } from "./cli/program.ts";
 import { hold } from "./held.ts";
+import { withoutDetachedTargets } from "./sys/scratch.ts";
 import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
 
 /** An action's root of eleven mounts, the tree's own among them not counted. */
@@ -39,12 +42,21 @@ function names(path = `${SCRATCH}/root`): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 }
 
+/** Registers a test for both ways to build a tree. */
+function treeTest(name: string, fn: () => void): void {
+  kernelTest(name, fn);
+  kernelTest(`${name}, in a namespace of its own`, () => {
+    withoutDetachedTargets(fn);
+    endStagingThread();
+  });
+}
+
 /** What processes in other mount namespaces see, too. */
 function tableOfParent(): string {
   return Deno.readTextFileSync(`/proc/${Deno.ppid}/mountinfo`);
 }
 
-kernelTest("MountTree appears all at once, and goes all at once", () => {
+treeTest("MountTree appears all at once, and goes all at once", () => {
   using root = makeRoot();
   const before = [mountTable(), tableOfParent()];
   using tree = MountTree.from(root);
@@ -63,7 +75,7 @@ kernelTest("MountTree appears all at once, and goes all at once", () => {
   assertEquals([mountTable(), tableOfParent()], before);
 });
 
-kernelTest("MountTree leaves nothing when it is closed at any step", () => {
+treeTest("MountTree leaves nothing when it is closed at any step", () => {
   using root = makeRoot();
   const before = mountTable();
   for (let steps = 0; steps <= STEPS.length; steps++) {
@@ -78,7 +90,7 @@ kernelTest("MountTree leaves nothing when it is closed at any step", () => {
   }
 });
 
-kernelTest("MountTree.create() makes a new file system the root", () => {
+treeTest("MountTree.create() makes a new file system the root", () => {
   using root = makeRoot();
   using tree = MountTree.create({ type: "tmpfs", options: "mode=0711" });
   tree.mkdir("a/b", { recursive: true });
@@ -90,7 +102,7 @@ kernelTest("MountTree.create() makes a new file system the root", () => {
   assert(Deno.statSync(`${SCRATCH}/root/a/b/file`).isFile);
 });
 
-kernelTest("MountTree shows nothing where its directory is shared", () => {
+treeTest("MountTree shows nothing where its directory is shared", () => {
   mkdirat(AT_FDCWD, `${SCRATCH}/shared`, 0o755);
   mount("scratch", `${SCRATCH}/shared`, "tmpfs", 0, null);
   mkdirat(AT_FDCWD, `${SCRATCH}/shared/root`, 0o755);
@@ -113,7 +125,7 @@ kernelTest("MountTree shows nothing where its directory is shared", () => {
   }
 });
 
-kernelTest(
+treeTest(
   "MountTree.from() takes along what is mounted below if asked",
   () => {
     using root = makeRoot();
@@ -135,7 +147,7 @@ kernelTest(
   },
 );
 
-kernelTest("MountTree is as it was after what fails in it", () => {
+treeTest("MountTree is as it was after what fails in it", () => {
   using root = makeRoot();
   Deno.symlinkSync("/tmp", `${SCRATCH}/root/link`);
   Deno.writeTextFileSync(`${SCRATCH}/root/file`, "");
@@ -172,7 +184,7 @@ kernelTest("MountTree is as it was after what fails in it", () => {
   assertEquals(mountsBelow(`${SCRATCH}/root`).length, 2);
 });
 
-kernelTest(
+treeTest(
   "MountTree.attach() puts a tree on a target, over a mount, too",
   () => {
     using root = makeRoot();
@@ -181,6 +193,31 @@ kernelTest(
     using again = root.openDirectory(".");
     using _tree = tree.attach(again, "m");
     assertEquals(mountsBelow(`${SCRATCH}/root/m`).length, 2);
+  },
+);
+
+kernelTest(
+  "MountTree needs a thread only for moments where it needs one",
+  () => {
+    using root = makeRoot();
+    const calls: string[] = [];
+    const tracer = setTracer(({ syscall }) => void calls.push(syscall));
+    try {
+      withoutDetachedTargets(() => {
+        using tree = MountTree.from(root);
+        for (const step of STEPS) {
+          step(tree);
+          // Its namespace stays.
+          endStagingThread();
+        }
+        using _ = tree.attach(root);
+        assertEquals(mountsBelow(`${SCRATCH}/root`).length, 12);
+      });
+    } finally {
+      setTracer(tracer);
+      endStagingThread();
+    }
+    assert(calls.filter((call) => call === "setns").length > STEPS.length);
   },
 );
 
@@ -241,7 +278,7 @@ programTest(
   },
 );
 
-kernelTest(
+treeTest(
   "MountTree goes even while it is used, and its users go on",
   () => {
     using root = makeRoot();

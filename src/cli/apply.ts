@@ -10,6 +10,7 @@ import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
+import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `apply` mean. */
@@ -40,6 +41,9 @@ that no mount table shows, under the path that is printed, until a signal comes.
 Whatever ends the program, nothing of them is left:
 
   chroot /proc/4711/fd/24 /bin/sh
+
+Without it, and where Deno's permissions let it be recorded, mountat sweep takes
+all of it away again.
 
 Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
 without permission, 32 when a mount failed; with --hold that of the signal, 130,
@@ -81,7 +85,11 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     using interrupt = new Interrupt();
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
-    const applied = applyMounts(directory, specs);
+    using record = await openRecord();
+    const applied = applyMounts(
+      directory,
+      specs.map((spec) => ({ ...spec, record })),
+    );
     applied.keep();
     tell(applied, manner);
     return 0;

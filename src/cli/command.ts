@@ -8,6 +8,8 @@ export interface OptionDescription {
   readonly short?: string;
   /** What its value is called; an option without one is a switch. */
   readonly value?: string;
+  /** Its value where it is given without one: that is written `--name=value`. */
+  readonly implied?: string;
   /** Whether it may be given several times; the values are collected. */
   readonly repeat?: boolean;
   /** What it does, for `--help`. */
@@ -167,7 +169,10 @@ function joinValues(
     }
     const long = names.get(arg);
     const short = arg.startsWith("--") ? undefined : names.get(arg.slice(0, 2));
-    if (long !== undefined && at + 1 < args.length) {
+    const implied = long === undefined ? undefined : options[long]!.implied;
+    if (implied !== undefined) {
+      before.push(`--${long}=${implied}`);
+    } else if (long !== undefined && at + 1 < args.length) {
       before.push(`--${long}=${args[++at]}`);
     } else if (long === undefined && short !== undefined) {
       before.push(`--${short}=${arg.slice(2).replace(/^=/, "")}`);
@@ -210,9 +215,19 @@ export function expectPositionals(
  * @throws {UsageError} When its text can be none.
  */
 export function parseTargetArgument(text: string): Target {
+  return checkArguments(() => parseTarget(text));
+}
+
+/**
+ * Checks arguments as the library does.
+ *
+ * @throws {UsageError} For what it would refuse before any system call.
+ */
+export function checkArguments<T>(check: () => T): T {
   try {
-    return parseTarget(text);
+    return check();
   } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
+    const refused = error instanceof TypeError || error instanceof RangeError;
+    throw refused ? new UsageError(error.message) : error;
   }
 }

@@ -12,7 +12,7 @@ import type { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
 import { identify, mountIdAt } from "../mount_id.ts";
 import { parseFileSystem } from "../mountat.ts";
-import type { MountTree } from "../mount_tree.ts";
+import { cloneOfTree, MountTree } from "../mount_tree.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { close } from "../sys/close.ts";
 import {
@@ -83,7 +83,9 @@ export class RootTree implements Disposable {
    * @throws {SyscallError}
    */
   constructor(from: Directory | MountTree) {
-    this.#root = cloneTree(from.fd, "", AT_RECURSIVE);
+    this.#root = from instanceof MountTree
+      ? cloneOfTree(from)
+      : cloneTree(from.fd, "", AT_RECURSIVE);
     try {
       // Nothing that is mounted in it shall appear in what it is a copy of.
       mountSetattr(this.#root.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {

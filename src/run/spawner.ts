@@ -17,6 +17,7 @@ import {
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
 import { createDetachedMount } from "../detached_mount.ts";
+import { parseFileSystem } from "../mountat.ts";
 import { mountId } from "../mount_id.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { quote } from "../sys/format.ts";
@@ -98,7 +99,7 @@ export class Spawner {
       ),
     );
     using nothing = createDetachedMount(
-      { type: "tmpfs", parameters: [], attributes: 0 },
+      parseFileSystem({ type: "tmpfs" }),
       { action: "make an empty mount namespace", target: "." },
     );
     const thread = new SyscallThread();

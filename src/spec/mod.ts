@@ -20,11 +20,10 @@
  *
  * @module
  */
+export type { IdMap, IdMaps } from "../attribute_options.ts";
 export type {
   BindSpec,
   FileSystemSpec,
-  IdMap,
-  IdMapping,
   MountSpec,
   SpecCommon,
 } from "./mount_spec.ts";

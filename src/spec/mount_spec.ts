@@ -1,6 +1,5 @@
 import type { BindOptions } from "../bindat.ts";
 import type { Directory } from "../directory.ts";
-import type { OptionsInput } from "../mount_options.ts";
 import type { MountOptions } from "../mountat.ts";
 
 /** A mount to make beneath a root: of a new file system, or a bind. */
@@ -10,12 +9,6 @@ export type MountSpec = FileSystemSpec | BindSpec;
 export interface SpecCommon {
   /** Where to mount, relative to the root: `dev/pts`; `.` is the root itself. */
   target: string;
-  /**
-   * Attributes and propagation of the mount, and the file system's own options.
-   */
-  options?: OptionsInput;
-  /** Shows the files of other owners than they have. */
-  idmap?: IdMap;
   /**
    * A failure to mount this is passed over (fstab's `nofail`).
    *
@@ -35,28 +28,4 @@ export interface BindSpec extends BindOptions, SpecCommon {
   type: "bind";
   /** What to bind: a path from the root of this process, not of the mounts. */
   source: string | URL | Directory;
-}
-
-/** The owners that a mount shows for those of the files (mount_setattr(2)). */
-export interface IdMap {
-  /** Of user ids. */
-  uids: IdMapping[];
-  /** Of group ids. */
-  gids: IdMapping[];
-  /**
-   * Maps what is mounted below, too.
-   *
-   * @default {false}
-   */
-  recursive?: boolean;
-}
-
-/** A range of ids, as user_namespaces(7) has it. */
-export interface IdMapping {
-  /** The first id as the file system has it. */
-  inside: number;
-  /** The first id that the mount shows for it. */
-  outside: number;
-  /** How many ids. */
-  length: number;
 }

@@ -2,7 +2,8 @@ import { pathArgument } from "../path_argument.ts";
 import { quote } from "../sys/format.ts";
 import { targetOf, typeOf } from "./entry.ts";
 import { type JsonNode, parseJson } from "./json.ts";
-import type { IdMap, IdMapping, MountSpec } from "./mount_spec.ts";
+import type { IdMap, IdMaps } from "../attribute_options.ts";
+import type { MountSpec } from "./mount_spec.ts";
 import { checkText, Malformed, parseText, type Place } from "./place.ts";
 import { type SortedWords, sortWords, splitWords } from "./words.ts";
 
@@ -29,8 +30,9 @@ interface Value extends JsonNode, Place {}
  * - An entry with `bind` or `rbind` among its options is a bind, whatever its
  *   type. Flags of a file system, `sync` say, are not a bind's and are dropped;
  *   other options of a file system are refused there.
- * - The type `cgroup` is `cgroup2`: the hierarchies of version 1 are no single
- *   mount.
+ * - The type `cgroup` shows the hierarchies that are there, by a recursive bind
+ *   of `/sys/fs/cgroup`. Mounted anew, cgroup2 would take `nsdelegate` and its
+ *   like from the whole system, and nothing could give them back.
  * - Of an idmap, `containerID` is the id that the source's file system has, and
  *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
  *   or `ridmap` takes those of `linux`.
@@ -83,10 +85,15 @@ export function parseOciMounts(
     const config = parseJson(text);
     const mounts = member(config, "mounts");
     return mounts === undefined ? [] : items(mounts).map((mount) => {
-      const words = parseWords(member(mount, "options"));
+      const target = parseDestination(mount);
+      const type = member(mount, "type");
+      const words = parseWords(
+        member(mount, "options"),
+        type && string(type),
+      );
       return {
-        ...parseWhat(mount, words, bundle),
-        target: parseDestination(mount),
+        ...parseWhat(mount, type, words, bundle),
+        target,
         options: words.options,
         mkdir: words.mkdir ?? true,
         ...parseIdMap(config, mount, words),
@@ -97,13 +104,17 @@ export function parseOciMounts(
   });
 }
 
-function parseWords(options: Value | undefined): SortedWords {
+function parseWords(
+  options: Value | undefined,
+  type: string | undefined,
+): SortedWords {
   if (options === undefined) return { options: [] };
   // What runc doesn't know it joins with commas, for the kernel to split again.
   return sortWords(
     items(options).flatMap((option) =>
       splitWords(Array.from(string(option), (text) => ({ ...option, text })))
     ),
+    type,
   );
 }
 
@@ -118,12 +129,12 @@ function parseDestination(mount: Value): string {
 /** What is mounted: a bind's source, or a file system. */
 function parseWhat(
   mount: Value,
+  type: Value | undefined,
   { bind }: SortedWords,
   bundle: string | undefined,
 ):
   | { type: "bind"; source: string; recursive: boolean }
   | { type: string; source?: string } {
-  const type = member(mount, "type");
   const source = member(mount, "source");
   if (bind !== undefined) {
     if (source === undefined) {
@@ -135,8 +146,11 @@ function parseWhat(
     throw new Malformed(mount, "A mount that is no bind must have a type");
   }
   const name = typeOf(type, nonEmpty(type));
+  if (name === "cgroup") {
+    return { type: "bind", source: "/sys/fs/cgroup", recursive: true };
+  }
   return {
-    type: name === "cgroup" ? "cgroup2" : name,
+    type: name,
     ...(source === undefined ? {} : { source: string(source) }),
   };
 }
@@ -155,7 +169,7 @@ function parseIdMap(
   config: Value,
   mount: Value,
   { idmap }: SortedWords,
-): { idmap?: IdMap } {
+): { idmap?: IdMaps } {
   let maps = idMapsOf(mount);
   if (idmap !== undefined && maps === null) {
     const linux = member(config, "linux");
@@ -168,12 +182,10 @@ function parseIdMap(
     }
   }
   if (maps === null) return {};
-  return {
-    idmap: { ...maps, ...(idmap?.recursive ? { recursive: true } : {}) },
-  };
+  return { idmap: { ...maps, recursive: idmap?.recursive ?? false } };
 }
 
-function idMapsOf(holder: Value): IdMap | null {
+function idMapsOf(holder: Value): IdMaps | null {
   const uids = member(holder, "uidMappings");
   const gids = member(holder, "gidMappings");
   if (uids === undefined && gids === undefined) return null;
@@ -186,7 +198,7 @@ function idMapsOf(holder: Value): IdMap | null {
   return { uids: idMappings(uids), gids: idMappings(gids) };
 }
 
-function idMappings(mappings: Value): IdMapping[] {
+function idMappings(mappings: Value): IdMap[] {
   const found = items(mappings).map((mapping) => ({
     inside: id(mapping, "containerID"),
     outside: id(mapping, "hostID"),

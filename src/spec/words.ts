@@ -1,6 +1,6 @@
 /**
  * The option words of mount(8) and of the OCI runtime specification, and what
- * becomes of each: {@linkcode TABLE} and {@linkcode PATTERNS} have them all.
+ * becomes of each. `TABLE` and `PATTERNS` have them all.
  */
 import { quote } from "../sys/format.ts";
 import { Malformed, type Place } from "./place.ts";
@@ -24,26 +24,34 @@ export interface SortedWords {
   mkdir?: true | number;
 }
 
+/** What is mounted; `cgroup` is what the system has of it, as it is. */
+type Kind = "file system" | "bind" | "cgroup";
+
 /** What a word does. */
-type Effect = (sorted: SortedWords, word: Word, isBind: boolean) => void;
+type Effect = (sorted: SortedWords, word: Word, kind: Kind) => void;
 
 /** Goes to the library: attributes and propagation, which every mount has. */
-const mount: Effect = ({ options }, { text }) => options.push(text);
+const mount: Effect = ({ options }, { text }, kind) => {
+  const recursive = `r${text}`;
+  // Of version 1 there are several mounts.
+  const isForAll = kind === "cgroup" && EFFECTS.has(recursive);
+  options.push(isForAll ? recursive : text);
+};
 
 /** Is the file system's, and that of a bind is in use already. */
-const fileSystem: Effect = ({ options }, word, isBind) => {
-  if (isBind) {
+const fileSystem: Effect = ({ options }, word, kind) => {
+  if (kind === "bind") {
     throw new Malformed(
       word,
       `A bind takes no option of a file system: ${quote(word.text)}`,
     );
   }
-  options.push(word.text);
+  if (kind === "file system") options.push(word.text);
 };
 
 /** Is the file system's, and mount(2) ignores it with a bind. */
-const superblock: Effect = ({ options }, { text }, isBind) => {
-  if (!isBind) options.push(text);
+const superblock: Effect = ({ options }, { text }, kind) => {
+  if (kind === "file system") options.push(text);
 };
 
 const nothing: Effect = () => {};
@@ -77,7 +85,7 @@ const TABLE: [Effect, string][] = [
   [nothing, "silent loud iversion noiversion"],
   // So in mount(8) and runc, too: `ro,defaults` is read-only.
   [nothing, "defaults"],
-  // Of fstab's parser `noauto` is left out; elsewhere it means nothing.
+  // What `noauto` keeps from being mounted fstab's parser has left out by now.
   [nothing, "auto noauto _netdev nouser nousers noowner nogroup"],
   [implies("noexec", "nosuid", "nodev"), "user users"],
   [implies("nosuid", "nodev"), "owner group"],
@@ -110,12 +118,14 @@ const EFFECTS: ReadonlyMap<string, Effect> = new Map(
 /**
  * Sorts words by what becomes of them.
  *
+ * @param type The type of the file system, unless the words say it is a bind.
  * @throws {Malformed} At one that can't be.
  */
-export function sortWords(words: readonly Word[]): SortedWords {
+export function sortWords(words: readonly Word[], type?: string): SortedWords {
   const sorted: SortedWords = { options: [] };
   const isBind = words.some(({ text }) => text === "bind" || text === "rbind");
-  for (const word of words) effectOf(word)(sorted, word, isBind);
+  const kind = isBind ? "bind" : type === "cgroup" ? type : "file system";
+  for (const word of words) effectOf(word)(sorted, word, kind);
   return sorted;
 }
 

@@ -18,6 +18,8 @@ const PARAMETERS = {
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
   fcntl: ["i32", "i32", "i32"],
+  // int flock(int fd, int op);
+  flock: ["i32", "i32"],
   // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
   fsconfig: ["i32", "u32", "buffer", "buffer", "i32"],
   // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
@@ -44,12 +46,12 @@ const PARAMETERS = {
   mount_setattr: ["i32", "buffer", "u32", "buffer", "usize"],
   // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
   move_mount: ["i32", "buffer", "i32", "buffer", "u32"],
-  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
-  openat2: ["i32", "buffer", "buffer", "usize"],
   // int open_tree(int dirfd, const char *path, unsigned int flags);
   open_tree: ["i32", "buffer", "u32"],
   // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
   open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
+  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
+  openat2: ["i32", "buffer", "buffer", "usize"],
   // int pidfd_open(pid_t pid, unsigned int flags);
   pidfd_open: ["i32", "u32"],
   // int pipe2(int pipefd[2], int flags);
@@ -74,10 +76,10 @@ const PARAMETERS = {
   symlinkat: ["buffer", "i32", "buffer"],
   // int umount2(const char *target, int flags);
   umount2: ["buffer", "i32"],
-  // int unlinkat(int dirfd, const char *path, int flags);
-  unlinkat: ["i32", "buffer", "i32"],
   // int uname(struct new_utsname *buf);
   uname: ["buffer"],
+  // int unlinkat(int dirfd, const char *path, int flags);
+  unlinkat: ["i32", "buffer", "i32"],
   // int unshare(unsigned long flags);
   unshare: ["u64"],
   // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);

@@ -15,6 +15,7 @@ export const SYSCALL_NUMBERS = {
     kill: 62,
     uname: 63,
     fcntl: 72,
+    flock: 73,
     chdir: 80,
     fchdir: 81,
     setpgid: 109,
@@ -57,6 +58,7 @@ export const SYSCALL_NUMBERS = {
   aarch64: {
     fcntl: 25,
     ioctl: 29,
+    flock: 32,
     mkdirat: 34,
     unlinkat: 35,
     symlinkat: 36,

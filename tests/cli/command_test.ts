@@ -43,6 +43,27 @@ Deno.test("parseWords() tells switches from options with values", async () => {
   assertEquals(parsed.values, { options: ["ro", "x=1,y"], depth: ["007"] });
 });
 
+Deno.test("parseWords() gives an option its value where it has none", async () => {
+  const implied: CommandDescription = {
+    ...description,
+    options: { mkdir: { short: "m", value: "mode", implied: "1", help: "" } },
+  };
+  for (
+    const [args, mkdir, positionals] of [
+      [["--mkdir", "a"], ["1"], ["a"]],
+      [["a", "-m"], ["1"], ["a"]],
+      [["--mkdir=2", "a"], ["2"], ["a"]],
+      [["-m2", "a"], ["2"], ["a"]],
+      [["--", "--mkdir"], undefined, ["--mkdir"]],
+    ] as const
+  ) {
+    const parsed = await parseWords(implied, args);
+    assertEquals(parsed.positionals, positionals);
+    assertEquals(parsed.values["mkdir"], mkdir);
+  }
+  assertEquals(formatHelp(implied).includes("-m, --mkdir[=<mode>] "), true);
+});
+
 Deno.test("parseWords() takes what follows -- as it is", async () => {
   const parsed = await words("--lazy", "a", "--", "--lazy", "-x");
   assertEquals(parsed.positionals, ["a", "--lazy", "-x"]);

@@ -194,7 +194,9 @@ const COLUMNS = ["target", "source", "fstype", "options"] as const;
 
 /** A root that is no mount point: a directory with all that the program needs. */
 function makeJail(): string {
-  const jail = `${SCRATCH}/jail`;
+  mkdirat(AT_FDCWD, `${SCRATCH}/holder`, 0o755);
+  mount("holder", `${SCRATCH}/holder`, "tmpfs", 0, "mode=0755");
+  const jail = `${SCRATCH}/holder/jail`;
   mkdirat(AT_FDCWD, jail, 0o755);
   for (const { name, isDirectory, isSymlink } of Deno.readDirSync("/")) {
     const path = `${jail}/${name}`;
@@ -235,7 +237,6 @@ for (
     const proc = targets.filter((path) => /^\/proc(\/|$)/.test(path));
     const ended = run(["list", "/proc"], { wrapper: inJail, cwd: "/" });
     assertEquals(ended.stdout.trimEnd().split("\n").length, proc.length);
-    umount2(SCRATCH, MNT_DETACH);
-    mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
+    umount2(`${SCRATCH}/holder`, MNT_DETACH);
   }, { commands: ["chroot", "setpriv", "cat"] });
 }

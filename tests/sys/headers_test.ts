@@ -8,6 +8,8 @@ import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
 import {
   DIRENT64,
+  LOOP_CONFIG,
+  LOOP_INFO64,
   MNT_ID_REQ,
   MOUNT_ATTR,
   OPEN_HOW,
@@ -224,6 +226,7 @@ const KERNEL_HEADERS = [
   "asm/unistd.h",
   "linux/errno.h",
   "linux/fcntl.h",
+  "linux/loop.h",
   "linux/mount.h",
   "linux/openat2.h",
   "linux/sched.h",
@@ -524,7 +527,7 @@ function allConstants(
 
 function question(name: string, ours: number | bigint): Question {
   // The preprocessor sees no enumerators.
-  const when = name.startsWith("FSCONFIG_") ? "1" : `defined ${name}`;
+  const when = /^(FSCONFIG|LO_FLAGS)_/.test(name) ? "1" : `defined ${name}`;
   return { name, ours, c: name, when, ...SPECIAL[name] };
 }
 
@@ -548,6 +551,8 @@ function errnoQuestions(): Question[] {
 
 function layoutQuestions(): Question[] {
   const structs = {
+    loop_config: LOOP_CONFIG,
+    loop_info64: LOOP_INFO64,
     mnt_id_req: MNT_ID_REQ,
     mount_attr: MOUNT_ATTR,
     statmount: STATMOUNT,
