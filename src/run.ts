@@ -25,7 +25,7 @@ import { prepareSpawn } from "./sys/posix_spawn.ts";
 import type { SignalName } from "./sys/signals.ts";
 import type { Usage } from "./sys/waitid.ts";
 
-export type { InputOption, OutputOption, SignalName, Usage };
+export type { InputOption, OutputOption, Usage };
 
 /** Options of {@linkcode run}. */
 export interface RunOptions {
@@ -107,7 +107,7 @@ export interface RunOptions {
    *
    * @default {[]}
    */
-  forwardSignals?: readonly SignalName[];
+  forwardSignals?: readonly Deno.Signal[];
   /**
    * Where the command reads: this process's own input, nothing, an open
    * descriptor, bytes, or a stream.
@@ -137,7 +137,7 @@ export interface RunResult {
   /** Its exit status, 128 and the signal's number when one ended it. */
   readonly code: number;
   /** The signal that ended it, null when it exited. */
-  readonly signal: SignalName | null;
+  readonly signal: Deno.Signal | null;
   /** Whether that was for its `timeout`. */
   readonly timedOut: boolean;
   /** What it and those of its children used that it waited for. */

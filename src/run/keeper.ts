@@ -29,6 +29,7 @@ import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
 import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
+import { SIGNALS } from "../sys/signals.ts";
 import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { waitid } from "../sys/waitid.ts";
@@ -57,7 +58,6 @@ interface Way {
 }
 
 // include/uapi/asm-generic/signal.h
-const SIGCHLD = 17;
 const SIG_IGN = 1n;
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
@@ -82,7 +82,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         call("mount", null, cString("root", "/"), null, privately, null),
         call("mount", proc, place, proc, attributes, null),
         // The kernel then reaps what the command leaves behind.
-        call("rt_sigaction", SIGCHLD, action, null, SIGSET_SIZE),
+        call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
       after: [],
     };
@@ -193,7 +193,7 @@ export class Keeper implements AsyncDisposable {
 }
 
 // include/uapi/linux/prctl.h
-const PR_SET_NAME = 15;
+export const PR_SET_NAME = 15;
 
 function openPipe(owned: DisposableStack): [OwnedFd, OwnedFd] {
   const [reading, writing] = pipe2();

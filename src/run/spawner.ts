@@ -207,8 +207,8 @@ export class Spawner {
 }
 
 // include/uapi/linux/prctl.h
-const PR_GET_DUMPABLE = 3;
-const PR_SET_DUMPABLE = 4;
+export const PR_GET_DUMPABLE = 3;
+export const PR_SET_DUMPABLE = 4;
 
 /** The saved ids stay: they lead back, and exec(2) replaces them. */
 function takeIds({ uid, gid }: Ids): ThreadCall[] {
