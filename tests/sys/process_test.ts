@@ -77,8 +77,6 @@ gatedTest(
       CLONE_VM,
       F_SETFL,
       P_PID,
-      PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE,
-      PIDFD_GET_PID_NAMESPACE,
       POLLIN,
       POLLOUT,
       POSIX_SPAWN_SETPGROUP,
