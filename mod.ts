@@ -67,7 +67,6 @@ export {
   run,
   type RunOptions,
   type RunResult,
-  type SignalName,
   type Usage,
 } from "./src/run.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";

@@ -15,7 +15,7 @@ import {
   type OutputOption,
   type Stream,
 } from "./run/streams.ts";
-import { takeSignals } from "./run/signals.ts";
+import { HeldSignals } from "./run/signals.ts";
 import { Terminal } from "./run/terminal.ts";
 import type { MountSpec } from "./spec/mount_spec.ts";
 import { EINVAL, ENOSYS, ENOTTY } from "./sys/errno.ts";
@@ -25,7 +25,7 @@ import { prepareSpawn } from "./sys/posix_spawn.ts";
 import type { SignalName } from "./sys/signals.ts";
 import type { Usage } from "./sys/waitid.ts";
 
-export type { InputOption, OutputOption, SignalName, Usage };
+export type { InputOption, OutputOption, Usage };
 
 /** Options of {@linkcode run}. */
 export interface RunOptions {
@@ -107,7 +107,7 @@ export interface RunOptions {
    *
    * @default {[]}
    */
-  forwardSignals?: readonly SignalName[];
+  forwardSignals?: readonly Deno.Signal[];
   /**
    * Where the command reads: this process's own input, nothing, an open
    * descriptor, bytes, or a stream.
@@ -137,7 +137,7 @@ export interface RunResult {
   /** Its exit status, 128 and the signal's number when one ended it. */
   readonly code: number;
   /** The signal that ended it, null when it exited. */
-  readonly signal: SignalName | null;
+  readonly signal: Deno.Signal | null;
   /** Whether that was for its `timeout`. */
   readonly timedOut: boolean;
   /** What it and those of its children used that it waited for. */
@@ -219,6 +219,7 @@ async function runPlanned(
     openOutput(plan.stdout, 1, owned),
     openOutput(plan.stderr, 2, owned),
   ];
+  using signals = new HeldSignals(plan.forwardSignals);
   // Without the rights to mount this fails, before anything is begun.
   spawner();
   using tree = new RootTree(root);
@@ -228,7 +229,11 @@ async function runPlanned(
   // From here on the command's mount namespace holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
-  const result = await attend(process, keeper, plan, streams, terminal);
+  const atTerminal = terminal !== null && keeper.kind !== "group";
+  signals.deliverTo((name) =>
+    process.signal(name, atTerminal && FROM_TERMINAL.includes(name))
+  );
+  const result = await attend(process, keeper, plan, streams);
   plan.abort?.throwIfAborted();
   return result;
 }
@@ -307,7 +312,6 @@ async function attend(
   keeper: Keeper,
   plan: Plan,
   streams: Streams,
-  terminal: Terminal | null,
 ): Promise<RunResult> {
   using watch = new DisposableStack();
   let timedOut = false;
@@ -330,10 +334,6 @@ async function attend(
     // While it was started.
     if (abort.aborted) kill();
   }
-  const atTerminal = terminal !== null && keeper.kind !== "group";
-  watch.use(takeSignals(plan.forwardSignals, (name) => {
-    process.signal(name, atTerminal && FROM_TERMINAL.includes(name));
-  }));
   const moved = streams.map((stream) => stream.moved());
   // What goes wrong with one is told at the end.
   for (const end of moved) end.catch(() => {});

@@ -5,13 +5,14 @@ import { MountTree } from "../src/mount_tree.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import { run, type RunOptions, type RunResult } from "../src/run.ts";
 import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
-import { libc } from "../src/sys/libc.ts";
+import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
+import { libc, NR } from "../src/sys/libc.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { pipe2 } from "../src/sys/pipe2.ts";
+import { makeDev, makeProc, makeSys, RootTree } from "../src/run/root_tree.ts";
 import { readFile } from "../src/read_file.ts";
 import { keepers, makeRoot, processesWith, runTest } from "./run_root.ts";
-import { mountTable, SCRATCH } from "./support.ts";
-import { withoutCall } from "./sys/scratch.ts";
+import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
 
 const text = new TextDecoder();
 
@@ -633,6 +634,22 @@ runTest(
   },
 );
 
+/** Runs something as on a kernel that lacks a call. */
+async function lacking<T>(
+  name: keyof typeof NR,
+  fn: () => Promise<T>,
+): Promise<T> {
+  const numbers: Record<string, number> = NR;
+  const real = numbers[name]!;
+  // No call has this number.
+  numbers[name] = 9999;
+  try {
+    return await fn();
+  } finally {
+    numbers[name] = real;
+  }
+}
+
 /** Runs something where a parameter of file systems is unknown. */
 async function withoutParameter(
   key: string,
@@ -663,11 +680,7 @@ for (
       "a procfs can't be told of a namespace",
       (fn) => withoutParameter("pidns", fn),
     ],
-    ["an empty namespace can't be told", async (fn) => {
-      let done: Promise<void>;
-      withoutCall("ioctl", () => done = fn());
-      await done!;
-    }],
+    ["an empty namespace can't be told", (fn) => lacking("ioctl", fn)],
   ] as [string, (fn: () => Promise<void>) => Promise<void>][]
 ) {
   runTest(`run() keeps a command's processes apart where ${what}`, async () => {
@@ -729,3 +742,210 @@ runTest(
     assert(error instanceof MountError && error.code === "EBADF");
   },
 );
+
+/** Calls that can't fail as they are made here, or give back what was had. */
+const UNFAILING = ["close", "kill", "waitid", "rt_sigprocmask", "ppoll"];
+
+/**
+ * Lets the n-th call of this thread fail.
+ *
+ * @returns Its name, null where there were fewer.
+ */
+async function withFailing(
+  n: number,
+  fn: () => Promise<unknown>,
+): Promise<string | null> {
+  type Call = (...args: unknown[]) => number;
+  const calls = libc as unknown as Record<string, Call>;
+  const real = new Map<string, Call>();
+  let left = n;
+  let failed: string | null = null;
+  for (const name of Object.keys(Object.getOwnPropertyDescriptors(libc))) {
+    if (!(name in NR) || UNFAILING.includes(name)) continue;
+    const call = calls[name]!;
+    real.set(name, call);
+    Object.defineProperty(libc, name, {
+      value(...args: unknown[]) {
+        if (--left !== 0) return call(...args);
+        failed = name;
+        // EBADF
+        return libc.close(NR.close, -1);
+      },
+    });
+  }
+  try {
+    await fn();
+  } finally {
+    for (const [name, value] of real) {
+      Object.defineProperty(libc, name, { value });
+    }
+  }
+  return failed;
+}
+
+runTest("run() leaves nothing whichever call fails", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${path}/etc`);
+  Deno.symlinkSync("etc", `${path}/link`);
+  using root = Directory.open(path);
+  const mark = crypto.randomUUID();
+  const attempt = () =>
+    run(root, ["sh", "-c", `: ${mark}; cat; sleep 100 & exit 0`], {
+      stdin: new Uint8Array(10),
+      stdout: "piped",
+      env: { PATH: "/bin" },
+      uid: 7,
+      mounts: [
+        { type: "tmpfs", target: "tmp" },
+        { type: "bind", source: "/etc/passwd", target: "etc/passwd" },
+      ],
+    });
+  assertEquals((await attempt()).code, 0);
+  const descriptors = openDescriptors();
+  const table = mountTable();
+  const failures: Record<string, number> = {};
+  for (let n = 1;; n++) {
+    let outcome: unknown;
+    const failed = await withFailing(n, async () => {
+      outcome = await attempt().catch((error) => error);
+    });
+    if (failed === null) {
+      assertEquals((outcome as RunResult).code, 0);
+      break;
+    }
+    failures[failed] = (failures[failed] ?? 0) + 1;
+    const told = outcome instanceof MountError ||
+      outcome instanceof UnsupportedError || outcome instanceof SyscallError;
+    // Not every failure is one of the run: of who asks what a process is named.
+    assert(told || (outcome as RunResult).code === 0, String(outcome));
+    assertEquals(keepers(), 0, `${n}: ${failed}`);
+    assertEquals(processesWith(mark), [], `${n}: ${failed}`);
+    assertEquals(openDescriptors(), descriptors, `${n}: ${failed}`);
+  }
+  assertEquals(mountTable(), table);
+  for (
+    const name of [
+      "fsconfig",
+      "fsmount",
+      "fspick",
+      "ioctl",
+      "mkdirat",
+      "mount_setattr",
+      "move_mount",
+      "open_tree",
+      "openat2",
+      "pidfd_open",
+      "pipe2",
+      "symlinkat",
+    ]
+  ) assert((failures[name] ?? 0) > 0, JSON.stringify(failures));
+});
+
+for (
+  const name of [
+    "unshare",
+    "move_mount",
+    "chroot",
+    "chdir",
+    "setns",
+    "setresuid",
+  ] as const
+) {
+  runTest(`run() runs nothing where ${name} fails on its thread`, async () => {
+    using root = Directory.open(makeRoot());
+    const options = {
+      uid: 7,
+      stdin: "null",
+      proc: false,
+      sys: false,
+      dev: false,
+    } as const;
+    await run(root, ["true"], options);
+    await assertRejects(
+      () => lacking(name, () => run(root, ["true"], options)),
+      UnsupportedError,
+      name === "unshare" ? "PID namespaces" : `Cannot run "true": ${name}: `,
+    );
+    assertEquals(keepers(), 0);
+    // The thread is as it was, or another is there.
+    assertEquals((await run(root, ["true"], options)).code, 0);
+  });
+}
+
+runTest("run() is led nowhere by a hostile root", async () => {
+  const path = makeRoot();
+  const outside = `${SCRATCH}/outside`;
+  for (const name of ["proc", "sys", "dev"]) {
+    Deno.mkdirSync(`${path}/${name}`);
+    Deno.mkdirSync(`${outside}/${name}`, { recursive: true });
+  }
+  Deno.writeTextFileSync(`${outside}/null`, "");
+  using outer = Directory.open(outside);
+  using victim = outer.mount("proc", { type: "tmpfs" });
+  using root = Directory.open(path);
+  const swapper = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      `${ROOT}tests/fixtures/root_swapper.ts`,
+      path,
+      outside,
+    ],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const ready = swapper.stdout.getReader();
+  await ready.read();
+  const table = mountTable();
+  const outcomes: Record<string, number> = {};
+  const script =
+    "test -c /dev/null -a -d /sys/kernel -a -e /proc/1/stat && echo >/dev/null";
+  for (let i = 0; i < 10_000; i++) {
+    let outcome = "done";
+    try {
+      if (i % 10 === 0) {
+        // Its mount points are renamed under the command, too.
+        const { code } = await shell(root, script);
+        outcome = code === 0 ? "run" : "disturbed";
+      } else {
+        furnishRoot(root);
+      }
+    } catch (error) {
+      const kernels = error instanceof MountError ||
+        error instanceof SyscallError;
+      if (!kernels) throw error;
+      outcome = error.code;
+      assert(
+        ["ELOOP", "ENOTDIR", "ENOENT", "EINVAL"].includes(outcome),
+        error.message,
+      );
+    }
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  }
+  Deno.removeSync(`${path}/ready`);
+  await ready.cancel();
+  await swapper.status;
+  assertEquals(mountTable(), table);
+  assert(victim.mounted);
+  assertEquals(names(outside), ["dev", "null", "proc", "sys"]);
+  for (const name of ["proc", "sys", "dev"]) {
+    assertEquals(names(`${outside}/${name}`), []);
+  }
+  assertEquals(Deno.readTextFileSync(`${outside}/null`), "");
+  // It was a contest: both sides won some.
+  assert((outcomes["run"] ?? 0) > 100, JSON.stringify(outcomes));
+  const lost = ["ELOOP", "ENOTDIR", "ENOENT"].map((code) =>
+    outcomes[code] ?? 0
+  );
+  assert(lost.some((count) => count > 0), JSON.stringify(outcomes));
+});
+
+/** What is done to a root before a command runs in it. */
+function furnishRoot(root: Directory): void {
+  using tree = new RootTree(root);
+  tree.makeRoom(["proc", "sys", "dev"]);
+  tree.put("sys", makeSys());
+  tree.put("dev", makeDev());
+  tree.put("proc", makeProc(null));
+  tree.seal();
+}

@@ -22,6 +22,7 @@ export class CommandProcess implements Disposable {
   /** Its number in this PID namespace. */
   readonly pid: number;
   /** Whether it is the first of its PID namespace. */
+  readonly #process: OwnedFd;
   readonly #isInit: boolean;
   #reaped = false;
   #endedBy: SignalName | null = null;
@@ -29,10 +30,18 @@ export class CommandProcess implements Disposable {
   /**
    * @param pid Its number; this object reaps it.
    * @param isInit Whether it is the first of its PID namespace.
+   * @throws {SyscallError} EMFILE; then it is killed.
    */
   constructor(pid: number, isInit: boolean) {
     this.pid = pid;
     this.#isInit = isInit;
+    try {
+      this.#process = new OwnedFd(pidfdOpen(pid));
+    } catch (error) {
+      kill(pid, SIGNALS.SIGKILL);
+      waitid(pid);
+      throw error;
+    }
   }
 
   /**
@@ -53,14 +62,13 @@ export class CommandProcess implements Disposable {
   }
 
   #minds(name: SignalName): boolean {
-    const { ignores, catches } = dispositions(this.pid);
+    const { ignores, catches } = dispositions(this.#process.fd);
     return ignores(name) || catches(name);
   }
 
   /** Waits for its end. */
   async outcome(): Promise<Outcome> {
-    using process = new OwnedFd(pidfdOpen(this.pid));
-    await waitReady(process.fd, POLLIN);
+    await waitReady(this.#process.fd, POLLIN);
     return this.#reap();
   }
 
@@ -68,6 +76,7 @@ export class CommandProcess implements Disposable {
     // Until now the number was nobody else's.
     const { status, signal, usage } = waitid(this.pid);
     this.#reaped = true;
+    this.#process.close();
     if (status !== null) return { code: status, signal: null, usage };
     const killed = signal === SIGNALS.SIGKILL;
     const name = killed && this.#endedBy !== null

@@ -17,18 +17,20 @@ import {
   MS_NOSUID,
   MS_PRIVATE,
   MS_REC,
-  O_CLOEXEC,
   STATX_INO,
 } from "../sys/constants.ts";
 import { UnsupportedError } from "../sys/error.ts";
-import { pidfdGetPidForChildrenNamespace } from "../sys/ioctl_pidfd.ts";
+import {
+  pidfdGetPidForChildrenNamespace,
+  pidfdGetPidNamespace,
+} from "../sys/ioctl_pidfd.ts";
 import { kill, SIGKILL } from "../sys/kill.ts";
-import { openat2 } from "../sys/openat2.ts";
 import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
 import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
-import { statx } from "../sys/statx.ts";
+import { SIGNALS } from "../sys/signals.ts";
+import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { waitid } from "../sys/waitid.ts";
 import { makeProc } from "./root_tree.ts";
@@ -56,7 +58,6 @@ interface Way {
 }
 
 // include/uapi/asm-generic/signal.h
-const SIGCHLD = 17;
 const SIG_IGN = 1n;
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
@@ -81,7 +82,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         call("mount", null, cString("root", "/"), null, privately, null),
         call("mount", proc, place, proc, attributes, null),
         // The kernel then reaps what the command leaves behind.
-        call("rt_sigaction", SIGCHLD, action, null, SIGSET_SIZE),
+        call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
       after: [],
     };
@@ -103,7 +104,10 @@ export class Keeper implements AsyncDisposable {
   readonly kind: KeeperKind;
   /** Its process, and the group of a `group`. */
   readonly pid: number;
-  /** The PID namespace for the command, null for this process's. */
+  /**
+   * The PID namespace for the command, or a process that is in it; null for this
+   * process's.
+   */
   readonly pidns: OwnedFd | null;
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
@@ -142,9 +146,9 @@ export class Keeper implements AsyncDisposable {
       read(outputEnd.fd, byte);
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
-      this.pidns = kind === "group"
-        ? null
-        : owned.use(openNamespace(this.pid, this.#process.fd, kind));
+      if (kind === "group") this.pidns = null;
+      else if (kind === "shared") this.pidns = this.#process;
+      else this.pidns = openNested(owned, this.#process.fd);
     } catch (error) {
       kill(this.pid, SIGKILL);
       waitid(this.pid);
@@ -163,16 +167,15 @@ export class Keeper implements AsyncDisposable {
    */
   makeProc(): OwnedFd {
     if (this.kind !== "shared") return makeProc(this.pidns);
-    const flags = O_CLOEXEC;
-    using mounts = new OwnedFd(
-      openat2(AT_FDCWD, `/proc/${this.pid}/ns/mnt`, { flags }),
-    );
-    const proc = spawner().cloneIn(mounts.fd, "/proc");
-    if (!isSame(proc.fd, "", AT_FDCWD, "/proc")) return proc;
-    proc.close();
-    throw new UnsupportedError(
-      "A procfs can't be mounted in a PID namespace of its own",
-    );
+    using owned = new DisposableStack();
+    const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
+    if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {
+      throw new UnsupportedError(
+        "A procfs can't be mounted in a PID namespace of its own",
+      );
+    }
+    owned.move();
+    return proc;
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
@@ -190,7 +193,7 @@ export class Keeper implements AsyncDisposable {
 }
 
 // include/uapi/linux/prctl.h
-const PR_SET_NAME = 15;
+export const PR_SET_NAME = 15;
 
 function openPipe(owned: DisposableStack): [OwnedFd, OwnedFd] {
   const [reading, writing] = pipe2();
@@ -208,30 +211,25 @@ function closeAllBut(...kept: [number, number]): ThreadCall[] {
     .map(([first, last]) => call("close_range", first!, last!, 0));
 }
 
-function openNamespace(
-  pid: number,
-  process: number,
-  kind: "nested" | "shared",
-): OwnedFd {
-  const own = `/proc/${pid}/ns/pid`;
-  if (kind === "shared") {
-    return new OwnedFd(openat2(AT_FDCWD, own, { flags: O_CLOEXEC }));
+/** Opens the namespace that the keeper has made for its children. */
+function openNested(owned: DisposableStack, keeper: number): OwnedFd {
+  using own = new OwnedFd(pidfdGetPidNamespace(keeper));
+  const fd = pidfdGetPidForChildrenNamespace(keeper);
+  const inner = owned.use(new OwnedFd(fd));
+  if (isSame(look(inner.fd), look(own.fd))) {
+    throw new UnsupportedError(
+      "There are as many PID namespaces, or as deep ones, as there may be",
+    );
   }
-  const inner = new OwnedFd(pidfdGetPidForChildrenNamespace(process));
-  if (!isSame(inner.fd, "", AT_FDCWD, own)) return inner;
-  inner.close();
-  throw new UnsupportedError(
-    "There are as many PID namespaces, or as deep ones, as there may be",
-  );
+  return inner;
 }
 
-/** Whether two lead to the same inode. */
-function isSame(
-  ...[dirfd, path, otherDirfd, other]: [number, string, number, string]
-): boolean {
-  const [one, two] = ([[dirfd, path], [otherDirfd, other]] as const).map(
-    ([fd, name]) => statx(fd, name, AT_EMPTY_PATH, STATX_INO),
-  );
-  return one!.ino === two!.ino && one!.devMajor === two!.devMajor &&
-    one!.devMinor === two!.devMinor;
+function look(fd: number, path = ""): Statx {
+  return statx(fd, path, AT_EMPTY_PATH, STATX_INO);
+}
+
+/** Whether two are the same file. */
+function isSame(one: Statx, other: Statx): boolean {
+  return one.ino === other.ino && one.devMajor === other.devMajor &&
+    one.devMinor === other.devMinor;
 }

@@ -67,12 +67,7 @@ export function parseRun(
     }
     return [name, `${name}=${value}`] as const;
   });
-  const forwardSignals = options.forwardSignals ?? [];
-  for (const name of forwardSignals) {
-    if (!Object.hasOwn(SIGNALS, name)) {
-      throw new TypeError(`Unknown signal ${quote(String(name))}`);
-    }
-  }
+  const forwardSignals = (options.forwardSignals ?? []).map(checkSignal);
   const gid = options.gid ?? uid;
   const plan = {
     command: [program, ...args] as const,
@@ -108,6 +103,11 @@ export function parseRun(
     : environ().map((entry) => [entry.split("=", 1)[0]!, entry] as const);
   const environment = [...new Map([...inherited, ...variables]).values()];
   return { ...plan, environment };
+}
+
+function checkSignal(name: Deno.Signal): SignalName {
+  if (Object.hasOwn(SIGNALS, name)) return name as SignalName;
+  throw new TypeError(`Unknown signal ${quote(String(name))}`);
 }
 
 function checkText(what: string, text: string): void {

@@ -19,6 +19,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  AT_REMOVEDIR,
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
   MOUNT_ATTR_NODEV,
@@ -39,7 +40,7 @@ import {
   STATX_UID,
 } from "../sys/constants.ts";
 import { dup } from "../sys/dup.ts";
-import { EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
+import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
 import { fsconfigReconfigure, fsconfigSetFlag } from "../sys/fsconfig.ts";
@@ -51,6 +52,7 @@ import { openat2 } from "../sys/openat2.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
 import { statx } from "../sys/statx.ts";
 import { symlinkat } from "../sys/symlinkat.ts";
+import { unlinkat } from "../sys/unlinkat.ts";
 import type { Target } from "../target.ts";
 
 /** The devices that every command may expect. */
@@ -195,12 +197,14 @@ export class RootTree implements Disposable {
     const fd = this.#writable.has(mountIdAt(directory.fd))
       ? directory.fd
       : this.#takePlace(directory);
-    if (isFile) {
-      makeFile(fd, name);
-      return openAt(fd, name);
+    try {
+      if (isFile) makeFile(fd, name);
+      else mkdirat(fd, name, 0o755);
+    } catch (error) {
+      // It has come meanwhile: opening tells what it is.
+      if (!isErrno(error, EEXIST)) throw error;
     }
-    mkdirat(fd, name, 0o755);
-    return openDirectoryAt(fd, name);
+    return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
   }
 
   #takePlace(directory: OwnedFd): number {
@@ -377,7 +381,7 @@ function show(from: number, name: string, to: number): void {
       openat2(from, name, { flags, resolve: RESOLVE_BENEATH }),
     );
   } catch (error) {
-    // It was removed meanwhile.
+    // It was removed meanwhile; so may it be further down.
     if (isErrno(error, ENOENT)) return;
     throw error;
   }
@@ -388,11 +392,17 @@ function show(from: number, name: string, to: number): void {
     symlinkat(readlinkat(entry.fd, ""), to, name);
     return;
   }
-  if (type === S_IFDIR) mkdirat(to, name, 0o755);
+  const isDirectory = type === S_IFDIR;
+  if (isDirectory) mkdirat(to, name, 0o755);
   else makeFile(to, name);
-  using clone = cloneTree(entry.fd, "", AT_RECURSIVE);
-  using at = openAt(to, name);
-  attach(clone, at);
+  try {
+    using clone = cloneTree(entry.fd, "", AT_RECURSIVE);
+    using at = openAt(to, name);
+    attach(clone, at);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    unlinkat(to, name, isDirectory ? AT_REMOVEDIR : 0);
+  }
 }
 
 // inode(7)

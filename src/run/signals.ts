@@ -10,10 +10,12 @@ export interface Dispositions {
 /**
  * Asks /proc what a process does about signals.
  *
+ * @param pidfd The process, by default this one.
  * @throws {SyscallError} ENOENT when there is no such process.
  */
-export function dispositions(pid: number | "self"): Dispositions {
-  const status = readFile(`/proc/${pid}/status`);
+export function dispositions(pidfd?: number): Dispositions {
+  const name = pidfd === undefined ? "self" : numberInProc(pidfd);
+  const status = readFile(`/proc/${name}/status`);
   const has = (field: string) => {
     const mask = new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]!;
     return (name: SignalName) =>
@@ -22,22 +24,40 @@ export function dispositions(pid: number | "self"): Dispositions {
   return { ignores: has("SigIgn"), catches: has("SigCgt") };
 }
 
+/** A process's number in the PID namespace that /proc shows: proc_pid_fdinfo(5). */
+function numberInProc(pidfd: number): string {
+  return /^Pid:\t(\d+)$/m.exec(readFile(`/proc/self/fdinfo/${pidfd}`))![1]!;
+}
+
 /**
- * Takes signals that this process would end by, for as long as it is not
+ * Holds back signals that this process would end by, for as long as it is not
  * disposed of. What it ignores, under nohup(1) say, it goes on ignoring.
  */
-export function takeSignals(
-  names: readonly SignalName[],
-  take: (name: SignalName) => void,
-): Disposable {
-  const taken = new DisposableStack();
-  if (names.length === 0) return taken;
-  const { ignores } = dispositions("self");
-  for (const name of names) {
-    if (ignores(name)) continue;
-    const listener = () => take(name);
-    Deno.addSignalListener(name, listener);
-    taken.defer(() => Deno.removeSignalListener(name, listener));
+export class HeldSignals implements Disposable {
+  readonly #listeners = new DisposableStack();
+  readonly #early: SignalName[] = [];
+  #deliver = (name: SignalName): unknown => this.#early.push(name);
+
+  constructor(names: readonly SignalName[]) {
+    if (names.length === 0) return;
+    const { ignores } = dispositions();
+    for (const name of names) {
+      // With its first listener Deno catches more than was asked for: one that
+      // does nothing keeps what is ignored from ending this process.
+      const listener = ignores(name) ? () => {} : () => this.#deliver(name);
+      Deno.addSignalListener(name, listener);
+      this.#listeners.defer(() => Deno.removeSignalListener(name, listener));
+    }
   }
-  return taken;
+
+  /** Delivers them from now on, those that came already first. */
+  deliverTo(deliver: (name: SignalName) => void): void {
+    this.#deliver = deliver;
+    for (const name of this.#early) deliver(name);
+  }
+
+  /** Lets them be. */
+  [Symbol.dispose](): void {
+    this.#listeners.dispose();
+  }
 }

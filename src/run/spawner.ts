@@ -17,6 +17,7 @@ import {
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
 import { createDetachedMount } from "../detached_mount.ts";
+import { parseFileSystem } from "../mountat.ts";
 import { mountId } from "../mount_id.ts";
 import { parseFileSystem } from "../mountat.ts";
 import { OwnedFd } from "../owned_fd.ts";
@@ -41,7 +42,7 @@ export interface Place {
   readonly tree: number;
   /** Its working directory. */
   readonly cwd: string;
-  /** Its PID namespace, null for this process's. */
+  /** Its PID namespace, or a process that is in it; null for this process's. */
   readonly pidns: number | null;
   /** Who it runs as, null for who this process does. */
   readonly ids: Ids | null;
@@ -134,6 +135,7 @@ export class Spawner {
   /**
    * Makes a detached copy of a mount in another mount namespace.
    *
+   * @param namespace The namespace, or a process that is in it.
    * @throws {SyscallError}
    */
   cloneIn(namespace: number, path: string): OwnedFd {
@@ -206,8 +208,8 @@ export class Spawner {
 }
 
 // include/uapi/linux/prctl.h
-const PR_GET_DUMPABLE = 3;
-const PR_SET_DUMPABLE = 4;
+export const PR_GET_DUMPABLE = 3;
+export const PR_SET_DUMPABLE = 4;
 
 /** The saved ids stay: they lead back, and exec(2) replaces them. */
 function takeIds({ uid, gid }: Ids): ThreadCall[] {

@@ -9,13 +9,13 @@ import { LITTLE_ENDIAN, UCONTEXT } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
 import { CLONE_NEWNS, CLONE_NEWPID } from "./constants.ts";
 import { settle } from "./settle.ts";
+import { SIGNALS } from "./signals.ts";
+import { SIG_SETMASK } from "./terminal.ts";
 import { addressOf, type ThreadCall, wordsOf } from "./thread.ts";
 import { tracer } from "./trace.ts";
 
-// include/uapi/linux/sched.h, asm-generic/signal.h
-const CLONE_VM = 0x100;
-const SIGCHLD = 17;
-const SIG_SETMASK = 2;
+// include/uapi/linux/sched.h
+export const CLONE_VM = 0x100;
 
 /** More than one call needs. */
 const STACK_BYTES = 4096;
@@ -127,7 +127,12 @@ export function cloneCalls(
     makecontext(context, syscall, CALL_WORDS, ...words);
   });
   const top = address + BigInt(memory.length) & ~15n;
-  const pid = clone(setcontext, top, CLONE_VM | SIGCHLD | flags, memory);
+  const pid = clone(
+    setcontext,
+    top,
+    CLONE_VM | SIGNALS.SIGCHLD | flags,
+    memory,
+  );
   if (pid === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   setSignalMask(signals, null);
   if (pid === -1 || tracer) {

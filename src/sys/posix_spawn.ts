@@ -32,12 +32,12 @@ export interface PreparedSpawn extends Disposable {
 }
 
 /** Room for a `posix_spawn_file_actions_t` and a `posix_spawnattr_t`, 80 and 336 bytes. */
-const ACTIONS_SIZE = 256;
-const ATTRIBUTES_SIZE = 512;
+export const ACTIONS_SIZE = 256;
+export const ATTRIBUTES_SIZE = 512;
 
 // spawn.h, the same in glibc and musl.
-const POSIX_SPAWN_SETPGROUP = 0x02;
-const POSIX_SPAWN_SETSIGDEF = 0x04;
+export const POSIX_SPAWN_SETPGROUP = 0x02;
+export const POSIX_SPAWN_SETSIGDEF = 0x04;
 
 /** SIGPIPE, which Deno ignores, and glibc's own two, which it would ignore there. */
 const NOT_IGNORED = 1n << 12n | 3n << 31n;

@@ -3,6 +3,7 @@ import { int32 } from "./argument.ts";
 import { LITTLE_ENDIAN } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
+import { SIGNALS } from "./signals.ts";
 import { tracer } from "./trace.ts";
 
 // include/uapi/asm-generic/ioctls.h
@@ -11,7 +12,6 @@ export const TIOCSPGRP = 0x5410;
 // include/uapi/asm-generic/signal.h
 export const SIG_BLOCK = 0;
 export const SIG_SETMASK = 2;
-export const SIGTTOU = 22;
 
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
@@ -47,7 +47,7 @@ export function processGroup(): number {
  */
 export function setForegroundGroup(fd: number, group: number): void {
   const mask = new DataView(new ArrayBuffer(SIGSET_SIZE));
-  mask.setBigUint64(0, 1n << BigInt(SIGTTOU - 1), LITTLE_ENDIAN);
+  mask.setBigUint64(0, 1n << BigInt(SIGNALS.SIGTTOU - 1), LITTLE_ENDIAN);
   const blocked = new Uint8Array(mask.buffer);
   const before = new Uint8Array(new ArrayBuffer(SIGSET_SIZE));
   const argument = new Int32Array([int32("group", group)]);
