@@ -4,10 +4,10 @@ import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
 import { mountIdAt } from "./mount_id.ts";
 import {
-  fromStatmount,
   fromTable,
   type MountIds,
   type MountInfo,
+  statmountTranslator,
 } from "./mount_info.ts";
 import { type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
 import { OwnedFd } from "./owned_fd.ts";
@@ -24,6 +24,7 @@ import {
   STATMOUNT_MNT_OPTS,
   STATMOUNT_MNT_POINT,
   STATMOUNT_MNT_ROOT,
+  STATMOUNT_PROPAGATE_FROM,
   STATMOUNT_SB_BASIC,
   STATMOUNT_SB_SOURCE,
   STATX_ATTR_MOUNT_ROOT,
@@ -300,18 +301,19 @@ function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
 
 const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |
   STATMOUNT_MNT_POINT | STATMOUNT_FS_TYPE | STATMOUNT_FS_SUBTYPE |
-  STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE;
+  STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE | STATMOUNT_PROPAGATE_FROM;
 
 /** Asks for mounts; null before Linux 6.13, which can't tell sources. */
 function askForAll(ids: bigint[]): MountInfo[] | null {
   const mounts: MountInfo[] = [];
   // Of an empty source the answer has nothing, whatever the kernel knows.
   let knowsSources = false;
+  const translate = statmountTranslator();
   for (const id of ids) {
     const answer = askFor(id);
     if (answer?.mntPoint === undefined) continue;
     knowsSources ||= answer.sbSource !== undefined;
-    mounts.push(fromStatmount(answer));
+    mounts.push(translate(answer));
   }
   return knowsSources || mounts.length === 0 ? mounts : null;
 }

@@ -46,7 +46,7 @@ import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
 import { tracedCalls, withCallRefused, withoutCall } from "./sys/scratch.ts";
 import { hold } from "./held.ts";
-import { kernelTest, mountTable, SCRATCH } from "./support.ts";
+import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
 
 /** Makes a directory in the scratch directory; gives its path. */
 function makeDirectory(name: string): string {
@@ -244,10 +244,13 @@ kernelTest("listMounts() tells what a mount is", () => {
   try {
     mountEveryKind();
     const find = (name: string) => {
-      const { id, parentId, ...rest } = listMounts().findLast(({ target }) =>
-        target === `${SCRATCH}/${name}`
-      )!;
+      const { id, parentId, tableId, parentTableId, ...rest } = listMounts()
+        .findLast(({ target }) => target === `${SCRATCH}/${name}`)!;
       assert(id >= 1n << 31n && parentId >= 1n << 31n);
+      const [line] = mountsBelow(`${SCRATCH}/${name}`);
+      if (name === "flags0") {
+        assert(line!.startsWith(`${tableId} ${parentTableId} `), line);
+      }
       return { ...rest, target: rest.target.slice(SCRATCH.length) };
     };
     const plain = find("flags0");
@@ -311,6 +314,32 @@ kernelTest("listMounts() tells what a mount is", () => {
     unmountScratch();
   }
 });
+
+kernelTest(
+  "listMounts() tells a group that mounts come from by way of one out of sight",
+  () => {
+    const shared = mountTmpfs(makeDirectory("shared"));
+    mount(null, shared, null, MS_SHARED, null);
+    const between = makeDirectory("between");
+    bind(shared, between);
+    mount(null, between, null, MS_SLAVE, null);
+    mount(null, between, null, MS_SHARED, null);
+    const last = makeDirectory("last");
+    bind(between, last);
+    mount(null, last, null, MS_SLAVE, null);
+    using _outOfSight = new OwnedFd(
+      openTree(AT_FDCWD, between, OPEN_TREE_CLONE),
+    );
+    umount2(between);
+    const mounts = listByStatmount()!;
+    assertEquals(listByTable(), mounts);
+    const [from, to] = mounts.slice(-2);
+    assertEquals([from!.target, to!.target], [shared, last]);
+    assertEquals(to!.propagateFrom, from!.peerGroup);
+    assert(to!.master !== from!.peerGroup);
+    unmountScratch();
+  },
+);
 
 kernelTest("listMounts() finds the same both ways, of 10,000", () => {
   const source = makeDirectory("source");
