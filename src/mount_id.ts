@@ -52,7 +52,7 @@ export function isMounted(id: bigint): boolean | null {
   } catch (error) {
     if (isErrno(error, ENOENT)) return false;
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
-    if (id >= LEAST_UNIQUE_ID) return null;
+    if (isUniqueId(id)) return null;
     // Before Linux 6.8 the id is the one in the table.
     return `\n${readFile("/proc/thread-self/mountinfo")}`.includes(`\n${id} `);
   }
@@ -72,5 +72,9 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
   }
 }
 
-/** Below are the ids that are reused, and are those of the mount table. */
+/** Whether an id is unique, and not one of the mount table, which are reused. */
+export function isUniqueId(id: bigint): boolean {
+  return id >= LEAST_UNIQUE_ID;
+}
+
 const LEAST_UNIQUE_ID = 1n << 31n;

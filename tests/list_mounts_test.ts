@@ -4,8 +4,6 @@ import { MountError } from "../src/error.ts";
 import {
   belowByStatmount,
   belowByTable,
-  listByStatmount,
-  listByTable,
   listMounts,
 } from "../src/list_mounts.ts";
 import type { MountInfo } from "../src/mount_info.ts";
@@ -45,6 +43,7 @@ import { setTracer, type TracedCall } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
 import { tracedCalls, withCallRefused, withoutCall } from "./sys/scratch.ts";
+import { listByStatmount, listByTable } from "../src/ways_to_list.ts";
 import { hold } from "./held.ts";
 import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
 

@@ -14,6 +14,8 @@ const PARAMETERS = {
   close: ["i32"],
   // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
   fanotify_init: ["u32", "u32"],
+  // int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);
+  fanotify_mark: ["i32", "u32", "u64", "i32", "buffer"],
   // int fchdir(int fd);
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
@@ -44,8 +46,14 @@ const PARAMETERS = {
   open_tree: ["i32", "buffer", "u32"],
   // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
   open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
+  // int pidfd_open(pid_t pid, unsigned int flags);
+  pidfd_open: ["i32", "u32"],
+  // int pipe2(int pipefd[2], int flags);
+  pipe2: ["buffer", "i32"],
   // int pivot_root(const char *new_root, const char *put_old);
   pivot_root: ["buffer", "buffer"],
+  // int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, const sigset_t *sigmask, size_t sigsetsize);
+  ppoll: ["buffer", "usize", "buffer", "buffer", "usize"],
   // ssize_t read(int fd, void *buf, size_t count);
   read: ["i32", "buffer", "usize"],
   // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
