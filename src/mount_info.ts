@@ -57,6 +57,8 @@ export interface MountInfo {
    * is `shared`, and has a `master`.
    */
   propagation: "private" | "shared" | "slave" | "unbindable";
+  /** The file system's device, as `major:minor`. */
+  deviceNumber: string;
   /** The peer group of a shared mount. */
   peerGroup?: number;
   /** The peer group that it receives from, of a slave. */
@@ -66,8 +68,6 @@ export interface MountInfo {
    * mount below this root, where that is not the master.
    */
   propagateFrom?: number;
-  /** The file system's device, as `major:minor`. */
-  deviceNumber: string;
 }
 
 export type MountIds = Pick<MountInfo, "id" | "parentId">;
@@ -198,10 +198,10 @@ export function fromTable(
         : line.unbindable
         ? "unbindable"
         : "private",
+      deviceNumber: line.deviceNumber,
       ...(shared === undefined ? {} : { peerGroup: shared }),
       ...(master === undefined ? {} : { master }),
       ...(propagateFrom === undefined ? {} : { propagateFrom }),
-      deviceNumber: line.deviceNumber,
     };
   });
 }

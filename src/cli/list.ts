@@ -67,7 +67,8 @@ With --watch it is not what there is that is printed, but each mount, unmount an
 move, when it happens, until Ctrl-C or the end of the process that --namespace
 names; with --json each is an object in a line of its own.
 
-Columns: ${COLUMNS.map(({ name, help }) => `${name} (${help})`).join(", ")}.`,
+Columns:
+${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
     options: {
       output: {
         short: "o",
