@@ -21,6 +21,7 @@ import {
 } from "../src/watch_mounts.ts";
 import { bind, makeDirectory, mountTmpfs } from "./every_kind.ts";
 import { hold } from "./held.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import { withoutCall } from "./sys/scratch.ts";
 import { kernelTest, type Needs, SCRATCH } from "./support.ts";
 
@@ -77,7 +78,11 @@ const NAMESPACE_NEEDS = {
 } satisfies Needs;
 
 for (const via of ["fanotify", "mountinfo"] as const) {
-  kernelTest(`watchMounts() tells of each change, by ${via}`, async () => {
+  const watchTest = via === "fanotify"
+    ? kernelTestSince.bind(null, "6.15")
+    : kernelTest;
+
+  watchTest(`watchMounts() tells of each change, by ${via}`, async () => {
     makeDirectory("a");
     makeDirectory("b");
     const before = allDescriptors();
@@ -121,7 +126,7 @@ for (const via of ["fanotify", "mountinfo"] as const) {
     assertEquals(await events.next(), { done: true, value: undefined });
   });
 
-  kernelTest(`watchMounts() tells what a mount is, by ${via}`, async () => {
+  watchTest(`watchMounts() tells what a mount is, by ${via}`, async () => {
     makeDirectory("a");
     using watch = watchVia(via);
     mountTmpfs(`${SCRATCH}/a`, 0, "the source");
@@ -134,7 +139,7 @@ for (const via of ["fanotify", "mountinfo"] as const) {
     umount2(`${SCRATCH}/a`);
   });
 
-  kernelTest(
+  watchTest(
     `watchMounts() ends at once when it is closed, by ${via}`,
     async () => {
       const before = allDescriptors();
@@ -166,7 +171,7 @@ for (const via of ["fanotify", "mountinfo"] as const) {
     },
   );
 
-  kernelTest(`watchMounts() tells of what is below, by ${via}`, async () => {
+  watchTest(`watchMounts() tells of what is below, by ${via}`, async () => {
     for (const name of ["d", "d/in", "dd", "out"]) makeDirectory(name);
     mountTmpfs(`${SCRATCH}/d/in`);
     using root = Directory.open(`${SCRATCH}/d`);
@@ -189,7 +194,11 @@ for (const via of ["fanotify", "mountinfo"] as const) {
     umount2(`${SCRATCH}/d/in`);
   });
 
-  kernelTest(
+  const foreignTest = via === "fanotify"
+    ? kernelTestSince.bind(null, "6.18")
+    : kernelTest;
+
+  foreignTest(
     `watchMounts() watches another process's mounts, by ${via}`,
     async () => {
       const path = makeDirectory("a");
@@ -221,7 +230,8 @@ for (const via of ["fanotify", "mountinfo"] as const) {
   );
 }
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "watchMounts() tells of a mount that is gone already by its id",
   async () => {
     const a = makeDirectory("a");
@@ -262,44 +272,49 @@ function replay(watch: MountWatch, events: MountEvent[]): Set<bigint> {
   return ids;
 }
 
-kernelTest("watchMounts() makes good for events that were lost", async () => {
-  const limit = Number(readFile("/proc/sys/fs/fanotify/max_queued_events"));
-  const stays = mountTmpfs(makeDirectory("stays"));
-  const busy = makeDirectory("busy");
-  const goes = mountTmpfs(makeDirectory("goes"));
-  const comes = makeDirectory("comes");
-  const last = makeDirectory("last");
-  const moved = makeDirectory("moved");
-  using watch = watchMounts();
-  for (let i = 0; i <= limit / 2; i++) {
-    mountTmpfs(busy);
-    umount2(busy);
-  }
-  // These events are lost.
-  umount2(goes);
-  mountTmpfs(comes);
-  mount(stays, moved, null, MS_MOVE, null);
-  const found: MountEvent[] = [];
-  for await (const event of watch) {
-    found.push(event);
-    if (said(event) === "mount /last") break;
-    if (said(event) === "move /moved /stays") mountTmpfs(last);
-  }
-  assert(found.length > limit);
-  assertEquals(found.slice(-4).map(said), [
-    "unmount /goes",
-    "move /moved /stays",
-    "mount /comes",
-    "mount /last",
-  ]);
-  assertEquals(
-    replay(watch, found),
-    new Set(listMounts().map(({ id }) => id)),
-  );
-  for (const path of [moved, comes, last]) umount2(path);
-});
+kernelTestSince(
+  "6.15",
+  "watchMounts() makes good for events that were lost",
+  async () => {
+    const limit = Number(readFile("/proc/sys/fs/fanotify/max_queued_events"));
+    const stays = mountTmpfs(makeDirectory("stays"));
+    const busy = makeDirectory("busy");
+    const goes = mountTmpfs(makeDirectory("goes"));
+    const comes = makeDirectory("comes");
+    const last = makeDirectory("last");
+    const moved = makeDirectory("moved");
+    using watch = watchMounts();
+    for (let i = 0; i <= limit / 2; i++) {
+      mountTmpfs(busy);
+      umount2(busy);
+    }
+    // These events are lost.
+    umount2(goes);
+    mountTmpfs(comes);
+    mount(stays, moved, null, MS_MOVE, null);
+    const found: MountEvent[] = [];
+    for await (const event of watch) {
+      found.push(event);
+      if (said(event) === "mount /last") break;
+      if (said(event) === "move /moved /stays") mountTmpfs(last);
+    }
+    assert(found.length > limit);
+    assertEquals(found.slice(-4).map(said), [
+      "unmount /goes",
+      "move /moved /stays",
+      "mount /comes",
+      "mount /last",
+    ]);
+    assertEquals(
+      replay(watch, found),
+      new Set(listMounts().map(({ id }) => id)),
+    );
+    for (const path of [moved, comes, last]) umount2(path);
+  },
+);
 
-kernelTest(
+kernelTestSince(
+  "6.15",
   "watchMounts() keeps up with mounts that come and go all the time",
   async () => {
     const many = mountTmpfs(makeDirectory("many"));
@@ -365,30 +380,34 @@ kernelTest("watchMounts() leaves nothing when it can't begin", () => {
   assertEquals(allDescriptors(), before);
 });
 
-kernelTest("watchMounts() ends when it can't wait or look", async () => {
-  const before = allDescriptors();
-  const numbers: Record<string, number> = await sysNumbers();
-  const a = makeDirectory("a");
-  for (const call of ["ppoll", "read"]) {
-    const real = numbers[call]!;
-    const watch = watchMounts();
-    mountTmpfs(a);
-    numbers[call] = 9999;
-    try {
-      const events = watch[Symbol.asyncIterator]();
-      await assertRejects(
-        () => events.next(),
-        UnsupportedError,
-        `Cannot watch the mounts: ${call}`,
-      );
-      assertEquals(await events.next(), { done: true, value: undefined });
-    } finally {
-      numbers[call] = real;
+kernelTestSince(
+  "6.15",
+  "watchMounts() ends when it can't wait or look",
+  async () => {
+    const before = allDescriptors();
+    const numbers: Record<string, number> = await sysNumbers();
+    const a = makeDirectory("a");
+    for (const call of ["ppoll", "read"]) {
+      const real = numbers[call]!;
+      const watch = watchMounts();
+      mountTmpfs(a);
+      numbers[call] = 9999;
+      try {
+        const events = watch[Symbol.asyncIterator]();
+        await assertRejects(
+          () => events.next(),
+          UnsupportedError,
+          `Cannot watch the mounts: ${call}`,
+        );
+        assertEquals(await events.next(), { done: true, value: undefined });
+      } finally {
+        numbers[call] = real;
+      }
+      assertEquals(allDescriptors(), before);
+      umount2(a);
     }
-    assertEquals(allDescriptors(), before);
-    umount2(a);
-  }
-});
+  },
+);
 
 async function sysNumbers(): Promise<Record<string, number>> {
   const { NR } = await import("../src/sys/libc.ts");
