@@ -117,13 +117,10 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
   failureStatus: 1,
   parse,
   async run(args, manner) {
-    if (args.as === "events") return await watch(args, manner);
-    const mounts = listMounts({
-      ...(args.directory === null ? {} : { below: args.directory }),
-      ...(args.namespace === null ? {} : { namespace: args.namespace }),
-    });
-    const isShown = filter(args, mounts) ?? (() => true);
-    const text = format(mounts, isShown, args, manner);
+    const isShown = filter(args);
+    if (args.as === "events") return await watch(args, isShown, manner);
+    const mounts = listMounts(place(args));
+    const text = format(mounts, isShown ?? (() => true), args, manner);
     if (text !== "") console.log(text);
     return 0;
   },
@@ -171,16 +168,27 @@ function parsePid(text: string): number {
   throw new UsageError(`The namespace must be a process id: ${quote(text)}`);
 }
 
+/** Where mounts are looked for. */
+function place(
+  { directory, namespace }: Arguments,
+): { below?: string; namespace?: number } {
+  return {
+    ...(directory === null ? {} : { below: directory }),
+    ...(namespace === null ? {} : { namespace }),
+  };
+}
+
 type Filter = (mount: MountInfo) => boolean;
 
 /** null where all are shown. */
-function filter(
-  { types, options, targets, namespace }: Arguments,
-  mounts: readonly MountInfo[],
-): Filter | null {
+function filter(args: Arguments): Filter | null {
+  const { types, options, targets, namespace } = args;
   if (types === null && options === null && targets.length === 0) return null;
+  const mounts = namespace === null || targets.length === 0
+    ? null
+    : listMounts({ namespace });
   const found = targets.map((path) =>
-    namespace === null ? tableIdAt(path) : findByPath(path, mounts)
+    mounts === null ? tableIdAt(path) : findByPath(path, mounts)
   );
   return (mount) =>
     (types === null || matchesTypes(mount.type, types)) &&
@@ -289,14 +297,14 @@ function visible(cell: Cell): string {
   return cell !== "" && quoted === `"${cell}"` ? cell : quoted;
 }
 
-async function watch(args: Arguments, { json }: Manner): Promise<number> {
-  const { columns, directory, namespace } = args;
-  await using events = watchMounts({
-    ...(directory === null ? {} : { below: directory }),
-    ...(namespace === null ? {} : { namespace }),
-  });
+async function watch(
+  args: Arguments,
+  isShown: Filter | null,
+  { json }: Manner,
+): Promise<number> {
+  const { columns } = args;
+  await using events = watchMounts(place(args));
   using interrupt = new Interrupt(() => events.close());
-  const isShown = filter(args, events.mounts);
   const isTerminal = Deno.stdout.isTerminal();
   for await (const event of events) {
     const { mount, from } = event;

@@ -167,6 +167,8 @@ export const EPERM = 1;
 export const ENOENT = 2;
 /** No such process. */
 export const ESRCH = 3;
+/** Interrupted system call. */
+export const EINTR = 4;
 /** Bad file descriptor. */
 export const EBADF = 9;
 /** Resource temporarily unavailable. */
