@@ -2,7 +2,6 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
-import { Directory } from "../../src/directory.ts";
 import type { MountInfo } from "../../src/mount_info.ts";
 import {
   AT_FDCWD,
@@ -539,7 +538,6 @@ programTest("list --watch --namespace ends with the process", async () => {
 programTest(
   "list --watch tells nothing of what its root does not show",
   async () => {
-    using scratch = Directory.open(SCRATCH);
     const jail = makeJail();
     mkdirat(AT_FDCWD, `${SCRATCH}/outside`, 0o755);
     {
@@ -562,16 +560,15 @@ programTest(
       mount("m", `${jail}/tmp`, "tmpfs", 0, null);
       assertEquals(await watching.lines(1), ["mount\t/tmp"]);
     }
-    scratch.close();
-    umount2(SCRATCH, MNT_DETACH);
-    mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
+    umount2(`${SCRATCH}/fs`, MNT_DETACH);
   },
   { commands: ["chroot"] },
 );
 
 /** A root that is no mount point: a directory with all that the program needs. */
 function makeJail(): string {
-  const jail = `${SCRATCH}/jail`;
+  mountTmpfs("fs");
+  const jail = `${SCRATCH}/fs/jail`;
   mkdirat(AT_FDCWD, jail, 0o755);
   for (const { name, isDirectory, isSymlink } of Deno.readDirSync("/")) {
     const path = `${jail}/${name}`;
@@ -612,7 +609,6 @@ for (
     const proc = targets.filter((path) => /^\/proc(\/|$)/.test(path));
     const ended = run(["list", "/proc"], { wrapper: inJail, cwd: "/" });
     assertEquals(ended.stdout.trimEnd().split("\n").length, proc.length);
-    umount2(SCRATCH, MNT_DETACH);
-    mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
+    umount2(`${SCRATCH}/fs`, MNT_DETACH);
   }, { commands: ["chroot", "setpriv", "cat"] });
 }
