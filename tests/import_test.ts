@@ -34,7 +34,7 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "Directory InheritableFd Mount MountError SyscallError UnmountAllError UnsupportedError bindat features listMounts mountat moveat trace unmountat\n" +
+    "Directory InheritableFd Mount MountError SyscallError UnmountAllError UnsupportedError bindat features listMounts mountat moveat trace unmountat watchMounts\n" +
       "4 function\ntrue\n",
   );
 });

@@ -19,6 +19,7 @@ import {
   watchMounts,
   type WatchMountsOptions,
 } from "../src/watch_mounts.ts";
+import { commandLine } from "./cli/program.ts";
 import { bind, makeDirectory, mountTmpfs } from "./every_kind.ts";
 import { hold } from "./held.ts";
 import { kernelTestSince } from "./sys/kernel.ts";
@@ -441,3 +442,21 @@ kernelTest("watchMounts() refuses what it can't watch", async () => {
     `Cannot list the mounts below "${none}": openat2: ENOENT`,
   );
 }, NAMESPACE_NEEDS);
+
+for (
+  const [how, code] of [["exit", 3], ["throw", 1], ["close", 0], ["worker", 0]]
+) {
+  kernelTest(`watchMounts() keeps nobody from ending: ${how}`, () => {
+    const { code: status } = new Deno.Command("timeout", {
+      args: [
+        "20",
+        ...commandLine([String(how)], {
+          permissions: ["--allow-ffi", "--allow-read"],
+          entry: "tests/fixtures/watching.ts",
+        }),
+      ],
+      stderr: "null",
+    }).outputSync();
+    assertEquals(status, code);
+  }, { ...NAMESPACE_NEEDS, commands: ["timeout"] });
+}

@@ -166,21 +166,40 @@ export function statmount(
   const wanted = uint64("mask", mask);
   const request = mntIdReq(id, wanted, options);
   const flags = uint32("flags", options.flags ?? 0);
-  for (let buffer = shared;; buffer = new Uint8Array(buffer.length * 4)) {
+  // A tracer may ask for a mount itself.
+  let answer = tracer ? new Answer(FIRST_BUFFER_SIZE) : shared;
+  while (true) {
     try {
-      // A tracer may ask for a mount itself.
-      if (tracer && buffer === shared) buffer = shared.slice();
-      ask(request, wanted, buffer, flags);
-      return decode(buffer);
+      ask(request, wanted, answer.bytes, flags);
+      return decode(answer);
     } catch (error) {
-      const tooSmall = isErrno(error, EOVERFLOW);
-      if (!tooSmall || buffer.length >= LAST_BUFFER_SIZE) throw error;
+      const { length } = answer.bytes;
+      if (!isErrno(error, EOVERFLOW) || length >= LAST_BUFFER_SIZE) throw error;
+      answer = new Answer(length * 4);
     }
   }
 }
 
+/** Where an answer goes. */
+class Answer {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+  /** The strings of answers by their size: to make a view takes its time. */
+  readonly #strings: Uint8Array[] = [];
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(new ArrayBuffer(size));
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  get strings(): Uint8Array {
+    const size = this.view.getUint32(STATMOUNT.size, LITTLE_ENDIAN);
+    return this.#strings[size] ??= this.bytes.subarray(STATMOUNT.str, size);
+  }
+}
+
 /** Where most answers go: lists ask for thousands of mounts. */
-const shared = new Uint8Array(new ArrayBuffer(FIRST_BUFFER_SIZE));
+const shared = new Answer(FIRST_BUFFER_SIZE);
 
 function ask(
   request: MntIdReq,
@@ -206,11 +225,9 @@ function ask(
   }
 }
 
-function decode(buffer: Uint8Array<ArrayBuffer>): Statmount {
-  const view = new DataView(buffer.buffer);
+function decode({ view, strings: bytes }: Answer): Statmount {
   const u32 = (offset: number) => view.getUint32(offset, LITTLE_ENDIAN);
   const u64 = (offset: number) => view.getBigUint64(offset, LITTLE_ENDIAN);
-  const bytes = buffer.subarray(STATMOUNT.str, u32(STATMOUNT.size));
   const decoded = decodeText(bytes);
   // Then each byte is one character, and need not be decoded alone.
   const isAligned = decoded.length === bytes.length;
