@@ -9,6 +9,7 @@
  */
 import { type Command, parseWords } from "./src/cli/command.ts";
 import { report } from "./src/cli/report.ts";
+import { program } from "./src/program.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -19,9 +20,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./src/cli/relative_mount.ts")).relativeMount,
   "relative-unmount": async () =>
     (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
+  mount: async () => (await import("./src/cli/mount.ts")).mount,
+  bind: async () => (await import("./src/cli/bind.ts")).bind,
+  remount: async () => (await import("./src/cli/remount.ts")).remount,
+  apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
+  sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
 };
 
@@ -75,12 +81,7 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 /** Words that are no directory's, for subcommands to come. */
 const RESERVED = [
-  "mount",
-  "bind",
-  "remount",
-  "apply",
   "run",
-  "sweep",
   "completions",
 ];
 
@@ -135,4 +136,7 @@ async function help(args: string[]): Promise<number> {
   return report(new UsageError(`There is no subcommand "${word}"`));
 }
 
-if (import.meta.main) Deno.exitCode = await main(Deno.args);
+if (import.meta.main) {
+  program.isMain = true;
+  Deno.exitCode = await main(Deno.args);
+}

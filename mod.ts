@@ -30,6 +30,17 @@
  *
  * @module
  */
+export {
+  AppliedMounts,
+  applyMounts,
+  type PassedOver,
+} from "./src/apply_mounts.ts";
+export type {
+  AttributeOptions,
+  IdMap,
+  IdMaps,
+  NewAttributeOptions,
+} from "./src/attribute_options.ts";
 export { bindat, type BindOptions } from "./src/bindat.ts";
 export { Directory, type MkdirOptions } from "./src/directory.ts";
 export { MountError, type MountErrorOptions } from "./src/error.ts";
@@ -40,9 +51,27 @@ export type { MountEvent } from "./src/mount_changes.ts";
 export type { MountInfo } from "./src/mount_info.ts";
 export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
+export { MountTree, type MountTreeOptions } from "./src/mount_tree.ts";
 export { mountat, type MountOptions } from "./src/mountat.ts";
 export { moveat, type MoveOptions } from "./src/moveat.ts";
 export { InheritableFd } from "./src/owned_fd.ts";
+export { remountat, type RemountOptions } from "./src/remountat.ts";
+export type {
+  BindSpec,
+  FileSystemSpec,
+  MountSpec,
+  SpecCommon,
+} from "./src/spec/mount_spec.ts";
+export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
+export { MountRecord, type RecordOptions } from "./src/record.ts";
+export {
+  type IgnoredRecord,
+  type LeftMount,
+  type RecordedMount,
+  sweep,
+  type SweepOptions,
+  type SweepResult,
+} from "./src/sweep.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
 export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
@@ -56,5 +85,7 @@ export {
 
 if (import.meta.main) {
   const { main } = await import("./cli.ts");
+  const { program } = await import("./src/program.ts");
+  program.isMain = true;
   Deno.exitCode = await main(Deno.args);
 }

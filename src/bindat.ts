@@ -1,31 +1,60 @@
-import { CreatedPaths } from "./created_paths.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  namedWords,
+  type NewAttributeOptions,
+  parseIdmap,
+} from "./attribute_options.ts";
+import {
+  afterAttach,
+  beforeAttach,
+  changed,
+  changeMount,
+  type Idmap,
+  idmapAttributes,
+  type MountChange,
+  openIdmap,
+} from "./change_mount.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
-import { closeMountPoint, openMountPoint } from "./mount_point.ts";
-import { parseMkdir } from "./mountat.ts";
+import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
+import { parseBeneath, parseMkdir } from "./mountat.ts";
 import { OwnedFd } from "./owned_fd.ts";
+import type { MountRecord } from "./record.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
+  MS_SHARED,
+  MS_SLAVE,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
+import { ENOSYS } from "./sys/errno.ts";
+import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import { moveMount } from "./sys/move_mount.ts";
+import { mountSetattr } from "./sys/mount_setattr.ts";
 import { openTree } from "./sys/open_tree.ts";
+import { openTreeAttr } from "./sys/open_tree_attr.ts";
 import { pathArgument } from "./path_argument.ts";
 import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode bindat}. */
-export interface BindOptions {
+export interface BindOptions extends NewAttributeOptions {
   /**
-   * Takes what is mounted below the source along.
+   * The generic words of `mountat`, and recursive ones, which hold for all mounts
+   * of the copy: `rro` or `ro=recursive`, `rnosuid`, `rslave`… What they leave
+   * unsaid is as it was in the source. The options that have names of their own
+   * hold over these.
+   */
+  options?: OptionsInput;
+  /**
+   * Takes what is mounted below the source along. The options that have names of
+   * their own then hold for all of it.
+   *
+   * Unless said otherwise the copies of shared mounts are their slaves: of peers
+   * the originals would go when they are unmounted. The handle unmounts all of it
+   * at once, lazily, but for what is made shared: that goes one by one.
    *
    * @default {false}
    */
@@ -39,6 +68,19 @@ export interface BindOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the bind beneath the topmost mount on the target, as `mountat` does.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -46,10 +88,11 @@ export interface BindOptions {
  * directory.
  *
  * The target is resolved as by `mountat`. The source is the caller's: its path
- * may lead through symlinks.
+ * may lead through symlinks. It never appears without its attributes.
  *
- * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
- * namespace of the mount namespace. See open_tree(2), move_mount(2).
+ * Needs Linux 5.8, with attributes, propagation or an id map 5.12, the permission
+ * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
+ * See open_tree(2), mount_setattr(2), move_mount(2).
  *
  * @example Show a directory at a second place
  * ```ts
@@ -62,6 +105,25 @@ export interface BindOptions {
  * assert(Deno.statSync(`${path}/host/self`).isDirectory);
  * ```
  *
+ * @example Show a tree read-only, as if its files were another user's
+ * ```ts
+ * import { Directory } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _work = root.mount("work", { type: "tmpfs", mkdir: true });
+ * const map = [{ inside: 0, outside: 1000, length: 1 }];
+ * using _view = root.bind(`${path}/work`, "view", {
+ *   readonly: true,
+ *   idmap: { uids: map, gids: map },
+ *   recursive: true,
+ *   mkdir: true,
+ * });
+ * assertEquals(Deno.statSync(`${path}/work`).uid, 0);
+ * assertEquals(Deno.statSync(`${path}/view`).uid, 1000);
+ * ```
+ *
  * @param dirfd The directory: a `Directory`, or an open descriptor.
  * @param target Where to mount, relative to `dirfd`.
  * @param source What to mount: a path, a `file:` URL, or a directory.
@@ -70,9 +132,9 @@ export interface BindOptions {
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For a mode that is none.
  * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
- * directory meets a file or the source can't be bound, ELOOP for a symlink in
- * the target, EXDEV for a target that leaves the directory, EPERM without the
- * capability.
+ * file meets a directory or the source can't be bound, ENOTDIR where a directory
+ * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves
+ * the directory, EPERM without the capability or for an attribute that is locked.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function bindat(
@@ -82,59 +144,100 @@ export function bindat(
   options: BindOptions = {},
 ): Mount {
   const directory = descriptorOf(dirfd);
+  const plan = planBind(target, source, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "bound", plan.whole);
+}
+
+/**
+ * Checks the arguments of a bind.
+ *
+ * @param note What messages say after its target.
+ * @throws {TypeError | RangeError}
+ */
+export function planBind(
+  target: string,
+  source: string | URL | Directory,
+  options: BindOptions,
+  note = "",
+): MountPlan {
   const parsed = parseTarget(target);
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
-  const flags = options.recursive ? AT_RECURSIVE : 0;
-  const attempted = {
-    action: `bind ${from.text} to ${quote(target)}`,
-    target,
-    from,
-    mkdir: mode !== null,
+  const asked = parseChange(options);
+  const recursive = options.recursive === true;
+  const change = recursive ? slavesUnlessSaid(asked) : asked;
+  const idmap = parseIdmap(options.idmap);
+  const flags = recursive ? AT_RECURSIVE : 0;
+  return {
+    target: parsed,
+    mode,
+    beneath: parseBeneath(options.beneath, parsed),
+    whole: recursive && change.recursive.propagation !== MS_SHARED,
+    attempted: {
+      action: `bind ${from.text} to ${quote(target)}${note}`,
+      target,
+      from,
+      mkdir: mode !== null,
+    },
+    make() {
+      using namespace = idmap === null ? null : openIdmap(idmap, recursive);
+      const { dirfd, path } = from;
+      const clone = cloneTree(dirfd, path, flags, namespace);
+      return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
+    },
+    settle: afterAttach(asked),
+    record: options.record ?? null,
   };
-  return attempt(attempted, () => {
-    using clone = cloneTree(from.dirfd, from.path, flags);
-    const id = mountIdAt(clone.fd);
-    using created = new CreatedPaths();
-    const mountPoint = openMountPoint(created, directory, parsed, clone, mode);
-    try {
-      const places = {
-        from: { dirfd: clone.fd, path: "" },
-        onto: { dirfd: mountPoint.at.fd, path: "" },
-      };
-      attempt(
-        { ...attempted, ...places },
-        () => attach(clone, mountPoint.at),
-      );
-    } catch (error) {
-      closeMountPoint(mountPoint);
-      throw error;
-    }
-    created.keep();
-    return createMount(id, target, mountPoint, "bound");
-  });
 }
 
-/** A detached copy of the mount at a path. */
+function parseChange(options: BindOptions): MountChange {
+  const named = namedWords(options, options.recursive);
+  const { parameters, loop, ...change } = parseMountOptions(
+    options.options ?? "",
+    named,
+  );
+  const taken = loop === undefined ? parameters[0]?.key : "loop";
+  if (taken === undefined) return change;
+  throw new TypeError(
+    `A bind takes no option of the file system: received "${taken}"`,
+  );
+}
+
+/** Makes slaves of the mounts of a copy whose propagation nothing was said of. */
+function slavesUnlessSaid({ own, recursive }: MountChange): MountChange {
+  if (recursive.propagation !== 0) return { own, recursive };
+  return { own, recursive: { ...recursive, propagation: MS_SLAVE } };
+}
+
+/**
+ * A detached copy of the mount at a path.
+ *
+ * @param flags `AT_RECURSIVE` or 0.
+ * @param idmap Its id map, null for what it has.
+ */
 export function cloneTree(
   dirfd: number,
   path: string,
   flags: number,
+  idmap: Idmap | null = null,
 ): OwnedFd {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
-  const clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  return new OwnedFd(openTree(dirfd, path, clone | flags | empty), "mount");
-}
-
-/** Attaches a mount to its mount point. */
-export function attach(mount: OwnedFd, mountPoint: OwnedFd): void {
-  moveMount(
-    mount.fd,
-    "",
-    mountPoint.fd,
-    "",
-    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-  );
+  const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
+  if (idmap === null) return new OwnedFd(openTree(dirfd, path, all), "mount");
+  const attributes = idmapAttributes(idmap);
+  if (idmap.recursive || flags === 0) {
+    try {
+      // It alone may give a mount that has an id map another.
+      return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
+    } catch (error) {
+      if (!isErrno(error, ENOSYS)) throw error;
+    }
+  }
+  const clone = cloneTree(dirfd, path, flags);
+  const below = AT_EMPTY_PATH | (idmap.recursive ? AT_RECURSIVE : 0);
+  return changed(clone, () => mountSetattr(clone.fd, "", below, attributes));
 }
 
 function parseSource(

@@ -58,6 +58,17 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
+   * Makes a directory in another, where nothing of its name may be.
+   *
+   * @throws {SyscallError} What mkdirat(2) answers.
+   */
+  makeNewDirectory(dirfd: number, name: string, mode: number): void {
+    const parent = this.#pass(new OwnedFd(dup(dirfd)));
+    mkdirat(parent, name, mode);
+    this.#created.push({ parent, name, flags: AT_REMOVEDIR });
+  }
+
+  /**
    * Makes an empty file in a directory, where it is missing.
    *
    * @param dirfd The directory.
@@ -106,6 +117,7 @@ export class CreatedPaths implements Disposable {
   /** Leaves the directories and files where they are. */
   keep(): void {
     this.#created.length = 0;
+    this.#closePassed();
   }
 
   /**
@@ -132,6 +144,10 @@ export class CreatedPaths implements Disposable {
   [Symbol.dispose](): void {
     // A failure to remove is no reason to hide what failed before.
     this.remove();
+    this.#closePassed();
+  }
+
+  #closePassed(): void {
     for (const passed of this.#passed.splice(0)) passed.close();
   }
 }

@@ -1,21 +1,27 @@
-import type { Attempt } from "./hint/hint.ts";
-import { explain, MountError } from "./error.ts";
-import type { Parameter } from "./mount_options.ts";
-import { OwnedFd } from "./owned_fd.ts";
-import { MOUNT_ATTR_RDONLY } from "./sys/constants.ts";
-import { EACCES, EROFS } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import type { IdMaps } from "./attribute_options.ts";
 import {
-  fsconfigCreate,
-  fsconfigSetBinary,
-  fsconfigSetFd,
-  fsconfigSetFlag,
-  fsconfigSetString,
-} from "./sys/fsconfig.ts";
+  bindable,
+  changeAttributes,
+  changed,
+  idmapAttributes,
+  openIdmap,
+} from "./change_mount.ts";
+import type { Attempt } from "./hint/hint.ts";
+import { MountError } from "./error.ts";
+import { inContext } from "./context.ts";
+import { attachLoopDevice, type LoopImage } from "./loop_device.ts";
+import {
+  type AttributeChange,
+  type Parameter,
+  UNCHANGED,
+} from "./mount_options.ts";
+import { OwnedFd } from "./owned_fd.ts";
+import { AT_EMPTY_PATH, MOUNT_ATTR_RDONLY } from "./sys/constants.ts";
+import { EACCES, EROFS } from "./sys/errno.ts";
+import { fsconfigCreate } from "./sys/fsconfig.ts";
 import { fsmount } from "./sys/fsmount.ts";
 import { fsopen } from "./sys/fsopen.ts";
-import { quote } from "./sys/format.ts";
-import { readLog } from "./sys/read_log.ts";
+import { mountSetattr } from "./sys/mount_setattr.ts";
 
 /** A file system to mount. */
 export interface FileSystem {
@@ -23,8 +29,12 @@ export interface FileSystem {
   readonly type: string;
   /** Its parameters, in order. */
   readonly parameters: readonly Parameter[];
-  /** `MOUNT_ATTR_*` of the mount. */
-  readonly attributes: number;
+  /** What the mount gets. */
+  readonly change: AttributeChange;
+  /** Its id map, null for none. */
+  readonly idmap: IdMaps | number | null;
+  /** The file that a loop device shows it, which is the source then. */
+  readonly loop?: LoopImage;
 }
 
 /**
@@ -41,11 +51,19 @@ export function createDetachedMount(
   fileSystem: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
+  const { loop, ...plain } = fileSystem;
+  const { change, parameters } = plain;
+  const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
+  if (loop !== undefined) {
+    const onlyRead = readOnly || isReadOnly(parameters);
+    using device = attachLoopDevice(loop, onlyRead, attempted);
+    const source = { key: "source", value: device.path };
+    const ofDevice = { ...plain, parameters: [source, ...parameters] };
+    return createDetachedMount(ofDevice, attempted);
+  }
   try {
     return create(fileSystem, attempted);
   } catch (error) {
-    const { attributes, parameters } = fileSystem;
-    const readOnly = (attributes & MOUNT_ATTR_RDONLY) !== 0;
     if (!readOnly || !isRefusedToWrite(error)) throw error;
     const flag = { key: "ro", value: true } as const;
     return create(
@@ -55,53 +73,33 @@ export function createDetachedMount(
   }
 }
 
+/** Whether the file system is to be read-only: the later of two opposites wins. */
+function isReadOnly(parameters: readonly Parameter[]): boolean {
+  return parameters.findLast(({ key }) => key === "ro" || key === "rw")?.key ===
+    "ro";
+}
+
 function isRefusedToWrite(error: unknown): boolean {
   return error instanceof MountError && error.syscall === "fsconfig" &&
     (error.errno === EACCES || error.errno === EROFS);
 }
 
 function create(
-  { type, parameters, attributes }: FileSystem,
+  { type, parameters, change, idmap }: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
-  let context: OwnedFd | undefined;
-  let last: Parameter | undefined;
-  try {
-    context = new OwnedFd(fsopen(type));
-    for (const parameter of parameters) {
-      last = parameter;
-      setParameter(context.fd, parameter);
-    }
-    fsconfigCreate(context.fd);
-    return new OwnedFd(fsmount(context.fd, undefined, attributes), "mount");
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    throw explain(attempted, error, {
-      log: context === undefined
-        ? []
-        : readLog(context.fd).map(({ message }) => message),
-      // Some file systems, overlay for one, say nothing: then this is what
-      // the kernel looked at last.
-      ...(last === undefined || error.syscall !== "fsconfig" ? {} : {
-        detail: `the option set last was ${parameterText(last)}`,
-      }),
+  return inContext(() => fsopen(type), parameters, attempted, (context) => {
+    fsconfigCreate(context);
+    const { attrSet, propagation } = change;
+    const mount = new OwnedFd(fsmount(context, undefined, attrSet), "mount");
+    return changed(mount, () => {
+      changeAttributes(mount.fd, 0, bindable({ ...UNCHANGED, propagation }));
+      if (idmap !== null) mapIds(mount, idmap);
     });
-  } finally {
-    context?.close();
-  }
+  });
 }
 
-function setParameter(fd: number, { key, value }: Parameter): void {
-  if (value === true) fsconfigSetFlag(fd, key);
-  else if (typeof value === "string") fsconfigSetString(fd, key, value);
-  else if (value instanceof Uint8Array) fsconfigSetBinary(fd, key, value);
-  else fsconfigSetFd(fd, key, value.fd);
-}
-
-function parameterText({ key, value }: Parameter): string {
-  if (value === true) return quote(key);
-  if (typeof value === "string") return quote(`${key}=${value}`);
-  return value instanceof Uint8Array
-    ? `${quote(key)} of ${value.length} bytes`
-    : `${quote(key)} with descriptor ${value.fd}`;
+function mapIds(mount: OwnedFd, idmap: IdMaps | number): void {
+  using namespace = openIdmap(idmap);
+  mountSetattr(mount.fd, "", AT_EMPTY_PATH, idmapAttributes(namespace));
 }

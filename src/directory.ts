@@ -1,18 +1,18 @@
 import { openDirectoryAt } from "./beneath.ts";
 import { bindat, type BindOptions } from "./bindat.ts";
-import { CreatedPaths } from "./created_paths.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
 import { listMounts } from "./list_mounts.ts";
 import type { MountInfo } from "./mount_info.ts";
+import { makeDirectory } from "./mkdir.ts";
 import type { Mount } from "./mount.ts";
-import { mountat, type MountOptions, parseMode } from "./mountat.ts";
+import { mountat, type MountOptions } from "./mountat.ts";
 import { moveat, type MoveOptions } from "./moveat.ts";
 import { InheritableFd, OwnedFd } from "./owned_fd.ts";
+import { remountat, type RemountOptions } from "./remountat.ts";
 import { AT_FDCWD } from "./sys/constants.ts";
 import { dup } from "./sys/dup.ts";
 import { quote } from "./sys/format.ts";
-import { mkdirat } from "./sys/mkdirat.ts";
 import { parseTarget } from "./target.ts";
 import { UnmountAllError, unmountBelow } from "./unmount_all.ts";
 import { pathArgument } from "./path_argument.ts";
@@ -129,21 +129,7 @@ export class Directory implements Disposable {
    * EACCES.
    */
   mkdir(path: string, options: MkdirOptions = {}): void {
-    const target = parseTarget(path);
-    const mode = parseMode(options.mode ?? 0o777);
-    attempt(
-      { action: `create directory ${quote(path)}`, target: path },
-      () => {
-        if (options.recursive) {
-          using created = new CreatedPaths();
-          using _ = created.makeDirectory(this.fd, target.path, mode);
-          created.keep();
-        } else {
-          using parent = openDirectoryAt(this.fd, target.parent);
-          mkdirat(parent.fd, target.name, mode);
-        }
-      },
-    );
+    makeDirectory(this.fd, path, options).keep();
   }
 
   /**
@@ -194,6 +180,17 @@ export class Directory implements Disposable {
     options: MoveOptions = {},
   ): Mount {
     return moveat(this, target, to, toTarget, options);
+  }
+
+  /**
+   * Changes a mount beneath this directory: see {@linkcode remountat}.
+   *
+   * @param target The mount point, relative to this directory.
+   * @param options What to change.
+   * @throws {MountError} As {@linkcode remountat}.
+   */
+  remount(target: string, options: RemountOptions): void {
+    remountat(this, target, options);
   }
 
   /**

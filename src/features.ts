@@ -1,11 +1,10 @@
 import { OwnedFd } from "./owned_fd.ts";
 import { privileges } from "./hint/privileges.ts";
+import { attachesToDetached } from "./staging.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
   MOVE_MOUNT_BENEATH,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
   O_CLOEXEC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
@@ -80,7 +79,10 @@ export interface Features {
    * `FSCONFIG_CMD_CREATE_EXCL`; since Linux 6.6.
    */
   createExclusive: boolean | undefined;
-  /** Mounts can be attached inside a detached mount; since Linux 6.15. */
+  /**
+   * Mounts can be attached inside a detached mount; since Linux 6.15. Where they
+   * can't, a `MountTree` is built in a mount namespace of its own.
+   */
   attachToDetached: boolean | undefined;
   /** fanotify(7) reports mounts and unmounts; since Linux 6.15. */
   mountEvents: boolean | undefined;
@@ -149,7 +151,7 @@ export function features(): Features {
     uniqueMountIds: tellsMountIds(STATX_MNT_ID_UNIQUE),
     mountBeneath: knowsMountBeneath(),
     createExclusive: knowsCreateExclusive(),
-    attachToDetached: unlessItFails(canAttachToDetached),
+    attachToDetached: unlessItFails(attachesToDetached),
     mountEvents: knowsMountEvents(),
     procPidns: unlessItFails(knowsProcPidns),
     mayMount: mayMount(),
@@ -249,22 +251,6 @@ function knowsMountEvents(): boolean | undefined {
     if (!(error instanceof SyscallError)) throw error;
     return ["EINVAL", "ENOSYS"].includes(error.code) ? false : undefined;
   }
-}
-
-function canAttachToDetached(): boolean | undefined {
-  using outer = detachedTmpfs();
-  using inner = detachedTmpfs();
-  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-  const code = errorOf(() => moveMount(inner.fd, "", outer.fd, "", flags));
-  if (code === undefined) return true;
-  return code === "EINVAL" ? false : undefined;
-}
-
-/** A mount that is gone when its descriptor is closed. */
-function detachedTmpfs(): OwnedFd {
-  using context = new OwnedFd(fsopen("tmpfs"));
-  fsconfigCreate(context.fd);
-  return new OwnedFd(fsmount(context.fd));
 }
 
 /** The file system is never created. */

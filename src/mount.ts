@@ -8,19 +8,26 @@ import {
   placeOfName,
 } from "./mount_place.ts";
 import type { MountPoint } from "./mount_point.ts";
+import { MNT_DETACH } from "./sys/constants.ts";
 import { EBUSY, EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { umount, unmountFlags, type UnmountOptions } from "./unmountat.ts";
 
 /** How a mount came to be where it is. */
-export type MountOrigin = "mounted" | "bound" | "moved" | "cloned";
+export type MountOrigin =
+  | "mounted"
+  | "bound"
+  | "moved"
+  | "cloned"
+  | "attached";
 
 let create: (
   id: bigint,
   target: string,
   mountPoint: MountPoint,
   made: MountOrigin,
+  whole?: boolean,
 ) => Mount;
 
 /**
@@ -39,10 +46,11 @@ export class Mount implements Disposable {
   /**
    * How the mount came to be there: a new file system that was "mounted", a
    * directory or file that was "bound", a mount that was "moved", or one that
-   * could not be and was "cloned".
+   * could not be and was "cloned"; a mount tree was "attached".
    */
   readonly made: MountOrigin;
   readonly #mountPoint: MountPoint;
+  readonly #whole: boolean;
   #kept = false;
   #gone = false;
 
@@ -51,6 +59,7 @@ export class Mount implements Disposable {
     target: string,
     mountPoint: MountPoint,
     made: MountOrigin,
+    whole = false,
   ) {
     this.id = id;
     this.target = target;
@@ -58,6 +67,7 @@ export class Mount implements Disposable {
     // Of a file the directory says enough.
     if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
+    this.#whole = whole;
   }
 
   static {
@@ -78,6 +88,8 @@ export class Mount implements Disposable {
   /**
    * Unmounts this mount and no other: its identity is checked right before.
    * (Whoever may mount in this mount namespace can still get in between.)
+   * A mount tree, or a recursive bind, goes with all that is mounted in it, at
+   * once and lazily.
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
@@ -89,7 +101,7 @@ export class Mount implements Disposable {
    * capability.
    */
   unmount(options: UnmountOptions = {}): void {
-    const flags = unmountFlags(options);
+    const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     const { strategy } = options;
     const attempted = {
       action: `unmount ${quote(this.target)}`,

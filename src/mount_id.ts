@@ -6,6 +6,7 @@ import {
   STATMOUNT_MNT_BASIC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
+  STATX_TYPE,
 } from "./sys/constants.ts";
 import { EINVAL, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno, UnsupportedError } from "./sys/error.ts";
@@ -29,15 +30,36 @@ export function mountIdAt(fd: number): bigint {
  * @throws {UnsupportedError} Before Linux 5.8.
  */
 export function mountId(dirfd: number, path: string, flags: number): bigint {
-  const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+  return look(dirfd, path, flags).id;
+}
+
+function look(dirfd: number, path: string, flags: number, more = 0) {
+  const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | more;
   // The kernel knows by itself: a server that is gone must block nothing.
-  const { mntId } = statx(dirfd, path, flags | AT_STATX_DONT_SYNC, mask);
-  if (mntId === undefined) {
+  const { mntId: id, mode } = statx(
+    dirfd,
+    path,
+    flags | AT_STATX_DONT_SYNC,
+    mask,
+  );
+  if (id === undefined) {
     throw new UnsupportedError(
       "This kernel tells no mount ids: Linux 5.8 does",
     );
   }
-  return mntId;
+  return { id, mode };
+}
+
+/**
+ * The id of the mount that a descriptor lies in, as {@linkcode mountIdAt}, and
+ * whether the descriptor is one of a file.
+ *
+ * @throws {UnsupportedError} Before Linux 5.8.
+ */
+export function identify(fd: number): { id: bigint; isFile: boolean } {
+  const { id, mode } = look(fd, "", AT_EMPTY_PATH, STATX_TYPE);
+  // inode(7)
+  return { id, isFile: (mode! & 0o170000) !== 0o040000 };
 }
 
 /**
@@ -72,9 +94,8 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
   }
 }
 
-/** Whether an id is unique, and not one of the mount table, which are reused. */
+/** Whether an id is of those that are never used again; since Linux 6.8. */
 export function isUniqueId(id: bigint): boolean {
-  return id >= LEAST_UNIQUE_ID;
+  // Below are those of the mount table.
+  return id >= 1n << 31n;
 }
-
-const LEAST_UNIQUE_ID = 1n << 31n;

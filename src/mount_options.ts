@@ -1,7 +1,7 @@
 /**
  * Mount options as mount(8) spells them, and what the new mount API makes of
- * each: a generic word is an attribute of the mount, all else is a parameter
- * of the file system.
+ * each: a generic word changes an attribute or the propagation of the mount, all
+ * else is a parameter of the file system.
  */
 import {
   MOUNT_ATTR__ATIME,
@@ -13,63 +13,98 @@ import {
   MOUNT_ATTR_NOSYMFOLLOW,
   MOUNT_ATTR_RDONLY,
   MOUNT_ATTR_STRICTATIME,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
 } from "./sys/constants.ts";
 import { encodeText } from "./sys/text.ts";
-import type { Directory } from "./directory.ts";
+import type { HasFd } from "./dirfd.ts";
+import { type LoopOptions, takeLoopOptions } from "./loop_options.ts";
 
-/** The value of a file system's parameter: `true` where it takes none. */
-export type ParameterValue = string | true | number | Uint8Array | Directory;
+/**
+ * The value of a file system's parameter: `true` where it takes none, a
+ * `Directory` or `{ fd }` where it takes a descriptor.
+ */
+export type ParameterValue =
+  | string
+  | true
+  | number
+  | Uint8Array
+  | { readonly fd: number };
 
 /** Options as a caller gives them. */
 export type OptionsInput =
   | string
   | readonly string[]
-  | Readonly<Record<string, ParameterValue>>;
+  | Readonly<Record<string, ParameterValue | readonly ParameterValue[]>>;
 
 /** A parameter of the file system, for fsconfig(2). */
 export interface Parameter {
   /** Its name. */
   readonly key: string;
   /** Its value; `true` for a flag. */
-  readonly value: string | true | Uint8Array | Directory;
+  readonly value: string | true | Uint8Array | HasFd;
 }
+
+/** What is to change of a mount, for mount_setattr(2). */
+export interface AttributeChange {
+  /** `MOUNT_ATTR_*` to set. */
+  readonly attrSet: number;
+  /** `MOUNT_ATTR_*` to clear, before the others are set. */
+  readonly attrClr: number;
+  /** `MS_SHARED` and the like; 0 leaves it as it is. */
+  readonly propagation: number;
+}
+
+/** Nothing is to change. */
+export const UNCHANGED: AttributeChange = {
+  attrSet: 0,
+  attrClr: 0,
+  propagation: 0,
+};
 
 /** Options, sorted by whom they go to. */
 export interface ParsedOptions {
-  /** `MOUNT_ATTR_*`, for fsmount(2). */
-  readonly attributes: number;
+  /** What is to change of the mount alone, after what `recursive` changes. */
+  readonly own: AttributeChange;
+  /** What is to change of the mount and of all that is mounted below it. */
+  readonly recursive: AttributeChange;
   /** For the file system, in the caller's order. */
   readonly parameters: readonly Parameter[];
+  /** Where the source is a file for a loop device. */
+  readonly loop?: LoopOptions;
 }
 
-/** What a generic word does to the attributes: `clear` first, then `set`. */
-interface AttributeWord {
+/** What a generic word does: `clear` first, then `set`. */
+interface GenericWord {
   readonly clear: number;
   readonly set: number;
+  readonly propagation?: number;
 }
 
-function sets(attribute: number): AttributeWord {
+function sets(attribute: number): GenericWord {
   return { clear: 0, set: attribute };
 }
 
-function clears(attribute: number): AttributeWord {
+function clears(attribute: number): GenericWord {
   return { clear: attribute, set: 0 };
 }
 
 /** How access times are kept is one field of three values, 0 for relatime. */
-function accessTime(value: number): AttributeWord {
+function accessTime(value: number): GenericWord {
   return { clear: MOUNT_ATTR__ATIME, set: value };
 }
 
-/** The generic words (mount(8), "filesystem-independent mount options"). */
-const ATTRIBUTE_WORDS: ReadonlyMap<string, AttributeWord> = new Map([
-  [
-    "defaults",
-    clears(
-      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-        MOUNT_ATTR_NOEXEC,
-    ),
-  ],
+function propagates(propagation: number): GenericWord {
+  return { clear: 0, set: 0, propagation };
+}
+
+/**
+ * The generic words (mount(8), "filesystem-independent mount options"). With an
+ * `r` before it each is recursive (the OCI runtime specification, "mounts").
+ */
+const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["ro", sets(MOUNT_ATTR_RDONLY)],
   ["rw", clears(MOUNT_ATTR_RDONLY)],
   ["nosuid", sets(MOUNT_ATTR_NOSUID)],
@@ -89,7 +124,18 @@ const ATTRIBUTE_WORDS: ReadonlyMap<string, AttributeWord> = new Map([
   ["atime", clears(MOUNT_ATTR_NOATIME)],
   ["nostrictatime", clears(MOUNT_ATTR_STRICTATIME)],
   ["norelatime", clears(0)],
+  ["private", propagates(MS_PRIVATE)],
+  ["shared", propagates(MS_SHARED)],
+  ["slave", propagates(MS_SLAVE)],
+  ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
+
+/**
+ * What `defaults` takes back of the words before it. It clears nothing: a bind
+ * of a nosuid mount shall not lose that.
+ */
+const DEFAULTS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+  MOUNT_ATTR_NOEXEC;
 
 /** fsconfig(2) takes keys and string values of 255 bytes at the most. */
 const MOST_BYTES = 255;
@@ -99,27 +145,117 @@ const MOST_BYTES = 255;
  *
  * @param options One string, words separated by commas, with double quotes
  * around what has commas of its own; or a list of words, or a record, whose
- * values are taken as they are.
+ * values are taken as they are; a list of values sets its option once for each.
+ * @param more Words that follow the others.
  * @throws {TypeError} For a wrong type, an empty name, a NUL, a quote that is
  * not closed, or a generic word with a value.
  * @throws {RangeError} For a name or value that fsconfig(2) can't take.
  */
-export function parseMountOptions(options: OptionsInput): ParsedOptions {
-  let attributes = 0;
+export function parseMountOptions(
+  options: OptionsInput,
+  more: readonly string[] = [],
+): ParsedOptions {
+  const own = new Change();
+  const recursive = new Change();
   const parameters: Parameter[] = [];
-  for (const [key, value] of entries(options)) {
-    const word = ATTRIBUTE_WORDS.get(key);
-    if (value === "fs" && (key === "ro" || key === "rw")) {
-      parameters.push({ key, value: true });
-    } else if (word === undefined) {
-      parameters.push(parameter(key, value));
-    } else if (value === true) {
-      attributes = (attributes & ~word.clear | word.set) >>> 0;
+  for (const [key, value] of [...entries(options), ...more.map(splitWord)]) {
+    const generic = genericWord(key, value);
+    if (key === "defaults") {
+      if (value !== true) throw wrongValue(key, value);
+      own.forget(DEFAULTS);
+      recursive.forget(DEFAULTS);
+    } else if (generic === null) {
+      // ro=fs and rw=fs are for the file system alone.
+      const isFlag = value === "fs" && (key === "ro" || key === "rw");
+      parameters.push(parameter(key, isFlag ? true : value));
+    } else if (generic.recursive) {
+      recursive.apply(generic.word);
+      own.supersede(generic.word);
     } else {
-      throw new TypeError(`The option "${key}" takes no value`);
+      own.apply(generic.word);
     }
   }
-  return { attributes, parameters };
+  return {
+    own: own.result(),
+    recursive: recursive.result(),
+    ...takeLoopOptions(parameters),
+  };
+}
+
+/** The generic word that an option is, null for one of the file system. */
+function genericWord(
+  key: string,
+  value: ParameterValue,
+): { word: GenericWord; recursive: boolean } | null {
+  const own = GENERIC_WORDS.get(key);
+  const word = own ??
+    (key.startsWith("r") ? GENERIC_WORDS.get(key.slice(1)) : undefined);
+  if (word === undefined) return null;
+  if (value === true) return { word, recursive: own === undefined };
+  if (own !== undefined && word.propagation === undefined) {
+    if (value === "recursive") return { word, recursive: true };
+    if (key === "ro" || key === "rw") {
+      if (value === "fs") return null;
+      if (value === "vfs") return { word, recursive: false };
+    }
+  }
+  throw wrongValue(key, value);
+}
+
+function wrongValue(key: string, value: ParameterValue): TypeError {
+  return new TypeError(`The option "${key}" can't be "${value}"`);
+}
+
+/** Collects what generic words change. */
+class Change {
+  #set = 0;
+  #clear = 0;
+  #propagation = 0;
+
+  apply({ clear, set, propagation }: GenericWord): void {
+    this.#set = this.#set & ~clear | set;
+    this.#clear = this.#clear & ~set | clear;
+    this.#propagation = propagation ?? this.#propagation;
+  }
+
+  /** Leaves attributes as they are after all. */
+  forget(attributes: number): void {
+    this.#set &= ~attributes;
+    this.#clear &= ~attributes;
+  }
+
+  /** A recursive word holds for the mount itself, too. */
+  supersede({ clear, set, propagation }: GenericWord): void {
+    this.forget(wholeFields(clear | set));
+    if (propagation !== undefined) this.#propagation = 0;
+  }
+
+  result(): AttributeChange {
+    return {
+      attrSet: this.#set,
+      // Without all bits of the field the kernel refuses to set one (EINVAL).
+      attrClr: this.#clear |
+        wholeFields(this.#set | this.#clear) & MOUNT_ATTR__ATIME,
+      propagation: this.#propagation,
+    };
+  }
+}
+
+function wholeFields(attributes: number): number {
+  return attributes & MOUNT_ATTR__ATIME
+    ? attributes | MOUNT_ATTR__ATIME
+    : attributes;
+}
+
+/** What is to change of a new mount, which has no attribute and none below it. */
+export function changeOfNew(
+  { own, recursive }: Pick<ParsedOptions, "own" | "recursive">,
+): AttributeChange {
+  return {
+    attrSet: recursive.attrSet & ~own.attrClr | own.attrSet,
+    attrClr: 0,
+    propagation: own.propagation || recursive.propagation,
+  };
 }
 
 function entries(options: OptionsInput): [string, ParameterValue][] {
@@ -141,7 +277,9 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
       }`,
     );
   }
-  return Object.entries(options);
+  return Object.entries(options).flatMap(([key, value]) =>
+    [value].flat().map((one): [string, ParameterValue] => [key, one])
+  );
 }
 
 /** Whether a value is a plain object: not a Map, say, which has no entries so. */
@@ -198,12 +336,12 @@ function parameter(key: string, value: ParameterValue): Parameter {
   }
   if (
     value === true || value instanceof Uint8Array ||
-    Number.isInteger(value?.fd) && value.fd >= 0
+    Number.isInteger(value?.fd) && value.fd >= 0 && value.fd <= 0x7fff_ffff
   ) {
     return { key, value };
   }
   throw new TypeError(
-    `The option "${key}" must be a string, true, a number, bytes or a Directory: received ${value}`,
+    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${value}`,
   );
 }
 

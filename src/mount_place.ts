@@ -7,10 +7,13 @@ import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
   AT_SYMLINK_NOFOLLOW,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
   STATMOUNT_MNT_POINT,
 } from "./sys/constants.ts";
-import { ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
-import { isErrno } from "./sys/error.ts";
+import { EAGAIN, ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { statmount } from "./sys/statmount.ts";
 
@@ -109,7 +112,8 @@ function nameOf(fd: number, id?: bigint): string | null {
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
 }
 
-function pathOfMount(id: bigint): string | null {
+/** Where the kernel has a mount, null when it is gone or can't be seen from here. */
+export function pathOfMount(id: bigint): string | null {
   try {
     return statmount(id, STATMOUNT_MNT_POINT).mntPoint ?? null;
   } catch (error) {
@@ -134,5 +138,44 @@ function openDirectoryUnlessMissing(path: string): OwnedFd | null {
   } catch (error) {
     if (isErrno(error, ENOENT)) return null;
     throw error;
+  }
+}
+
+/**
+ * Opens the root of the mount that covers a directory. Names beneath the
+ * directory lead past it, to what it covers.
+ *
+ * @throws {SyscallError} EAGAIN when that mount is no longer what covers it.
+ */
+export function openCover(fd: number, id: bigint): OwnedFd {
+  const name = readlinkat(AT_FDCWD, procPath(fd)).split("/").at(-1)!;
+  const path = `../${name}`;
+  const cover = openDirectoryAt(
+    fd,
+    path,
+    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  );
+  if (mountIdAt(cover.fd) === id) return cover;
+  cover.close();
+  // Renamed, or covered by another mount: another look sees it as it is.
+  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
+}
+
+/**
+ * Opens the root of the topmost mount on a directory, the directory itself where
+ * there is none.
+ *
+ * @param fd A descriptor of the directory, opened before it was mounted on or
+ * after.
+ */
+export function openTopmost(fd: number): OwnedFd {
+  for (let attempt = 1;; attempt++) {
+    const id = topmostMountId(fd);
+    if (id === mountIdAt(fd)) return openDirectoryAt(fd, ".");
+    try {
+      return openCover(fd, id);
+    } catch (error) {
+      if (!isErrno(error, EAGAIN) || attempt === MOST_ATTEMPTS) throw error;
+    }
   }
 }

@@ -1,8 +1,6 @@
 import { openAt, openDirectoryAt } from "./beneath.ts";
 import type { CreatedPaths } from "./created_paths.ts";
 import type { OwnedFd } from "./owned_fd.ts";
-import { AT_EMPTY_PATH, STATX_TYPE } from "./sys/constants.ts";
-import { statx } from "./sys/statx.ts";
 import type { Target } from "./target.ts";
 
 /** A mount point, opened before it is mounted on. */
@@ -21,7 +19,7 @@ export interface MountPoint {
  * @param created What was made is noted here.
  * @param dirfd Where the target starts.
  * @param target The mount point.
- * @param mount The mount: a file goes on a file, a directory on a directory.
+ * @param isFile Whether a file is to go on it, and not a directory.
  * @param mode The permissions to make it with, null where it must exist.
  * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
  */
@@ -29,24 +27,39 @@ export function openMountPoint(
   created: CreatedPaths,
   dirfd: number,
   target: Target,
-  mount: OwnedFd,
+  isFile: boolean,
   mode: number | null,
 ): MountPoint {
-  if (!isFile(mount.fd)) {
+  if (!isFile) {
     const at = mode === null
-      ? openAt(dirfd, target.path)
+      ? openDirectoryAt(dirfd, target.path)
       : created.makeDirectory(dirfd, target.path, mode);
     return { at, holder: at, name: "." };
   }
+  if (mode === null) return openByName(dirfd, target);
   const { parent, name } = target;
-  const holder = mode === null
-    ? openDirectoryAt(dirfd, parent)
-    : created.makeDirectory(dirfd, parent, searchable(mode));
+  const holder = created.makeDirectory(dirfd, parent, searchable(mode));
   try {
-    const at = mode === null
-      ? openAt(holder.fd, name)
-      : created.makeFile(holder.fd, name, mode);
-    return { at, holder, name };
+    return { at: created.makeFile(holder.fd, name, mode), holder, name };
+  } catch (error) {
+    holder.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a mount point, or what is topmost on it, that can be found again by its
+ * name.
+ *
+ * @throws {SyscallError} What openat2(2) answers.
+ */
+export function openByName(
+  dirfd: number,
+  { parent, name }: Target,
+): MountPoint {
+  const holder = openDirectoryAt(dirfd, parent);
+  try {
+    return { at: openAt(holder.fd, name), holder, name };
   } catch (error) {
     holder.close();
     throw error;
@@ -62,10 +75,4 @@ export function closeMountPoint({ at, holder }: MountPoint): void {
 /** A file's permissions, for a directory: who may read it may search it. */
 function searchable(mode: number): number {
   return mode | (mode & 0o444) >> 2;
-}
-
-function isFile(fd: number): boolean {
-  const { mode } = statx(fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  // inode(7)
-  return (mode! & 0o170000) !== 0o040000;
 }

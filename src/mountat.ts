@@ -1,38 +1,48 @@
-import { openDirectoryAt } from "./beneath.ts";
-import { CreatedPaths } from "./created_paths.ts";
-import { createDetachedMount } from "./detached_mount.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  namedWords,
+  type NewAttributeOptions,
+  parseIdmap,
+} from "./attribute_options.ts";
+import { afterAttach } from "./change_mount.ts";
+import { createDetachedMount, type FileSystem } from "./detached_mount.ts";
 import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
 import type { Directory } from "./directory.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
 import {
+  changeOfNew,
   checkText,
   type OptionsInput,
   parseMountOptions,
+  UNCHANGED,
 } from "./mount_options.ts";
-import {
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
-} from "./sys/constants.ts";
+import type { MountRecord } from "./record.ts";
 import { quote } from "./sys/format.ts";
-import { moveMount } from "./sys/move_mount.ts";
-import { parseTarget } from "./target.ts";
+import { parseTarget, type Target } from "./target.ts";
 
 /** Options of {@linkcode mountat}. */
-export interface MountOptions {
+export interface MountOptions extends NewAttributeOptions {
   /** The file system's type, as in /proc/filesystems. */
   type: string;
-  /** What is mounted: a device, or a name for the mount table. */
+  /** What is mounted: a device, a file, or a name for the mount table. */
   source?: string;
   /**
    * Options as mount(8) spells them: `"ro,noexec,size=1m"`, `["ro", "size=1m"]`
    * or `{ ro: true, size: "1m" }`. The generic words `ro`, `nosuid`, `nodev`,
    * `noexec`, `noatime`, `relatime`, `strictatime`, `nodiratime`,
    * `nosymfollow`, their opposites and `defaults` become attributes of the
-   * mount, all else goes to the file system, in order. Words of a list and
-   * values of a record may contain commas; bytes and descriptors are passed as
-   * such.
+   * mount, `private`, `shared`, `slave` and `unbindable` its propagation; all
+   * else goes to the file system, in order. Words of a list and values of a
+   * record may contain commas; bytes and descriptors, a `Directory` or
+   * `{ fd: 5 }`, are passed as such, and a list of values sets its option once
+   * for each: `{ "lowerdir+": [upper, middle, lower] }`. The options that have
+   * names of their own hold over these.
+   *
+   * With `loop` the source is a file, and a loop device (loop(4)) is put before
+   * it, which goes when the mount goes: a free one, or `loop=/dev/loop3`. It
+   * begins at `offset`, and has `sizelimit` bytes at the most; with `ro` it can
+   * only be read. Don't mount one file twice but read-only: each mount has a
+   * device of its own, and neither file system knows of the other.
    */
   options?: OptionsInput;
   /**
@@ -43,6 +53,22 @@ export interface MountOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the mount beneath the topmost one on the target, which must end in a
+   * name: it shows when that is unmounted, and until then can't be unmounted
+   * itself (EBUSY) but together with it (`all`). `mkdir` makes nothing then.
+   * Since Linux 6.5.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
+  /**
+   * Where the mount is written down before it is attached, so that it can be
+   * swept once this process is dead.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 /**
@@ -89,61 +115,106 @@ export function mountat(
   options: MountOptions,
 ): Mount {
   const directory = descriptorOf(dirfd);
-  const { path } = parseTarget(target);
-  const fileSystem = parseFileSystem(options);
-  const mode = parseMkdir(options.mkdir);
-  const { type } = fileSystem;
-  const attempted = {
-    action: `mount ${type} on ${quote(target)}`,
-    target,
-    type,
-    mkdir: mode !== null,
-  };
-  return attempt(attempted, () => {
-    using created = new CreatedPaths();
-    const mountPoint = mode === null
-      ? openDirectoryAt(directory, path)
-      : created.makeDirectory(directory, path, mode);
-    try {
-      using detached = createDetachedMount(fileSystem, attempted);
-      const id = mountIdAt(detached.fd);
-      const onto = { dirfd: mountPoint.fd, path: "" };
-      attempt({ ...attempted, onto }, () =>
-        moveMount(
-          detached.fd,
-          "",
-          mountPoint.fd,
-          "",
-          MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-        ));
-      created.keep();
-      const held = { at: mountPoint, holder: mountPoint, name: "." };
-      return createMount(id, target, held, "mounted");
-    } catch (error) {
-      mountPoint.close();
-      throw error;
-    }
-  });
+  const plan = planMount(target, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "mounted");
 }
 
-function parseFileSystem({ type, source, options = "" }: MountOptions) {
+/**
+ * Checks the arguments of a mount.
+ *
+ * @param note What messages say after its target.
+ * @throws {TypeError | RangeError}
+ */
+export function planMount(
+  target: string,
+  options: MountOptions,
+  note = "",
+): MountPlan {
+  const parsed = parseTarget(target);
+  const fileSystem = parseFileSystem(options);
+  const mode = parseMkdir(options.mkdir);
+  const beneath = parseBeneath(options.beneath, parsed);
+  const { type, source } = options;
+  const attempted = {
+    action: `mount ${type} on ${quote(target)}${note}`,
+    target,
+    type,
+    ...(source === undefined ? {} : { source }),
+    mkdir: mode !== null,
+  };
+  return {
+    target: parsed,
+    mode,
+    beneath,
+    whole: false,
+    attempted,
+    make: () => createDetachedMount(fileSystem, attempted),
+    settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
+    record: options.record ?? null,
+  };
+}
+
+/**
+ * Checks what is to be mounted.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseFileSystem(
+  mountOptions: MountOptions,
+): FileSystem {
+  const { type, source, options = "" } = mountOptions;
   if (typeof type !== "string" || type === "") {
     throw new TypeError("The type of the file system must be given");
   }
   if (type.includes("\0")) {
     throw new TypeError("The type must not contain a NUL character");
   }
-  const { attributes, parameters } = parseMountOptions(options);
-  if (source === undefined) return { type, attributes, parameters };
+  const { own, recursive, parameters, loop } = parseMountOptions(
+    options,
+    namedWords(mountOptions),
+  );
+  const change = changeOfNew({ own, recursive });
+  const fileSystem = {
+    type,
+    parameters,
+    change,
+    idmap: parseIdmap(mountOptions.idmap),
+  };
+  if (source === undefined) {
+    if (loop === undefined) return fileSystem;
+    throw new TypeError("The option loop takes a file as the source");
+  }
   if (typeof source !== "string") {
     throw new TypeError(`The source must be a string, not ${typeof source}`);
   }
+  if (loop !== undefined) {
+    if (source === "" || source.includes("\0")) {
+      throw new TypeError(
+        `The source must be a path: received ${quote(source)}`,
+      );
+    }
+    return { ...fileSystem, loop: { ...loop, image: source } };
+  }
   checkText("The source", source);
   return {
-    type,
-    attributes,
+    ...fileSystem,
     parameters: [{ key: "source", value: source }, ...parameters],
   };
+}
+
+/** Whether a mount goes beneath another, which is then found by its name. */
+export function parseBeneath(
+  beneath: boolean = false,
+  { name }: Target,
+): boolean {
+  if (beneath && (name === "." || name === "..")) {
+    throw new TypeError(
+      "What goes beneath a mount takes a target that ends in a name",
+    );
+  }
+  return beneath;
 }
 
 /** The mode to make mount points with, null when they must exist. */

@@ -202,6 +202,6 @@ function unescape(text: string): string {
 }
 
 /** A byte as src/sys/text.ts writes it when it stands alone. */
-function byteCharacter(byte: number): string {
+export function byteCharacter(byte: number): string {
   return String.fromCharCode(byte < 0x80 ? byte : 0xdc00 | byte);
 }

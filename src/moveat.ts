@@ -1,5 +1,6 @@
+import { attach } from "./attach.ts";
 import { openAt, openDirectoryAt } from "./beneath.ts";
-import { attach, cloneTree } from "./bindat.ts";
+import { cloneTree } from "./bindat.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
@@ -8,13 +9,14 @@ import type { Attempt } from "./hint/hint.ts";
 import { listMounts } from "./list_mounts.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { mountIdAt } from "./mount_id.ts";
+import { identify, mountIdAt } from "./mount_id.ts";
 import {
   closeMountPoint,
   type MountPoint,
+  openByName,
   openMountPoint,
 } from "./mount_point.ts";
-import { parseMkdir } from "./mountat.ts";
+import { parseBeneath, parseMkdir } from "./mountat.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
@@ -51,6 +53,13 @@ export interface MoveOptions {
    * @default {false}
    */
   mkdir?: boolean | number;
+  /**
+   * Puts the mount beneath the topmost one on the new mount point, as `mountat`
+   * does. No copy takes its place then: in a shared mount it stays, EINVAL.
+   *
+   * @default {false}
+   */
+  beneath?: boolean;
 }
 
 /**
@@ -87,9 +96,9 @@ export interface MoveOptions {
  * disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {MountError} EINVAL when nothing is mounted there, it is locked, or a
- * directory meets a file; ELOOP for a move into itself or a symlink in a
- * target; EXDEV for a target that leaves its directory; ENOENT; EPERM without
- * the capability. The mount is then where it was, and nowhere else.
+ * file meets a directory; ENOTDIR for a directory that meets a file; ELOOP for a
+ * move into itself or a symlink in a target; EXDEV for a target that leaves its
+ * directory; ENOENT; EPERM without the capability. The mount is then where it was, and nowhere else.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function moveat(
@@ -104,6 +113,7 @@ export function moveat(
   const toDirectory = descriptorOf(toDirfd);
   const to = parseTarget(toTarget);
   const mode = parseMkdir(options.mkdir);
+  const beneath = parseBeneath(options.beneath, to);
   const attempted = {
     action: `move ${quote(fromTarget)} to ${quote(toTarget)}`,
     target: fromTarget,
@@ -111,7 +121,10 @@ export function moveat(
   return attempt(attempted, () => {
     using original = openAt(fromDirectory, from.path);
     using created = new CreatedPaths();
-    const mountPoint = openMountPoint(created, toDirectory, to, original, mode);
+    const { isFile } = identify(original.fd);
+    const mountPoint = beneath
+      ? openByName(toDirectory, to)
+      : openMountPoint(created, toDirectory, to, isFile, mode);
     try {
       const places = {
         from: { dirfd: original.fd, path: "" },
@@ -135,22 +148,23 @@ function moveOrClone(
   mountPoint: MountPoint,
   target: string,
   attempted: Attempt,
-  { makePrivate = false }: MoveOptions,
+  { makePrivate = false, beneath = false }: MoveOptions,
 ): Mount {
   const id = mountIdAt(original.fd);
   try {
-    attach(original, mountPoint.at);
+    attach(original, mountPoint.at, beneath);
     return createMount(id, target, mountPoint, "moved");
   } catch (error) {
     if (!isErrno(error, EINVAL) || !isMountRoot(original.fd)) throw error;
     const table = listMounts();
     const holder = holderOf(id, table);
     if (holder?.propagation !== "shared") throw error;
+    if (beneath && !makePrivate) throw error;
     if (!makePrivate) {
       const inside = mountsInside(id, table);
       return replaceByClone(original, mountPoint, target, attempted, inside);
     }
-    moveOutOf(holder, original, mountPoint);
+    moveOutOf(holder, original, mountPoint, beneath);
     return createMount(id, target, mountPoint, "moved");
   }
 }
@@ -160,6 +174,7 @@ function moveOutOf(
   holder: MountInfo,
   original: OwnedFd,
   mountPoint: MountPoint,
+  beneath: boolean,
 ): void {
   using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
   if (mountIdAt(root.fd) !== holder.id) {
@@ -168,7 +183,7 @@ function moveOutOf(
   }
   mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
   try {
-    attach(original, mountPoint.at);
+    attach(original, mountPoint.at, beneath);
   } catch (error) {
     mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_SHARED });
     throw error;

@@ -14,10 +14,19 @@ export function readFile(path: string): string {
   using file = new OwnedFd(
     openat2(AT_FDCWD, path, { flags: O_RDONLY | O_CLOEXEC }),
   );
+  return readAll(file.fd);
+}
+
+/**
+ * Reads to the end of an open file.
+ *
+ * @throws {SyscallError} What read(2) answers.
+ */
+export function readAll(fd: number): string {
   let buffer = new Uint8Array(16384);
   let length = 0;
   while (true) {
-    const count = read(file.fd, buffer.subarray(length));
+    const count = read(fd, buffer.subarray(length));
     if (count === 0) return decodeText(buffer.subarray(0, length));
     length += count;
     if (length === buffer.length) {

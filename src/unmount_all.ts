@@ -1,24 +1,16 @@
-import { openDirectoryAt } from "./beneath.ts";
 import { attempt, MountError } from "./error.ts";
 import { listBelow } from "./list_mounts.ts";
 import type { MountInfo } from "./mount_info.ts";
-import { isMounted, mountIdAt } from "./mount_id.ts";
-import type { OwnedFd } from "./owned_fd.ts";
-import {
-  AT_FDCWD,
-  RESOLVE_NO_MAGICLINKS,
-  RESOLVE_NO_SYMLINKS,
-} from "./sys/constants.ts";
-import { EAGAIN, EBUSY } from "./sys/errno.ts";
+import { isMounted } from "./mount_id.ts";
+import { openCover } from "./mount_place.ts";
+import { EBUSY } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import { readlinkat } from "./sys/readlinkat.ts";
 import {
   unmountExplained,
   unmountFlags,
   type UnmountOptions,
 } from "./unmountat.ts";
-import { procPath } from "./dirfd.ts";
 
 /**
  * Some of several mounts could not be unmounted. The fields of a `MountError`
@@ -190,22 +182,4 @@ function coveredError(target: string): MountError {
     new SyscallError("umount2", EBUSY, [quote(target), "0"]),
     { detail: "another mount is on top of it" },
   );
-}
-
-/**
- * Opens the root of the mount that covers a directory. Names beneath the
- * directory lead past it, to what it covers.
- */
-function openCover(fd: number, id: bigint): OwnedFd {
-  const name = readlinkat(AT_FDCWD, procPath(fd)).split("/").at(-1)!;
-  const path = `../${name}`;
-  const cover = openDirectoryAt(
-    fd,
-    path,
-    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-  );
-  if (mountIdAt(cover.fd) === id) return cover;
-  cover.close();
-  // Renamed, or covered by another mount: the next round sees it as it is.
-  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
 }

@@ -5,6 +5,7 @@ import { listMounts } from "./list_mounts.ts";
 import { mountId } from "./mount_id.ts";
 import { placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { InheritableFd } from "./owned_fd.ts";
+import { program } from "./program.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -22,6 +23,7 @@ import { readlinkat } from "./sys/readlinkat.ts";
 import { statx } from "./sys/statx.ts";
 import { threadUmount2 } from "./sys/thread_umount2.ts";
 import { umount2 } from "./sys/umount2.ts";
+import { umount2Program } from "./sys/umount2_program.ts";
 
 /** How a mount point is named to umount2(2). */
 export type UnmountStrategy = "procfd" | "worker" | "subprocess" | "mtab";
@@ -121,19 +123,13 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
     );
   }
   using inherited = new InheritableFd(dirfd);
-  const [command, ...args] = programCommand();
-  const { code, stdout, stderr } = new Deno.Command(command!, {
-    args: [
-      ...args,
-      "relative-unmount",
-      "--json",
-      ...(flags & MNT_DETACH ? ["--lazy"] : []),
-      ...(flags & MNT_FORCE ? ["--force"] : []),
-      ...(flags & MNT_EXPIRE ? ["--expire"] : []),
-      "--",
-      String(inherited.fd),
-      name,
-    ],
+  const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: Deno.build.standalone
+      ? programArguments(inherited.fd, name, flags)
+      : [
+        ...["run", "--no-prompt", "--allow-ffi"],
+        umount2Program(inherited.fd, name, flags | UMOUNT_NOFOLLOW),
+      ],
     stdin: "null",
   }).outputSync();
   if (code === 0) return;
@@ -149,21 +145,26 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
   );
 }
 
-/** The command that runs this program in a process of its own. */
-function programCommand(): string[] {
-  const program = new URL("../cli.ts", import.meta.url).href;
-  if (Deno.build.standalone) {
-    // A compiled program has no source to run: it must be this one.
-    const modules = [program, new URL("../mod.ts", import.meta.url).href];
-    if (modules.includes(Deno.mainModule)) return [Deno.execPath()];
+/** What a compiled program, which can run nothing but itself, is to do. */
+function programArguments(fd: number, name: string, flags: number): string[] {
+  if (!program.isMain) {
     throw new UnsupportedError(
       "A compiled program that is not mountat can't unmount by a subprocess",
     );
   }
-  return [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program];
+  return [
+    "relative-unmount",
+    "--json",
+    ...(flags & MNT_DETACH ? ["--lazy"] : []),
+    ...(flags & MNT_FORCE ? ["--force"] : []),
+    ...(flags & MNT_EXPIRE ? ["--expire"] : []),
+    "--",
+    String(fd),
+    name,
+  ];
 }
 
-/** What `relative-unmount --json` says of a call that failed. */
+/** What the subprocess says of a call that failed. */
 function parseFailure(
   text: string,
 ): { syscall: string; errno: number } | null {

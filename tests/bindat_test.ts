@@ -2,12 +2,20 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { bindat } from "../src/bindat.ts";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
+import {
+  AT_FDCWD,
+  MS_REC,
+  MS_SHARED,
+  MS_SLAVE,
+  O_CREAT,
+  O_RDWR,
+} from "../src/sys/constants.ts";
 import { close } from "../src/sys/close.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
+import { mount } from "../src/sys/mount.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { statx } from "../src/sys/statx.ts";
-import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
+import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
 
 function createFile(path: string): void {
   close(openat2(AT_FDCWD, path, { flags: O_CREAT | O_RDWR, mode: 0o600 }));
@@ -56,9 +64,38 @@ kernelTest("bindat() takes mounts below along when recursive", () => {
   const mount = root.bind(`${SCRATCH}/source`, "target", { recursive: true });
   assert(exists(`${SCRATCH}/target/inner/file`));
   assertEquals(mountsBelow(`${SCRATCH}/target`).length, 2);
-  assertEquals(assertThrows(() => mount.unmount(), MountError).code, "EBUSY");
-  mount.unmount({ lazy: true });
+  mount.unmount();
   assertEquals(mountsBelow(`${SCRATCH}/target`).length, 0);
+});
+
+kernelTest("a recursive bind goes without what it was made of", () => {
+  using root = Directory.open(SCRATCH);
+  using source = root.mount("source", { type: "tmpfs", mkdir: true });
+  root.mount("source/inner", { type: "tmpfs", mkdir: true }).keep();
+  mount(null, `${SCRATCH}/source`, null, MS_REC | MS_SHARED, null);
+  const before = mountTable();
+  const target = { recursive: true, mkdir: true };
+  {
+    using _ = root.bind(`${SCRATCH}/source`, "target", target);
+    assertEquals(
+      root.mounts().slice(-2).map(({ propagation }) => propagation),
+      ["slave", "slave"],
+    );
+  }
+  assertEquals(mountTable(), before);
+  // Peers on purpose go one by one.
+  const propagation = "shared";
+  const shared = root.bind(`${SCRATCH}/source`, "target", {
+    ...target,
+    propagation,
+  });
+  const error = assertThrows(() => shared.unmount(), MountError);
+  assertEquals(error.code, "EBUSY");
+  mount(null, `${SCRATCH}/target`, null, MS_REC | MS_SLAVE, null);
+  shared.unmount({ lazy: true });
+  assertEquals(mountTable(), before);
+  root.unmount("source/inner");
+  source.unmount();
 });
 
 kernelTest("bindat() binds a file on a file, which it makes when asked", () => {

@@ -34,9 +34,24 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "Directory InheritableFd Mount MountError SyscallError UnmountAllError UnsupportedError bindat features listMounts mountat moveat trace unmountat watchMounts\n" +
+    "AppliedMounts Directory InheritableFd Mount MountError MountRecord MountTree SpecSyntaxError SyscallError UnmountAllError UnsupportedError applyMounts bindat features listMounts mountat moveat remountat sweep trace unmountat watchMounts\n" +
       "4 function\ntrue\n",
   );
+});
+
+gatedTest("specs are parsed where there is no Deno", missing, () => {
+  const output = runModule(`
+    const { log } = console;
+    Object.defineProperty(globalThis, "Deno", { value: undefined });
+    const { parseFstab, parseOciMounts } = await import(
+      "${ROOT_URL}src/spec/mod.ts"
+    );
+    log(parseFstab("a /b tmpfs ro")[0].target);
+    const mount = { destination: "/c", source: "d", options: ["bind"] };
+    const bundle = new URL("file:///e");
+    log(parseOciMounts(JSON.stringify({ mounts: [mount] }), { bundle })[0].source);
+  `);
+  assertEquals(output, "b\n/e/d\n");
 });
 
 for (

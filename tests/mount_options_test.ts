@@ -1,6 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { type OptionsInput, parseMountOptions } from "../src/mount_options.ts";
 import {
+  changeOfNew,
+  type OptionsInput,
+  parseMountOptions,
+  UNCHANGED,
+} from "../src/mount_options.ts";
+import {
+  MOUNT_ATTR__ATIME,
   MOUNT_ATTR_NOATIME,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NODIRATIME,
@@ -9,12 +15,24 @@ import {
   MOUNT_ATTR_NOSYMFOLLOW,
   MOUNT_ATTR_RDONLY,
   MOUNT_ATTR_STRICTATIME,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
 } from "../src/sys/constants.ts";
 
-function attributes(options: string): number {
+/** The attributes of a new mount. */
+function attributes(options: OptionsInput): number {
   const parsed = parseMountOptions(options);
-  assertEquals(parsed.parameters, [], options);
-  return parsed.attributes;
+  assertEquals(parsed.parameters, [], JSON.stringify(options));
+  return changeOfNew(parsed).attrSet;
+}
+
+/** What words change, the mount's own and recursive, as `set`, `clear`. */
+function changes(options: OptionsInput, more: string[] = []) {
+  const { own, recursive, parameters } = parseMountOptions(options, more);
+  assertEquals(parameters, [], JSON.stringify(options));
+  return [own, recursive].map(({ attrSet, attrClr }) => [attrSet, attrClr]);
 }
 
 function parameters(options: OptionsInput): [string, unknown][] {
@@ -61,9 +79,11 @@ Deno.test("parseMountOptions() lets the later of two opposites win", () => {
 
 Deno.test("parseMountOptions() takes ro=fs for the file system alone", () => {
   assertEquals(parseMountOptions("ro=fs,rw=fs"), {
-    attributes: 0,
+    own: UNCHANGED,
+    recursive: UNCHANGED,
     parameters: [{ key: "ro", value: true }, { key: "rw", value: true }],
   });
+  assertEquals(changes("ro=vfs"), changes("ro"));
 });
 
 Deno.test("parseMountOptions() keeps access times in one field", () => {
@@ -74,6 +94,99 @@ Deno.test("parseMountOptions() keeps access times in one field", () => {
   assertEquals(attributes("strictatime,nostrictatime"), 0);
   assertEquals(attributes("noatime,norelatime"), MOUNT_ATTR_NOATIME);
   assertEquals(attributes("strictatime,atime"), MOUNT_ATTR_STRICTATIME);
+});
+
+const ALL = MOUNT_ATTR__ATIME;
+
+Deno.test("parseMountOptions() says what words clear", () => {
+  const none = [0, 0];
+  const expected: Record<string, number[]> = {
+    "rw": [0, MOUNT_ATTR_RDONLY],
+    "ro": [MOUNT_ATTR_RDONLY, 0],
+    "ro,rw": [0, MOUNT_ATTR_RDONLY],
+    "rw,ro": [MOUNT_ATTR_RDONLY, 0],
+    "suid,dev,exec": [
+      0,
+      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+    ],
+    "diratime,symfollow": [
+      0,
+      MOUNT_ATTR_NODIRATIME | MOUNT_ATTR_NOSYMFOLLOW,
+    ],
+    // A bit of the field alone the kernel refuses.
+    "noatime": [MOUNT_ATTR_NOATIME, ALL],
+    "strictatime": [MOUNT_ATTR_STRICTATIME, ALL],
+    "relatime": [0, ALL],
+    "atime": [0, ALL],
+    "nostrictatime": [0, ALL],
+    "strictatime,atime": [MOUNT_ATTR_STRICTATIME, ALL],
+    "norelatime": none,
+    // Of a bind it takes nothing.
+    "defaults": none,
+    "ro,exec,noatime,defaults": [MOUNT_ATTR_NOATIME, ALL],
+  };
+  for (const [words, change] of Object.entries(expected)) {
+    assertEquals(changes(words), [change, none], words);
+  }
+});
+
+Deno.test("parseMountOptions() knows each word's recursive forms", () => {
+  // The OCI runtime specification, "Linux mount options".
+  const words =
+    "ro rw nosuid suid nodev dev noexec exec nodiratime diratime relatime norelatime noatime atime strictatime nostrictatime nosymfollow symfollow"
+      .split(" ");
+  assertEquals(words.length, 18);
+  for (const word of words) {
+    const [own, none] = changes(word);
+    for (const recursive of [`r${word}`, `${word}=recursive`]) {
+      assertEquals(changes(recursive), [none, own], recursive);
+    }
+    assertEquals(changes({ [word]: "recursive" }), [none, own]);
+  }
+});
+
+Deno.test("parseMountOptions() lets a recursive word and the mount's own follow each other", () => {
+  const ro = MOUNT_ATTR_RDONLY;
+  assertEquals(changes("rro,rw"), [[0, ro], [ro, 0]]);
+  assertEquals(changes("rw,rro"), [[0, 0], [ro, 0]]);
+  assertEquals(changes("noexec,rw,rro"), [[MOUNT_ATTR_NOEXEC, 0], [ro, 0]]);
+  assertEquals(changes("strictatime,rnoatime"), [
+    [0, 0],
+    [MOUNT_ATTR_NOATIME, ALL],
+  ]);
+  assertEquals(attributes("rro,rnoexec,exec"), ro);
+  assertEquals(attributes("rnoatime,strictatime"), MOUNT_ATTR_STRICTATIME);
+});
+
+Deno.test("parseMountOptions() tells the propagation", () => {
+  const propagation = (options: string) => {
+    const { own, recursive } = parseMountOptions(options);
+    return [own.propagation, recursive.propagation];
+  };
+  const expected: Record<string, number> = {
+    private: MS_PRIVATE,
+    shared: MS_SHARED,
+    slave: MS_SLAVE,
+    unbindable: MS_UNBINDABLE,
+  };
+  for (const [word, value] of Object.entries(expected)) {
+    assertEquals(propagation(word), [value, 0]);
+    assertEquals(propagation(`r${word}`), [0, value]);
+  }
+  assertEquals(propagation("private,shared"), [MS_SHARED, 0]);
+  assertEquals(propagation("rprivate,shared"), [MS_SHARED, MS_PRIVATE]);
+  assertEquals(propagation("shared,rprivate"), [0, MS_PRIVATE]);
+  assertEquals(
+    changeOfNew(parseMountOptions("rslave")).propagation,
+    MS_SLAVE,
+  );
+});
+
+Deno.test("parseMountOptions() takes more words after the others", () => {
+  assertEquals(changes("ro", ["rw", "rnodev"]), [
+    [0, MOUNT_ATTR_RDONLY],
+    [MOUNT_ATTR_NODEV, 0],
+  ]);
 });
 
 Deno.test("parseMountOptions() passes all else to the file system in order", () => {
@@ -108,7 +221,7 @@ Deno.test("parseMountOptions() leaves an escaped comma to the file system", () =
 
 Deno.test("parseMountOptions() takes the words of a list as they are", () => {
   const parsed = parseMountOptions(["ro", "lowerdir+=/a,b", 'c="d"']);
-  assertEquals(parsed.attributes, MOUNT_ATTR_RDONLY);
+  assertEquals(parsed.own.attrSet, MOUNT_ATTR_RDONLY);
   assertEquals(parsed.parameters, [
     { key: "lowerdir+", value: "/a,b" },
     { key: "c", value: '"d"' },
@@ -124,12 +237,30 @@ Deno.test("parseMountOptions() takes the values of a record as they are", () => 
     lowerdir: "/a,b",
     flag: true,
   });
-  assertEquals(parsed.attributes, MOUNT_ATTR_NOEXEC);
+  assertEquals(parsed.own.attrSet, MOUNT_ATTR_NOEXEC);
   assertEquals(parsed.parameters, [
     { key: "size", value: "1048576" },
     { key: "blob", value: bytes },
     { key: "lowerdir", value: "/a,b" },
     { key: "flag", value: true },
+  ]);
+});
+
+Deno.test("parseMountOptions() sets an option once for each value of a list", () => {
+  const upper = { fd: 3 };
+  const parsed = parseMountOptions({
+    "lowerdir+": [upper, "/b", { fd: 0 }],
+    nr: [1, 2],
+    none: [],
+    ro: [true],
+  });
+  assertEquals(parsed.own.attrSet, MOUNT_ATTR_RDONLY);
+  assertEquals(parsed.parameters, [
+    { key: "lowerdir+", value: upper },
+    { key: "lowerdir+", value: "/b" },
+    { key: "lowerdir+", value: { fd: 0 } },
+    { key: "nr", value: "1" },
+    { key: "nr", value: "2" },
   ]);
 });
 
@@ -140,6 +271,12 @@ Deno.test("parseMountOptions() throws when an option can't be passed on", () => 
   const wrong: [unknown, typeof TypeError | typeof RangeError][] = [
     ["=x", TypeError],
     ["ro=1", TypeError],
+    ["ro=", TypeError],
+    ["rro=1", TypeError],
+    ["rro=recursive", TypeError],
+    ["noexec=fs", TypeError],
+    ["private=recursive", TypeError],
+    ["defaults=recursive", TypeError],
     [{ ro: "1" }, TypeError],
     ["a\0b", TypeError],
     [{ a: "b\0c" }, TypeError],
@@ -153,6 +290,9 @@ Deno.test("parseMountOptions() throws when an option can't be passed on", () => 
     [new Set(["ro"]), TypeError],
     [{ a: { fd: NaN } }, TypeError],
     [{ a: { fd: -1 } }, TypeError],
+    [{ a: { fd: 2 ** 31 } }, TypeError],
+    [{ a: [["b"]] }, TypeError],
+    [{ a: [null] }, TypeError],
     [`${long}=1`, RangeError],
     [`lowerdir=${long}`, RangeError],
     [`lowerdir=${longInBytes}`, RangeError],

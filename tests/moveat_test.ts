@@ -184,7 +184,7 @@ kernelTest("moveat() leaves the mount when it can't be moved", () => {
     // Not a mount.
     assertStays(() => moveat(root, "plain", root, "to/proc"), "EINVAL");
     // A directory on a file.
-    assertStays(() => moveat(root, "from/proc", root, "file"), "EINVAL");
+    assertStays(() => moveat(root, "from/proc", root, "file"), "ENOTDIR");
     assertStays(() => moveat(root, "missing", root, "to"), "ENOENT");
     assertStays(() => moveat(root, "from/proc", root, "missing"), "ENOENT");
     assertStays(() => moveat(root, "from/proc", root, "../x"), "EXDEV");

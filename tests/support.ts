@@ -23,6 +23,8 @@ export interface Needs {
   permissions?: Deno.PermissionName[];
   /** Programs on PATH; needs the permissions to run and read. */
   commands?: string[];
+  /** What else stands in the way, as a reason; null when nothing does. */
+  missing?: string | null;
 }
 
 export { ROOT, ROOT_URL } from "./root.ts";
@@ -83,7 +85,8 @@ export function gatedTest(
 /** What stands in the way of a test that mounts, null when nothing does. */
 export function missingFor(needs: Needs): string | null {
   return missingPermission(["ffi", ...needs.permissions ?? []]) ??
-    missingCapability() ?? missingCommand(needs.commands ?? []);
+    missingCapability() ?? missingCommand(needs.commands ?? []) ??
+    needs.missing ?? null;
 }
 
 /** The first of these permissions that is not granted, as a reason. */
@@ -117,7 +120,8 @@ function tryUnshare(): boolean {
   }
 }
 
-function missingCommand(commands: string[]): string | null {
+/** The first of these programs that is not on PATH, as a reason. */
+export function missingCommand(commands: string[]): string | null {
   if (commands.length === 0) return null;
   const permission = missingPermission(["run", "read", "env"]);
   if (permission !== null) return permission;
@@ -137,17 +141,22 @@ function exists(path: string): boolean {
   }
 }
 
-/** Gives this thread a private mount namespace, an empty tmpfs on SCRATCH. */
+/**
+ * Gives this thread a private mount namespace, an empty tmpfs on SCRATCH, and
+ * one on /run: the records there are those of the machine.
+ */
 export function enterPrivateNamespace(): void {
   unshare(CLONE_NEWNS);
   mkdirat(AT_FDCWD, SCRATCH, 0o755);
   mount(null, "/", null, MS_REC | MS_PRIVATE, null);
+  mount("run", "/run", "tmpfs", 0, "mode=0755");
   mount("scratch", SCRATCH, "tmpfs", 0, "mode=0755");
 }
 
-/** Takes SCRATCH away: the next test's namespace is a copy of this one. */
+/** Takes both away: the next test's namespace is a copy of this one. */
 export function leavePrivateNamespace(): void {
   umount2(SCRATCH, MNT_DETACH);
+  umount2("/run", MNT_DETACH);
   unlinkat(AT_FDCWD, SCRATCH, AT_REMOVEDIR);
 }
 

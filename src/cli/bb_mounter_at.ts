@@ -7,6 +7,7 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
+import { openRecord } from "./record.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -36,7 +37,8 @@ export const bbMounterAt: Command<Arguments> = {
 The directory is made where it is missing, and opened; all else goes by its
 descriptor. The mount points proc and sys are made in it with mode 0700. What is
 mounted is unmounted after the delay, of 5 seconds unless given, on Ctrl-C
-(SIGINT), on SIGTERM, and when the terminal hangs up.
+(SIGINT), on SIGTERM, and when the terminal hangs up. What it leaves when it is
+killed, "mountat sweep" finds, if Deno may write to /run/mountat.
 
 Exit status: 0 when all was done, 1 when not, 130, 143 and 129 when a signal
 ended the delay.`,
@@ -78,6 +80,7 @@ async function mountAndWait(
   const say = quiet || json ? () => {} : console.log;
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
+  using record = await openRecord();
   // A failure undoes all this, the last first.
   using leading = new CreatedPaths();
   using directory = makeDirectory(leading, AT_FDCWD, path, 0o755, 0);
@@ -91,7 +94,12 @@ async function mountAndWait(
     makeDirectory(mountPoints, directory.fd, name, 0o700).close();
     mounts.push(
       undo.use(
-        mountat(directory.fd, name, { type, source, options: "noexec" }),
+        mountat(directory.fd, name, {
+          type,
+          source,
+          options: "noexec",
+          record,
+        }),
       ),
     );
   }

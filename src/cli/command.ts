@@ -8,6 +8,8 @@ export interface OptionDescription {
   readonly short?: string;
   /** What its value is called; an option without one is a switch. */
   readonly value?: string;
+  /** Its value where it is given without one: that is written `--name=value`. */
+  readonly implied?: string;
   /** Whether it may be given several times; the values are collected. */
   readonly repeat?: boolean;
   /** What it does, for `--help`. */
@@ -22,6 +24,11 @@ export interface CommandDescription {
   readonly synopsis: readonly string[];
   /** What it does: a line, and after an empty one more if need be. */
   readonly summary: string;
+  /**
+   * How many arguments precede a command line: what follows them, options, too,
+   * is that command's.
+   */
+  readonly beforeCommand?: number;
   /** Its options by long name; the common ones come on top of them. */
   readonly options?: Readonly<Record<string, OptionDescription>>;
   /** Calls with what they do. */
@@ -77,26 +84,24 @@ export const COMMON_OPTIONS: Readonly<Record<string, OptionDescription>> = {
  * given twice.
  */
 export async function parseWords(
-  { options = {} }: CommandDescription,
+  { options = {}, beforeCommand = Infinity }: CommandDescription,
   args: readonly string[],
 ): Promise<Words> {
   // Most calls give no option: they need not load the parser.
   if (!args.some((arg) => arg.startsWith("-"))) {
     return { positionals: args, switches: new Set(), values: {} };
   }
-  const end = args.indexOf("--");
-  const before = end === -1 ? args : args.slice(0, end);
+  const all = { ...COMMON_OPTIONS, ...options };
+  const names = Object.keys(all);
+  const valued = names.filter((name) => all[name]!.value !== undefined);
+  const [before, rest] = joinValues(args, all, beforeCommand);
   // The parser keeps the positional arguments under this name.
   const taken = before.find((arg) => /^--?_(=|$)/.test(arg));
   if (taken !== undefined) {
     throw new UsageError(`Unknown option ${quote(taken)}`);
   }
-  const all = { ...COMMON_OPTIONS, ...options };
-  const names = Object.keys(all);
-  const valued = names.filter((name) => all[name]!.value !== undefined);
   const { parseArgs } = await import("@std/cli/parse-args");
-  const parsed = parseArgs([...args], {
-    "--": true,
+  const parsed = parseArgs(before, {
     alias: Object.fromEntries(
       names.flatMap((name) => {
         const { short } = all[name]!;
@@ -124,12 +129,58 @@ export async function parseWords(
     values[name] = given;
   }
   return {
-    positionals: [...parsed._, ...parsed["--"] ?? []],
+    positionals: [...parsed._, ...rest],
     switches: new Set(
       names.filter((name) => !valued.includes(name) && parsed[name] === true),
     ),
     values,
   };
+}
+
+/**
+ * Joins each option to its value, which may begin with a dash, and keeps apart
+ * what is no option whatever it looks like.
+ */
+function joinValues(
+  args: readonly string[],
+  options: Readonly<Record<string, OptionDescription>>,
+  beforeCommand: number,
+): [before: string[], rest: string[]] {
+  const names = new Map(
+    Object.entries(options).flatMap(([name, { short, value }]) =>
+      value === undefined ? [] : [
+        [`--${name}`, name],
+        ...short === undefined ? [] : [[
+          `-${short}`,
+          name,
+        ]],
+      ] as [string, string][]
+    ),
+  );
+  const before: string[] = [];
+  let positionals = 0;
+  for (let at = 0; at < args.length; at++) {
+    const arg = args[at]!;
+    if (arg === "--") return [before, args.slice(at + 1)];
+    if (!arg.startsWith("-") || arg === "-") {
+      if (positionals++ === beforeCommand) return [before, args.slice(at)];
+      before.push(arg);
+      continue;
+    }
+    const long = names.get(arg);
+    const short = arg.startsWith("--") ? undefined : names.get(arg.slice(0, 2));
+    const implied = long === undefined ? undefined : options[long]!.implied;
+    if (implied !== undefined) {
+      before.push(`--${long}=${implied}`);
+    } else if (long !== undefined && at + 1 < args.length) {
+      before.push(`--${long}=${args[++at]}`);
+    } else if (long === undefined && short !== undefined) {
+      before.push(`--${short}=${arg.slice(2).replace(/^=/, "")}`);
+    } else {
+      before.push(arg);
+    }
+  }
+  return [before, []];
 }
 
 /**
@@ -164,9 +215,19 @@ export function expectPositionals(
  * @throws {UsageError} When its text can be none.
  */
 export function parseTargetArgument(text: string): Target {
+  return checkArguments(() => parseTarget(text));
+}
+
+/**
+ * Checks arguments as the library does.
+ *
+ * @throws {UsageError} For what it would refuse before any system call.
+ */
+export function checkArguments<T>(check: () => T): T {
   try {
-    return parseTarget(text);
+    return check();
   } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
+    const refused = error instanceof TypeError || error instanceof RangeError;
+    throw refused ? new UsageError(error.message) : error;
   }
 }

@@ -5,6 +5,7 @@ import { type Features, features } from "../features.ts";
 import { listMounts } from "../list_mounts.ts";
 import type { MountInfo } from "../mount_info.ts";
 import { mountIdAt } from "../mount_id.ts";
+import { UNCHANGED } from "../mount_options.ts";
 import { readFile } from "../read_file.ts";
 import { AT_FDCWD, MOUNT_ATTR_NOEXEC } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
@@ -359,7 +360,8 @@ function tryToMount(type: (typeof FILE_SYSTEMS)[number]): Check {
   const fileSystem = {
     type,
     parameters: [],
-    attributes: MOUNT_ATTR_NOEXEC,
+    change: { ...UNCHANGED, attrSet: MOUNT_ATTR_NOEXEC },
+    idmap: null,
   };
   try {
     createDetachedMount(fileSystem, attempted).close();

@@ -25,9 +25,14 @@ export function formatHelp(description: CommandDescription): string {
 function formatOptions(
   options: Readonly<Record<string, OptionDescription>>,
 ): string {
-  const rows = Object.entries(options).map(([name, { short, value, help }]) => {
+  const rows = Object.entries(options).map(([name, option]) => {
+    const { short, value, implied, help } = option;
     const letter = short === undefined ? "    " : `-${short}, `;
-    const operand = value === undefined ? "" : ` <${value}>`;
+    const operand = value === undefined
+      ? ""
+      : implied === undefined
+      ? ` <${value}>`
+      : `[=<${value}>]`;
     return [`  ${letter}--${name}${operand}`, help] as const;
   });
   const width = Math.max(...rows.map(([left]) => left.length)) + 2;

@@ -5,6 +5,7 @@ import { placeOfDescriptor, placeOfName } from "../mount_place.ts";
 import { quote } from "../sys/format.ts";
 import { parseTarget } from "../target.ts";
 import { unmountBelow, type Unmounted } from "../unmount_all.ts";
+import { isStrategy } from "../unmount_strategy.ts";
 import { unmountat, type UnmountOptions } from "../unmountat.ts";
 import {
   type Command,
@@ -57,6 +58,10 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
       },
       lazy: { short: "l", help: "unmount now, end when no longer in use" },
       recursive: { short: "R", help: "unmount what is mounted inside, too" },
+      strategy: {
+        value: "way",
+        help: "name it by procfd (the default), worker, subprocess or mtab",
+      },
     },
     examples: [{
       call: "mountat umount /srv/root proc",
@@ -67,7 +72,7 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
     }],
   },
   failureStatus: 32,
-  parse({ positionals, switches }) {
+  parse({ positionals, switches, values }) {
     const all = switches.has("all");
     const least = switches.has("recursive") || all ? 1 : 2;
     expectPositionals(this.description, positionals, least, 2);
@@ -82,6 +87,7 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
         lazy: switches.has("lazy"),
         force: switches.has("force"),
         expire: switches.has("expire"),
+        ...parseStrategy(values["strategy"]),
       },
     };
   },
@@ -93,6 +99,14 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
     return tell(unmounted, failures, manner);
   },
 };
+
+function parseStrategy(
+  [text]: readonly string[] = [],
+): Pick<UnmountOptions, "strategy"> {
+  if (text === undefined) return {};
+  if (isStrategy(text)) return { strategy: text };
+  throw new UsageError(`There is no strategy ${quote(text)} to unmount by`);
+}
 
 function parseName(text: string, recursive: boolean): string {
   const { path, name } = parseTargetArgument(text);

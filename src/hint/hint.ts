@@ -1,8 +1,10 @@
 import { busyHint } from "./busy.ts";
 import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
 import { permissionHint } from "./permission.ts";
+import { loopHint } from "./loop.ts";
 import {
   type At,
+  beneathHint,
   cloneHint,
   idInTable,
   idInTableAt,
@@ -10,6 +12,7 @@ import {
   type MountPointName,
   moveHint,
   pathTo,
+  remountHint,
   unmountHint,
 } from "./place.ts";
 import { readFile } from "../read_file.ts";
@@ -26,6 +29,10 @@ export interface Attempt {
   readonly target: string;
   /** The file system's type, where one is mounted. */
   readonly type?: string;
+  /** What is mounted, where that was given. */
+  readonly source?: string;
+  /** The file that a loop device is to show, while that is set up. */
+  readonly image?: string;
   /** Whether what leads to the target, or it, was to be made. */
   readonly mkdir?: boolean;
   /** Whether the path is the caller's, and may lead through symlinks. */
@@ -34,6 +41,8 @@ export interface Attempt {
   readonly from?: At;
   /** The mount point that move_mount(2) is given. */
   readonly onto?: At;
+  /** The mount's root that mount_setattr(2) and fspick(2) are given. */
+  readonly remounted?: At;
   /** The mount point that umount2(2) is given. */
   readonly unmounted?: MountPointName;
   /** The mount that is to be unmounted, where that is not the topmost there. */
@@ -103,25 +112,39 @@ function searchHolders(
 }
 
 function lookForHint(
-  { type = "", from, onto, unmounted }: Attempt,
+  { type = "", source, image, from, onto, remounted, unmounted }: Attempt,
   cause: SyscallError,
 ): string | undefined {
   const { syscall, code, message } = cause;
-  if (code === "EPERM") return permissionHint(cause, type);
+  if (code === "EPERM" && image === undefined) {
+    return permissionHint(cause, type);
+  }
   if (code === "ENOENT" && IN_PROC.test(message) && lacksProc()) {
     return "It needs /proc, which is not mounted here";
   }
   switch (syscall) {
     case "fsopen":
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
+    case "fsconfig":
+      return source !== undefined && message.includes("FSCONFIG_CMD_CREATE")
+        ? sourceHint(type, source, code)
+        : undefined;
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
-        ? moveHint(onto, from) ??
+        ? (BENEATH.test(message) ? beneathHint(onto) : null) ??
+          moveHint(onto, from) ??
           (code === "ELOOP" ? NAMESPACE_IN_ITSELF : undefined)
         : undefined;
     case "open_tree":
+    case "open_tree_attr":
       return from !== undefined && code === "EINVAL"
         ? cloneHint(from)
+        : undefined;
+    case "mount_setattr":
+    case "fspick":
+    case "statmount":
+      return remounted !== undefined && REMOUNT_CODES.includes(code)
+        ? remountHint(remounted)
         : undefined;
     case "umount2":
       if (code !== "EINVAL") return undefined;
@@ -134,15 +157,21 @@ function lookForHint(
   return undefined;
 }
 
+const BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
+
 /** The path of a failed call, where that is of /proc. */
 const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
+
+const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type, mkdir, follows }: Attempt,
-  { syscall, code }: SyscallError,
+  { type, mkdir, follows, image }: Attempt,
+  cause: SyscallError,
 ): string | undefined {
+  if (image !== undefined) return loopHint(image, cause);
+  const { syscall, code, message } = cause;
   switch (code) {
     case "ENOSYS":
       return syscall in SINCE
@@ -157,6 +186,12 @@ function plainHint(
         ? "The file system refuses it: a device that can only be read takes the option ro"
         : "A directory on the way may not be searched, or not written to, by this user";
     case "EBUSY":
+      if (
+        syscall === "mount_setattr" ||
+        message.includes("FSCONFIG_CMD_RECONFIGURE")
+      ) {
+        return "Files there are open to write: what is to be read-only must have none";
+      }
       return syscall === "umount2"
         ? "Something uses it: a working directory, an open file, a mount inside it or on top of it; lazy unmounting takes it away all the same"
         : "The device or file system is in use with other options, or on another mount";
@@ -167,12 +202,16 @@ function plainHint(
         }: its module may have to be loaded (modprobe)`
         : "The device does not exist";
     case "EINVAL":
-      return invalidHint(syscall);
+      return invalidHint(syscall, message);
     case "ELOOP":
       if (syscall !== "openat2") return undefined;
       return follows
         ? "Its symlinks lead in a circle"
         : "A part of the target is a symlink, and targets follow none";
+    case "ENOTDIR":
+      return syscall === "openat2"
+        ? "A directory can't be mounted on a file, and a file holds no name"
+        : undefined;
     case "EXDEV":
       return syscall === "openat2"
         ? "The target leads out of its directory"
@@ -190,6 +229,8 @@ function plainHint(
     case "ENOSPC":
       return syscall === "move_mount"
         ? "The mount namespace has as many mounts as it may: see /proc/sys/fs/mount-max"
+        : syscall === "clone"
+        ? "There are as many user namespaces as there may be: see /proc/sys/user/max_user_namespaces"
         : undefined;
     default:
       return undefined;
@@ -199,8 +240,15 @@ function plainHint(
 const NAMESPACE_IN_ITSELF =
   "It is a mount namespace, or one is bound inside it, and the kernel refuses to bind such where it could hold itself: only one made later than this thread's can be bound";
 
-function invalidHint(syscall: string): string | undefined {
+function invalidHint(syscall: string, message: string): string | undefined {
   switch (syscall) {
+    case "mount_setattr":
+    case "open_tree_attr":
+      return message.includes("MOUNT_ATTR_IDMAP")
+        ? "A file system there can have no id map (ext4, xfs, btrfs, tmpfs and a few more can, procfs and sysfs can't), or the descriptor is none of a user namespace with maps"
+        : undefined;
+    case "write":
+      return "The kernel refuses the id ranges: they overlap, or take more than a page to write down";
     case "move_mount":
       return "The directory belongs to another mount namespace than this thread's (opened before an unshare, say), or to a mount that was lazily unmounted";
     case "umount2":
@@ -208,6 +256,36 @@ function invalidHint(syscall: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** What is wrong with what is to be mounted, of a type that takes a device. */
+function sourceHint(
+  type: string,
+  source: string,
+  code: string,
+): string | undefined {
+  switch (code) {
+    case "ENOTBLK":
+      return `${
+        quote(source)
+      } is no block device: of a file the option loop makes one`;
+    case "EROFS":
+      return `${
+        quote(source)
+      } may have a journal to be replayed, and can only be read: mount it without ro, or leave the journal out, by noload (ext4) or norecovery (xfs)`;
+    case "EINVAL":
+    case "EUCLEAN":
+      return takesDevice(type)
+        ? `${
+          quote(source)
+        } may hold no ${type}, a damaged one, or what this kernel can't read: its log says more (dmesg)`
+        : undefined;
+  }
+  return undefined;
+}
+
+function takesDevice(type: string): boolean {
+  return readFile("/proc/filesystems").split("\n").includes(`\t${type}`);
 }
 
 /** What the kernel has that is spelt alike: /proc/filesystems. */

@@ -42,7 +42,9 @@ export function permissionHint(
   const filter = filtered
     ? "A seccomp filter is set on this process, and may be what refuses it: start it without"
     : null;
+  const mapsIds = message.includes("MOUNT_ATTR_IDMAP");
   if (initialUserNamespace) {
+    if (mapsIds) return filter ?? MAPPED;
     return filter ??
       "The capability is there: a security module may refuse it, see the kernel's log";
   }
@@ -57,7 +59,9 @@ export function permissionHint(
       return shows === undefined ? filter ?? OTHERS : revealHint(type);
     case "mount_setattr":
     case "open_tree_attr":
-      return filter ?? LOCKED_ATTRIBUTES;
+      return filter ?? (mapsIds ? OF_OTHERS : LOCKED_ATTRIBUTES);
+    case "write":
+      return filter ?? UNMAPPED;
     case "umount2":
       if (/MNT_FORCE[^"]*$/.test(message)) {
         return "To force it takes CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
@@ -74,6 +78,12 @@ const OTHERS =
   "The mount namespace belongs to another user namespace: make one too, unshare -Urm";
 const FROM_OUTSIDE =
   "The file system belongs to a more privileged user namespace: from here only attributes of the mount can be changed";
+const MAPPED =
+  "The user namespace is the first one, which maps nothing, or a mount there has an id map already: Linux 6.15 gives it another";
+const OF_OTHERS =
+  "The file system belongs to a more privileged user namespace, or a mount there has an id map already, or the user namespace is this process's own";
+const UNMAPPED =
+  "A map can only have outside ids that this user namespace has itself: see /proc/self/uid_map and gid_map";
 const LOCKED_ATTRIBUTES =
   "The mount came from a more privileged mount namespace: what it has of ro, nosuid, nodev, noexec and noatime can't be taken off";
 

@@ -113,6 +113,20 @@ export function moveHint(onto: At, from?: At): string | undefined {
   return privileges().initialUserNamespace ? undefined : LOCKED;
 }
 
+/** Why nothing could be put beneath a mount; undefined where it can't be told. */
+export function beneathHint(top: At): string | undefined {
+  const found = look(top);
+  if (isMounted(found.id) === false) return undefined;
+  return found.isRoot ? undefined : "Nothing is mounted there to go beneath";
+}
+
+/** Why mount_setattr(2) or fspick(2) answered EINVAL; undefined where it can't be told. */
+export function remountHint(at: At): string | undefined {
+  const found = look(at);
+  if (isMounted(found.id) === false) return foreignHint("The mount", found);
+  return found.isRoot ? undefined : "Nothing is mounted there";
+}
+
 /** Why open_tree(2) answered EINVAL; undefined where it can't be told. */
 export function cloneHint(source: At): string | undefined {
   const found = look(source);

@@ -445,3 +445,29 @@ export const F_GETFL = 3;
 export const F_DUPFD_CLOEXEC = 1030;
 /** The flag of `F_GETFD` and `F_SETFD`: close on exec. */
 export const FD_CLOEXEC = 0x1;
+
+// ioctl(2) on loop devices, see loop(4): include/uapi/linux/loop.h
+
+/** The device can only be read. */
+export const LO_FLAGS_READ_ONLY = 0x1;
+/** The device lets go of its file when it is closed for the last time. */
+export const LO_FLAGS_AUTOCLEAR = 0x4;
+/** Look for partitions on the device. */
+export const LO_FLAGS_PARTSCAN = 0x8;
+/** Go around the page cache of the file. */
+export const LO_FLAGS_DIRECT_IO = 0x10;
+/** Put a file behind a device, all at once; since Linux 5.8. */
+export const LOOP_CONFIGURE = 0x4c0a;
+/** Find or make a device that has no file. */
+export const LOOP_CTL_GET_FREE = 0x4c82;
+
+// flock(2): include/uapi/asm-generic/fcntl.h
+
+/** A lock that others may have, too. */
+export const LOCK_SH = 1;
+/** A lock that nobody else has. */
+export const LOCK_EX = 2;
+/** Fail with EAGAIN where the call would wait. */
+export const LOCK_NB = 4;
+/** Give the lock back. */
+export const LOCK_UN = 8;

@@ -169,6 +169,8 @@ export const ENOENT = 2;
 export const ESRCH = 3;
 /** Interrupted system call. */
 export const EINTR = 4;
+/** No such device or address. */
+export const ENXIO = 6;
 /** Bad file descriptor. */
 export const EBADF = 9;
 /** Resource temporarily unavailable. */

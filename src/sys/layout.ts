@@ -28,6 +28,22 @@ export const FANOTIFY_EVENT_INFO_MNT = {
   SIZE: 16,
 } as const;
 
+/** `struct loop_info64`, include/uapi/linux/loop.h. */
+export const LOOP_INFO64 = {
+  lo_offset: 24,
+  lo_sizelimit: 32,
+  lo_flags: 52,
+  SIZE: 232,
+} as const;
+
+/** `struct loop_config`, include/uapi/linux/loop.h. */
+export const LOOP_CONFIG = {
+  fd: 0,
+  block_size: 4,
+  info: 8,
+  SIZE: 304,
+} as const;
+
 /** `struct mnt_id_req`, include/uapi/linux/mount.h. */
 export const MNT_ID_REQ = {
   size: 0,

@@ -20,6 +20,8 @@ const PARAMETERS = {
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
   fcntl: ["i32", "i32", "i32"],
+  // int flock(int fd, int op);
+  flock: ["i32", "i32"],
   // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
   fsconfig: ["i32", "u32", "buffer", "buffer", "i32"],
   // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
@@ -30,6 +32,12 @@ const PARAMETERS = {
   fspick: ["i32", "buffer", "u32"],
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: ["i32", "buffer", "usize"],
+  // pid_t getpgid(pid_t pid);
+  getpgid: ["i32"],
+  // int ioctl(int fd, unsigned int op, void *argp);
+  ioctl: ["i32", "u32", "buffer"],
+  // int kill(pid_t pid, int sig);
+  kill: ["i32", "i32"],
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
   listmount: ["buffer", "buffer", "usize", "u32"],
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -40,14 +48,16 @@ const PARAMETERS = {
   mount_setattr: ["i32", "buffer", "u32", "buffer", "usize"],
   // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
   move_mount: ["i32", "buffer", "i32", "buffer", "u32"],
-  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
-  openat2: ["i32", "buffer", "buffer", "usize"],
   // int open_tree(int dirfd, const char *path, unsigned int flags);
   open_tree: ["i32", "buffer", "u32"],
   // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
   open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
+  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
+  openat2: ["i32", "buffer", "buffer", "usize"],
   // int pidfd_open(pid_t pid, unsigned int flags);
   pidfd_open: ["i32", "u32"],
+  // int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags);
+  pidfd_send_signal: ["i32", "i32", "buffer", "u32"],
   // int pipe2(int pipefd[2], int flags);
   pipe2: ["buffer", "i32"],
   // int pivot_root(const char *new_root, const char *put_old);
@@ -58,20 +68,28 @@ const PARAMETERS = {
   read: ["i32", "buffer", "usize"],
   // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
   readlinkat: ["i32", "buffer", "buffer", "i32"],
+  // int rt_sigprocmask(int how, const kernel_sigset_t *set, kernel_sigset_t *oldset, size_t sigsetsize);
+  rt_sigprocmask: ["i32", "buffer", "buffer", "usize"],
   // int setns(int fd, int nstype);
   setns: ["i32", "i32"],
   // int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);
   statmount: ["buffer", "buffer", "usize", "u32"],
   // int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);
   statx: ["i32", "buffer", "u32", "u32", "buffer"],
+  // int symlinkat(const char *target, int newdirfd, const char *linkpath);
+  symlinkat: ["buffer", "i32", "buffer"],
   // int umount2(const char *target, int flags);
   umount2: ["buffer", "i32"],
-  // int unlinkat(int dirfd, const char *path, int flags);
-  unlinkat: ["i32", "buffer", "i32"],
   // int uname(struct new_utsname *buf);
   uname: ["buffer"],
+  // int unlinkat(int dirfd, const char *path, int flags);
+  unlinkat: ["i32", "buffer", "i32"],
   // int unshare(unsigned long flags);
   unshare: ["u64"],
+  // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);
+  waitid: ["i32", "i32", "buffer", "i32", "buffer"],
+  // ssize_t write(int fd, const void *buf, size_t count);
+  write: ["i32", "buffer", "usize"],
 } as const satisfies Record<string, readonly Parameter[]>;
 
 type Call = keyof typeof PARAMETERS;
@@ -118,8 +136,9 @@ const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
   .Deno?.build.arch;
 
 /** The system call numbers of this processor. */
-export const NR: { readonly [C in Call]: number } =
-  SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
+export const NR: {
+  readonly [C in Call | keyof typeof SYSCALL_NUMBERS.x86_64]: number;
+} = SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
 
 /** The system calls, each bound to the C library when it is first used. */
 export const libc: Libc = {} as Libc;
@@ -137,6 +156,24 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
       return value;
     },
   });
+}
+
+/**
+ * Binds a call so that another thread makes it and this one goes on. Its errno
+ * can't be had, and the caller keeps the buffers alive.
+ */
+export function bindNonblocking<C extends Call>(
+  name: C,
+): (...args: Natives<(typeof PARAMETERS)[C]>) => Promise<number> {
+  const { symbols } = Deno.dlopen(libraryPath(), {
+    syscall: {
+      parameters: ["i32", ...PARAMETERS[name] as readonly Parameter[]],
+      result: "i32",
+      nonblocking: true,
+    },
+  });
+  const call = symbols.syscall as (...args: unknown[]) => Promise<number>;
+  return (...args) => call(NR[name], ...args);
 }
 
 let path: string | undefined;

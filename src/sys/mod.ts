@@ -39,10 +39,12 @@
  * @module
  */
 export * from "./constants.ts";
+export { cloneSleeping } from "./clone_sleeping.ts";
 export { close } from "./close.ts";
 export { dup, type DupOptions } from "./dup.ts";
 export { SyscallError, UnsupportedError } from "./error.ts";
 export { fchdir } from "./fchdir.ts";
+export { flock } from "./flock.ts";
 export type { Argument, DescriptorArgument } from "./format.ts";
 export {
   fsconfigCreate,
@@ -58,6 +60,12 @@ export {
 export { fsmount } from "./fsmount.ts";
 export { fsopen } from "./fsopen.ts";
 export { fspick } from "./fspick.ts";
+export {
+  type LoopConfig,
+  loopConfigure,
+  loopCtlGetFree,
+} from "./ioctl_loop.ts";
+export { kill, SIGKILL } from "./kill.ts";
 export { listmount, type ListmountOptions } from "./listmount.ts";
 export { mkdirat } from "./mkdirat.ts";
 export type { MountNamespaceOptions } from "./mnt_id_req.ts";
@@ -68,10 +76,13 @@ export { moveMount } from "./move_mount.ts";
 export { openTree } from "./open_tree.ts";
 export { openTreeAttr } from "./open_tree_attr.ts";
 export { openat2, type OpenHow } from "./openat2.ts";
+export { pidfdOpen } from "./pidfd_open.ts";
+export { pipe2 } from "./pipe2.ts";
 export { pivotRoot } from "./pivot_root.ts";
 export { read } from "./read.ts";
 export { type LogMessage, readLog } from "./read_log.ts";
 export { readlinkat } from "./readlinkat.ts";
+export { reap } from "./reap.ts";
 export { setns } from "./setns.ts";
 export {
   type Statmount,
@@ -83,3 +94,4 @@ export { setTracer, type TracedCall, type Tracer } from "./trace.ts";
 export { umount2 } from "./umount2.ts";
 export { unlinkat } from "./unlinkat.ts";
 export { unshare } from "./unshare.ts";
+export { write } from "./write.ts";

@@ -43,9 +43,67 @@ Deno.test("parseWords() tells switches from options with values", async () => {
   assertEquals(parsed.values, { options: ["ro", "x=1,y"], depth: ["007"] });
 });
 
+Deno.test("parseWords() gives an option its value where it has none", async () => {
+  const implied: CommandDescription = {
+    ...description,
+    options: { mkdir: { short: "m", value: "mode", implied: "1", help: "" } },
+  };
+  for (
+    const [args, mkdir, positionals] of [
+      [["--mkdir", "a"], ["1"], ["a"]],
+      [["a", "-m"], ["1"], ["a"]],
+      [["--mkdir=2", "a"], ["2"], ["a"]],
+      [["-m2", "a"], ["2"], ["a"]],
+      [["--", "--mkdir"], undefined, ["--mkdir"]],
+    ] as const
+  ) {
+    const parsed = await parseWords(implied, args);
+    assertEquals(parsed.positionals, positionals);
+    assertEquals(parsed.values["mkdir"], mkdir);
+  }
+  assertEquals(formatHelp(implied).includes("-m, --mkdir[=<mode>] "), true);
+});
+
 Deno.test("parseWords() takes what follows -- as it is", async () => {
   const parsed = await words("--lazy", "a", "--", "--lazy", "-x");
   assertEquals(parsed.positionals, ["a", "--lazy", "-x"]);
+});
+
+Deno.test("parseWords() takes for a value what follows, dash or not", async () => {
+  for (
+    const args of [
+      ["--depth", "-", "a"],
+      ["--depth=-", "a"],
+      ["-o", "-x", "--depth", "--lazy", "a"],
+      ["-o-x", "a", "--depth", "--lazy"],
+      ["-o=-x", "--depth=--lazy", "--", "a"],
+    ]
+  ) {
+    const { positionals, switches, values } = await words(...args);
+    const depth = args.includes("-o") || args[0]!.startsWith("-o")
+      ? { options: ["-x"], depth: ["--lazy"] }
+      : { depth: ["-"] };
+    assertEquals([positionals, switches.size, values], [["a"], 0, depth]);
+  }
+});
+
+Deno.test("parseWords() leaves a command its options", async () => {
+  const command = { ...description, beforeCommand: 1 };
+  for (
+    const args of [["root", "ls", "-l", "--", "--nope"], [
+      "--lazy",
+      "root",
+      "--",
+      "ls",
+      "-l",
+      "--",
+      "--nope",
+    ]]
+  ) {
+    const { positionals, switches } = await parseWords(command, args);
+    assertEquals(positionals, ["root", "ls", "-l", "--", "--nope"]);
+    assertEquals(switches.has("lazy"), args[0] === "--lazy");
+  }
 });
 
 Deno.test("parseWords() takes the common options", async () => {

@@ -268,10 +268,9 @@ programTest(
     assert(
       run(["--trace", "help"], { cwd }).stdout.startsWith("Usage: mountat"),
     );
-    for (const word of ["mount", "bind", "remount", "apply", "run", "sweep"]) {
-      const ended = run([word, "x"], { cwd });
-      assertEquals([ended.code, ended.stdout], [1, ""]);
-      assert(ended.stderr.includes(`./${word}`), ended.stderr);
+    for (const word of ["mount", "bind", "remount", "apply", "run"]) {
+      const ended = run([word], { cwd });
+      assertEquals([ended.code, ended.stdout], [1, ""], ended.stderr);
     }
     assertEquals([...Deno.readDirSync(SCRATCH)], []);
     const directory = run(["./run", "0"], { cwd });

@@ -28,7 +28,7 @@ export function parseTrace(text: string): Call[] {
     const pid = split[1]!;
     let rest = split[2]!;
     if (rest.endsWith("<unfinished ...>")) {
-      unfinished.set(pid, rest.slice(0, -"<unfinished ...>".length).trimEnd());
+      unfinished.set(pid, rest.slice(0, -" <unfinished ...>".length));
       continue;
     }
     const resumed = /^<\.\.\. \w+ resumed>(.*)$/.exec(rest);

@@ -117,7 +117,8 @@ programTest(
     const root = `${SCRATCH}/new/root`;
     // Deno calls statx, too, and not always as often: look for ours.
     const isOurs = ({ name, args }: Call) =>
-      name === "statx" && args.includes("AT_EMPTY_PATH, STATX_MNT_ID|");
+      name === "statx" &&
+      args.includes("AT_EMPTY_PATH, STATX_TYPE|STATX_MNT_ID|");
     for (const nth of [1, 2]) {
       let hit = false;
       for (let attempt = 0; attempt < 10 && !hit; attempt++) {

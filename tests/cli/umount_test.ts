@@ -39,6 +39,7 @@ Deno.test("umount takes a directory and a name, or --recursive", async () => {
       [["-lf"], { lazy: true, force: true }],
       [["--lazy", "--force"], { lazy: true, force: true }],
       [["--expire"], { expire: true }],
+      [["--strategy", "mtab"], { strategy: "mtab" }],
     ] as const
   ) {
     const { options } = await parse([...args, "d", "a"]);
@@ -61,6 +62,7 @@ Deno.test("umount throws when its arguments make no sense", async () => {
     [["d", "a", "b"], '"b"'],
     [["--nope", "d", "a"], '"--nope"'],
     [["--lazily", "d", "a"], '"--lazily"'],
+    [["--strategy", "chdir", "d", "a"], 'strategy "chdir"'],
   ];
   for (const [args, words] of wrong) {
     await assertRejects(() => parse(args), UsageError, words);
@@ -245,6 +247,33 @@ programTest("umount says why it can't unmount a name", () => {
   assertEquals(unmount([root]).code, 1);
   assertEquals(left(), ["outside"]);
   umount2(`${SCRATCH}/outside`);
+});
+
+for (const strategy of ["procfd", "worker", "subprocess", "mtab"]) {
+  programTest(`umount --strategy ${strategy} unmounts, stacks too`, () => {
+    const permissions = strategy === "subprocess"
+      ? ["--allow-ffi", "--allow-run"]
+      : ["--allow-ffi"];
+    mountAll("a", "a", "b", "b/c");
+    const args = ["--strategy", strategy];
+    const all = run(["umount", ...args, "--all", SCRATCH, "a"], {
+      permissions,
+    });
+    assertEquals([all.code, all.stderr, left()], [0, "", ["b", "b/c"]]);
+    const busy = run(["umount", ...args, SCRATCH, "b"], { permissions });
+    assertEquals(busy.code, 32, busy.stderr);
+    assert(busy.stderr.includes("EBUSY"), busy.stderr);
+    const below = run(["umount", ...args, "-R", SCRATCH], { permissions });
+    assertEquals([below.code, below.stderr, left()], [0, "", []]);
+  });
+}
+
+programTest("umount --strategy subprocess is not permitted without run", () => {
+  mountAll("a");
+  const ended = run(["umount", "--strategy", "subprocess", SCRATCH, "a"]);
+  assertEquals(ended.code, 1, ended.stderr);
+  assert(ended.stderr.includes("--allow-run"), ended.stderr);
+  umount2(`${SCRATCH}/a`, 0);
 });
 
 programTest("umount --expire expires at the second call", () => {

@@ -92,10 +92,23 @@ const CAUSES: Record<string, Cause> = {
     says: "The mount came from a more privileged mount namespace",
   },
   "a file system from outside": {
-    does: ["reconfigure", "ro"],
+    does: ["reconfigure", "ro", "size=1m"],
     as: ["unshare", "-Urm"],
     syscall: "fsconfig",
     says: "The file system belongs to a more privileged user namespace",
+  },
+  "an id map of a file system from outside": {
+    does: ["mapped", "m", "0"],
+    as: ["unshare", "-Urm"],
+    syscall: "open_tree_attr",
+    says: "The file system belongs to a more privileged user namespace",
+  },
+  "an id map of ids from outside": {
+    does: ["idmap", "m", "1"],
+    as: ["unshare", "-Urm"],
+    syscall: "write",
+    says:
+      "A map can only have outside ids that this user namespace has itself: see",
   },
 };
 

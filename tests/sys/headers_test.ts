@@ -13,6 +13,8 @@ import {
   FANOTIFY_EVENT_INFO_HEADER,
   FANOTIFY_EVENT_INFO_MNT,
   FANOTIFY_EVENT_METADATA,
+  LOOP_CONFIG,
+  LOOP_INFO64,
   MNT_ID_REQ,
   MOUNT_ATTR,
   OPEN_HOW,
@@ -243,6 +245,7 @@ const KERNEL_HEADERS = [
   "linux/errno.h",
   "linux/fanotify.h",
   "linux/fcntl.h",
+  "linux/loop.h",
   "linux/mount.h",
   "linux/openat2.h",
   "linux/sched.h",
@@ -546,7 +549,7 @@ function allConstants(
 
 function question(name: string, ours: number | bigint): Question {
   // The preprocessor sees no enumerators.
-  const when = name.startsWith("FSCONFIG_") ? "1" : `defined ${name}`;
+  const when = /^(FSCONFIG|LO_FLAGS)_/.test(name) ? "1" : `defined ${name}`;
   return { name, ours, c: name, when, ...SPECIAL[name] };
 }
 
@@ -573,6 +576,8 @@ function layoutQuestions(): Question[] {
     fanotify_event_info_header: FANOTIFY_EVENT_INFO_HEADER,
     fanotify_event_info_mnt: FANOTIFY_EVENT_INFO_MNT,
     fanotify_event_metadata: FANOTIFY_EVENT_METADATA,
+    loop_config: LOOP_CONFIG,
+    loop_info64: LOOP_INFO64,
     mnt_id_req: MNT_ID_REQ,
     mount_attr: MOUNT_ATTR,
     statmount: STATMOUNT,

@@ -19,6 +19,7 @@ import { statx } from "../../src/sys/statx.ts";
 import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
 import { encodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
+import { isMounted, mountIdAt } from "../../src/mount_id.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 
@@ -108,6 +109,33 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
   }
 }
 
+/**
+ * Runs something while the kernel attaches nothing into a detached mount, as
+ * before Linux 6.15: this thread's move_mount(2) answers EINVAL there.
+ */
+export function withoutDetachedTargets(fn: () => void): void {
+  const real = libc.move_mount;
+  const isDetached = (fd: number) =>
+    fd >= 0 && isMounted(mountIdAt(fd)) === false;
+  Object.defineProperty(libc, "move_mount", {
+    value: ((number, from, path, to, toPath, flags) =>
+      // It answers so for flags that it doesn't know.
+      real(
+        number,
+        from,
+        path,
+        to,
+        toPath,
+        isDetached(to) ? -1 >>> 0 : flags,
+      )) satisfies typeof real,
+  });
+  try {
+    fn();
+  } finally {
+    Object.defineProperty(libc, "move_mount", { value: real });
+  }
+}
+
 /** Runs something while a call is refused with EPERM, as by a seccomp filter. */
 export function withCallRefused(name: "statmount", fn: () => void): void {
   // linkat(2) of a directory is EPERM for everybody, and takes what
@@ -119,6 +147,30 @@ export function withCallRefused(name: "statmount", fn: () => void): void {
   Object.defineProperty(libc, name, {
     value: () =>
       libc.move_mount(linkat, AT_FDCWD, directory, AT_FDCWD, link, 0),
+  });
+  try {
+    fn();
+  } finally {
+    Object.defineProperty(libc, name, { value: real });
+  }
+}
+
+/**
+ * Runs something while one of the calls of a name is given no open descriptor,
+ * and answers EBADF.
+ *
+ * @param nth Which of them, counted from 1.
+ */
+export function withCallFailing(
+  name: "mount_setattr" | "fsconfig" | "write",
+  nth: number,
+  fn: () => void,
+): void {
+  const real = libc[name] as (...args: unknown[]) => number;
+  let calls = 0;
+  Object.defineProperty(libc, name, {
+    value: (number: number, fd: number, ...rest: unknown[]) =>
+      real(number, ++calls === nth ? -1 : fd, ...rest),
   });
   try {
     fn();

@@ -1,0 +1,18 @@
+/**
+ * What it takes to bind system calls to the C library: prints, as JSON, the
+ * milliseconds for the library itself, and for each call that is an argument.
+ */
+import { libc, libraryPath } from "../../src/sys/libc.ts";
+
+function timed(bind: () => unknown): number {
+  const begin = performance.now();
+  bind();
+  return performance.now() - begin;
+}
+
+const times = { libc: timed(libraryPath) };
+const calls = Deno.args.map((name): [string, number] => [
+  name,
+  timed(() => libc[name as keyof typeof libc]),
+]);
+console.log(JSON.stringify({ ...times, ...Object.fromEntries(calls) }));

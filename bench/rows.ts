@@ -1,0 +1,61 @@
+/** All rows of the table, in order. */
+import {
+  enterPrivateNamespace,
+  leavePrivateNamespace,
+} from "../tests/support.ts";
+import type { RowResult } from "./results.ts";
+import { list } from "./rows/list.ts";
+import { applied, oneMount, tree } from "./rows/mounts.ts";
+import { overlay } from "./rows/overlay.ts";
+import { endurance, firstMount, program } from "./rows/process.ts";
+import type { Row } from "./rows/row.ts";
+import { run } from "./rows/run.ts";
+import { oneUnmount, unmountInCrowd } from "./rows/unmount.ts";
+
+const ROWS: readonly Row[] = [
+  oneMount,
+  tree,
+  applied,
+  oneUnmount,
+  unmountInCrowd,
+  list,
+  run,
+  program,
+  firstMount,
+  endurance,
+  overlay,
+];
+
+/** The numbers of all rows. */
+export const NUMBERS: readonly number[] = ROWS.map(({ row }) => row);
+
+/**
+ * Measures rows, in a private mount namespace of this thread. Nothing is left of
+ * it, on an interrupt neither.
+ *
+ * @param numbers Which.
+ * @param seconds How long, as a share of what is usual.
+ */
+export async function* measureRows(
+  numbers: readonly number[],
+  seconds = 1,
+): AsyncGenerator<RowResult> {
+  const interrupt = () => {
+    leavePrivateNamespace();
+    Deno.exit(130);
+  };
+  enterPrivateNamespace();
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
+  try {
+    for (const { row, work, note, measure } of ROWS) {
+      if (!numbers.includes(row)) continue;
+      const figures = await measure(seconds);
+      yield { row, work, note, figures };
+    }
+  } finally {
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, interrupt);
+    leavePrivateNamespace();
+  }
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;

@@ -1,0 +1,60 @@
+/** Row 6: listing many mounts. */
+import { listMounts } from "../../mod.ts";
+import { stopwatch } from "../measure.ts";
+import { command, installed, Rival } from "../programs.ts";
+import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
+import { compare, type Match, type Row } from "./row.ts";
+
+/** Row 6. */
+export const list: Row = {
+  row: 6,
+  work: "Listing all mounts",
+  note:
+    "So many more than the system's own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
+  async measure(seconds) {
+    await using stack = new AsyncDisposableStack();
+    const matches: Match[] = [];
+    for (const count of CROWDS) {
+      const place = stack.use(crowd(count));
+      // As many as take about as long as a clock needs to be exact.
+      const times = Math.max(1, Math.round(1000 / count));
+      const most = count === Math.max(...CROWDS);
+      const loop = await place.inside(() =>
+        Rival.start(stack, "C loop", times, ["list"])
+      );
+      matches.push({
+        what: sizeOf(place),
+        scale: count,
+        ours: among(place, {
+          name: "listMounts",
+          times,
+          time: stopwatch(() => listMounts()),
+        }),
+        others: [
+          {
+            by: among(
+              place,
+              installed("findmnt", {
+                name: "findmnt(8)",
+                times: 1,
+                time: command("findmnt", ["--list"]).time,
+              }),
+            ),
+            ...most ? { limit: 1 / 3 } : {},
+          },
+          { by: loop, ...most ? { limit: 2 } : {} },
+          {
+            by: among(place, {
+              name: "reading mountinfo",
+              times,
+              time: stopwatch(() =>
+                Deno.readFileSync("/proc/thread-self/mountinfo")
+              ),
+            }),
+          },
+        ],
+      });
+    }
+    return await compare(matches, 8 * seconds);
+  },
+};

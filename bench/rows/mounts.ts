@@ -1,0 +1,162 @@
+/** Rows 1 to 3: mounts that are made and unmounted again. */
+import {
+  applyMounts,
+  bindat,
+  Directory,
+  mountat,
+  type MountSpec,
+  MountTree,
+  unmountat,
+} from "../../mod.ts";
+import { SCRATCH } from "../../tests/support.ts";
+import { type Absent, stopwatch } from "../measure.ts";
+import { Rival } from "../programs.ts";
+import type { Figure } from "../results.ts";
+import { compare, type Match, type Row } from "./row.ts";
+
+/** What is mounted. */
+export type Spec = MountSpec & { source: string };
+
+/** What a build action's root has. */
+export const ROOT_SPECS: readonly Spec[] = [
+  { target: "proc", type: "proc", source: "proc" },
+  { target: "sys", type: "sysfs", source: "sysfs" },
+  { target: "tmp", type: "tmpfs", source: "tmpfs" },
+  { target: "shm", type: "tmpfs", source: "tmpfs" },
+  { target: "usr", type: "bind", source: "/usr" },
+  { target: "etc", type: "bind", source: "/etc" },
+  ...["full", "null", "random", "urandom", "zero"].map((name): Spec => (
+    { target: `dev/${name}`, type: "bind", source: `/dev/${name}` }
+  )),
+];
+
+/** One of each kind. */
+export const KINDS: readonly Spec[] = [
+  ROOT_SPECS[0]!,
+  ROOT_SPECS[2]!,
+  { target: "usr", type: "bind", source: "/usr" },
+];
+
+/** Makes the mount points of a root, and opens it. */
+export function openRoot(): Directory {
+  const path = `${SCRATCH}/root`;
+  Deno.mkdirSync(`${path}/dev`, { recursive: true });
+  for (const { target } of ROOT_SPECS) {
+    if (target.startsWith("dev/")) {
+      Deno.writeTextFileSync(`${path}/${target}`, "");
+    } else Deno.mkdirSync(`${path}/${target}`, { recursive: true });
+  }
+  return Directory.open(path);
+}
+
+/** How a C program makes and unmounts mounts, and what tables call it. */
+const IN_C = {
+  plain: "C loop",
+  exact: "C loop, call for call",
+  path: "C loop of mount(2) by path",
+};
+
+function inC(
+  stack: AsyncDisposableStack,
+  how: keyof typeof IN_C,
+  specs: readonly Spec[],
+  times: number,
+): Promise<Rival | Absent> {
+  const words = specs.flatMap(({ target, type, source }) => [
+    target,
+    type,
+    source,
+  ]);
+  const args = ["mounts", how, `${SCRATCH}/root`, ...words];
+  return Rival.start(stack, IN_C[how], times, args);
+}
+
+/** Row 1. */
+export const oneMount: Row = {
+  row: 1,
+  work: "One mount, up and down",
+  note:
+    "The C loop opens the target beneath the directory, makes the mount with fsopen(2) or open_tree(2), attaches it, and unmounts through /proc/self/fd. Call for call it also makes the three calls more that mountat and unmountat make: statx(2) for the mount's id, open and close of the target's parent.",
+  async measure(seconds) {
+    using root = openRoot();
+    const figures: Figure[] = [];
+    for (const spec of KINDS) {
+      await using stack = new AsyncDisposableStack();
+      const times = 100;
+      const match: Match = {
+        what: spec.type,
+        ours: {
+          name: "mountat, unmountat",
+          times,
+          time: stopwatch(() => upAndDown(root, spec)),
+        },
+        others: [
+          { by: await inC(stack, "plain", [spec], times), limit: 1.05 },
+          { by: await inC(stack, "exact", [spec], times) },
+          { by: await inC(stack, "path", [spec], times) },
+        ],
+      };
+      figures.push(...await compare([match], 4 * seconds));
+    }
+    return figures;
+  },
+};
+
+/** Makes a mount and unmounts it. */
+export function upAndDown(root: Directory, spec: Spec): void {
+  const { target, type, source } = spec;
+  const mount = type === "bind"
+    ? bindat(root, target, source)
+    : mountat(root, target, spec);
+  mount.keep();
+  unmountat(root, target);
+}
+
+/** Makes a root of mounts as a tree that is never attached, and closes it. */
+export function treeUpAndDown(root: Directory): void {
+  using tree = MountTree.from(root);
+  applyMounts(tree, ROOT_SPECS);
+}
+
+/** Makes the mounts of a root, and unmounts them. */
+export function rootUpAndDown(root: Directory): void {
+  using _applied = applyMounts(root, ROOT_SPECS);
+}
+
+/** Row 2. */
+export const tree: Row = {
+  row: 2,
+  work: "An action's root of 11 mounts, up and down",
+  note:
+    "A procfs, a sysfs, two tmpfs, two directories and five devices. The tree is never attached: closing it takes all of it. The C loops mount and unmount one by one.",
+  measure: (seconds) => againstLoops("MountTree", 0.5, seconds, treeUpAndDown),
+};
+
+/** Row 3. */
+export const applied: Row = {
+  row: 3,
+  work: "The same 11 mounts on a plain Directory",
+  note:
+    "Each is unmounted by its handle, which first makes sure that it is this mount and no other.",
+  measure: (seconds) =>
+    againstLoops("applyMounts", 1.1, seconds, rootUpAndDown),
+};
+
+async function againstLoops(
+  name: string,
+  limit: number,
+  seconds: number,
+  work: (root: Directory) => void,
+): Promise<Figure[]> {
+  using root = openRoot();
+  await using stack = new AsyncDisposableStack();
+  const times = 20;
+  return await compare([{
+    what: `${ROOT_SPECS.length} mounts`,
+    ours: { name, times, time: stopwatch(() => work(root)) },
+    others: [
+      { by: await inC(stack, "plain", ROOT_SPECS, times), limit },
+      { by: await inC(stack, "path", ROOT_SPECS, times) },
+    ],
+  }], 5 * seconds);
+}

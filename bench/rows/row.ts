@@ -1,0 +1,81 @@
+/** A row of the table: some work, and those who do it. */
+import {
+  type Absent,
+  type Contestant,
+  ratios,
+  spread,
+  takeTurns,
+} from "../measure.ts";
+import type { Figure } from "../results.ts";
+
+/** A row of the table. */
+export interface Row {
+  readonly row: number;
+  readonly work: string;
+  /** What one has to know to read the figures. */
+  readonly note: string;
+  /**
+   * Measures it, in an empty directory of a private mount namespace.
+   *
+   * @param seconds How long contestants take turns, about.
+   */
+  measure(seconds: number): Figure[] | Promise<Figure[]>;
+}
+
+/** One whom ours is compared to. */
+export interface Other {
+  readonly by: Contestant | Absent;
+  /** What the ratio is to reach. */
+  readonly limit?: number;
+  /** What tables call it here; by default its name. */
+  readonly as?: string;
+}
+
+/** Some work, by us and by others. */
+export interface Match {
+  /** What tables call the work. */
+  readonly what: string;
+  /** Where it lies on a scale, if there is one. */
+  readonly scale?: number;
+  readonly ours: Contestant;
+  readonly others: readonly Other[];
+}
+
+/** Lets all contestants of all matches take turns: a figure for each of the others. */
+export async function compare(
+  matches: readonly Match[],
+  seconds: number,
+): Promise<Figure[]> {
+  const contestants = new Set<Contestant>();
+  for (const { ours, others } of matches) {
+    contestants.add(ours);
+    for (const { by } of others) if ("time" in by) contestants.add(by);
+  }
+  const turns = await takeTurns([...contestants], seconds);
+  const samples = new Map(
+    [...contestants].map((contestant, i) => [contestant, turns[i]!]),
+  );
+  return matches.flatMap(({ what, scale, ours, others }) => {
+    const own = samples.get(ours)!;
+    return others.map(({ by, limit, as = by.name }): Figure => ({
+      what,
+      unit: "µs",
+      name: ours.name,
+      ours: spread(own),
+      against: as,
+      ..."time" in by
+        ? against(own, samples.get(by)!)
+        : { missing: by.missing },
+      ...scale === undefined ? {} : { scale },
+      ...limit === undefined ? {} : { limit },
+    }));
+  });
+}
+
+function against(ours: readonly number[], theirs: readonly number[]) {
+  return {
+    theirs: spread(theirs),
+    ratio: spread(ratios(ours, theirs)),
+    pairs: ours.length,
+  };
+}

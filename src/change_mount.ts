@@ -1,0 +1,124 @@
+/** Changes of a mount's attributes, before it is attached and after. */
+import type { IdMaps } from "./attribute_options.ts";
+import type { AttributeChange, ParsedOptions } from "./mount_options.ts";
+import type { OwnedFd } from "./owned_fd.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_RECURSIVE,
+  MOUNT_ATTR_IDMAP,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_UNBINDABLE,
+} from "./sys/constants.ts";
+import type { MountAttr } from "./sys/mount_attr.ts";
+import { mountSetattr } from "./sys/mount_setattr.ts";
+import { createUserNamespace } from "./user_namespace.ts";
+
+/** What is to change: first of all mounts of a tree, then of its root alone. */
+export type MountChange = Pick<ParsedOptions, "own" | "recursive">;
+
+/**
+ * Changes a mount, or a tree of mounts.
+ *
+ * @param fd A descriptor of the mount's root.
+ * @throws {SyscallError} What mount_setattr(2) answers.
+ */
+export function changeMount(fd: number, change: MountChange): void {
+  changeAttributes(fd, AT_RECURSIVE, change.recursive);
+  changeAttributes(fd, 0, change.own);
+}
+
+/** Makes one call, where there is anything to change. */
+export function changeAttributes(
+  fd: number,
+  flags: number,
+  change: AttributeChange,
+): void {
+  if (changes(change)) mountSetattr(fd, "", AT_EMPTY_PATH | flags, change);
+}
+
+/** Whether a change is one. */
+export function changes(
+  { attrSet, attrClr, propagation }: AttributeChange,
+): boolean {
+  return (attrSet | attrClr | propagation) !== 0;
+}
+
+/** What of a change is made before the mount is attached. */
+export function beforeAttach({ own, recursive }: MountChange): MountChange {
+  return { own: bindable(own), recursive: bindable(recursive) };
+}
+
+/** The kernel attaches nothing unbindable to a shared mount (EINVAL). */
+export function bindable(change: AttributeChange): AttributeChange {
+  return change.propagation === MS_UNBINDABLE
+    ? { ...change, propagation: MS_PRIVATE }
+    : change;
+}
+
+/**
+ * What of a change is to be made once more when the mount was attached: to a
+ * shared mount the kernel attaches nothing that is not shared itself.
+ *
+ * @returns null when that is nothing.
+ */
+export function afterAttach(
+  { own, recursive }: MountChange,
+): ((mount: OwnedFd) => void) | null {
+  const lost = (change: AttributeChange) => ({
+    attrSet: 0,
+    attrClr: 0,
+    propagation: change.propagation === MS_SHARED ? 0 : change.propagation,
+  });
+  const change = { own: lost(own), recursive: lost(recursive) };
+  return changes(change.own) || changes(change.recursive)
+    ? (mount) => changeMount(mount.fd, change)
+    : null;
+}
+
+/**
+ * A detached mount that something was done with.
+ *
+ * @throws What `change` throws; the mount is then gone.
+ */
+export function changed(mount: OwnedFd, change: () => void): OwnedFd {
+  try {
+    change();
+    return mount;
+  } catch (error) {
+    mount.close();
+    throw error;
+  }
+}
+
+/** A descriptor of a user namespace, for as long as it is needed. */
+export interface Idmap extends Disposable {
+  readonly fd: number;
+  /** Whether it is for all mounts of a tree. */
+  readonly recursive: boolean;
+}
+
+/**
+ * Opens what an option of {@linkcode NewAttributeOptions} means.
+ *
+ * @param recursive Whether it is for all mounts where it does not say.
+ */
+export function openIdmap(
+  idmap: IdMaps | number,
+  recursive = false,
+): Idmap {
+  if (typeof idmap === "number") {
+    return { fd: idmap, recursive, [Symbol.dispose]() {} };
+  }
+  const namespace = createUserNamespace(idmap);
+  return {
+    fd: namespace.fd,
+    recursive: idmap.recursive ?? recursive,
+    [Symbol.dispose]: () => namespace.close(),
+  };
+}
+
+/** What gives a mount an id map. */
+export function idmapAttributes({ fd }: Idmap): MountAttr {
+  return { attrSet: MOUNT_ATTR_IDMAP, usernsFd: fd };
+}

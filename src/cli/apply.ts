@@ -1,0 +1,162 @@
+import { dirname } from "@std/path/posix/dirname";
+import { type AppliedMounts, applyMounts } from "../apply_mounts.ts";
+import { Directory } from "../directory.ts";
+import { attempt } from "../error.ts";
+import { MountTree } from "../mount_tree.ts";
+import { readFile } from "../read_file.ts";
+import type { MountSpec } from "../spec/mount_spec.ts";
+import { SpecSyntaxError } from "../spec/syntax_error.ts";
+import { quote } from "../sys/format.ts";
+import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { Interrupt } from "./interrupt.ts";
+import { formatJson } from "./json.ts";
+import { openRecord } from "./record.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the arguments of `apply` mean. */
+export interface Arguments {
+  /** The directory that the targets start at. */
+  readonly directory: string;
+  /** Where it is written what to mount; `-` is standard input. */
+  readonly file: string;
+  /** How. */
+  readonly format: "oci" | "fstab";
+  /** Whether to hold it as a mount tree, instead of attaching it. */
+  readonly hold: boolean;
+}
+
+/** `mountat apply --oci|--fstab <file> <directory>`. */
+export const apply: Command<Arguments> = {
+  description: {
+    name: "apply",
+    synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
+    summary: `Mount what an OCI configuration or an fstab says, all or nothing
+
+Each mount point is resolved beneath the directory and through no symlink; those
+of an OCI configuration are made where they are missing. When an entry fails, all
+is undone, and the error says which it was; one with nofail is passed over.
+
+With --hold nothing is attached to the directory. The mounts are made in a tree
+that no mount table shows, under the path that is printed, until a signal comes.
+Whatever ends the program, nothing of them is left:
+
+  chroot /proc/4711/fd/24 /bin/sh
+
+Without it, and where Deno's permissions let it be recorded, mountat sweep takes
+all of it away again.
+
+Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
+without permission, 32 when a mount failed; with --hold that of the signal, 130,
+143 or 129.`,
+    options: {
+      fstab: { value: "file", help: "read a file in the format of fstab(5)" },
+      hold: { help: "hold a tree of the directory, and print its path" },
+      oci: {
+        value: "file",
+        help: "read the mounts of an OCI runtime configuration (config.json)",
+      },
+    },
+    examples: [{
+      call: "runc spec && mountat apply --oci config.json rootfs",
+      does: "what runc would mount is mounted in rootfs",
+    }, {
+      call: "mountat apply --fstab - /srv/root < fstab",
+      does: "so is what standard input says, in /srv/root",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals, switches, values }) {
+    expectPositionals(this.description, positionals, 1, 1);
+    const given = (["oci", "fstab"] as const).filter((name) => values[name]);
+    const [format] = given;
+    if (format === undefined || given.length > 1) {
+      throw new UsageError("Give one file, with --oci or --fstab");
+    }
+    return {
+      directory: positionals[0]!,
+      file: values[format]![0]!,
+      format,
+      hold: switches.has("hold"),
+    };
+  },
+  async run({ directory: path, file, format, hold }, manner) {
+    const specs = await readSpecs(file, format);
+    // From here on a signal waits until all is mounted.
+    using interrupt = new Interrupt();
+    using directory = Directory.open(path);
+    if (hold) return await holdTree(directory, specs, interrupt, manner);
+    using record = await openRecord();
+    const applied = applyMounts(
+      directory,
+      specs.map((spec) => ({ ...spec, record })),
+    );
+    applied.keep();
+    tell(applied, manner);
+    return 0;
+  },
+};
+
+/** Reads what to mount; what is wrong with it, and where, is wrong usage. */
+async function readSpecs(
+  file: string,
+  format: "oci" | "fstab",
+): Promise<MountSpec[]> {
+  const text = file === "-" ? await readInput() : attempt(
+    { action: `read ${quote(file)}`, target: file, follows: true },
+    () => readFile(file),
+  );
+  try {
+    if (format === "fstab") {
+      const { parseFstab } = await import("../spec/fstab.ts");
+      return parseFstab(text);
+    }
+    const { parseOciMounts } = await import("../spec/oci.ts");
+    return parseOciMounts(text, {
+      bundle: file === "-" ? "." : dirname(file),
+    });
+  } catch (error) {
+    if (!(error instanceof SpecSyntaxError)) throw error;
+    throw new UsageError(`${file}:${error.message}`);
+  }
+}
+
+async function readInput(): Promise<string> {
+  return await new Response(Deno.stdin.readable).text();
+}
+
+async function holdTree(
+  directory: Directory,
+  specs: MountSpec[],
+  interrupt: Interrupt,
+  manner: Manner,
+): Promise<number> {
+  using tree = MountTree.from(directory, { recursive: true });
+  using applied = applyMounts(tree, specs);
+  tell(applied, manner, `/proc/${Deno.pid}/fd/${tree.fd}`);
+  await interrupt.sleep(Infinity);
+  return interrupt.status ?? 0;
+}
+
+function tell(
+  { mounts, passedOver }: AppliedMounts,
+  { json, quiet }: Manner,
+  tree?: string,
+): void {
+  for (const { error } of passedOver) {
+    if (!quiet) console.error(`mountat: Passed over: ${error.message}`);
+  }
+  if (json) {
+    console.log(formatJson({
+      ...(tree === undefined ? {} : { tree }),
+      mounted: mounts.map(({ target, id }) => ({ target, id: Number(id) })),
+      passedOver: passedOver.map(({ spec: { target }, error }) => ({
+        target,
+        message: error.message,
+      })),
+    }));
+  } else if (tree !== undefined) {
+    console.log(tree);
+  } else if (!quiet) {
+    for (const { target } of mounts) console.log(`Mounted ${quote(target)}.`);
+  }
+}

@@ -1,0 +1,67 @@
+import { type BindOptions, planBind } from "../bindat.ts";
+import { Directory } from "../directory.ts";
+import {
+  checkArguments,
+  type Command,
+  expectPositionals,
+  parseTargetArgument,
+} from "./command.ts";
+import { formatJson } from "./json.ts";
+import { COMMON, parseCommon, parsePlacing, PLACING } from "./mount_words.ts";
+
+/** What the arguments of `bind` mean. */
+export interface Arguments {
+  /** What to bind. */
+  readonly source: string;
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point in it. */
+  readonly name: string;
+  /** How to bind. */
+  readonly options: BindOptions;
+}
+
+/** `mountat bind <source> <directory> <name>`. */
+export const bind: Command<Arguments> = {
+  description: {
+    name: "bind",
+    synopsis: ["bind [options] <source> <directory> <name>"],
+    summary:
+      `Show a directory or file on a name in a directory, and leave it there
+
+The name is resolved beneath the directory and through no symlink; the source's
+path may lead through symlinks. What -o leaves unsaid is as it is in the source.
+With --recursive, --read-only is for all of it, and -o ro for the topmost mount:
+ro=recursive or rro is for all.`,
+    options: {
+      recursive: { short: "R", help: "take what is mounted below along" },
+      ...COMMON,
+      ...PLACING,
+    },
+    examples: [{
+      call: "mountat bind --recursive --read-only /usr /srv/root usr",
+      does: "/srv/root/usr shows /usr, and nothing there can be written to",
+    }],
+  },
+  failureStatus: 32,
+  parse(words) {
+    const { positionals, switches } = words;
+    expectPositionals(this.description, positionals, 3, 3);
+    const [source, directory, name] = positionals;
+    const options = {
+      recursive: switches.has("recursive"),
+      ...parseCommon(words),
+      ...parsePlacing(words),
+    };
+    const path = parseTargetArgument(name!).path;
+    checkArguments(() => planBind(path, source!, options));
+    return { source: source!, directory: directory!, name: path, options };
+  },
+  run({ source, directory, name, options }, { json }) {
+    using root = Directory.open(directory);
+    using made = root.bind(source, name, options);
+    made.keep();
+    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    return 0;
+  },
+};

@@ -1,0 +1,89 @@
+import { Directory } from "../directory.ts";
+import { parseMountOptions } from "../mount_options.ts";
+import { type MountOptions, planMount } from "../mountat.ts";
+import {
+  checkArguments,
+  type Command,
+  expectPositionals,
+  parseTargetArgument,
+} from "./command.ts";
+import { formatJson } from "./json.ts";
+import { COMMON, parseCommon, parsePlacing, PLACING } from "./mount_words.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the arguments of `mount` mean. */
+export interface Arguments {
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point in it. */
+  readonly name: string;
+  /** What to mount there, and how. */
+  readonly options: MountOptions;
+}
+
+/** What mount(8) does for these words, here is another subcommand. */
+const SUBCOMMANDS: Readonly<Record<string, string>> = {
+  bind: "bind",
+  rbind: "bind --recursive",
+  move: "move",
+  remount: "remount",
+};
+
+/** `mountat mount -t <type> [source] <directory> <name>`. */
+export const mount: Command<Arguments> = {
+  description: {
+    name: "mount",
+    synopsis: ["mount -t <type> [options] [source] <directory> <name>"],
+    summary: `Mount a file system on a name in a directory, and leave it there
+
+The name is resolved beneath the directory and through no symlink. Generic words
+of -o become attributes of the mount, all else goes to the file system: ro makes
+the mount read-only, ro=fs the file system.`,
+    options: {
+      types: { short: "t", value: "type", help: "the file system's type" },
+      ...COMMON,
+      ...PLACING,
+    },
+    examples: [{
+      call: "mountat mount -t tmpfs -o nosuid,size=64m --mkdir /srv/root tmp",
+      does: "/srv/root/tmp is a tmpfs until it is unmounted",
+    }],
+  },
+  failureStatus: 32,
+  parse(words) {
+    const { positionals, values } = words;
+    expectPositionals(this.description, positionals, 2, 3);
+    const [name, directory, source] = positionals.toReversed();
+    const common = parseCommon(words);
+    checkArguments(() => refuseSubcommand(common.options));
+    const [type] = values["types"] ?? [];
+    if (type === undefined) {
+      throw new UsageError("Option --types must say what file system it is");
+    }
+    const options = {
+      type,
+      ...(source === undefined ? {} : { source }),
+      ...common,
+      ...parsePlacing(words),
+    };
+    const path = parseTargetArgument(name!).path;
+    checkArguments(() => planMount(path, options));
+    return { directory: directory!, name: path, options };
+  },
+  run({ directory, name, options }, { json }) {
+    using root = Directory.open(directory);
+    using made = root.mount(name, options);
+    made.keep();
+    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    return 0;
+  },
+};
+
+function refuseSubcommand(options: string): void {
+  for (const { key } of parseMountOptions(options).parameters) {
+    if (!Object.hasOwn(SUBCOMMANDS, key)) continue;
+    throw new UsageError(
+      `For the option ${key} there is mountat ${SUBCOMMANDS[key]}`,
+    );
+  }
+}

@@ -1,0 +1,64 @@
+import { Directory } from "../directory.ts";
+import { parseRemount, type RemountOptions } from "../remountat.ts";
+import {
+  checkArguments,
+  type Command,
+  expectPositionals,
+  parseTargetArgument,
+} from "./command.ts";
+import { COMMON, parseCommon } from "./mount_words.ts";
+
+/** What the arguments of `remount` mean. */
+export interface Arguments {
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point in it. */
+  readonly name: string;
+  /** What to change. */
+  readonly options: RemountOptions;
+}
+
+/** `mountat remount -o <list> <directory> <name>`. */
+export const remount: Command<Arguments> = {
+  description: {
+    name: "remount",
+    synopsis: ["remount [options] <directory> <name>"],
+    summary: `Change the mount on a name in a directory, or its file system
+
+Generic words of -o change the mount, all else the file system, with all mounts
+of it: ro makes the mount read-only, ro=fs the file system. What is not named
+stays as it is. When a part of it is refused, nothing is changed.`,
+    options: {
+      recursive: {
+        short: "R",
+        help: "let --read-only hold for what is mounted below, too",
+      },
+      ...COMMON,
+    },
+    examples: [{
+      call: "mountat remount -o ro,size=1g /srv/root tmp",
+      does: "/srv/root/tmp is read-only, its file system has another size",
+    }, {
+      call: "mountat remount --make-rslave /srv/root .",
+      does: "what is mounted below /srv/root appears nowhere else",
+    }],
+  },
+  failureStatus: 32,
+  parse(words) {
+    const { positionals, switches } = words;
+    expectPositionals(this.description, positionals, 2, 2);
+    const [directory, name] = positionals;
+    const options = {
+      recursive: switches.has("recursive"),
+      ...parseCommon(words),
+    };
+    const path = parseTargetArgument(name!).path;
+    checkArguments(() => parseRemount(options));
+    return { directory: directory!, name: path, options };
+  },
+  run({ directory, name, options }) {
+    using root = Directory.open(directory);
+    root.remount(name, options);
+    return 0;
+  },
+};

@@ -1,0 +1,107 @@
+import { quote } from "../sys/format.ts";
+import {
+  type LeftMount,
+  sweep as sweepMounts,
+  type SweepOptions,
+  type SweepResult,
+} from "../sweep.ts";
+import { type Command, expectPositionals } from "./command.ts";
+import { formatJson } from "./json.ts";
+import { report } from "./report.ts";
+
+/** `mountat sweep`. */
+export const sweep: Command<Required<SweepOptions>> = {
+  description: {
+    name: "sweep",
+    synopsis: ["sweep [options]"],
+    summary: `Unmount what processes recorded and left when they died
+
+Records are in /run/mountat, or for who does not own /run in
+$XDG_RUNTIME_DIR/mountat; Deno must be allowed to write there. A mount is found by
+the kernel's unique id, never by its path: what was mounted there since stays, as
+do mounts of processes that are alive, those in other mount namespaces, and what
+another mount covers.
+
+Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
+be unmounted, 64 when some of several could not.`,
+    options: {
+      "dry-run": {
+        short: "n",
+        help: "change nothing, tell what would be unmounted",
+      },
+      lazy: {
+        short: "l",
+        help: "unmount what is in use, too, unless a mount is inside it",
+      },
+    },
+    examples: [{
+      call: "mountat sweep --dry-run",
+      does: "tells what processes that died have left mounted",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals, switches }) {
+    expectPositionals(this.description, positionals, 0, 0);
+    return { dryRun: switches.has("dry-run"), lazy: switches.has("lazy") };
+  },
+  run(options, manner) {
+    const result = sweepMounts(options);
+    if (manner.json) console.log(formatJson(toData(result)));
+    else if (!manner.quiet) tell(result, options);
+    return reportFailures(result);
+  },
+};
+
+/** Under the names of JSON; ids as `list` has them. */
+function toData({ unmounted, left, ignored }: SweepResult): unknown {
+  return {
+    unmounted: unmounted.map((mount) => ({ ...mount, id: Number(mount.id) })),
+    left: left.map(({ error, ...mount }) => ({
+      ...mount,
+      id: Number(mount.id),
+      ...(error === undefined ? {} : {
+        syscall: error.syscall,
+        errno: error.errno,
+        code: error.code,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      }),
+    })),
+    ignored,
+  };
+}
+
+const REASONS: Readonly<Record<LeftMount["reason"], string>> = {
+  "owner alive": "which is alive",
+  "other namespace": "in another mount namespace",
+  "out of sight": "which can't be seen from here",
+  "failed": "which could not be unmounted",
+};
+
+function tell(
+  { unmounted, left }: SweepResult,
+  { dryRun }: Required<SweepOptions>,
+): void {
+  const done = dryRun ? "Would unmount" : "Unmounted";
+  for (const { target, pid } of unmounted) {
+    console.log(`${done} ${quote(target)} of process ${pid}.`);
+  }
+  for (const { target, pid, reason } of left) {
+    console.log(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
+  }
+}
+
+/** Says what went wrong, and returns the exit status. */
+function reportFailures({ unmounted, left, ignored }: SweepResult): number {
+  for (const { path, reason } of ignored) {
+    console.error(`mountat: Ignored ${quote(path)}: ${reason}`);
+  }
+  let status = 0;
+  for (const { error } of left) {
+    if (error === undefined) continue;
+    status = Math.max(status, report(error, sweep.failureStatus));
+  }
+  return status !== 0 && unmounted.length > 0 ? SOME_FAILED : status;
+}
+
+/** The exit status when some of several could not be unmounted (mount(8)). */
+const SOME_FAILED = 64;

@@ -1,0 +1,193 @@
+import { byteCharacter } from "../mountinfo.ts";
+import { quote } from "../sys/format.ts";
+import { decodeText, encodeText } from "../sys/text.ts";
+import { targetOf, typeOf } from "./entry.ts";
+import type { MountSpec } from "./mount_spec.ts";
+import { checkText, Malformed, parseText } from "./place.ts";
+import { sortWords, splitWords, type Word } from "./words.ts";
+
+/**
+ * Parses an fstab(5).
+ *
+ * Read as `mount -a` reads it:
+ *
+ * - Entries with `noauto`, those of type `swap` and that of `/` are left out.
+ * - Fields may be escaped: `\040` is a space. In the options, double quotes
+ *   protect commas.
+ * - `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=` and `ID=` are looked up by the
+ *   links that udev makes in `/dev/disk`.
+ * - An entry with `bind` or `rbind` is a bind, whatever its type.
+ * - `nofail` makes an entry optional, `X-mount.mkdir[=MODE]` makes its mount
+ *   point. `user` and `users` imply `noexec`, `nosuid` and `nodev`, `owner` and
+ *   `group` the latter two. `_netdev`, `x-systemd.automount` and their like
+ *   have no effect.
+ *
+ * Other than there, every mount point and the source of a bind must be absolute,
+ * the type must be known (`auto` and lists of types are refused), and so are
+ * `..`, `remount`, `move` and what else begins with `X-mount.`.
+ *
+ * @example Parse an entry
+ * ```ts
+ * import { parseFstab } from "@meroton/mountat/spec";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [spec] = parseFstab("LABEL=my\\040disk /srv ext4 ro,user,exec,nofail");
+ * assertEquals(spec, {
+ *   type: "ext4",
+ *   source: "/dev/disk/by-label/my\\x20disk",
+ *   target: "srv",
+ *   options: ["ro", "noexec", "nosuid", "nodev", "exec"],
+ *   optional: true,
+ *   place: "line 1",
+ * });
+ * ```
+ *
+ * @param text The file's text.
+ * @returns The mounts, in the order to make them in.
+ * @throws {SpecSyntaxError} Where an entry is malformed, or asks for what can't
+ * be done.
+ * @throws {TypeError} When the text is no string.
+ */
+export function parseFstab(text: string): MountSpec[] {
+  return parseText(text, () => {
+    let offset = 0;
+    return text.split("\n").flatMap((line, index) => {
+      const start = offset;
+      offset += line.length + 1;
+      return parseLine(line.replace(/\r$/, ""), start, `line ${index + 1}`);
+    });
+  });
+}
+
+function parseLine(line: string, start: number, place: string): MountSpec[] {
+  const fields: Word[] = [...line.matchAll(/[^ \t]+/g)].map(
+    ({ 0: text, index }) => ({ text, offset: start + index }),
+  );
+  const [source, mountPoint, type, options, ...rest] = fields;
+  if (source === undefined || source.text.startsWith("#")) return [];
+  if (mountPoint === undefined || type === undefined) {
+    throw new Malformed(
+      { offset: start + line.length },
+      "An entry must have a source, a mount point and a type",
+    );
+  }
+  const path = decode(mountPoint);
+  const words = options === undefined
+    ? []
+    : splitWords(characters(options)).map(joined);
+  checkRest(rest);
+  const leftOut = type.text === "swap" || path === "/" ||
+    words.some(({ text }) => text === "noauto");
+  if (leftOut) return [];
+  if (!path.startsWith("/")) {
+    throw new Malformed(
+      mountPoint,
+      `The mount point ${quote(path)} must be absolute`,
+    );
+  }
+  const sorted = sortWords(words);
+  if (sorted.idmap !== undefined) {
+    const { word } = sorted.idmap;
+    throw new Malformed(word, `No mappings for ${quote(word.text)}`);
+  }
+  const common = {
+    target: targetOf(mountPoint, path),
+    options: sorted.options,
+    ...(sorted.mkdir === undefined ? {} : { mkdir: sorted.mkdir }),
+    ...(sorted.optional ? { optional: true } : {}),
+    place,
+  };
+  return [
+    sorted.bind === undefined
+      ? { type: parseType(type), source: parseSource(source), ...common }
+      : {
+        type: "bind",
+        source: parseBound(source),
+        ...sorted.bind,
+        ...common,
+      },
+  ];
+}
+
+/** The fifth and sixth field, and what may be behind them. */
+function checkRest([dump, pass, extra]: Word[]): void {
+  for (const field of [dump, pass]) {
+    if (field !== undefined && !/^\d+$/.test(field.text)) {
+      throw new Malformed(field, `${quote(field.text)} is no number`);
+    }
+  }
+  // mount(8) looks no further, and there are files with comments there.
+  if (extra === undefined || extra.text.startsWith("#")) return;
+  throw new Malformed(
+    extra,
+    `A seventh field: a space in a field is written \\040`,
+  );
+}
+
+function parseType(field: Word): string {
+  const type = typeOf(field, decode(field));
+  if (type === "auto" || type.includes(",")) {
+    throw new Malformed(
+      field,
+      `The type ${quote(type)} must be that of one file system`,
+    );
+  }
+  return type;
+}
+
+function parseBound(field: Word): string {
+  const source = decode(field);
+  if (source.startsWith("/")) return source;
+  throw new Malformed(
+    field,
+    `The source ${quote(source)} of a bind must be absolute`,
+  );
+}
+
+/** A source; where it is a tag, the link that udev makes for it. */
+function parseSource(field: Word): string {
+  const source = decode(field);
+  const [, tag, value] =
+    /^(UUID|LABEL|PARTUUID|PARTLABEL|ID)=(.*)$/s.exec(source) ?? [];
+  if (tag === undefined) return source;
+  const name = value!.replace(/^"(.*)"$/s, "$1");
+  if (name === "") throw new Malformed(field, `The ${tag} must not be empty`);
+  return `/dev/disk/by-${tag.toLowerCase()}/${udevEncoded(name)}`;
+}
+
+/** Encodes as udev does in the names of links (encode_devnode_name()). */
+function udevEncoded(name: string): string {
+  return name.replace(
+    /[^\w#+\-.:=@\u{80}-\u{d7ff}\u{e000}-\u{10ffff}]/gu,
+    (character) => {
+      // A lone surrogate stands for the byte in its low bits.
+      const byte = character.charCodeAt(0) & 0xff;
+      return `\\x${byte.toString(16).padStart(2, "0")}`;
+    },
+  );
+}
+
+function decode(field: Word): string {
+  const text = characters(field).map(({ text }) => text).join("");
+  return joined({ ...field, text }).text;
+}
+
+/** The characters of a field, its escapes decoded to bytes. */
+function characters({ text, offset }: Word): Word[] {
+  return [...text.matchAll(/\\([0-3][0-7]{2})|./gsu)].map(
+    ({ 0: character, 1: digits, index }) => ({
+      text: digits === undefined
+        ? character
+        : byteCharacter(parseInt(digits, 8)),
+      offset: offset + index,
+    }),
+  );
+}
+
+/** Of escaped bytes that are one character together, makes it. */
+function joined(word: Word): Word {
+  checkText(word, word.text);
+  return word.text.isWellFormed()
+    ? word
+    : { ...word, text: decodeText(encodeText(word.text)) };
+}

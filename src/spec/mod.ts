@@ -1,0 +1,32 @@
+/**
+ * Reads what to mount: the `mounts` of an OCI runtime configuration, and
+ * fstab(5). Pure code: it mounts nothing, needs no permission, and runs
+ * wherever JavaScript does.
+ *
+ * What can't be done as it is written is a {@linkcode SpecSyntaxError} that says
+ * where: no entry gets less than it asks for.
+ *
+ * @example Say where a text is wrong
+ * ```ts
+ * import { parseFstab, SpecSyntaxError } from "@meroton/mountat/spec";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const error = assertThrows(
+ *   () => parseFstab("tmpfs /tmp tmpfs size=1m,remount"),
+ *   SpecSyntaxError,
+ * );
+ * assertEquals([error.line, error.column], [1, 26]);
+ * ```
+ *
+ * @module
+ */
+export type { IdMap, IdMaps } from "../attribute_options.ts";
+export type {
+  BindSpec,
+  FileSystemSpec,
+  MountSpec,
+  SpecCommon,
+} from "./mount_spec.ts";
+export { parseFstab } from "./fstab.ts";
+export { parseOciMounts, type ParseOciMountsOptions } from "./oci.ts";
+export { SpecSyntaxError } from "./syntax_error.ts";

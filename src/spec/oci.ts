@@ -1,0 +1,260 @@
+import { pathArgument } from "../path_argument.ts";
+import { quote } from "../sys/format.ts";
+import { targetOf, typeOf } from "./entry.ts";
+import { type JsonNode, parseJson } from "./json.ts";
+import type { IdMap, IdMaps } from "../attribute_options.ts";
+import type { MountSpec } from "./mount_spec.ts";
+import { checkText, Malformed, parseText, type Place } from "./place.ts";
+import { type SortedWords, sortWords, splitWords } from "./words.ts";
+
+/** Options of {@linkcode parseOciMounts}. */
+export interface ParseOciMountsOptions {
+  /**
+   * The bundle: the directory of the config.json, where the relative sources of
+   * binds start.
+   *
+   * @default {undefined; relative sources are refused}
+   */
+  bundle?: string | URL;
+}
+
+/** A value of the configuration, and where it is. */
+interface Value extends JsonNode, Place {}
+
+/**
+ * Parses the `mounts` of an OCI runtime configuration, a whole `config.json` as
+ * `runc spec` prints it.
+ *
+ * Read as runc reads it:
+ *
+ * - An entry with `bind` or `rbind` among its options is a bind, whatever its
+ *   type. Flags of a file system, `sync` say, are not a bind's and are dropped;
+ *   other options of a file system are refused there.
+ * - The type `cgroup` shows the hierarchies that are there, by a recursive bind
+ *   of `/sys/fs/cgroup`. Mounted anew, cgroup2 would take `nsdelegate` and its
+ *   like from the whole system, and nothing could give them back.
+ * - Of an idmap, `containerID` is the id that the source's file system has, and
+ *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
+ *   or `ridmap` takes those of `linux`.
+ * - Mount points are made where they are missing.
+ * - A destination leads through no `..`.
+ *
+ * `remount` and `tmpcopyup` are refused. What mount(8) makes of words that the
+ * specification doesn't have is done here, too: see {@linkcode parseFstab}.
+ * Properties with other names are ignored, and all else in the configuration.
+ *
+ * @example See what runc would mount
+ * ```ts
+ * import { parseOciMounts } from "@meroton/mountat/spec";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = `{"mounts": [
+ *   {
+ *     "destination": "/data",
+ *     "type": "none",
+ *     "source": "/volumes/testing",
+ *     "options": ["rbind", "ro", "rslave"]
+ *   }
+ * ]}`;
+ * assertEquals(parseOciMounts(config), [{
+ *   type: "bind",
+ *   source: "/volumes/testing",
+ *   recursive: true,
+ *   target: "data",
+ *   options: ["ro", "rslave"],
+ *   mkdir: true,
+ *   place: "mounts[0]",
+ * }]);
+ * ```
+ *
+ * @param text The configuration.
+ * @param options Where relative sources start.
+ * @returns The mounts, in the order to make them in.
+ * @throws {SpecSyntaxError} Where the text is no JSON, the specification is not
+ * kept to, or what it asks for can't be done.
+ * @throws {TypeError} When the text is no string.
+ */
+export function parseOciMounts(
+  text: string,
+  options: ParseOciMountsOptions = {},
+): MountSpec[] {
+  const bundle = options.bundle === undefined
+    ? undefined
+    : pathArgument("The bundle", options.bundle);
+  return parseText(text, () => {
+    const config = parseJson(text);
+    const mounts = member(config, "mounts");
+    return mounts === undefined ? [] : items(mounts).map((mount) => {
+      const target = parseDestination(mount);
+      const type = member(mount, "type");
+      const words = parseWords(
+        member(mount, "options"),
+        type && string(type),
+      );
+      return {
+        ...parseWhat(mount, type, words, bundle),
+        target,
+        options: words.options,
+        mkdir: words.mkdir ?? true,
+        ...parseIdMap(config, mount, words),
+        ...(words.optional ? { optional: true } : {}),
+        place: mount.place!,
+      };
+    });
+  });
+}
+
+function parseWords(
+  options: Value | undefined,
+  type: string | undefined,
+): SortedWords {
+  if (options === undefined) return { options: [] };
+  // What runc doesn't know it joins with commas, for the kernel to split again.
+  return sortWords(
+    items(options).flatMap((option) =>
+      splitWords(Array.from(string(option), (text) => ({ ...option, text })))
+    ),
+    type,
+  );
+}
+
+function parseDestination(mount: Value): string {
+  const destination = member(mount, "destination");
+  if (destination === undefined) {
+    throw new Malformed(mount, "A mount must have a destination");
+  }
+  return targetOf(destination, nonEmpty(destination));
+}
+
+/** What is mounted: a bind's source, or a file system. */
+function parseWhat(
+  mount: Value,
+  type: Value | undefined,
+  { bind }: SortedWords,
+  bundle: string | undefined,
+):
+  | { type: "bind"; source: string; recursive: boolean }
+  | { type: string; source?: string } {
+  const source = member(mount, "source");
+  if (bind !== undefined) {
+    if (source === undefined) {
+      throw new Malformed(mount, "A bind must have a source");
+    }
+    return { type: "bind", source: parseSource(source, bundle), ...bind };
+  }
+  if (type === undefined) {
+    throw new Malformed(mount, "A mount that is no bind must have a type");
+  }
+  const name = typeOf(type, nonEmpty(type));
+  if (name === "cgroup") {
+    return { type: "bind", source: "/sys/fs/cgroup", recursive: true };
+  }
+  return {
+    type: name,
+    ...(source === undefined ? {} : { source: string(source) }),
+  };
+}
+
+function parseSource(source: Value, bundle: string | undefined): string {
+  const path = nonEmpty(source);
+  if (path.startsWith("/")) return path;
+  if (bundle !== undefined) return `${bundle}/${path}`;
+  throw new Malformed(
+    source,
+    `The source ${quote(path)} is relative, and the bundle is not given`,
+  );
+}
+
+function parseIdMap(
+  config: Value,
+  mount: Value,
+  { idmap }: SortedWords,
+): { idmap?: IdMaps } {
+  let maps = idMapsOf(mount);
+  if (idmap !== undefined && maps === null) {
+    const linux = member(config, "linux");
+    maps = linux === undefined ? null : idMapsOf(linux);
+    if (maps === null) {
+      throw new Malformed(
+        idmap.word,
+        `No mappings for ${quote(idmap.word.text)}`,
+      );
+    }
+  }
+  if (maps === null) return {};
+  return { idmap: { ...maps, recursive: idmap?.recursive ?? false } };
+}
+
+function idMapsOf(holder: Value): IdMaps | null {
+  const uids = member(holder, "uidMappings");
+  const gids = member(holder, "gidMappings");
+  if (uids === undefined && gids === undefined) return null;
+  if (uids === undefined || gids === undefined) {
+    throw new Malformed(
+      uids ?? gids!,
+      "uidMappings and gidMappings must be given together",
+    );
+  }
+  return { uids: idMappings(uids), gids: idMappings(gids) };
+}
+
+function idMappings(mappings: Value): IdMap[] {
+  const found = items(mappings).map((mapping) => ({
+    inside: id(mapping, "containerID"),
+    outside: id(mapping, "hostID"),
+    length: id(mapping, "size"),
+  }));
+  if (found.length > 0) return found;
+  throw new Malformed(mappings, "There must be a mapping");
+}
+
+function id(mapping: Value, name: string): number {
+  const found = member(mapping, name);
+  if (found === undefined) throw new Malformed(mapping, `${name} is missing`);
+  const { value } = found;
+  const least = name === "size" ? 1 : 0;
+  if (typeof value !== "number") throw unexpected(found, "a number");
+  if (Number.isInteger(value) && value >= least && value <= 0xffff_ffff) {
+    return value;
+  }
+  throw new Malformed(found, `${value} is no ${name}`);
+}
+
+function member(parent: Value, name: string): Value | undefined {
+  if (!(parent.value instanceof Map)) throw unexpected(parent, "an object");
+  const found = parent.value.get(name);
+  if (found === undefined) return undefined;
+  const { place } = parent;
+  return { ...found, place: place === undefined ? name : `${place}.${name}` };
+}
+
+function items(list: Value): Value[] {
+  if (!Array.isArray(list.value)) throw unexpected(list, "an array");
+  return list.value.map((item, index) => ({
+    ...item,
+    place: `${list.place}[${index}]`,
+  }));
+}
+
+function string(at: Value): string {
+  if (typeof at.value !== "string") throw unexpected(at, "a string");
+  return checkText(at, at.value);
+}
+
+function nonEmpty(at: Value): string {
+  const text = string(at);
+  if (text === "") throw new Malformed(at, "It must not be empty");
+  return text;
+}
+
+function unexpected(at: Value, what: string): Malformed {
+  const { value } = at;
+  const found = value === null
+    ? "null"
+    : value instanceof Map
+    ? "an object"
+    : Array.isArray(value)
+    ? "an array"
+    : `a ${typeof value}`;
+  return new Malformed(at, `Expected ${what}, not ${found}`);
+}

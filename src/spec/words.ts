@@ -1,0 +1,185 @@
+/**
+ * The option words of mount(8) and of the OCI runtime specification, and what
+ * becomes of each. `TABLE` and `PATTERNS` have them all.
+ */
+import { quote } from "../sys/format.ts";
+import { Malformed, type Place } from "./place.ts";
+
+/** A word or character of the options, and where it is written. */
+export interface Word extends Place {
+  readonly text: string;
+}
+
+/** What options come to. */
+export interface SortedWords {
+  /** For the mount and, unless this is a bind, for its file system; in order. */
+  options: string[];
+  /** Makes it a bind. */
+  bind?: { recursive: boolean };
+  /** Shows other owners, by a map that is written elsewhere. */
+  idmap?: { word: Word; recursive: boolean };
+  /** A failure is passed over. */
+  optional?: true;
+  /** Makes the mount point, with this mode where it is a number. */
+  mkdir?: true | number;
+}
+
+/** What is mounted; `cgroup` is what the system has of it, as it is. */
+type Kind = "file system" | "bind" | "cgroup";
+
+/** What a word does. */
+type Effect = (sorted: SortedWords, word: Word, kind: Kind) => void;
+
+/** Goes to the library: attributes and propagation, which every mount has. */
+const mount: Effect = ({ options }, { text }, kind) => {
+  const recursive = `r${text}`;
+  // Of version 1 there are several mounts.
+  const isForAll = kind === "cgroup" && EFFECTS.has(recursive);
+  options.push(isForAll ? recursive : text);
+};
+
+/** Is the file system's, and that of a bind is in use already. */
+const fileSystem: Effect = ({ options }, word, kind) => {
+  if (kind === "bind") {
+    throw new Malformed(
+      word,
+      `A bind takes no option of a file system: ${quote(word.text)}`,
+    );
+  }
+  if (kind === "file system") options.push(word.text);
+};
+
+/** Is the file system's, and mount(2) ignores it with a bind. */
+const superblock: Effect = ({ options }, { text }, kind) => {
+  if (kind === "file system") options.push(text);
+};
+
+const nothing: Effect = () => {};
+
+/** Says who may mount, and unless later words say otherwise makes it safe. */
+function implies(...words: string[]): Effect {
+  return ({ options }) => options.push(...words);
+}
+
+function refused(why: string): Effect {
+  return (_, word) => {
+    throw new Malformed(word, `No option ${quote(word.text)} here: ${why}`);
+  };
+}
+
+const TABLE: [Effect, string][] = [
+  [mount, "ro rw suid nosuid dev nodev exec noexec symfollow nosymfollow"],
+  [mount, "atime noatime relatime norelatime strictatime nostrictatime"],
+  [mount, "diratime nodiratime"],
+  // The runtime-spec's names for mount(8)'s `ro=recursive`. Its table forgets
+  // rnodev, its features.md does not.
+  [mount, "rro rrw rsuid rnosuid rdev rnodev rexec rnoexec rsymfollow"],
+  [mount, "rnosymfollow ratime rnoatime rrelatime rnorelatime rstrictatime"],
+  [mount, "rnostrictatime rdiratime rnodiratime"],
+  [mount, "private shared slave unbindable"],
+  [mount, "rprivate rshared rslave runbindable"],
+  // fsconfig(2) takes these of every file system.
+  [superblock, "sync async dirsync lazytime nolazytime mand nomand"],
+  // These it takes of none. What would have been said on the console is said on
+  // the context, and file systems decide on i_version by themselves.
+  [nothing, "silent loud iversion noiversion"],
+  // So in mount(8) and runc, too: `ro,defaults` is read-only.
+  [nothing, "defaults"],
+  // What `noauto` keeps from being mounted fstab's parser has left out by now.
+  [nothing, "auto noauto _netdev nouser nousers noowner nogroup"],
+  [implies("noexec", "nosuid", "nodev"), "user users"],
+  [implies("nosuid", "nodev"), "owner group"],
+  [(sorted) => sorted.bind ??= { recursive: false }, "bind"],
+  [(sorted) => sorted.bind = { recursive: true }, "rbind"],
+  [(sorted, word) => sorted.idmap ??= { word, recursive: false }, "idmap"],
+  [(sorted, word) => sorted.idmap = { word, recursive: true }, "ridmap"],
+  [(sorted) => sorted.optional = true, "nofail"],
+  [refused("what it changes could not be changed back"), "remount"],
+  [refused("it makes no mount"), "move"],
+  [refused("nothing is copied into a tmpfs"), "tmpcopyup"],
+];
+
+/** Words that are told by how they begin; the first that fits counts. */
+const PATTERNS: [Effect, RegExp][] = [
+  [
+    (sorted, word) => sorted.mkdir = parseMode(word),
+    /^[xX]-mount\.mkdir(=|$)/,
+  ],
+  [refused("only mount(8) does that"), /^[xX]-mount\./],
+  [nothing, /^[xX]-|^(comment|uhelper)=/],
+];
+
+const EFFECTS: ReadonlyMap<string, Effect> = new Map(
+  TABLE.flatMap(([effect, words]) =>
+    words.split(" ").map((word) => [word, effect])
+  ),
+);
+
+/**
+ * Sorts words by what becomes of them.
+ *
+ * @param type The type of the file system, unless the words say it is a bind.
+ * @throws {Malformed} At one that can't be.
+ */
+export function sortWords(words: readonly Word[], type?: string): SortedWords {
+  const sorted: SortedWords = { options: [] };
+  const isBind = words.some(({ text }) => text === "bind" || text === "rbind");
+  const kind = isBind ? "bind" : type === "cgroup" ? type : "file system";
+  for (const word of words) effectOf(word)(sorted, word, kind);
+  return sorted;
+}
+
+function effectOf(word: Word): Effect {
+  const { text } = word;
+  const [name = ""] = text.split("=", 1);
+  if (name === "") {
+    throw new Malformed(word, `The option ${quote(text)} has no name`);
+  }
+  const effect = EFFECTS.get(text) ??
+    PATTERNS.find(([, pattern]) => pattern.test(text))?.[0];
+  if (effect !== undefined) return effect;
+  // `ro=recursive`, but cifs has a `user=` of its own.
+  return EFFECTS.get(name) === mount ? mount : fileSystem;
+}
+
+function parseMode(word: Word): true | number {
+  const [, digits] = word.text.split("=", 2);
+  if (digits === undefined) return true;
+  if (!/^[0-7]{1,4}$/.test(digits)) {
+    throw new Malformed(word, `The mode in ${quote(word.text)} is not octal`);
+  }
+  return parseInt(digits, 8);
+}
+
+/**
+ * Splits options at their commas outside double quotes, which are removed. A
+ * comma behind a backslash stays with it for the file system to unescape.
+ *
+ * @param characters The characters, and where each is written.
+ * @throws {Malformed} Where a quote is not closed.
+ */
+export function splitWords(characters: Iterable<Word>): Word[] {
+  const words: Word[] = [];
+  let word: Word | undefined;
+  let quoted: Word | undefined;
+  let previous = "";
+  for (const character of characters) {
+    const { text } = character;
+    if (text === '"') {
+      quoted = quoted === undefined ? character : undefined;
+    } else if (text === "," && quoted === undefined && previous !== "\\") {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else if (word === undefined) {
+      word = character;
+    } else {
+      word = { ...word, text: word.text + text };
+    }
+    previous = text;
+  }
+  if (quoted !== undefined) {
+    throw new Malformed(quoted, "A quote in the options is not closed");
+  }
+  if (word !== undefined) words.push(word);
+  return words;
+}

@@ -1,0 +1,377 @@
+import { BENEATH } from "./beneath.ts";
+import { attempt, explain, MountError } from "./error.ts";
+import { isMounted, mountId } from "./mount_id.ts";
+import { pathOfMount, type Place, placeOfMount } from "./mount_place.ts";
+import { OwnedFd } from "./owned_fd.ts";
+import { readAll } from "./read_file.ts";
+import {
+  openRecordDirectory,
+  type RecordDirectory,
+} from "./record_directory.ts";
+import { isRecordName, type Owner, parseRecord } from "./record_file.ts";
+import { bootId, isRunning, thisNamespace, whereabouts } from "./recorded.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  LOCK_EX,
+  LOCK_NB,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDONLY,
+  STATX_BASIC_STATS,
+  STATX_NLINK,
+} from "./sys/constants.ts";
+import { EAGAIN, EBUSY, ENOENT } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
+import { flock } from "./sys/flock.ts";
+import { quote } from "./sys/format.ts";
+import { getdents64 } from "./sys/getdents64.ts";
+import { listmount } from "./sys/listmount.ts";
+import { openat2 } from "./sys/openat2.ts";
+import { statx } from "./sys/statx.ts";
+import { unlinkat } from "./sys/unlinkat.ts";
+import { umount, unmountFlags } from "./unmountat.ts";
+
+/** Options of {@linkcode sweep}. */
+export interface SweepOptions {
+  /**
+   * Changes nothing, and tells what would be unmounted.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+  /**
+   * Unmounts what is in use, too (`MNT_DETACH`), unless a mount is inside it.
+   *
+   * @default {false}
+   */
+  lazy?: boolean;
+}
+
+/** A mount that a `MountRecord` tells of. */
+export interface RecordedMount {
+  /** The kernel's unique id of the mount. */
+  readonly id: bigint;
+  /** Where it is, or where it was attached when that can't be seen from here. */
+  readonly target: string;
+  /** The process that made it. */
+  readonly pid: number;
+}
+
+/** A recorded mount that is still there. */
+export interface LeftMount extends RecordedMount {
+  /**
+   * Why: the process that made it is alive, it is in another mount namespace, it
+   * is there but outside this thread's root, or it could not be unmounted.
+   */
+  readonly reason:
+    | "owner alive"
+    | "other namespace"
+    | "out of sight"
+    | "failed";
+  /** What failed, where something did. */
+  readonly error?: MountError;
+}
+
+/** A file that is called like a record, and was left alone. */
+export interface IgnoredRecord {
+  /** Its path. */
+  readonly path: string;
+  /** Why, in words. */
+  readonly reason: string;
+}
+
+/** What {@linkcode sweep} did. */
+export interface SweepResult {
+  /** What was unmounted, or would be; the newest first. */
+  readonly unmounted: RecordedMount[];
+  /** What is still there. */
+  readonly left: LeftMount[];
+  /** Files that are no records to be trusted. */
+  readonly ignored: IgnoredRecord[];
+}
+
+/**
+ * Unmounts what processes recorded, with a {@linkcode MountRecord}, and left
+ * when they died.
+ *
+ * A mount is found by its unique id, wherever it is by now; its path is used for
+ * nothing. What another mount covers stays, as does what is in use; but a
+ * recursive bind goes with all that is inside it. A process is
+ * alive while it has its record locked, or one with its number and start time is
+ * there. Records of which no mount is left are removed. One sweep waits for
+ * another.
+ *
+ * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
+ * CAP_SYS_ADMIN in the user namespace of the mount namespace.
+ *
+ * @example Unmount what was left
+ * ```ts
+ * import { sweep } from "@meroton/mountat";
+ *
+ * for (const { target, pid } of sweep({ dryRun: true }).unmounted) {
+ *   console.log(`Process ${pid} left ${target}`);
+ * }
+ * ```
+ *
+ * @param options How to unmount.
+ * @returns What was unmounted, and what was left and why.
+ * @throws {MountError} Where the directory of records can't be used: see
+ * {@linkcode MountRecord.open}.
+ * @throws {Deno.errors.NotCapable} Without a permission.
+ */
+export function sweep(options: SweepOptions = {}): SweepResult {
+  const directory = openRecordDirectory(false);
+  if (directory === null) return { unmounted: [], left: [], ignored: [] };
+  const { path, fd } = directory;
+  using _ = fd;
+  return attempt(
+    { action: `sweep ${quote(path)}`, target: path },
+    () => new Sweep(directory, options).run(),
+  );
+}
+
+/** A mount that a record tells of, and that is still there. */
+interface Found extends RecordedMount {
+  /** Whether what is mounted inside goes with it. */
+  readonly whole: boolean;
+  /** The record's name. */
+  readonly record: string;
+  /** Why it stays, null when it is to be unmounted. */
+  readonly reason: LeftMount["reason"] | null;
+}
+
+function rank({ reason }: Found): number {
+  return reason === "owner alive" ? 1 : 0;
+}
+
+class Sweep {
+  readonly #directory: RecordDirectory;
+  readonly #options: SweepOptions;
+  readonly #result: SweepResult = { unmounted: [], left: [], ignored: [] };
+  readonly #here = thisNamespace();
+  readonly #bootId = bootId();
+  /** How many milliseconds to look for who is in the way, of all together. */
+  #searchLimit = 500;
+
+  constructor(directory: RecordDirectory, options: SweepOptions) {
+    this.#directory = directory;
+    this.#options = options;
+  }
+
+  run(): SweepResult {
+    // Another sweep's lock on a record would look like its owner's.
+    flock(this.#directory.fd.fd, LOCK_EX);
+    const found = this.#names().flatMap((name) => this.#read(name));
+    // Ids count up: what is mounted inside another mount is newer. Where several
+    // records have a mount, a living owner decides.
+    found.sort((a, b) =>
+      a.id === b.id ? rank(b) - rank(a) : a.id < b.id ? 1 : -1
+    );
+    const finished = new Set(found.map(({ record }) => record));
+    let last: bigint | undefined;
+    let gone = false;
+    for (const mount of found) {
+      if (mount.id !== last) gone = this.#take(mount);
+      last = mount.id;
+      if (!gone) finished.delete(mount.record);
+    }
+    for (const name of finished) this.#remove(name);
+    return this.#result;
+  }
+
+  #names(): string[] {
+    const names: string[] = [];
+    while (true) {
+      const next = getdents64(this.#directory.fd.fd);
+      if (next.length === 0) return names;
+      names.push(...next.filter(isRecordName));
+    }
+  }
+
+  /** Reads a record: which of its mounts are there, and who had them. */
+  #read(name: string): Found[] {
+    using file = this.#open(name);
+    if (file === null) return [];
+    const locked = isLocked(file.fd);
+    // Its owner removed it before giving the lock back: it has another, or none.
+    if (linksOf(file.fd) === 0) return [];
+    const text = readAll(file.fd);
+    const { owner, entries } = parseRecord(text);
+    if (owner === null && text.includes("\n")) {
+      this.#ignore(name, "it is no record");
+      return [];
+    }
+    const found: Found[] = [];
+    // One that was killed at once wrote nothing, or a part of the first line.
+    const alive = locked || owner !== null && this.#isAlive(owner);
+    if (owner !== null && owner.bootId === this.#bootId) {
+      for (const entry of entries) {
+        const where = whereabouts(entry, this.#here);
+        if (where === "gone") continue;
+        const reason = alive ? "owner alive" : where === "here" ? null : where;
+        const { id, target, whole } = entry;
+        const { pid } = owner;
+        found.push({ id, target, pid, record: name, reason, whole });
+      }
+    }
+    // While the lock keeps an owner that has just made it from using it.
+    if (!alive && found.length === 0) this.#remove(name);
+    return found;
+  }
+
+  #isAlive(owner: Owner): boolean {
+    return owner.bootId === this.#bootId && isRunning(owner);
+  }
+
+  /** Opens a record, null for one that is gone or not to be trusted. */
+  #open(name: string): OwnedFd | null {
+    // A FIFO must not be waited for.
+    const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+    const { fd, uid } = this.#directory;
+    let file: OwnedFd | undefined;
+    try {
+      file = new OwnedFd(openat2(fd.fd, name, { flags, resolve: BENEATH }));
+      const reason = whyDistrusted(file.fd, uid);
+      if (reason === null) return file;
+      this.#ignore(name, reason);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.errno !== ENOENT) this.#ignore(name, error.message);
+    }
+    file?.close();
+    return null;
+  }
+
+  #ignore(name: string, reason: string): void {
+    const path = `${this.#directory.path}/${name}`;
+    this.#result.ignored.push({ path, reason });
+  }
+
+  /** Unmounts what was found, where it should; returns whether it is gone. */
+  #take({ id, target, pid, reason, whole }: Found): boolean {
+    const { dryRun, lazy = false } = this.#options;
+    const { left, unmounted } = this.#result;
+    if (reason !== null) {
+      left.push({ id, target: pathOfMount(id) ?? target, pid, reason });
+      return false;
+    }
+    // Another that was lazily unmounted took it along.
+    if (isMounted(id) === false) return true;
+    const path = pathOfMount(id);
+    if (path === null) {
+      left.push({ id, target, pid, reason: "out of sight" });
+      return false;
+    }
+    const start = performance.now();
+    try {
+      if (!dryRun) unmount(id, path, { whole, lazy }, this.#searchLimit);
+      unmounted.push({ id, target: path, pid });
+      return true;
+    } catch (error) {
+      if (!(error instanceof MountError)) throw error;
+      const spent = Math.ceil(performance.now() - start);
+      this.#searchLimit = Math.max(0, this.#searchLimit - spent);
+      left.push({ id, target: path, pid, reason: "failed", error });
+      return false;
+    }
+  }
+
+  #remove(name: string): void {
+    if (this.#options.dryRun) return;
+    try {
+      unlinkat(this.#directory.fd.fd, name);
+    } catch (error) {
+      if (!isErrno(error, ENOENT)) throw error;
+    }
+  }
+}
+
+/** Whether its owner, or who just makes it, has a record locked. */
+function isLocked(fd: number): boolean {
+  try {
+    flock(fd, LOCK_EX | LOCK_NB);
+    return false;
+  } catch (error) {
+    if (isErrno(error, EAGAIN)) return true;
+    throw error;
+  }
+}
+
+function linksOf(fd: number): number {
+  return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK).nlink!;
+}
+
+/** What makes a file one that this user's processes did not leave, or null. */
+function whyDistrusted(fd: number, owner: number): string | null {
+  const { mode, uid, nlink, size } = statx(
+    fd,
+    "",
+    AT_EMPTY_PATH,
+    STATX_BASIC_STATS,
+  );
+  // inode(7)
+  if ((mode! & 0o170000) !== 0o100000) return "it is no regular file";
+  if (uid !== owner) return "it is another user's";
+  if ((mode! & 0o077) !== 0) return "it is not closed to others";
+  if (nlink! > 1) return "it has another name";
+  return size! > MOST_BYTES ? "it is too large" : null;
+}
+
+/** Room for 100,000 mounts and more, as many as /proc/sys/fs/mount-max lets be. */
+const MOST_BYTES = 64n << 20n;
+
+/**
+ * Unmounts a mount and no other, where the kernel has it.
+ *
+ * @throws {MountError} EBUSY where it is in use or covered.
+ */
+function unmount(
+  id: bigint,
+  target: string,
+  { whole, lazy }: { whole: boolean; lazy: boolean },
+  searchLimit: number,
+): void {
+  const attempted = {
+    action: `unmount ${quote(target)}`,
+    target,
+    mountId: id,
+    searchLimit,
+  };
+  attempt(attempted, () => {
+    using place = placeOfMount(id);
+    const obstacle = whyNotUnmounted(id, place, lazy && !whole);
+    if (obstacle === null) {
+      umount(
+        attempted,
+        undefined,
+        place!.dirfd,
+        place!.name,
+        unmountFlags({ lazy: lazy || whole }),
+      );
+      return;
+    }
+    throw explain(
+      attempted,
+      new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+      { detail: obstacle },
+    );
+  });
+}
+
+function whyNotUnmounted(
+  id: bigint,
+  place: Place | null,
+  lazy: boolean,
+): string | null {
+  // umount2(2) would make its file system read-only.
+  if (id === mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) {
+    return "it is the root of this process";
+  }
+  if (place?.topmost() !== id) return "another mount is on top of it";
+  // That would go, too, whoever made it.
+  return lazy && listmount(id, { count: 1 }).length > 0
+    ? "another mount is inside it"
+    : null;
+}

@@ -1,0 +1,270 @@
+/**
+ * A thread that makes the calls it is given. What belongs to a thread in Linux,
+ * namespaces, root and working directory, credentials, can be changed there
+ * while every other thread of the process keeps its own.
+ */
+import { UnsupportedError } from "./error.ts";
+import type { Argument } from "./format.ts";
+import { errno, libraryPath, NR } from "./libc.ts";
+import { settle } from "./settle.ts";
+
+/** A call for the thread to make. */
+export interface ThreadCall {
+  /** The kernel's name of the system call, or the C library's function. */
+  readonly name: keyof typeof NR | "posix_spawnp";
+  /**
+   * Its arguments. A buffer goes by its address: memory is the process's, and
+   * the thread writes there.
+   */
+  readonly args: readonly (number | bigint | Uint8Array<ArrayBuffer> | null)[];
+  /** The arguments as strace(1) would print them. */
+  readonly text: readonly Argument[];
+}
+
+/** Where the thread and its master meet: fields of an Int32Array. */
+const FIELD = {
+  state: 0,
+  /** How many calls are made until one fails. */
+  calls: 1,
+  /** How many are made after them, whatever happened. */
+  lastCalls: 2,
+  /** How many succeeded. */
+  succeeded: 3,
+  /** The error number of the one that failed. */
+  errno: 4,
+  /** How many of the last ones failed. */
+  lastFailed: 5,
+  /** What the last one that succeeded returned. */
+  result: 6,
+  /** Descriptors to close at the end; those below 3 are none. */
+  owned: 8,
+} as const;
+
+/** How many descriptors a thread may own. */
+const MOST_OWNED = 8;
+
+/** Bytes of the fields; the table of calls follows. */
+const FIELD_BYTES = 64;
+/** A call in the table: 1 for posix_spawnp(3), and up to seven arguments. */
+const CALL_WORDS = 8;
+const MOST_CALLS = 64;
+
+/** What the thread is at. */
+const STATE = {
+  starting: 0,
+  idle: 1,
+  held: 2,
+  asked: 3,
+  done: 4,
+  ending: 5,
+  ended: 6,
+} as const;
+
+/** How long a thread may take to start. */
+const START_MILLISECONDS = 30_000;
+/** How long it waits for more before it ends, and lets Deno end. */
+const IDLE_MILLISECONDS = 200;
+
+/** What the thread runs. It imports nothing: it needs no permission but FFI. */
+const SOURCE = `
+const FIELD = ${JSON.stringify(FIELD)}, STATE = ${JSON.stringify(STATE)};
+onmessage = ({ data: { shared, library, closeNumber } }) => {
+  const fields = new Int32Array(shared, 0, ${FIELD_BYTES / 4});
+  const table = new BigInt64Array(shared, ${FIELD_BYTES});
+  function become(state) {
+    Atomics.store(fields, FIELD.state, state);
+    Atomics.notify(fields, FIELD.state);
+  }
+  try {
+    const parameters = Array(7).fill("i64");
+    const { symbols: libc } = Deno.dlopen(library, {
+      syscall: { parameters, result: "i32" },
+      posix_spawnp: { parameters: parameters.slice(1), result: "i32" },
+      memcpy: { parameters: ["buffer", "pointer", "usize"], result: "void" },
+      __errno_location: { parameters: [], result: "pointer" },
+    });
+    const location = libc.__errno_location();
+    const errno = new Int32Array(new ArrayBuffer(4));
+    libc.memcpy(errno, location, 4);
+    let result = 0;
+    function make(at) {
+      const [spawns, a, b, c, d, e, f, g] = table.subarray(at, at + ${CALL_WORDS});
+      if (spawns) return libc.posix_spawnp(a, b, c, d, e, f);
+      result = libc.syscall(a, b, c, d, e, f, g);
+      if (result === -1) libc.memcpy(errno, location, 4);
+      return result === -1 ? errno[0] : 0;
+    }
+    function makeAll() {
+      const calls = fields[FIELD.calls], all = calls + fields[FIELD.lastCalls];
+      let number = 0, i = 0, lastFailed = 0;
+      for (; i < calls && number === 0; i++) number = make(i * ${CALL_WORDS});
+      fields[FIELD.succeeded] = number === 0 ? i : i - 1;
+      fields[FIELD.errno] = number;
+      fields[FIELD.result] = result;
+      for (i = calls; i < all; i++) {
+        if (make(i * ${CALL_WORDS}) !== 0) lastFailed++;
+      }
+      fields[FIELD.lastFailed] = lastFailed;
+    }
+    function end() {
+      for (let i = FIELD.owned; i < FIELD.owned + ${MOST_OWNED}; i++) {
+        if (fields[i] > 2) libc.syscall(closeNumber, fields[i], 0, 0, 0, 0, 0);
+      }
+      become(STATE.ended);
+      close();
+    }
+    become(STATE.idle);
+    for (;;) {
+      const state = Atomics.load(fields, FIELD.state);
+      if (state === STATE.asked) {
+        makeAll();
+        become(STATE.done);
+      } else if (state === STATE.ending) {
+        return end();
+      } else if (state !== STATE.idle) {
+        Atomics.wait(fields, FIELD.state, state);
+      } else if (
+        Atomics.wait(fields, FIELD.state, state, ${IDLE_MILLISECONDS}) ===
+          "timed-out"
+      ) {
+        Atomics.compareExchange(fields, FIELD.state, state, STATE.ending);
+      }
+    }
+  } catch {
+    become(STATE.ended);
+    close();
+  }
+};
+`;
+
+/** A thread that waits for calls. It ends by itself when it was idle for a while. */
+export class SyscallThread {
+  readonly #fields: Int32Array;
+  readonly #table: BigInt64Array;
+
+  /**
+   * Starts a thread, in the namespaces of the calling one.
+   *
+   * @throws {UnsupportedError} When it can't be started.
+   */
+  constructor() {
+    const shared = new SharedArrayBuffer(
+      FIELD_BYTES + MOST_CALLS * CALL_WORDS * 8,
+    );
+    this.#fields = new Int32Array(shared, 0, FIELD_BYTES / 4);
+    this.#table = new BigInt64Array(shared, FIELD_BYTES);
+    const library = libraryPath();
+    const worker = new Worker(
+      `data:text/javascript,${encodeURIComponent(SOURCE)}`,
+      { type: "module", name: "system calls" },
+    );
+    worker.postMessage({ shared, library, closeNumber: NR.close });
+    const { starting } = STATE;
+    const waited = Atomics.wait(
+      this.#fields,
+      FIELD.state,
+      starting,
+      START_MILLISECONDS,
+    );
+    if (waited === "timed-out" || !this.hold()) {
+      worker.terminate();
+      throw new UnsupportedError("A thread for system calls can't be started");
+    }
+  }
+
+  /**
+   * Keeps the thread from ending by itself until its next calls are made.
+   *
+   * @returns Whether it is still there.
+   */
+  hold(): boolean {
+    const { idle, held } = STATE;
+    const state = Atomics.compareExchange(
+      this.#fields,
+      FIELD.state,
+      idle,
+      held,
+    );
+    return state === idle || state === held;
+  }
+
+  /**
+   * Makes calls, one after another until one fails, while the calling thread
+   * waits.
+   *
+   * @param calls What to do.
+   * @param lastCalls What is done then in any case, to leave the thread as it
+   * was. Where it can't be, the thread ends.
+   * @returns What the last of `calls` returned.
+   * @throws {SyscallError} Of the call that failed.
+   */
+  make(calls: readonly ThreadCall[], lastCalls: readonly ThreadCall[]): number {
+    if (!this.hold()) throw new TypeError("The thread has ended");
+    const fields = this.#fields;
+    [...calls, ...lastCalls].forEach((call, i) => this.#write(i, call));
+    fields[FIELD.calls] = calls.length;
+    fields[FIELD.lastCalls] = lastCalls.length;
+    this.#become(STATE.asked);
+    Atomics.wait(fields, FIELD.state, STATE.asked);
+    const succeeded = fields[FIELD.succeeded]!;
+    const number = fields[FIELD.errno]!;
+    const result = fields[FIELD.result]!;
+    if (fields[FIELD.lastFailed] === 0) this.#become(STATE.idle);
+    else this.end();
+    calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
+      errno[0] = number;
+      settle(i < succeeded ? 0 : -1, name, text);
+    });
+    return result;
+  }
+
+  /** Leaves descriptors to the thread: it closes them when it ends. */
+  own(...descriptors: number[]): void {
+    this.#fields.set(descriptors, FIELD.owned);
+  }
+
+  #write(index: number, { name, args }: ThreadCall): void {
+    const at = index * CALL_WORDS;
+    const words = args.map(addressed);
+    if (name === "posix_spawnp") words.unshift(1n);
+    else words.unshift(0n, BigInt(NR[name]));
+    while (words.length < CALL_WORDS) words.push(0n);
+    this.#table.set(words, at);
+  }
+
+  /** Ends the thread, and waits for that; a second time does nothing. */
+  end(): void {
+    const { idle, held, done, ending } = STATE;
+    const state = Atomics.load(this.#fields, FIELD.state);
+    if (state === held || state === done) this.#become(ending);
+    // By itself it may have begun to end.
+    else Atomics.compareExchange(this.#fields, FIELD.state, idle, ending);
+    Atomics.notify(this.#fields, FIELD.state);
+    Atomics.wait(this.#fields, FIELD.state, ending);
+  }
+
+  #become(state: number): void {
+    Atomics.store(this.#fields, FIELD.state, state);
+    Atomics.notify(this.#fields, FIELD.state);
+  }
+}
+
+function addressed(
+  value: number | bigint | Uint8Array<ArrayBuffer> | null,
+): bigint {
+  return value instanceof Uint8Array ? addressOf(value) : BigInt(value ?? 0);
+}
+
+let memcpy:
+  | ((to: Uint8Array<ArrayBuffer>, from: null, size: bigint) => bigint)
+  | undefined;
+
+/** Where a buffer is. The caller keeps it alive for as long as that is used. */
+export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
+  // `Deno.UnsafePointer.value` takes the permission for all libraries.
+  memcpy ??= Deno.dlopen(libraryPath(), {
+    // void *memcpy(void *dest, const void *src, size_t n);
+    memcpy: { parameters: ["buffer", "buffer", "usize"], result: "usize" },
+  }).symbols.memcpy;
+  return BigInt(memcpy(buffer, null, 0n));
+}

@@ -1,0 +1,28 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { performancePage, rowText } from "../../bench/table.ts";
+import { RESULTS } from "./results.ts";
+
+Deno.test("rowText() prints medians, the least, ratios and what they are to be", () => {
+  const [row1, , row7, row10] = RESULTS.rows;
+  assertEquals(
+    rowText(row1!),
+    `1. Mounts & "more"
+   what  ours     time            against    time            ratio                 to reach
+   proc  mountat  104 µs (52 µs)  C loop     100 µs (50 µs)  1.04 (0.52 … 2.08)    ≤ 1.05: reached
+                                  C, twice   100 µs (50 µs)  1.50 (0.75 … 3.00)    ≤ 1.05: missed
+   bind  mountat  1 µs (0.5 µs)   umount(8)  100 µs (50 µs)  1/100 (1/200 … 1/50)  ≤ 1/20: reached
+`,
+  );
+  assertStringIncludes(rowText(row7!), "bwrap(1)  bwrap is not installed");
+  assertStringIncludes(rowText(row10!), "3,000 KiB (1,500 KiB)");
+  assertStringIncludes(rowText(row10!), "≤ 2,048 KiB: missed");
+});
+
+Deno.test("performancePage() has a section, a table and a chart for each row", () => {
+  const page = performancePage(RESULTS);
+  for (const { row, work } of RESULTS.rows) {
+    assertStringIncludes(page, `\n## ${row}. ${work}\n`);
+    assertStringIncludes(page, `](charts/row-${row}.svg)`);
+  }
+  assertStringIncludes(page, "On 1 × Z80, Linux 6.18.0, Deno 2.9.6.");
+});

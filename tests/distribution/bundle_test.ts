@@ -1,0 +1,43 @@
+import { assertEquals } from "@std/assert";
+import { programTest } from "../cli/program.ts";
+import { ROOT, ROOT_URL, SCRATCH } from "../support.ts";
+import { bundle, missingBundler } from "./bundle.ts";
+import { checkProgram } from "./delivered.ts";
+import { succeed } from "./process.ts";
+
+const missing = missingBundler();
+
+for (const entry of ["mod.ts", "cli.ts"]) {
+  programTest(`a bundle of ${entry} is the program`, async () => {
+    await bundle(ROOT + entry, `${SCRATCH}/program.js`);
+    await checkProgram(
+      [Deno.execPath(), "run", "-A", `${SCRATCH}/program.js`],
+      {
+        cwd: SCRATCH,
+      },
+    );
+  }, { missing });
+}
+
+programTest("a bundle with the library is not the program", async () => {
+  Deno.mkdirSync(`${SCRATCH}/below`);
+  Deno.writeTextFileSync(
+    `${SCRATCH}/main.ts`,
+    `import { Directory, unmountat } from "${ROOT_URL}mod.ts";
+    import "${ROOT_URL}cli.ts";
+    using root = Directory.open(Deno.args[0]!);
+    for (const strategy of ["procfd", "worker", "subprocess", "mtab"] as const) {
+      const mount = root.mount("m", { type: "tmpfs", mkdir: true });
+      unmountat(root, "m", { strategy });
+      console.log(strategy, mount.mounted);
+    }`,
+  );
+  // What lies beside a bundle is none of the library's.
+  Deno.writeTextFileSync(`${SCRATCH}/cli.ts`, 'throw new Error("cli.ts");');
+  await bundle(`${SCRATCH}/main.ts`, `${SCRATCH}/below/main.js`);
+  const command = [Deno.execPath(), "run", "-A", `${SCRATCH}/below/main.js`];
+  assertEquals(
+    await succeed([...command, SCRATCH], { cwd: SCRATCH }),
+    "procfd false\nworker false\nsubprocess false\nmtab false\n",
+  );
+}, { missing });

@@ -1,0 +1,38 @@
+/** What the program must do however it was delivered. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { mount } from "../../src/sys/mount.ts";
+import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
+import { succeed } from "./process.ts";
+
+/**
+ * Runs the program as a command: it tells its version, does the main job, reads
+ * options, and unmounts in each way, those too for which it runs itself again
+ * or starts a thread.
+ */
+export async function checkProgram(
+  command: string[],
+  options: Parameters<typeof succeed>[1] = {},
+): Promise<void> {
+  const program = (...args: string[]) =>
+    succeed([...command, ...args], options);
+  const { version } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+  assertEquals(await program("--version"), `mountat ${version}\n`);
+  assertMatch(await program(`${SCRATCH}/main`, "0"), TRANSCRIPT);
+  assertEquals(mountsBelow(SCRATCH).length, 1);
+  const listed = JSON.parse(await program("list", "--json", SCRATCH));
+  assertEquals(listed.filesystems.length, 1);
+  for (const strategy of ["procfd", "worker", "subprocess", "mtab"]) {
+    mount("none", `${SCRATCH}/main`, "tmpfs", 0, null);
+    await program("umount", "--strategy", strategy, SCRATCH, "main");
+    assertEquals(mountsBelow(SCRATCH).length, 1, strategy);
+  }
+}
+
+const TRANSCRIPT = new RegExp(
+  `^Mounting /proc into (\\d+) \\(file descriptor for\\) ${SCRATCH}/main\\.
+Mounting /sys into \\1 \\(file descriptor for\\) ${SCRATCH}/main\\.
+Sleeping 0 seconds\\.
+Unmounting proc from \\1 \\(directory file descriptor\\)\\.
+Unmounting sys from \\1 \\(directory file descriptor\\)\\.
+$`,
+);

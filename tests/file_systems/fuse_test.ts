@@ -1,0 +1,90 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Directory } from "../../src/directory.ts";
+import { MountError } from "../../src/error.ts";
+import { InheritableFd } from "../../src/owned_fd.ts";
+import { O_RDWR } from "../../src/sys/constants.ts";
+import { compiled } from "../compiled.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support.ts";
+import { open } from "../sys/scratch.ts";
+import { mountOn, run } from "./support.ts";
+
+const TARGET = `${SCRATCH}/m`;
+
+const needs: Needs = {
+  permissions: ["run", "read", "write", "env"],
+  commands: ["cc", "stat"],
+};
+
+kernelTest(
+  "fuse is served over the descriptor that is its option fd",
+  async () => {
+    const program = compiled("fuse_server");
+    using root = Directory.open(SCRATCH);
+    const device = open("/dev/fuse", O_RDWR);
+    using mount = root.mount("m", {
+      type: "fuse",
+      source: "tests",
+      options: {
+        fd: device.fd,
+        rootmode: "40000",
+        user_id: 0,
+        group_id: 0,
+        subtype: "mountat",
+        nosuid: true,
+      },
+      mkdir: true,
+    });
+    const inherited = new InheritableFd(device.fd);
+    const server = new Deno.Command(program, {
+      args: [String(inherited.fd)],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    // The server alone has it now: when that ends nothing waits any longer.
+    inherited.close();
+    device.close();
+    const { type, source, superOptions } = mountOn(TARGET);
+    assertEquals([type, source], ["fuse.mountat", "tests"]);
+    assert(superOptions.includes("user_id=0"), superOptions.join());
+    assertEquals(Deno.readTextFileSync(`${TARGET}/hello`), "hello\n");
+    assertEquals(Deno.lstatSync(`${TARGET}/hello`).mode! & 0o777, 0o444);
+    assertThrows(
+      () => Deno.statSync(`${TARGET}/nothing`),
+      Deno.errors.NotFound,
+    );
+    assertEquals(run("stat", "-f", "-c", "%b %l", TARGET), "4711 77\n");
+    mount.unmount();
+    const { code, stdout, stderr } = await server.output();
+    const text = new TextDecoder();
+    assertEquals(
+      [code, text.decode(stdout), text.decode(stderr)],
+      [0, "unmounted\n", ""],
+    );
+  },
+  needs,
+);
+
+kernelTest("fuse without a server is an error, and no wait", () => {
+  using root = Directory.open(SCRATCH);
+  const device = open("/dev/fuse", O_RDWR);
+  const options = `fd=${device.fd},rootmode=40000,user_id=0,group_id=0`;
+  using _ = root.mount("m", { type: "fuse", options, mkdir: true });
+  device.close();
+  assertThrows(
+    () => Deno.readTextFileSync(`${TARGET}/hello`),
+    Error,
+    "not connected",
+  );
+}, needs);
+
+kernelTest("fuse refuses what is no /dev/fuse", () => {
+  using root = Directory.open(SCRATCH);
+  using device = open("/dev/null", O_RDWR);
+  const options = `fd=${device.fd},rootmode=40000,user_id=0,group_id=0`;
+  const error = assertThrows(
+    () => root.mount("m", { type: "fuse", options, mkdir: true }),
+    MountError,
+  );
+  assertEquals(error.code, "EINVAL");
+}, needs);

@@ -1,0 +1,156 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  type MountSpec,
+  parseFstab,
+  parseOciMounts,
+  SpecSyntaxError,
+} from "../../src/spec/mod.ts";
+
+/** A configuration with one entry with these options. */
+function config(type: string, options: string[]): string {
+  const mount = { destination: "/a", type, source: "/b", options };
+  return JSON.stringify({ mounts: [mount] });
+}
+
+function oci(type: string, options: string[]): MountSpec {
+  return parseOciMounts(config(type, options))[0]!;
+}
+
+/** The runtime-spec's table of Linux mount options (config.md), but for `bind`. */
+const MOUNT_WORDS = `
+  atime dev diratime exec noatime nodev nodiratime noexec norelatime
+  nostrictatime nosuid nosymfollow private ratime rdev rdiratime relatime rexec
+  rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow
+  ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow
+  runbindable rw shared slave strictatime suid symfollow unbindable`;
+const SUPERBLOCK_WORDS = "async dirsync lazytime mand nolazytime nomand sync";
+const WORDS_WITHOUT_EFFECT = "defaults iversion loud noiversion silent";
+
+function list(words: string): string[] {
+  return words.trim().split(/\s+/);
+}
+
+Deno.test("parseOciMounts() passes on the words of the mount", () => {
+  // The specification's table has not rnodev, its features.md has.
+  for (const word of [...list(MOUNT_WORDS), "rnodev", "ro=recursive"]) {
+    assertEquals(oci("tmpfs", [word]).options, [word]);
+    assertEquals(oci("none", ["bind", word]).options, [word]);
+  }
+});
+
+Deno.test("parseOciMounts() passes on the flags of a file system, not to a bind", () => {
+  for (const word of list(SUPERBLOCK_WORDS)) {
+    assertEquals(oci("tmpfs", [word]).options, [word]);
+    assertEquals(oci("none", ["bind", word]).options, []);
+    assertEquals(oci("none", [word, "rbind"]).options, []);
+  }
+});
+
+Deno.test("parseOciMounts() drops the words without effect", () => {
+  for (const word of list(WORDS_WITHOUT_EFFECT)) {
+    assertEquals(oci("tmpfs", ["ro", word]).options, ["ro"]);
+    assertEquals(oci("none", ["bind", word]).options, []);
+  }
+});
+
+Deno.test("parseOciMounts() makes a bind of bind and rbind", () => {
+  const recursive = (options: string[]) => {
+    const spec = oci("ext4", options);
+    assertEquals(spec.type, "bind");
+    return "recursive" in spec && spec.recursive;
+  };
+  assertEquals(recursive(["bind"]), false);
+  assertEquals(recursive(["rbind"]), true);
+  assertEquals(recursive(["rbind", "bind"]), true);
+  assertEquals(recursive(["bind", "rbind"]), true);
+});
+
+Deno.test("parseOciMounts() refuses what it can't do", () => {
+  for (const word of ["remount", "tmpcopyup", "move", "X-mount.subdir=a"]) {
+    const text = config("tmpfs", ["ro", word]);
+    const { line, column } = assertThrows(
+      () => parseOciMounts(text),
+      SpecSyntaxError,
+      `: mounts[0].options[1]: No option "${word}" here: `,
+    );
+    assertEquals([line, column], [1, text.indexOf(`"${word}"`) + 1]);
+  }
+  for (const word of ["idmap", "ridmap"]) {
+    assertThrows(
+      () => oci("none", ["bind", word]),
+      SpecSyntaxError,
+      `No mappings for "${word}"`,
+    );
+  }
+});
+
+Deno.test("parseOciMounts() takes an option apart where the kernel would", () => {
+  assertEquals(
+    oci("tmpfs", [
+      "ro,size=1m",
+      "",
+      'context="a:b:c1,c2",,x',
+      "lowerdir=/a\\,b:/c",
+    ]).options,
+    ["ro", "size=1m", "context=a:b:c1,c2", "x", "lowerdir=/a\\,b:/c"],
+  );
+});
+
+Deno.test("parseOciMounts() takes mount(8)'s words that the specification lacks", () => {
+  const spec = oci("tmpfs", [
+    "nofail",
+    "noauto",
+    "X-mount.mkdir=0700",
+    "x-systemd.automount",
+    "user",
+  ]);
+  assertEquals(spec.options, ["noexec", "nosuid", "nodev"]);
+  assertEquals([spec.optional, spec.mkdir], [true, 0o700]);
+});
+
+function fstab(options: string): MountSpec {
+  return parseFstab(`/b /a ext4 ${options}`)[0]!;
+}
+
+Deno.test("parseFstab() drops what speaks to userspace", () => {
+  for (
+    const word of [
+      "auto",
+      "_netdev",
+      "nouser",
+      "nousers",
+      "noowner",
+      "nogroup",
+      "comment=systemd.mount",
+      "uhelper=udisks2",
+      "x-gvfs-show",
+      "x-systemd.device-timeout=5",
+      "X-anything",
+    ]
+  ) {
+    assertEquals(fstab(`ro,${word},size=1`).options, ["ro", "size=1"], word);
+    assertEquals(fstab(`bind,${word}`).options, [], word);
+  }
+});
+
+Deno.test("parseFstab() makes safe what users may mount", () => {
+  const three = ["noexec", "nosuid", "nodev"];
+  assertEquals(fstab("user").options, three);
+  assertEquals(fstab("ro,users,exec").options, ["ro", ...three, "exec"]);
+  assertEquals(fstab("owner,dev").options, ["nosuid", "nodev", "dev"]);
+  assertEquals(fstab("group").options, ["nosuid", "nodev"]);
+  // What cifs calls so is its own.
+  assertEquals(fstab("user=me,group=g").options, ["user=me", "group=g"]);
+});
+
+Deno.test("parseFstab() makes mount points where that is asked for", () => {
+  assertEquals("mkdir" in fstab("ro"), false);
+  assertEquals(fstab("X-mount.mkdir").mkdir, true);
+  assertEquals(fstab("x-mount.mkdir=0750").mkdir, 0o750);
+  assertEquals(fstab('X-mount.mkdir="700"').mkdir, 0o700);
+});
+
+Deno.test("parseFstab() makes optional what may fail", () => {
+  assertEquals("optional" in fstab("ro"), false);
+  assertEquals(fstab("nofail").optional, true);
+});

@@ -1,0 +1,84 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { cloneSleeping } from "../../src/sys/clone_sleeping.ts";
+import {
+  AT_FDCWD,
+  CLONE_FS,
+  CLONE_NEWNS,
+  CLONE_NEWUSER,
+} from "../../src/sys/constants.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { kill, SIGKILL } from "../../src/sys/kill.ts";
+import { readlinkat } from "../../src/sys/readlinkat.ts";
+import { reap } from "../../src/sys/reap.ts";
+import { readFile } from "../../src/read_file.ts";
+import { kernelTest } from "../support.ts";
+import { tracedCalls } from "./scratch.ts";
+
+function namespace(pid: number | string, name: string): string {
+  return readlinkat(AT_FDCWD, `/proc/${pid}/ns/${name}`);
+}
+
+kernelTest("cloneSleeping() makes a child in a namespace of its own", () => {
+  const child = cloneSleeping(CLONE_NEWUSER, 60);
+  try {
+    assert(namespace(child, "user") !== namespace("self", "user"));
+    assertEquals(namespace(child, "pid"), namespace("self", "pid"));
+    assertEquals(readFile(`/proc/${child}/uid_map`), "");
+    const status = readFile(`/proc/${child}/status`);
+    assert(status.includes(`\nPPid:\t${Deno.pid}\n`), status);
+    // A copy of this thread alone.
+    assert(status.includes("\nThreads:\t1\n"), status);
+  } finally {
+    kill(child, SIGKILL);
+    reap(child);
+  }
+  assertThrows(() => kill(child, 0), SyscallError, `kill(${child}, 0): ESRCH`);
+  assertThrows(
+    () => reap(child),
+    SyscallError,
+    `waitid(P_PID, ${child}, NULL, WEXITED|__WALL, NULL): ECHILD`,
+  );
+});
+
+kernelTest("cloneSleeping()'s child ends by itself", () => {
+  const child = cloneSleeping(CLONE_NEWNS, 0);
+  reap(child);
+  assertThrows(() => kill(child, 0), SyscallError, "ESRCH");
+});
+
+kernelTest("cloneSleeping() passes on what the kernel refuses", () => {
+  assertThrows(
+    () => cloneSleeping(CLONE_NEWUSER | CLONE_FS, 1),
+    SyscallError,
+    "clone(sleep, …, CLONE_NEWUSER|0x200, 1): EINVAL (Invalid argument)",
+  );
+});
+
+kernelTest("cloneSleeping(), kill() and reap() tell a tracer", () => {
+  let child = 0;
+  const calls = tracedCalls(() => {
+    child = cloneSleeping(CLONE_NEWUSER, 9);
+    kill(child, SIGKILL);
+    reap(child);
+  });
+  assertEquals(
+    calls.map(({ syscall, args, result }) => [syscall, args, result]),
+    [
+      ["clone", ["sleep", "…", "CLONE_NEWUSER", "9"], child],
+      ["kill", [String(child), "9"], 0],
+      [
+        "waitid",
+        ["P_PID", String(child), "NULL", "WEXITED|__WALL", "NULL"],
+        0,
+      ],
+    ],
+  );
+});
+
+Deno.test("cloneSleeping(), kill() and reap() refuse what can't be passed on", () => {
+  assertThrows(() => cloneSleeping("1" as unknown as number, 1), TypeError);
+  assertThrows(() => cloneSleeping(1, -1), RangeError);
+  assertThrows(() => kill(0.5, 0), RangeError);
+  assertThrows(() => kill(0, "9" as unknown as number), TypeError);
+  assertThrows(() => reap(2 ** 31), RangeError);
+});
