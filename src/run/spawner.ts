@@ -19,7 +19,6 @@ import {
 import { createDetachedMount } from "../detached_mount.ts";
 import { parseFileSystem } from "../mountat.ts";
 import { mountId } from "../mount_id.ts";
-import { parseFileSystem } from "../mountat.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { quote } from "../sys/format.ts";
 import { openat2 } from "../sys/openat2.ts";
