@@ -94,7 +94,13 @@ export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {
 }
 
 function formatPollFd({ fd, events }: PollFd): string {
-  const names = flagNames(events, { POLLIN, POLLPRI, POLLERR, POLLHUP });
+  const names = flagNames(events, {
+    POLLIN,
+    POLLPRI,
+    POLLOUT,
+    POLLERR,
+    POLLHUP,
+  });
   return `{fd=${fd}, events=${names}}`;
 }
 
