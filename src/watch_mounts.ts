@@ -76,9 +76,10 @@ export interface WatchMountsOptions {
  * Where the kernel has mount events (fanotify(7): since Linux 6.15, with
  * CAP_SYS_ADMIN in the user namespace that owns the mount namespace; of another
  * process since 6.18), each is told in order. Where it has none, the mount table
- * is watched, and compared at each change: what came and went in between is not
- * seen then. Events that were lost, because there were too many, are made good
- * in the same way. That attributes were changed is not told.
+ * is watched, and compared at each change; events that were lost, because there
+ * were too many, are made good in the same way. What came and went in between is
+ * not seen then, nor ever in another process's namespace. That attributes were
+ * changed is not told.
  *
  * Needs the permission `--allow-ffi`, and /proc; this thread must stay in its
  * mount namespace.
@@ -121,7 +122,10 @@ export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
   return attempt(attempted, () => new Watch(pid, path, attempted));
 }
 
-/** A watch over mounts, as {@linkcode watchMounts} begins it. */
+/**
+ * A watch over mounts, as {@linkcode watchMounts} begins it; it can be looped
+ * over once.
+ */
 export interface MountWatch
   extends AsyncIterable<MountEvent>, Disposable, AsyncDisposable {
   /** The mounts that were there when it began. */
@@ -153,6 +157,7 @@ class Watch implements MountWatch {
   /** What is open while it is waited, too. */
   readonly #opened: DisposableStack;
   #waiting: Promise<readonly number[]> | null = null;
+  #isLooped = false;
 
   constructor(pid: number | null, below: string, attempted: Attempt) {
     this.#attempted = attempted;
@@ -180,6 +185,10 @@ class Watch implements MountWatch {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<MountEvent, void, void> {
+    if (this.#isLooped) {
+      throw new TypeError("The watch is looped over already");
+    }
+    this.#isLooped = true;
     try {
       while (!this.#waker.closed) {
         const [changed, _woken, ended] = await this.#wait();

@@ -165,6 +165,15 @@ for (const via of ["fanotify", "mountinfo"] as const) {
         for await (const _ of watch) watch.close();
       }
       assertEquals(allDescriptors(), before);
+      {
+        await using watch = watchVia(via);
+        const waiting = watch[Symbol.asyncIterator]().next();
+        const again = () => watch[Symbol.asyncIterator]().next();
+        await assertRejects(again, TypeError, "looped over already");
+        watch.close();
+        assertEquals((await waiting).done, true);
+      }
+      assertEquals(allDescriptors(), before);
       // Never looped over.
       watchVia(via).close();
       assertEquals(allDescriptors(), before);
