@@ -27,6 +27,7 @@ import {
 import { kill, SIGKILL } from "../sys/kill.ts";
 import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
+import { stringArray } from "../sys/posix_spawn.ts";
 import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
 import { SIGNALS } from "../sys/signals.ts";
@@ -51,8 +52,10 @@ export type KeeperKind = "nested" | "shared" | "group";
 interface Way {
   /** `CLONE_NEW*`. */
   readonly flags: number;
-  /** What it does before it waits. */
+  /** What it does first. */
   readonly before: readonly ThreadCall[];
+  /** What it does then, with its input open and nothing else. */
+  readonly become: (input: number) => readonly ThreadCall[];
   /** What it does when its input has ended. */
   readonly after: readonly ThreadCall[];
 }
@@ -66,6 +69,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
   nested: () => ({
     flags: CLONE_NEWPID,
     before: [call("unshare", CLONE_NEWPID)],
+    become: () => [],
     after: [],
   }),
   shared: () => {
@@ -76,6 +80,8 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
     // struct sigaction of the kernel: the handler comes first.
     const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
     const action = new Uint8Array(ignore.buffer);
+    const cat = cString("cat", "/bin/cat");
+    const args = stringArray("args", ["cat"]);
     return {
       flags: CLONE_NEWPID | CLONE_NEWNS,
       before: [
@@ -84,12 +90,20 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         // The kernel then reaps what the command leaves behind.
         call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
+      // The command sees it, and must not see this process's memory in it.
+      become: (input) => [
+        call("dup3", input, 0, 0),
+        // It has nothing to write, but wants to have where.
+        call("dup3", input, 1, 0),
+        call("execve", cat, args, stringArray("env", [])),
+      ],
       after: [],
     };
   },
   group: () => ({
     flags: 0,
     before: [],
+    become: () => [],
     after: [call("kill", 0, SIGKILL)],
   }),
 };
@@ -126,13 +140,14 @@ export class Keeper implements AsyncDisposable {
     using owned = new DisposableStack();
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
-    const { before, after, flags } = WAYS[kind]();
+    const { flags, before, become, after } = WAYS[kind]();
     const byte = new Uint8Array(new ArrayBuffer(1));
     const process = cloneCalls(flags, [
       call("setpgid", 0, 0),
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,
       ...closeAllBut(input.fd, output.fd),
+      ...become(input.fd),
       call("write", output.fd, byte, 1),
       call("close", output.fd),
       call("read", input.fd, byte, 1),
@@ -143,9 +158,14 @@ export class Keeper implements AsyncDisposable {
     try {
       input.close();
       output.close();
-      read(outputEnd.fd, byte);
+      const isItself = read(outputEnd.fd, byte) > 0;
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
+      if (kind === "shared" && isItself) {
+        throw new UnsupportedError(
+          "This kernel needs /bin/cat to run a command",
+        );
+      }
       if (kind === "group") this.pidns = null;
       else if (kind === "shared") this.pidns = this.#process;
       else this.pidns = openNested(owned, this.#process.fd);
