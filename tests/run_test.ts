@@ -946,6 +946,6 @@ function furnishRoot(root: Directory): void {
   tree.makeRoom(["proc", "sys", "dev"]);
   tree.put("sys", makeSys());
   tree.put("dev", makeDev());
-  tree.put("proc", makeProc(null));
+  tree.put("proc", makeProc("", null));
   tree.seal();
 }

@@ -4,6 +4,7 @@
  * comes when the run is over, and when this process dies, in whatever way: nobody
  * else holds the other end of the pipe.
  */
+import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { cString } from "../sys/argument.ts";
 import { cloneCalls } from "../sys/clone_calls.ts";
@@ -182,11 +183,17 @@ export class Keeper implements AsyncDisposable {
   /**
    * Makes a procfs for the command.
    *
+   * @param options As of a mount.
    * @throws {MountError} EINVAL for a `nested` one where the kernel can show only
    * the PID namespace of who mounts it.
    */
-  makeProc(): OwnedFd {
-    if (this.kind !== "shared") return makeProc(this.pidns);
+  makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
+    if (this.kind !== "shared") return makeProc(options, this.pidns);
+    if (parseMountOptions(options).parameters.length > 0) {
+      throw new UnsupportedError(
+        "This kernel gives a command's procfs no options: Linux 6.18 does",
+      );
+    }
     using owned = new DisposableStack();
     const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
     if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {
