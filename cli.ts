@@ -137,6 +137,6 @@ async function help(args: string[]): Promise<number> {
 }
 
 if (import.meta.main) {
-  program.isMain = true;
+  program.url = import.meta.url;
   Deno.exitCode = await main(Deno.args);
 }

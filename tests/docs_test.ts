@@ -63,15 +63,22 @@ for (const page of ["docs/guide.md"]) {
     const exchanges = exchangesOf(Deno.readTextFileSync(`${ROOT}${page}`));
     const program = commandLine([], { permissions: ["-A"] })
       .map((word) => `'${word}'`).join(" ");
+    const bin = `${SCRATCH}/bin`;
+    Deno.mkdirSync(bin);
+    Deno.writeTextFileSync(
+      `${bin}/mountat`,
+      `#!/bin/sh\nexec ${program} "$@"\n`,
+      { mode: 0o755 },
+    );
+    Deno.mkdirSync(`${SCRATCH}/empty`);
     const script = [
-      // In the background it must take the place of the subshell, to be killed.
-      `mountat() { ${program} "$@"; }`,
+      `PATH=${bin}:$PATH`,
       "exec 2>&1",
       ...exchanges.map(({ command }, at) => `echo "\x1e${at}"\n${command}`),
     ].join("\n");
-    const { stdout } = new Deno.Command("sh", {
-      args: ["-c", script, "sh"],
-      cwd: SCRATCH,
+    const { stdout } = new Deno.Command("timeout", {
+      args: ["60", "sh", "-c", script],
+      cwd: `${SCRATCH}/empty`,
       env: { NO_COLOR: "1" },
       stdin: "null",
     }).outputSync();

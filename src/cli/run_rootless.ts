@@ -1,5 +1,5 @@
+import { programCommand } from "../program.ts";
 import { UnsupportedError } from "../sys/error.ts";
-import { program } from "../program.ts";
 
 /** What gets the rights to mount: the user is root in there, and nobody else. */
 const UNSHARE = ["--user", "--map-root-user", "--mount"];
@@ -29,19 +29,6 @@ export async function runRootless(args: readonly string[]): Promise<number> {
   using _ = forwardTo(child);
   const { code } = await child.status;
   return code;
-}
-
-/** What runs this program. */
-function programCommand(): string[] {
-  if (!Deno.build.standalone) {
-    const source = new URL("../../cli.ts", import.meta.url).href;
-    return [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", source];
-  }
-  // A compiled program has no source to run: it must be this one.
-  if (program.isMain) return [Deno.execPath()];
-  throw new UnsupportedError(
-    "A compiled program that is not mountat can't start mountat",
-  );
 }
 
 function forwardTo(child: Deno.ChildProcess): Disposable {

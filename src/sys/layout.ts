@@ -6,6 +6,28 @@
 /** The byte order of the kernel's structs: Deno's two Linux targets share it. */
 export const LITTLE_ENDIAN = true;
 
+/** `struct fanotify_event_metadata`, include/uapi/linux/fanotify.h; records follow. */
+export const FANOTIFY_EVENT_METADATA = {
+  event_len: 0,
+  vers: 4,
+  metadata_len: 6,
+  mask: 8,
+  SIZE: 24,
+} as const;
+
+/** `struct fanotify_event_info_header`, include/uapi/linux/fanotify.h. */
+export const FANOTIFY_EVENT_INFO_HEADER = {
+  info_type: 0,
+  len: 2,
+  SIZE: 4,
+} as const;
+
+/** `struct fanotify_event_info_mnt`, include/uapi/linux/fanotify.h. */
+export const FANOTIFY_EVENT_INFO_MNT = {
+  mnt_id: 8,
+  SIZE: 16,
+} as const;
+
 /** `struct loop_info64`, include/uapi/linux/loop.h. */
 export const LOOP_INFO64 = {
   lo_offset: 24,

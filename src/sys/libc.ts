@@ -14,6 +14,8 @@ const PARAMETERS = {
   close: ["i32"],
   // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
   fanotify_init: ["u32", "u32"],
+  // int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);
+  fanotify_mark: ["i32", "u32", "u64", "i32", "buffer"],
   // int fchdir(int fd);
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);

@@ -1,4 +1,5 @@
 import { int32 } from "./argument.ts";
+import { EINTR } from "./errno.ts";
 import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, POLLFD } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
@@ -84,6 +85,7 @@ export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {
       SIGSET_SIZE,
     );
     if (ready === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+    if (ready === -1 && errno[0] === EINTR) continue;
     if (ready === -1 || tracer) {
       settle(ready, "ppoll", args("{tv_sec=0, tv_nsec=0}"));
     }
