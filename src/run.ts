@@ -251,7 +251,13 @@ async function furnish(
   const { keeper, proc } = await keep(plan);
   try {
     if (proc !== null) tree.put("proc", proc);
-    for (const mount of plan.mounts) tree.add(mount);
+    for (const mount of plan.mounts) {
+      if (!("procOptions" in mount)) tree.add(mount);
+      else {
+        const { procOptions } = mount;
+        tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+      }
+    }
     tree.seal();
     return keeper;
   } catch (error) {

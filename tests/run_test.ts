@@ -689,9 +689,9 @@ for (
     await without(async () => {
       const { code, out, signal } = await shell(
         root,
-        `echo $$ /proc/[0-9]*; (sleep 0 & exec true); sh -c 'trap "" TERM; echo >/dev/shm/x; read x <>/dev/shm/x' ${mark} & exit 4`,
+        `echo $$ /proc/[0-9]*; tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/environ; (sleep 0 & exec true); sh -c 'trap "" TERM; echo >/dev/shm/x; read x <>/dev/shm/x' ${mark} & exit 4`,
       );
-      assertEquals([code, signal, out], [4, null, "2 /proc/1 /proc/2\n"]);
+      assertEquals([code, signal, out], [4, null, "2 /proc/1 /proc/2\ncat "]);
     });
     assertEquals(processesWith(mark), []);
     assertEquals(keepers(), 0);
@@ -946,6 +946,6 @@ function furnishRoot(root: Directory): void {
   tree.makeRoom(["proc", "sys", "dev"]);
   tree.put("sys", makeSys());
   tree.put("dev", makeDev());
-  tree.put("proc", makeProc(null));
+  tree.put("proc", makeProc("", null));
   tree.seal();
 }

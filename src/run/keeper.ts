@@ -4,6 +4,7 @@
  * comes when the run is over, and when this process dies, in whatever way: nobody
  * else holds the other end of the pipe.
  */
+import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { cString } from "../sys/argument.ts";
 import { cloneCalls } from "../sys/clone_calls.ts";
@@ -27,6 +28,7 @@ import {
 import { kill, SIGKILL } from "../sys/kill.ts";
 import { pidfdOpen } from "../sys/pidfd_open.ts";
 import { pipe2 } from "../sys/pipe2.ts";
+import { stringArray } from "../sys/posix_spawn.ts";
 import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
 import { SIGNALS } from "../sys/signals.ts";
@@ -51,8 +53,10 @@ export type KeeperKind = "nested" | "shared" | "group";
 interface Way {
   /** `CLONE_NEW*`. */
   readonly flags: number;
-  /** What it does before it waits. */
+  /** What it does first. */
   readonly before: readonly ThreadCall[];
+  /** What it does then, with its input open and nothing else. */
+  readonly become: (input: number) => readonly ThreadCall[];
   /** What it does when its input has ended. */
   readonly after: readonly ThreadCall[];
 }
@@ -66,6 +70,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
   nested: () => ({
     flags: CLONE_NEWPID,
     before: [call("unshare", CLONE_NEWPID)],
+    become: () => [],
     after: [],
   }),
   shared: () => {
@@ -76,6 +81,8 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
     // struct sigaction of the kernel: the handler comes first.
     const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
     const action = new Uint8Array(ignore.buffer);
+    const cat = cString("cat", "/bin/cat");
+    const args = stringArray("args", ["cat"]);
     return {
       flags: CLONE_NEWPID | CLONE_NEWNS,
       before: [
@@ -84,12 +91,20 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         // The kernel then reaps what the command leaves behind.
         call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
+      // The command sees it, and must not see this process's memory in it.
+      become: (input) => [
+        call("dup3", input, 0, 0),
+        // It has nothing to write, but wants to have where.
+        call("dup3", input, 1, 0),
+        call("execve", cat, args, stringArray("env", [])),
+      ],
       after: [],
     };
   },
   group: () => ({
     flags: 0,
     before: [],
+    become: () => [],
     after: [call("kill", 0, SIGKILL)],
   }),
 };
@@ -126,13 +141,14 @@ export class Keeper implements AsyncDisposable {
     using owned = new DisposableStack();
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
-    const { before, after, flags } = WAYS[kind]();
+    const { flags, before, become, after } = WAYS[kind]();
     const byte = new Uint8Array(new ArrayBuffer(1));
     const process = cloneCalls(flags, [
       call("setpgid", 0, 0),
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,
       ...closeAllBut(input.fd, output.fd),
+      ...become(input.fd),
       call("write", output.fd, byte, 1),
       call("close", output.fd),
       call("read", input.fd, byte, 1),
@@ -143,9 +159,14 @@ export class Keeper implements AsyncDisposable {
     try {
       input.close();
       output.close();
-      read(outputEnd.fd, byte);
+      const isItself = read(outputEnd.fd, byte) > 0;
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
+      if (kind === "shared" && isItself) {
+        throw new UnsupportedError(
+          "This kernel needs /bin/cat to run a command",
+        );
+      }
       if (kind === "group") this.pidns = null;
       else if (kind === "shared") this.pidns = this.#process;
       else this.pidns = openNested(owned, this.#process.fd);
@@ -162,11 +183,17 @@ export class Keeper implements AsyncDisposable {
   /**
    * Makes a procfs for the command.
    *
+   * @param options As of a mount.
    * @throws {MountError} EINVAL for a `nested` one where the kernel can show only
    * the PID namespace of who mounts it.
    */
-  makeProc(): OwnedFd {
-    if (this.kind !== "shared") return makeProc(this.pidns);
+  makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
+    if (this.kind !== "shared") return makeProc(options, this.pidns);
+    if (parseMountOptions(options).parameters.length > 0) {
+      throw new UnsupportedError(
+        "This kernel gives a command's procfs no options: Linux 6.18 does",
+      );
+    }
     using owned = new DisposableStack();
     const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
     if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {

@@ -3,6 +3,7 @@ import type { RunOptions } from "../run.ts";
 import { planNamed } from "../apply_mounts.ts";
 import type { MountPlan } from "../attach.ts";
 import { descriptorOf } from "../dirfd.ts";
+import type { OptionsInput } from "../mount_options.ts";
 import { environ } from "../sys/environ.ts";
 import { quote } from "../sys/format.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
@@ -13,7 +14,7 @@ import type { InputOption, OutputOption } from "./streams.ts";
 /** A command to run, and how. */
 export interface Plan {
   readonly command: readonly [string, ...string[]];
-  readonly mounts: readonly MountPlan[];
+  readonly mounts: readonly (MountPlan | ProcPlan)[];
   readonly proc: boolean;
   readonly sys: boolean;
   readonly dev: boolean;
@@ -29,6 +30,11 @@ export interface Plan {
   readonly stdin: InputOption;
   readonly stdout: OutputOption;
   readonly stderr: OutputOption;
+}
+
+/** A procfs to mount, which shows the command's processes. */
+export interface ProcPlan extends Omit<MountPlan, "make"> {
+  readonly procOptions: OptionsInput;
 }
 
 /** A timer can't be set for longer. */
@@ -71,9 +77,12 @@ export function parseRun(
   const gid = options.gid ?? uid;
   const plan = {
     command: [program, ...args] as const,
-    mounts: mounts.map((spec, i) =>
-      planNamed(spec, spec.place ?? `mounts[${i}]`)
-    ),
+    mounts: mounts.map((spec, i) => {
+      const plan = planNamed(spec, spec.place ?? `mounts[${i}]`);
+      return spec.type === "proc"
+        ? { ...plan, procOptions: spec.options ?? "" }
+        : plan;
+    }),
     proc: options.proc ?? true,
     sys: options.sys ?? true,
     dev: options.dev ?? true,

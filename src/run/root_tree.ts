@@ -11,6 +11,7 @@ import { createDetachedMount } from "../detached_mount.ts";
 import type { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
 import { identify, mountIdAt } from "../mount_id.ts";
+import type { OptionsInput } from "../mount_options.ts";
 import { parseFileSystem } from "../mountat.ts";
 import { cloneOfTree, MountTree } from "../mount_tree.ts";
 import { OwnedFd } from "../owned_fd.ts";
@@ -324,15 +325,19 @@ export function makeDev(): OwnedFd {
 /**
  * A procfs.
  *
+ * @param options As of a mount.
  * @param pidns The PID namespace that it shows, null for this thread's.
  */
-export function makeProc(pidns: OwnedFd | null): OwnedFd {
-  return make("proc", "nosuid,nodev,noexec", "proc", pidns);
+export function makeProc(
+  options: OptionsInput,
+  pidns: OwnedFd | null,
+): OwnedFd {
+  return make("proc", options, "proc", pidns);
 }
 
 function make(
   type: string,
-  options: string,
+  options: OptionsInput,
   target: string,
   pidns: OwnedFd | null = null,
 ): OwnedFd {

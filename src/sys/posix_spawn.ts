@@ -122,8 +122,8 @@ export function prepareSpawn(
 ): PreparedSpawn {
   const libc = bound ??= bind(SYMBOLS);
   const path = cString("file", file);
-  const argv = pointers("args", args);
-  const envp = pointers("env", environment);
+  const argv = stringArray("args", args);
+  const envp = stringArray("env", environment);
   const pid = new Int32Array(new ArrayBuffer(4));
   const actions = new Uint8Array(ACTIONS_SIZE);
   const attributes = new Uint8Array(ATTRIBUTES_SIZE);
@@ -172,7 +172,7 @@ export function prepareSpawn(
 }
 
 /** A null-terminated array of strings, which follow it in the same memory. */
-function pointers(
+export function stringArray(
   name: string,
   texts: readonly string[],
 ): Uint8Array<ArrayBuffer> {

@@ -115,6 +115,14 @@ programTest("run passes on how the command ended", () => {
   assertEquals(run(["run", "--nosuch", root, "true"]).code, 1);
 }, NEEDS);
 
+programTest("run needs no permission but for the C library", () => {
+  const root = makeRoot();
+  const { code, stderr } = run(["run", root, "sh", "-c", "exit 3"], {
+    permissions: [`--allow-ffi=/lib/${Deno.build.arch}-linux-gnu/libc.so.6`],
+  });
+  assertEquals([code, stderr], [3, ""]);
+}, NEEDS);
+
 programTest("run makes the mounts and the environment it is told", () => {
   const root = makeRoot();
   Deno.mkdirSync(`${SCRATCH}/shown`);
@@ -122,7 +130,7 @@ programTest("run makes the mounts and the environment it is told", () => {
   const { code, stdout, stderr } = run([
     "run",
     "--tmpfs=/tmp",
-    `--bind=${SCRATCH}/shown:/tmp/shown`,
+    `--bind=${SCRATCH}/shown:/tmp/shown:ro`,
     "--chdir=/tmp/shown",
     "--clear-env",
     "--env=A=b c",
@@ -132,11 +140,15 @@ programTest("run makes the mounts and the environment it is told", () => {
     root,
     "sh",
     "-c",
-    "cat file; echo $A; id -u; id -g; ls -d /sys; touch /tmp/new",
+    "cat file; echo $A; id -u; id -g; ls -d /sys; touch /tmp/new new",
   ]);
   assertEquals(
     [code, stdout, stderr],
-    [0, "shown\nb c\n1234\n4321\n", "ls: /sys: No such file or directory\n"],
+    [
+      1,
+      "shown\nb c\n1234\n4321\n",
+      "ls: /sys: No such file or directory\ntouch: new: Read-only file system\n",
+    ],
   );
 }, NEEDS);
 
