@@ -52,8 +52,9 @@ export interface AttributeOptions {
    * and `unbindable`, which can't be bound either), in its peers and theirs here
    * (`shared`), or what they mount here, but not the other way round (`slave`).
    *
-   * Without it a bind of a shared mount is its peer, a recursive one its slave,
-   * and all else is private.
+   * Without it a bind of a shared mount is its slave (since Linux 5.12): what is
+   * mounted there appears here, but nothing that is done here reaches there. Of a
+   * peer the original's mounts would go with the bind's. All else is private.
    * But in a shared mount the kernel makes every mount shared, and a copy of it
    * in each peer. There all but `shared` is set once more right after the mount
    * was attached; for what is in a mount tree, after that was, and not before

@@ -52,9 +52,8 @@ export interface BindOptions extends NewAttributeOptions {
    * Takes what is mounted below the source along. The options that have names of
    * their own then hold for all of it.
    *
-   * Unless said otherwise the copies of shared mounts are their slaves: of peers
-   * the originals would go when they are unmounted. The handle unmounts all of it
-   * at once, lazily, but for what is made shared: that goes one by one.
+   * The handle unmounts all of it at once, lazily, but for what is made shared:
+   * that goes one by one.
    *
    * @default {false}
    */
@@ -166,15 +165,14 @@ export function planBind(
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
   const asked = parseChange(options);
-  const recursive = options.recursive === true;
-  const change = recursive ? slavesUnlessSaid(asked) : asked;
+  const recursive = Boolean(options.recursive);
   const idmap = parseIdmap(options.idmap);
   const flags = recursive ? AT_RECURSIVE : 0;
   return {
     target: parsed,
     mode,
     beneath: parseBeneath(options.beneath, parsed),
-    whole: recursive && change.recursive.propagation !== MS_SHARED,
+    whole: recursive && asked.recursive.propagation !== MS_SHARED,
     attempted: {
       action: `bind ${from.text} to ${quote(target)}${note}`,
       target,
@@ -185,7 +183,10 @@ export function planBind(
       using namespace = idmap === null ? null : openIdmap(idmap, recursive);
       const { dirfd, path } = from;
       const clone = cloneTree(dirfd, path, flags, namespace);
-      return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
+      return changed(clone, () => {
+        if (!saysPropagation(asked, recursive)) makeSlaves(clone, flags);
+        changeMount(clone.fd, beforeAttach(asked));
+      });
     },
     settle: afterAttach(asked),
     record: options.record ?? null,
@@ -205,10 +206,22 @@ function parseChange(options: BindOptions): MountChange {
   );
 }
 
-/** Makes slaves of the mounts of a copy whose propagation nothing was said of. */
-function slavesUnlessSaid({ own, recursive }: MountChange): MountChange {
-  if (recursive.propagation !== 0) return { own, recursive };
-  return { own, recursive: { ...recursive, propagation: MS_SLAVE } };
+/** Whether something is said of the propagation of all mounts of a copy. */
+function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
+  const { own, recursive } = change;
+  return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;
+}
+
+/** Makes slaves of the copies of shared mounts. */
+function makeSlaves(clone: OwnedFd, flags: number): void {
+  try {
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, {
+      propagation: MS_SLAVE,
+    });
+  } catch (error) {
+    // Before Linux 5.12 a single mount stays a peer.
+    if (flags !== 0 || !isErrno(error, ENOSYS)) throw error;
+  }
 }
 
 /**

@@ -130,13 +130,6 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
 
-/**
- * What `defaults` takes back of the words before it. It clears nothing: a bind
- * of a nosuid mount shall not lose that.
- */
-const DEFAULTS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-  MOUNT_ATTR_NOEXEC;
-
 /** fsconfig(2) takes keys and string values of 255 bytes at the most. */
 const MOST_BYTES = 255;
 
@@ -161,9 +154,8 @@ export function parseMountOptions(
   for (const [key, value] of [...entries(options), ...more.map(splitWord)]) {
     const generic = genericWord(key, value);
     if (key === "defaults") {
+      // For mount(8) it stands where nothing else does, and changes nothing.
       if (value !== true) throw wrongValue(key, value);
-      own.forget(DEFAULTS);
-      recursive.forget(DEFAULTS);
     } else if (generic === null) {
       // ro=fs and rw=fs are for the file system alone.
       const isFlag = value === "fs" && (key === "ro" || key === "rw");
