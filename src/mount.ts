@@ -64,6 +64,7 @@ export class Mount implements Disposable {
     this.id = id;
     this.target = target;
     this.#mountPoint = mountPoint;
+    mountPoint.holder.closeWhenDropped();
     // Of a file the directory says enough.
     if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
@@ -104,7 +105,7 @@ export class Mount implements Disposable {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     const { strategy } = options;
     const attempted = {
-      action: `unmount ${quote(this.target)}`,
+      action: () => `unmount ${quote(this.target)}`,
       target: this.target,
     };
     attempt(attempted, () => {

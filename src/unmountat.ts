@@ -126,7 +126,7 @@ export function unmountExplained(
   const flags = unmountFlags(options);
   const { strategy } = options;
   const attempted = {
-    action: `unmount ${quote(target)}`,
+    action: () => `unmount ${quote(target)}`,
     target,
     ...(searchLimit === undefined ? {} : { searchLimit }),
   };
