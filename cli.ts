@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
+  run: async () => (await import("./src/cli/run.ts")).run,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
   sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
@@ -81,7 +82,6 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 /** Words that are no directory's, for subcommands to come. */
 const RESERVED = [
-  "run",
   "completions",
 ];
 
@@ -137,6 +137,6 @@ async function help(args: string[]): Promise<number> {
 }
 
 if (import.meta.main) {
-  program.isMain = true;
+  program.url = import.meta.url;
   Deno.exitCode = await main(Deno.args);
 }

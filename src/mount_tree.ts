@@ -256,6 +256,9 @@ export class MountTree implements Disposable {
    * from now on. That unmounts all of it at once, lazily: who still uses it goes
    * on undisturbed.
    *
+   * Attached to the directory itself, the tree covers it: descriptors that are
+   * open, that of `directory`, too, lead to what is beneath.
+   *
    * @param directory Where `target` starts.
    * @param target The mount point; by default the directory itself.
    * @returns The mount; the whole tree is unmounted when the handle is disposed

@@ -1,21 +1,38 @@
+import { dispositions } from "../run/signals.ts";
+import { SyscallError } from "../sys/error.ts";
+
 /** The exit status that a signal's default action would have led to. */
 const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 type Caught = keyof typeof STATUS;
+
+/** Whether a hang-up is ignored: nohup(1) does that, and takes the terminal away. */
+function ignoresHangUp(): boolean {
+  if (Deno.stdin.isTerminal()) return false;
+  try {
+    return dispositions().ignores("SIGHUP");
+  } catch (error) {
+    // Without /proc it can't be told.
+    if (error instanceof SyscallError) return true;
+    throw error;
+  }
+}
 
 /** Holds back the signals that would end the program, until disposed of. */
 export class Interrupt implements Disposable {
   /** The exit status for the signal that came, null while there was none. */
   status: number | null = null;
   readonly #listeners = new Map<Caught, () => void>();
-  #wake: () => void = () => {};
+  #wake: () => void;
 
-  constructor() {
+  /** @param wake Is called when a signal comes, but while this sleeps. */
+  constructor(wake: () => void = () => {}) {
+    this.#wake = wake;
     for (const signal of Object.keys(STATUS) as Caught[]) {
-      // Under nohup(1), which takes the terminal away, a hang-up is ignored:
-      // listening would end that.
-      if (signal === "SIGHUP" && !Deno.stdin.isTerminal()) continue;
-      const listener = () => {
+      const ignored = signal === "SIGHUP" && ignoresHangUp();
+      // With its first listener Deno catches all three: one that does nothing
+      // keeps what is ignored from ending this process.
+      const listener = ignored ? () => {} : () => {
         this.status ??= STATUS[signal];
         this.#wake();
       };

@@ -29,7 +29,7 @@ export function readlinkat(dirfd: number, path: string): string {
     PATH_MAX,
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  // Before a tracer is told, which may read links of its own.
+  // A tracer may read a link itself.
   const text = decodeText(buffer.subarray(0, Math.max(length, 0)));
   if (length === -1 || tracer) {
     settle(length, "readlinkat", [

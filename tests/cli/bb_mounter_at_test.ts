@@ -214,11 +214,11 @@ programTest("mountat names the permission when FFI is denied", () => {
 });
 
 /** Starts the program, and waits until it sleeps. */
-async function startSleeping(args: string[]): Promise<{
+async function startSleeping(args: string[], wrapper: string[] = []): Promise<{
   child: Deno.ChildProcess;
   ended: Promise<[Deno.CommandStatus, string, string]>;
 }> {
-  const [command, ...rest] = commandLine(args);
+  const [command, ...rest] = commandLine(args, { wrapper });
   const child = new Deno.Command(command!, {
     args: rest,
     stdin: "null",
@@ -244,7 +244,13 @@ async function startSleeping(args: string[]): Promise<{
   };
 }
 
-for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+for (
+  const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const
+) {
   programTest(`mountat unmounts and exits ${status} on ${signal}`, async () => {
     const root = `${SCRATCH}/root`;
     const { child, ended } = await startSleeping([root, "3600"]);
@@ -265,6 +271,15 @@ for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     assertEquals(mountsBelow(root), []);
   });
 }
+
+programTest("mountat ignores a hang-up under nohup", async () => {
+  const root = `${SCRATCH}/root`;
+  const { child, ended } = await startSleeping([root, "1"], ["nohup"]);
+  child.kill("SIGHUP");
+  const [{ code }] = await ended;
+  assertEquals(code, 0);
+  assertEquals(mountsBelow(root), []);
+}, { commands: ["nohup"] });
 
 programTest(
   "mountat says what it could not unmount, and unmounts the rest",
