@@ -76,20 +76,20 @@ export interface NewAttributeOptions extends AttributeOptions {
 }
 
 /** The words for true and for false. */
-const SWITCHES = {
-  readonly: ["ro", "rw"],
-  nosuid: ["nosuid", "suid"],
-  nodev: ["nodev", "dev"],
-  noexec: ["noexec", "exec"],
-  nosymfollow: ["nosymfollow", "symfollow"],
-  nodiratime: ["nodiratime", "diratime"],
-} as const;
+const SWITCHES = [
+  ["readonly", "ro", "rw"],
+  ["nosuid", "nosuid", "suid"],
+  ["nodev", "nodev", "dev"],
+  ["noexec", "noexec", "exec"],
+  ["nosymfollow", "nosymfollow", "symfollow"],
+  ["nodiratime", "nodiratime", "diratime"],
+] as const;
 
 /** The words to choose from. */
-const CHOICES = {
-  atime: ["relatime", "noatime", "strictatime"],
-  propagation: ["private", "shared", "slave", "unbindable"],
-} as const;
+const CHOICES = [
+  ["atime", ["relatime", "noatime", "strictatime"]],
+  ["propagation", ["private", "shared", "slave", "unbindable"]],
+] as const;
 
 /**
  * The generic words that named options stand for.
@@ -102,16 +102,16 @@ export function namedWords(
   recursive = false,
 ): string[] {
   const words: string[] = [];
-  for (const [name, [yes, no]] of Object.entries(SWITCHES)) {
-    const value = options[name as keyof typeof SWITCHES];
+  for (const [name, yes, no] of SWITCHES) {
+    const value = options[name];
     if (value === undefined) continue;
     if (typeof value !== "boolean") {
       throw new TypeError(`"${name}" must be true or false: received ${value}`);
     }
     words.push(value ? yes : no);
   }
-  for (const [name, choices] of Object.entries(CHOICES)) {
-    const value = options[name as keyof typeof CHOICES];
+  for (const [name, choices] of CHOICES) {
+    const value = options[name];
     if (value === undefined) continue;
     if (!(choices as readonly string[]).includes(value)) {
       throw new TypeError(

@@ -16,6 +16,7 @@ import {
 } from "./change_mount.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
+import type { At } from "./hint/place.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
 import { parseBeneath, parseMkdir } from "./mountat.ts";
@@ -174,7 +175,7 @@ export function planBind(
     beneath: parseBeneath(options.beneath, parsed),
     whole: recursive && asked.recursive.propagation !== MS_SHARED,
     attempted: {
-      action: `bind ${from.text} to ${quote(target)}${note}`,
+      action: () => `bind ${sourceText(from)} to ${quote(target)}${note}`,
       target,
       from,
       mkdir: mode !== null,
@@ -238,12 +239,15 @@ export function cloneTree(
 ): OwnedFd {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
-  if (idmap === null) return new OwnedFd(openTree(dirfd, path, all), "mount");
+  if (idmap === null) {
+    return new OwnedFd(openTree(dirfd, path, all), "mount", true);
+  }
   const attributes = idmapAttributes(idmap);
   if (idmap.recursive || flags === 0) {
     try {
       // It alone may give a mount that has an id map another.
-      return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
+      const fd = openTreeAttr(dirfd, path, all, attributes);
+      return new OwnedFd(fd, "mount", true);
     } catch (error) {
       if (!isErrno(error, ENOSYS)) throw error;
     }
@@ -255,11 +259,12 @@ export function cloneTree(
 
 function parseSource(
   source: string | URL | Directory,
-): { dirfd: number; path: string; text: string } {
-  if (typeof source === "object" && !(source instanceof URL)) {
-    const dirfd = descriptorOf(source);
-    return { dirfd, path: "", text: `descriptor ${dirfd}` };
-  }
-  const path = pathArgument("The source", source);
-  return { dirfd: AT_FDCWD, path, text: quote(path) };
+): At {
+  return typeof source === "object" && !(source instanceof URL)
+    ? { dirfd: descriptorOf(source), path: "" }
+    : { dirfd: AT_FDCWD, path: pathArgument("The source", source) };
+}
+
+function sourceText({ dirfd, path }: At): string {
+  return path === "" ? `descriptor ${dirfd}` : quote(path);
 }

@@ -148,6 +148,7 @@ export function parseMountOptions(
   options: OptionsInput,
   more: readonly string[] = [],
 ): ParsedOptions {
+  if (options === "" && more.length === 0) return NOTHING;
   const own = new Change();
   const recursive = new Change();
   const parameters: Parameter[] = [];
@@ -173,6 +174,12 @@ export function parseMountOptions(
     ...takeLoopOptions(parameters),
   };
 }
+
+const NOTHING: ParsedOptions = {
+  own: UNCHANGED,
+  recursive: UNCHANGED,
+  parameters: [],
+};
 
 /** The generic word that an option is, null for one of the file system. */
 function genericWord(
@@ -342,7 +349,9 @@ export function checkText(what: string, text: string): void {
   if (text.includes("\0")) {
     throw new TypeError(`${what} must not contain a NUL character`);
   }
-  const { length } = encodeText(text);
+  // No unit of a string becomes more than three bytes.
+  const short = text.length <= MOST_BYTES / 3 && text.isWellFormed();
+  const { length } = short ? text : encodeText(text);
   if (length > MOST_BYTES) {
     throw new RangeError(
       `${what} has ${length} bytes, and fsconfig(2) takes ${MOST_BYTES}`,

@@ -78,13 +78,14 @@ export class MountTree implements Disposable {
   readonly #unsettled: (Disposable & { settle(): void })[] = [];
 
   private constructor(fd: OwnedFd) {
-    this.#fd = fd;
+    this.#fd = fd.closeWhenDropped();
   }
 
   static {
     attachIn = (tree, plan) => tree.#attach(plan);
     cloneOf = (tree) =>
-      tree.#staging?.clone(tree.#fd) ?? cloneTree(tree.fd, "", AT_RECURSIVE);
+      tree.#staging?.clone(tree.#fd) ??
+        cloneTree(tree.fd, "", AT_RECURSIVE).closeWhenDropped();
   }
 
   /**
