@@ -130,6 +130,12 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
 
+/** The options that are the mount's own, whatever its file system is. */
+export const GENERIC_OPTIONS: readonly string[] = [
+  ...GENERIC_WORDS.keys(),
+  "defaults",
+];
+
 /**
  * What `defaults` takes back of the words before it. It clears nothing: a bind
  * of a nosuid mount shall not lose that.

@@ -32,7 +32,11 @@ export const move: Command<Arguments> = {
 
 The mount moves with all that is mounted inside it. Where the mount that holds it
 is shared, the kernel moves nothing: there a copy is attached at the new place
-and the original is unmounted.`,
+and the original is unmounted. Which it was, is printed.
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["directory", "directory", "mount point"],
     options: {
       "make-private": {
         help: "make a shared holder private first: then the mount itself moves",

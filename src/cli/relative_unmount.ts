@@ -39,8 +39,9 @@ export const relativeUnmount: Command<Arguments> = {
 Changes to the directory of the descriptor, and unmounts the name there. The
 descriptor must reach this process without close-on-exec.
 
-Exit status: 2 when the first argument is no number, 1 for any other failure.
-With --json a failed call is printed as {"syscall", "errno", "code"}.`,
+Exit status: 0 when it was unmounted, 2 when the first argument is no number, 1
+for any other failure. With --json a call that failed is printed on stdout.`,
+    operands: [],
     options: {
       lazy: { short: "l", help: "unmount now, end when no longer in use" },
       force: {

@@ -24,6 +24,7 @@ another mount covers.
 
 Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
 be unmounted, 64 when some of several could not.`,
+    operands: [],
     options: {
       "dry-run": {
         short: "n",
@@ -36,7 +37,7 @@ be unmounted, 64 when some of several could not.`,
     },
     examples: [{
       call: "mountat sweep --dry-run",
-      does: "tells what processes that died have left mounted",
+      does: "what processes that died have left mounted is told, and stays",
     }],
   },
   failureStatus: 32,
