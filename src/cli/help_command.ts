@@ -39,7 +39,7 @@ With --man this is a manual page of all of it, for man(1).`,
         call: "mountat help umount",
         does: 'what "mountat umount --help" prints',
       }, {
-        call: "mountat help --man | man -l -",
+        call: "mountat help --man > mountat.1 && man ./mountat.1",
         does: "the manual page is shown",
       }],
     },

@@ -81,7 +81,7 @@ function formatSynopsis(synopsis: readonly string[]): string {
     const words = escape(`mountat ${line}`)
       .replace(/<([^>]*)>/g, "\\fI$1\\fR")
       .replace(/(?<=\[)([a-z]+)(?=[\].])/g, "\\fI$1\\fR");
-    return `.nh\n\\fB${words.replace(/^\S+( [a-z][\w\\-]*)?/, "$&\\fR")}\n.hy`;
+    return `\\fB${words.replace(/^\S+( [a-z][\w\\-]*)?/, "$&\\fR")}`;
   }).join("\n.br\n");
 }
 

@@ -6,6 +6,7 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
+import { formatJson } from "./json.ts";
 
 /** What the arguments of `move` mean. */
 export interface Arguments {
@@ -70,7 +71,7 @@ it failed.`,
     mount.keep();
     const { made, id } = mount;
     if (json) {
-      console.log(JSON.stringify({ made, name, from, to, id: Number(id) }));
+      console.log(formatJson({ made, name, from, to, id: Number(id) }));
     } else if (!quiet) {
       const what = made === "moved" ? "Moved" : "Cloned and unmounted";
       console.log(

@@ -20,8 +20,8 @@ export const relativeMount: Command<Arguments> = {
     synopsis: ["relative-mount <directory> <mountpoint>"],
     summary: `Mount a procfs on a name in a directory, and leave it there
 
-The mount point is made where it is missing; the mount is nosuid and nodev. What
-"mountat mount" can do else, with options, this does without.
+The mount point is made where it is missing; the mount is nosuid and nodev. For
+other options there is "mountat mount".
 
 Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
 it failed.`,
