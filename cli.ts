@@ -12,6 +12,7 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
+import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
 
@@ -121,7 +122,7 @@ async function runCommand(word: string, args: string[]): Promise<number> {
     json: words.switches.has("json"),
     quiet: words.switches.has("quiet"),
   };
-  if (word === "") await checkDirectory(words.positionals[0]);
+  if (word === "") await checkDirectory(words.positionals[0], manner.quiet);
   const parsed = command.parse(words);
   using _trace = words.switches.has("trace") ? await traceToStderr() : null;
   try {
@@ -132,26 +133,24 @@ async function runCommand(word: string, args: string[]): Promise<number> {
 }
 
 /** Says what may be mistaken about arguments without a subcommand. */
-async function checkDirectory(directory: string | undefined): Promise<void> {
+async function checkDirectory(
+  directory: string | undefined,
+  quiet: boolean,
+): Promise<void> {
   if (directory === undefined) {
     const { UsageError } = await import("./src/cli/usage_error.ts");
     const { formatUsage, PROGRAM } = await import("./src/cli/help.ts");
     throw new UsageError(formatUsage(PROGRAM.synopsis));
   }
+  if (quiet) return;
   const { askForSubcommand } = await import("./src/cli/mistaken_directory.ts");
   const question = askForSubcommand(directory, Object.keys(COMMANDS));
-  if (question !== null) console.error(`mountat: ${question}`);
+  if (question !== null) printMessage(`mountat: ${question}`);
 }
 
 async function traceToStderr(): Promise<Disposable> {
   const { trace } = await import("./src/trace.ts");
-  return trace((line) => {
-    try {
-      console.error(line);
-    } catch {
-      // What can't be told is done all the same: a call must not look failed.
-    }
-  });
+  return trace(printMessage);
 }
 
 if (import.meta.main) {

@@ -10,6 +10,7 @@ import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -143,7 +144,7 @@ function tell(
   tree?: string,
 ): void {
   for (const { error } of passedOver) {
-    if (!quiet) console.error(`mountat: Passed over: ${error.message}`);
+    if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
     console.log(formatJson({

@@ -7,6 +7,7 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 
 /** What the arguments of `move` mean. */
 export interface Arguments {
@@ -78,7 +79,7 @@ it failed.`,
         `${what} ${quote(name)} from ${quote(from)} to ${quote(to)}.`,
       );
       if (made === "cloned") {
-        console.error(
+        printMessage(
           "The mount that held it is shared; with --make-private the mount itself moves.",
         );
       }

@@ -18,6 +18,7 @@ import {
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
+import { printMessage } from "./message.ts";
 
 /** What the arguments of `relative-unmount` mean. */
 export interface Arguments {
@@ -76,7 +77,7 @@ function unmount(
 ): number {
   const number = /^\d{1,9}$/.test(fd) ? Number(fd) : null;
   if (number === null) {
-    console.error(`Failed to parse file descriptor: '${printable(fd)}'`);
+    printMessage(`Failed to parse file descriptor: '${printable(fd)}'`);
     return 2;
   }
   const { parent, name } = target;
@@ -94,8 +95,8 @@ function unmount(
     return 0;
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    console.error(failure);
-    console.error(error.message);
+    printMessage(failure);
+    printMessage(error.message);
     const { syscall, errno, code } = error;
     if (json) console.log(JSON.stringify({ syscall, errno, code }));
     return 1;

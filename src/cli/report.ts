@@ -1,5 +1,6 @@
 import { MountError } from "../error.ts";
 import { UnsupportedError } from "../sys/error.ts";
+import { printMessage } from "./message.ts";
 import { UsageError } from "./usage_error.ts";
 
 /**
@@ -27,21 +28,21 @@ export function report(
     );
   }
   if (error instanceof UsageError) {
-    console.error(`mountat: ${error.message}`);
+    printMessage(`mountat: ${error.message}`);
     const words = ["mountat", subcommand, "--help"].filter((word) => word);
-    console.error(`Try '${words.join(" ")}'.`);
+    printMessage(`Try '${words.join(" ")}'.`);
   } else if (error instanceof MountError) {
-    console.error(`mountat: ${error.message}`);
-    if (error.hint !== undefined) console.error(`  hint: ${error.hint}`);
+    printMessage(`mountat: ${error.message}`);
+    if (error.hint !== undefined) printMessage(`  hint: ${error.hint}`);
     return error.code === "EPERM" ? 1 : status;
   } else if (
     error instanceof UnsupportedError ||
     error instanceof Deno.errors.NotCapable
   ) {
-    console.error(`mountat: ${error.message}`);
+    printMessage(`mountat: ${error.message}`);
     return error instanceof UnsupportedError ? status : 1;
   } else if (isSystemError(error)) {
-    console.error(`mountat: ${error.message}`);
+    printMessage(`mountat: ${error.message}`);
   } else {
     throw error;
   }

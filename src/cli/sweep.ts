@@ -7,6 +7,7 @@ import {
 } from "../sweep.ts";
 import { type Command, expectPositionals } from "./command.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
 
 /** `mountat sweep`. */
@@ -94,7 +95,7 @@ function tell(
 /** Says what went wrong, and returns the exit status. */
 function reportFailures({ unmounted, left, ignored }: SweepResult): number {
   for (const { path, reason } of ignored) {
-    console.error(`mountat: Ignored ${quote(path)}: ${reason}`);
+    printMessage(`mountat: Ignored ${quote(path)}: ${reason}`);
   }
   let status = 0;
   for (const { error } of left) {

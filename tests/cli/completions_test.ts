@@ -1,5 +1,10 @@
 /** Completion, by the shells themselves: keys go in at a terminal. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { CommandDescription } from "../../src/cli/command.ts";
+import { formatBash } from "../../src/cli/completions/bash.ts";
+import { formatFish } from "../../src/cli/completions/fish.ts";
+import { toSubcommand } from "../../src/cli/completions/model.ts";
+import { formatZsh } from "../../src/cli/completions/zsh.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { SCRATCH } from "../support.ts";
@@ -11,8 +16,12 @@ type Shell = "bash" | "fish" | "zsh";
 function install(shell: Shell): string {
   const { code, stdout, stderr } = run(["completions", shell]);
   assertEquals([code, stderr], [0, ""]);
+  return write(shell, stdout);
+}
+
+function write(shell: Shell, script: string): string {
   const path = `${SCRATCH}/completions.${shell}`;
-  Deno.writeTextFileSync(path, stdout);
+  Deno.writeTextFileSync(path, script);
   return path;
 }
 
@@ -98,6 +107,7 @@ const TYPED: [line: string, args: string[]][] = [
   ["mountat umount ro\t pr\t", ["umount", "root/", "proc"]],
   ["mountat umount -l root a\t", ["umount", "-l", "root", "a b"]],
   ["mountat umount --recu\t root", ["umount", "--recursive", "root"]],
+  ["mountat umount root --recu\t", ["umount", "root", "--recursive"]],
   ["mountat umount --strategy=su\t", ["umount", "--strategy=subprocess"]],
   ["mountat umount --strategy mt\t x", ["umount", "--strategy", "mtab", "x"]],
   ["mountat mount -t tmp\t root u\t", [
@@ -287,6 +297,70 @@ programTest("completions fish offers what it should", () => {
   offers("mountat relative-unmount my", [""]);
   offers("mountat umount -- --", [""]);
   cleanUp();
+}, { commands: ["fish"] });
+
+/** A subcommand with a command line of somebody else's in it. */
+const WRAPPER: CommandDescription = {
+  name: "wrap",
+  synopsis: ["wrap [options] <root> <command> [argument...]"],
+  summary: "It's [a] wrapper: 'x' \\ $y",
+  beforeCommand: 1,
+  options: {
+    level: {
+      short: "l",
+      value: "n",
+      choices: ["low", "high"],
+      help: "a:[b]'c",
+    },
+    only: { help: "$(x) \\ `y`" },
+  },
+  examples: [],
+};
+
+const WRAPPED: [line: string, args: string[]][] = [
+  ["mountat wrap --on\tro\t ls", ["wrap", "--only", "root", "ls"]],
+  ["mountat wrap --on\t-l hi\troot", ["wrap", "--only", "-l", "high", "root"]],
+  ["mountat wrap root ls --on\t", ["wrap", "root", "ls", "--on"]],
+  ["mountat wrap root ls -l hi\t", ["wrap", "root", "ls", "-l", "hi"]],
+  ["mountat wrap -- ro\t --on\t", ["wrap", "--", "root", "--on"]],
+];
+
+for (
+  const [name, format] of [["bash", formatBash], ["zsh", formatZsh]] as const
+) {
+  programTest(`completions ${name} leaves a command its options`, () => {
+    Deno.mkdirSync(`${SCRATCH}/root`);
+    write(name, format([toSubcommand(WRAPPER)]));
+    const calls = type(name, SETUP[name], WRAPPED.map(([line]) => line));
+    WRAPPED.forEach(([line, args], i) =>
+      assertEquals(calls[i]!.map((arg) => arg.replace(/\/$/, "")), args, line)
+    );
+  }, { commands: ["script", name] });
+}
+
+programTest("completions fish leaves a command its options", () => {
+  Deno.mkdirSync(`${SCRATCH}/root`);
+  const script = write("fish", formatFish([toSubcommand(WRAPPER)]));
+  const lines = [
+    "mountat wrap --on",
+    "mountat wrap root --on",
+    "mountat wrap root -l ",
+    "mountat wrap root ls --on",
+    "mountat wrap -l high ro",
+    "mountat wr",
+  ].map((line) => `complete -C '${line}'`);
+  assertEquals(
+    shell(["fish", "--no-config"], [`source ${script}`, ...lines].join("\n")),
+    [
+      "--only\t$(x) \\ `y`",
+      "--only\t$(x) \\ `y`",
+      "high\ta:[b]'c",
+      "low\ta:[b]'c",
+      "root/\tDirectory",
+      `wrap\t${WRAPPER.summary}`,
+      "",
+    ].join("\n"),
+  );
 }, { commands: ["fish"] });
 
 programTest("completions knows three shells", () => {

@@ -147,7 +147,10 @@ programTest("a reader that stops early is no error", () => {
   }
   assertEquals(mountsBelow(SCRATCH).length, 1);
   // Where the message goes makes no difference to how it ends.
-  assertEquals(runUnread(["umount", ".", "x"], "2>&1").code, 32);
+  for (const where of ["2>&1", "2>/dev/full"]) {
+    assertEquals(runUnread(["umount", ".", "x"], where).code, 32);
+    assertEquals(runUnread(["relative-unmount", "x", "x"], where).code, 2);
+  }
 }, { commands: ["bash", "mkfifo"] });
 
 programTest(
@@ -203,6 +206,7 @@ programTest(
       // Now it is there, and there is nothing to ask.
       assertEquals(runHere(name!, "0").stderr, "");
     }
+    assertEquals(runHere("--quiet", "lits", "0").stderr, "");
     const { code, stderr } = runHere("umuont", "--recursive", ".");
     assertEquals(code, 1);
     assert(stderr.startsWith('mountat: Unknown option "--recursive"'), stderr);

@@ -100,6 +100,7 @@ _mountat() {
 
   local command= expected= ended= holder= before= count=0
   local options=() operands=() limit=
+  local subcommands='${subcommands.map(({ name }) => name).join(" ")}'
   _mountat_takes ${DEFAULT}
   for word in "\${words[@]:1:\${#words[@]}-2}"; do
     if [[ $expected ]]; then
@@ -108,9 +109,7 @@ _mountat() {
       ended=1
     elif [[ ! $ended && $word == -?* ]]; then
       _mountat_value "\${command:-${DEFAULT}}" "$word"
-    elif [[ ! $command && ' ${
-    subcommands.map(({ name }) => name).join(" ")
-  } ' == *" $word "* ]]; then
+    elif [[ ! $command && " $subcommands " == *" $word "* ]]; then
       command=$word
       _mountat_takes "$command"
     else
@@ -129,7 +128,7 @@ _mountat() {
   elif [[ ! $expected && ! $ended && $current == -* ]]; then
     candidates=("\${options[@]}")
   elif [[ ! $expected && ! $command ]]; then
-    candidates=(${subcommands.map(({ name }) => name).join(" ")})
+    read -ra candidates <<<"$subcommands"
     compopt -o plusdirs
   elif [[ ! $expected ]]; then
     expected=\${operands[count]-}

@@ -27,18 +27,24 @@ function formatExpected({ kind, words, list }: Expected): string {
   }`;
 }
 
-function formatOption(subcommand: string, option: Option): string {
+function formatOption(condition: string, option: Option): string {
   const { names, help, value, expected, optional } = option;
   const [long, short] = names as [string, string?];
-  return `complete -c mountat -n ${quoted(`__mountat_in ${subcommand}`)}` +
+  return `complete -c mountat -n ${quoted(condition)}` +
     (short === undefined ? "" : ` -s ${short.slice(1)}`) +
     ` -l ${long.slice(2)} -d ${quoted(help)}` +
     (value === null || optional ? "" : formatExpected(expected));
 }
 
-function formatSubcommand({ name, options, operands }: Subcommand): string {
+function formatSubcommand(
+  { name, options, operands, beforeCommand }: Subcommand,
+): string {
+  const condition = `__mountat_in ${name}` +
+    (beforeCommand === null
+      ? ""
+      : `; and test (count (__mountat_words)) -le ${beforeCommand + 1}`);
   const lines = [
-    ...options.map((option) => formatOption(name, option)),
+    ...options.map((option) => formatOption(condition, option)),
     ...operands.map((expected, i) =>
       `complete -c mountat -n ${quoted(`__mountat_in ${name} ${i}`)}${
         formatExpected(expected)

@@ -23,7 +23,7 @@ function formatAction({ kind, words, list }: Expected, place = 0): string {
     // Behind a space _arguments adds no arguments of its own.
     name: ` _mountat_names ${place}`,
     "mount point": "_mountat_mount_points",
-    nothing: " ",
+    nothing: "()",
     type: "_mountat_types",
     words: list ? `compadd - ${words.join(" ")}` : `(${words.join(" ")})`,
   }[kind];
@@ -49,17 +49,20 @@ function formatOption(option: Option): string {
     .join(" ");
 }
 
-function formatSpecifications(
+/** The call that completes a subcommand. */
+function formatCall(
   { name, options, operands, beforeCommand }: Subcommand,
 ): string {
   const lines = [
+    // Options of the command are not ours to complete.
+    `_arguments -s -S -C${beforeCommand === null ? "" : " -A '-*'"}`,
     ...options.map(formatOption),
     ...operands.map((expected, i) =>
       name === DEFAULT && i === 0
         ? "'1: :_mountat_first'"
         : quoted(`${i + 1}: :${formatAction(expected, i)}`)
     ),
-    ...beforeCommand === null ? [] : ["'*::command: '"],
+    ...beforeCommand === null ? [] : ["'*::command:()'"],
   ];
   return lines.join(" \\\n      ");
 }
@@ -134,8 +137,7 @@ _mountat() {
 ${
     subcommands.map((subcommand) =>
       `  (${subcommand.name})
-    _arguments -s -S -C \\
-      ${formatSpecifications(subcommand)}
+    ${formatCall(subcommand)}
     ;;`
     ).join("\n")
   }
