@@ -72,11 +72,11 @@ export function formatUsage(synopsis: readonly string[]): string {
 }
 
 function formatSummary(summary: string): string {
-  return parseSummary(summary)
-    .map(({ lines, literal }) =>
-      (literal ? lines : fill(lines.join(" "), WIDTH)).join("\n")
-    )
-    .join("\n\n");
+  return summary.split("\n\n").map((part) =>
+    parseSummary(part).flatMap(({ lines, literal }) =>
+      literal ? lines : fill(lines.join(" "), WIDTH)
+    ).join("\n")
+  ).join("\n\n");
 }
 
 /** A part of a summary. */

@@ -94,7 +94,7 @@ programTest("man/mountat.1 has all that --help tells", () => {
     .map(([, name]) => name!);
   for (const name of ["", ...names]) {
     const help = name === "" ? overview : run([name, "--help"]).stdout;
-    const [, ...parts] = help.replaceAll(/<([\w ]+)>/g, "$1").split("\n\n");
+    const [, ...parts] = help.replaceAll(/<([^<>\n]+)>/g, "$1").split("\n\n");
     for (const part of parts) {
       if (part.startsWith("Subcommands")) continue;
       for (const row of part.split("\n")) {
