@@ -15,6 +15,7 @@ import {
 import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
+import { quote } from "./src/sys/format.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -101,6 +102,7 @@ const RESERVED = [
 
 async function runCommand(word: string, args: string[]): Promise<number> {
   const command = await COMMANDS[word || "bb_mounter_at"]!();
+  if (word === "") await askForSubcommand(args);
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
     const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
@@ -122,7 +124,11 @@ async function runCommand(word: string, args: string[]): Promise<number> {
     json: words.switches.has("json"),
     quiet: words.switches.has("quiet"),
   };
-  if (word === "") await checkDirectory(words.positionals[0], manner.quiet);
+  if (word === "" && words.positionals.length === 0) {
+    const { UsageError } = await import("./src/cli/usage_error.ts");
+    const { formatUsage, PROGRAM } = await import("./src/cli/help.ts");
+    throw new UsageError(formatUsage(PROGRAM.synopsis));
+  }
   const parsed = command.parse(words);
   using _trace = words.switches.has("trace") ? await traceToStderr() : null;
   try {
@@ -132,20 +138,19 @@ async function runCommand(word: string, args: string[]): Promise<number> {
   }
 }
 
-/** Says what may be mistaken about arguments without a subcommand. */
-async function checkDirectory(
-  directory: string | undefined,
-  quiet: boolean,
-): Promise<void> {
-  if (directory === undefined) {
-    const { UsageError } = await import("./src/cli/usage_error.ts");
-    const { formatUsage, PROGRAM } = await import("./src/cli/help.ts");
-    throw new UsageError(formatUsage(PROGRAM.synopsis));
-  }
-  if (quiet) return;
-  const { askForSubcommand } = await import("./src/cli/mistaken_directory.ts");
-  const question = askForSubcommand(directory, Object.keys(COMMANDS));
-  if (question !== null) printMessage(`mountat: ${question}`);
+/** Asks whether a subcommand was meant by a directory that is not there. */
+async function askForSubcommand(args: readonly string[]): Promise<void> {
+  const directory = args.find((arg) => !arg.startsWith("-"));
+  const quiet = args.includes("--quiet") || args.includes("-q");
+  if (directory === undefined || quiet) return;
+  const { likelySubcommand } = await import("./src/cli/likely_subcommand.ts");
+  const name = likelySubcommand(directory, Object.keys(COMMANDS));
+  if (name === null) return;
+  printMessage(
+    `mountat: ${
+      quote(directory)
+    } is taken for a directory; did you mean "mountat ${name}"?`,
+  );
 }
 
 async function traceToStderr(): Promise<Disposable> {

@@ -31,7 +31,7 @@ export const apply: Command<Arguments> = {
   description: {
     name: "apply",
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
-    summary: `Mount what an OCI configuration or an fstab says, all or nothing
+    summary: `Mount what an OCI configuration or an fstab says
 
 Each mount point is resolved beneath the directory and through no symlink; those
 of an OCI configuration are made where they are missing. When an entry fails, all

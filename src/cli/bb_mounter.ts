@@ -50,8 +50,7 @@ export const bbMounter: Command<Arguments> = {
   description: {
     name: "bb_mounter",
     synopsis: ["bb_mounter [options] <directory> [delay]"],
-    summary:
-      `Mount what a chroot needs for some seconds: proc, sys, run, devices
+    summary: `Mount what a chroot needs for some seconds
 
 Mounts /proc and /sys, binds of /run and of /dev/full, null, random, tty, urandom
 and zero into a directory, waits, and undoes it all in reverse order: the mounts,

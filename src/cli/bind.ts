@@ -26,10 +26,9 @@ export const bind: Command<Arguments> = {
   description: {
     name: "bind",
     synopsis: ["bind [options] <source> <directory> <name>"],
-    summary:
-      `Show a directory or file on a name in a directory, and leave it there
+    summary: `Show a directory or file on a name in a directory
 
-The name is resolved beneath the directory and through no symlink; the source's
+What is mounted stays. The name is resolved beneath the directory and through no symlink; the source's
 path may lead through symlinks. What -o leaves unsaid is as it is in the source.
 With --recursive, --read-only is for all of it, and -o ro for the topmost mount:
 ro=recursive or rro is for all.

@@ -34,10 +34,11 @@ export const mount: Command<Arguments> = {
   description: {
     name: "mount",
     synopsis: ["mount -t <type> [options] [source] <directory> <name>"],
-    summary: `Mount a file system on a name in a directory, and leave it there
+    summary: `Mount a file system on a name in a directory
 
-The name is resolved beneath the directory and through no symlink. The source is
-what mount(8) calls so: a device, say; many file systems need none.
+What is mounted stays. The name is resolved beneath the directory and through no
+symlink. The source is what mount(8) calls so, a device, say; many file systems
+need none.
 
 Generic words of -o (ro, nosuid, nodev, noexec, noatime, ...) become attributes of
 the mount, all else goes to the file system: ro makes the mount read-only, ro=fs

@@ -30,9 +30,9 @@ export const move: Command<Arguments> = {
     synopsis: [
       "move [options] <initial directory> <destination directory> [name]",
     ],
-    summary: `Move the mount on a name, proc unless given, to another directory
+    summary: `Move the mount on a name to another directory
 
-The mount moves with all that is mounted inside it. Where the mount that holds it
+The name is proc unless given. The mount moves with all that is mounted inside it. Where the mount that holds it
 is shared, the kernel moves nothing: there a copy is attached at the new place
 and the original is unmounted. Which it was, is printed.
 

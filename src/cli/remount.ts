@@ -23,7 +23,7 @@ export const remount: Command<Arguments> = {
   description: {
     name: "remount",
     synopsis: ["remount [options] <directory> <name>"],
-    summary: `Change the mount on a name in a directory, or its file system
+    summary: `Change the mount on a name, or its file system
 
 Generic words of -o change the mount, all else the file system, with all mounts
 of it: ro makes the mount read-only, ro=fs the file system. What is not named

@@ -1,29 +1,24 @@
 import { openDirectoryAt } from "../beneath.ts";
 import { spelledAlike } from "../hint/spelling.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
-import { quote } from "../sys/format.ts";
 
 /**
- * Asks whether a directory, which would be made, was meant as a subcommand.
+ * Finds the subcommand that may be meant by what is taken for a directory.
  *
  * @param directory The directory.
  * @param names The names of the subcommands.
- * @returns The question, null where there is no reason to ask.
+ * @returns The subcommand, null where the directory is there, or spelt like none.
  */
-export function askForSubcommand(
+export function likelySubcommand(
   directory: string,
   names: readonly string[],
 ): string | null {
   // Of three letters too much is spelt alike; and mounts, say, is a likely name.
   const name = directory.length < 4 || directory.includes("/")
     ? undefined
-    : spelledAlike(directory, names).find((name) =>
-      !directory.startsWith(name)
-    );
-  if (name === undefined || isThere(directory)) return null;
-  return `${
-    quote(directory)
-  } is taken for a directory; did you mean "mountat ${name}"?`;
+    : spelledAlike(directory, names)
+      .find((name) => !directory.startsWith(name));
+  return name === undefined || isThere(directory) ? null : name;
 }
 
 function isThere(directory: string): boolean {
