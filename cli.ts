@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   apply: async () => (await import("./src/cli/apply.ts")).apply,
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
+  run: async () => (await import("./src/cli/run.ts")).run,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
   sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
@@ -68,12 +69,6 @@ export async function main(args: string[]): Promise<number> {
   }
   const [word, rest] = splitSubcommand(args);
   try {
-    if (RESERVED.includes(word)) {
-      const { UsageError } = await import("./src/cli/usage_error.ts");
-      throw new UsageError(
-        `The subcommand ${word} is not part of this version; a directory of that name is written ./${word}`,
-      );
-    }
     return await runCommand(word, rest);
   } catch (error) {
     return report(error, 1, word);
@@ -88,17 +83,12 @@ function splitSubcommand(args: string[]): [word: string, rest: string[]] {
   const at = args.findIndex((arg) => !COMMON_SWITCHES.includes(arg));
   const word = args[at];
   const isWord = word !== undefined &&
-    (Object.hasOwn(COMMANDS, word) || RESERVED.includes(word));
+    Object.hasOwn(COMMANDS, word);
   return isWord ? [word, args.toSpliced(at, 1)] : ["", args];
 }
 
 /** Switches that may come before a subcommand. */
 const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
-
-/** Words that are no directory's, for subcommands to come. */
-const RESERVED = [
-  "run",
-];
 
 async function runCommand(word: string, args: string[]): Promise<number> {
   const command = await COMMANDS[word || "bb_mounter_at"]!();
@@ -159,6 +149,6 @@ async function traceToStderr(): Promise<Disposable> {
 }
 
 if (import.meta.main) {
-  program.isMain = true;
+  program.url = import.meta.url;
   Deno.exitCode = await main(Deno.args);
 }

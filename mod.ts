@@ -47,6 +47,7 @@ export { MountError, type MountErrorOptions } from "./src/error.ts";
 export { type Features, features } from "./src/features.ts";
 export type { Holder } from "./src/hint/holders.ts";
 export { listMounts, type ListMountsOptions } from "./src/list_mounts.ts";
+export type { MountEvent } from "./src/mount_changes.ts";
 export type { MountInfo } from "./src/mount_info.ts";
 export { Mount, type MountOrigin } from "./src/mount.ts";
 export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
@@ -61,6 +62,14 @@ export type {
   MountSpec,
   SpecCommon,
 } from "./src/spec/mount_spec.ts";
+export {
+  type InputOption,
+  type OutputOption,
+  run,
+  type RunOptions,
+  type RunResult,
+  type Usage,
+} from "./src/run.ts";
 export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
 export { MountRecord, type RecordOptions } from "./src/record.ts";
 export {
@@ -76,10 +85,15 @@ export { trace } from "./src/trace.ts";
 export type { UnmountStrategy } from "./src/unmount_strategy.ts";
 export { UnmountAllError } from "./src/unmount_all.ts";
 export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
+export {
+  type MountWatch,
+  watchMounts,
+  type WatchMountsOptions,
+} from "./src/watch_mounts.ts";
 
 if (import.meta.main) {
   const { main } = await import("./cli.ts");
   const { program } = await import("./src/program.ts");
-  program.isMain = true;
+  program.url = import.meta.url;
   Deno.exitCode = await main(Deno.args);
 }

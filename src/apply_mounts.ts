@@ -175,7 +175,7 @@ function undo(made: Entry[], reason: unknown): void {
 }
 
 /** Checks an entry; what is wrong with it, and what fails later, names it. */
-function planNamed(spec: MountSpec, place: string): MountPlan {
+export function planNamed(spec: MountSpec, place: string): MountPlan {
   try {
     return isBind(spec)
       ? planBind(spec.target, spec.source, spec, ` (${place})`)

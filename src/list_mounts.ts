@@ -3,52 +3,56 @@ import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
 import { mountIdAt } from "./mount_id.ts";
-import {
-  fromStatmount,
-  fromTable,
-  type MountIds,
-  type MountInfo,
-} from "./mount_info.ts";
-import { type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
+import { fromTable, type MountInfo } from "./mount_info.ts";
 import { OwnedFd } from "./owned_fd.ts";
-import { readFile } from "./read_file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
-  LSMT_ROOT,
   O_CLOEXEC,
   O_PATH,
-  STATMOUNT_FS_SUBTYPE,
-  STATMOUNT_FS_TYPE,
   STATMOUNT_MNT_BASIC,
-  STATMOUNT_MNT_OPTS,
   STATMOUNT_MNT_POINT,
-  STATMOUNT_MNT_ROOT,
-  STATMOUNT_SB_BASIC,
-  STATMOUNT_SB_SOURCE,
   STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
   STATX_NLINK,
 } from "./sys/constants.ts";
-import { EAGAIN, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
-import { isErrno, SyscallError } from "./sys/error.ts";
+import { EAGAIN, EINVAL, ENOENT, ESRCH } from "./sys/errno.ts";
+import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
-import { type Statmount, statmount } from "./sys/statmount.ts";
+import { statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
+import {
+  askForAll,
+  listByStatmount,
+  listByTable,
+  readTable,
+  uniqueIds,
+  unlessUnknown,
+} from "./ways_to_list.ts";
 
 /** Options of {@linkcode listMounts}. */
 export interface ListMountsOptions {
   /**
    * Only what is mounted on this directory and below it: a path, which is the
    * caller's and may hold symlinks, or a `Directory`, whatever its path has
-   * become.
+   * become. With `namespace` it is an absolute path there, and only compared.
    *
-   * @default {undefined}, all that this thread's root shows
+   * @default {undefined}, all that the root shows
    */
   below?: string | Directory;
+  /**
+   * Whose mounts: with a number, those that the process with this id sees from
+   * its root; their ids are unique since Linux 6.18, and with CAP_SYS_ADMIN
+   * there. With a bigint those of the mount namespace that has this id
+   * (`mntNsId` of statmount(2)): since Linux 6.13, and only with CAP_SYS_ADMIN
+   * in the user namespace that owns it.
+   *
+   * @default {undefined}, this thread's
+   */
+  namespace?: number | bigint;
 }
 
 /**
@@ -77,30 +81,143 @@ export interface ListMountsOptions {
  *
  * @param options Which mounts.
  * @returns The mounts.
- * @throws {TypeError} For a path that is empty or has a NUL.
+ * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
+ * is not absolute, and for a namespace that is neither number nor bigint.
+ * @throws {RangeError} For a number that is no process id.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
  * opened; ENOENT for a directory that is in no mount of this mount namespace,
- * or without /proc; EAGAIN for one that is renamed all the time.
+ * for a process or namespace that is not there, or without /proc; EAGAIN for a
+ * directory that is renamed all the time.
+ * @throws {UnsupportedError} For a namespace by its id, before Linux 6.13.
  */
 export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
-  const { below } = options;
+  const { below, namespace } = options;
+  if (namespace !== undefined) return listElsewhere(namespace, below);
   if (below === undefined) {
     return attempt(
       { action: "list the mounts", target: "/" },
       () => listByStatmount() ?? listByTable(),
     );
   }
-  if (typeof below !== "string") {
-    return listBelow(descriptorOf(below)).mounts;
+  return withDirectory(
+    below,
+    (fd, attempted) => listBelow(fd, attempted).mounts,
+  );
+}
+
+/**
+ * The path of a directory, from this thread's root.
+ *
+ * @throws {TypeError} For a path that is empty or has a NUL.
+ * @throws {MountError} When it can't be opened, or there is no /proc.
+ */
+export function pathOfDirectory(directory: string | Directory): string {
+  return withDirectory(
+    directory,
+    (fd, attempted) => attempt(attempted, () => pathOf(fd, attempted)),
+  );
+}
+
+function withDirectory<T>(
+  directory: string | Directory,
+  use: (fd: number, attempted: Attempt) => T,
+): T {
+  if (typeof directory !== "string") {
+    return use(descriptorOf(directory), listing("the directory", "."));
   }
-  if (below === "") throw new TypeError("The directory's path must be given");
-  const attempted = listing(quote(below), below);
+  if (directory === "") {
+    throw new TypeError("The directory's path must be given");
+  }
+  const attempted = listing(quote(directory), directory);
   return attempt(attempted, () => {
     using place = new OwnedFd(
-      openat2(AT_FDCWD, below, { flags: O_PATH | O_CLOEXEC }),
+      openat2(AT_FDCWD, directory, { flags: O_PATH | O_CLOEXEC }),
     );
-    return listBelow(place.fd, attempted).mounts;
+    return use(place.fd, attempted);
   });
+}
+
+function listElsewhere(
+  namespace: number | bigint,
+  below: string | Directory = "/",
+): MountInfo[] {
+  const path = absolutePath(below);
+  const mounts = typeof namespace === "bigint"
+    ? listNamespace(namespace)
+    : listProcess(namespace);
+  return mounts.filter(({ target }) => isBelow(target, path));
+}
+
+/**
+ * Checks the path of a directory in another mount namespace.
+ *
+ * @throws {TypeError} When it is not absolute.
+ */
+export function absolutePath(path: string | Directory): string {
+  if (typeof path === "string" && path.startsWith("/")) return path;
+  throw new TypeError(
+    "A directory in another mount namespace must be an absolute path",
+  );
+}
+
+/** Whether a path is at or below another, as their text says. */
+export function isBelow(path: string, directory: string): boolean {
+  const prefix = directory.replace(/\/*$/, "/");
+  return `${path}/`.startsWith(prefix);
+}
+
+function listNamespace(nsId: bigint): MountInfo[] {
+  if (nsId <= 0n) throw new RangeError(`No mount namespace has the id ${nsId}`);
+  const mounts = attempt(
+    { action: `list the mounts of mount namespace ${nsId}`, target: "/" },
+    () => listByStatmount({ nsId }),
+  );
+  if (mounts !== null) return mounts;
+  throw new UnsupportedError(
+    "Cannot list the mounts of a mount namespace by its id: Linux 6.13 does",
+  );
+}
+
+/**
+ * What opening or reading a process's mount table answers once there is none:
+ * EINVAL while it has ended and was not waited for.
+ */
+export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
+
+/**
+ * Lists the mounts that a process sees.
+ *
+ * @throws {MountError} ENOENT where there is no such process.
+ */
+function listProcess(pid: number): MountInfo[] {
+  const attempted = {
+    action: `list the mounts of process ${processId(pid)}`,
+    target: "/",
+  };
+  return attempt(attempted, () => {
+    try {
+      return listByTable(`/proc/${pid}`);
+    } catch (error) {
+      if (!isErrno(error, ...NO_PROCESS)) throw error;
+      throw explain(attempted, error, { detail: "it is not there" });
+    }
+  });
+}
+
+/**
+ * Checks a process id.
+ *
+ * @throws {TypeError} When it is no number.
+ * @throws {RangeError} When no process can have it.
+ */
+export function processId(pid: number): number {
+  if (typeof pid !== "number") {
+    throw new TypeError(
+      `The namespace must be a process id or a namespace's: received a value of type ${typeof pid}`,
+    );
+  }
+  if (Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff) return pid;
+  throw new RangeError(`No process has the id ${pid}`);
 }
 
 function listing(what: string, target: string): Attempt {
@@ -279,61 +396,6 @@ const statmountWay: Way = {
   },
 };
 
-/**
- * Lists by listmount(2) and statmount(2).
- *
- * @returns null where the kernel can't tell all of it.
- */
-export function listByStatmount(): MountInfo[] | null {
-  return unlessUnknown(() => askForAll(listmount(LSMT_ROOT)));
-}
-
-/** null where the kernel, or a seccomp filter, does not answer. */
-function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
-  try {
-    return ask();
-  } catch (error) {
-    if (isErrno(error, ENOSYS, EPERM, ...others)) return null;
-    throw error;
-  }
-}
-
-const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |
-  STATMOUNT_MNT_POINT | STATMOUNT_FS_TYPE | STATMOUNT_FS_SUBTYPE |
-  STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE;
-
-/** Asks for mounts; null before Linux 6.13, which can't tell sources. */
-function askForAll(ids: bigint[]): MountInfo[] | null {
-  const mounts: MountInfo[] = [];
-  // Of an empty source the answer has nothing, whatever the kernel knows.
-  let knowsSources = false;
-  for (const id of ids) {
-    const answer = askFor(id);
-    if (answer?.mntPoint === undefined) continue;
-    knowsSources ||= answer.sbSource !== undefined;
-    mounts.push(fromStatmount(answer));
-  }
-  return knowsSources || mounts.length === 0 ? mounts : null;
-}
-
-function askFor(id: bigint): Statmount | null {
-  try {
-    return statmount(id, WANTED);
-  } catch (error) {
-    if (isErrno(error, ENOENT)) return null;
-    throw error;
-  }
-}
-
-/** Lists by the mount table. */
-export function listByTable(): MountInfo[] {
-  return fromTable(readTable(), uniqueIds());
-}
-
-function readTable(): MountinfoLine[] {
-  return parseMountinfo(readFile("/proc/thread-self/mountinfo"));
-}
-
 function tableWay(): Way {
   const table = readTable();
   const ids = uniqueIds();
@@ -362,25 +424,6 @@ function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
     openat2(AT_FDCWD, "/", { flags: O_PATH | O_CLOEXEC }),
   );
   return holderOf(root.fd);
-}
-
-/**
- * The unique ids by those of the table, null where there are none. Linux 6.8 has
- * them, before it can tell all the rest.
- */
-function uniqueIds(): Map<number, MountIds> | null {
-  return unlessUnknown(() => {
-    const ids = new Map<number, MountIds>();
-    for (const id of listmount(LSMT_ROOT)) {
-      try {
-        const answer = statmount(id, STATMOUNT_MNT_BASIC);
-        ids.set(answer.mntIdOld!, { id, parentId: answer.mntParentId! });
-      } catch (error) {
-        if (!isErrno(error, ENOENT)) throw error;
-      }
-    }
-    return ids;
-  });
 }
 
 function pathOf(fd: number, attempted: Attempt): string {

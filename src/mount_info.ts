@@ -30,6 +30,10 @@ export interface MountInfo {
   id: bigint;
   /** The id of the mount that it is on, which may lie outside this root. */
   parentId: bigint;
+  /** The mount's id in /proc/self/mountinfo, which is reused. */
+  tableId: number;
+  /** The id there of the mount that it is on. */
+  parentTableId: number;
   /** The mount point, as a path from this thread's root. */
   target: string;
   /**
@@ -45,52 +49,80 @@ export interface MountInfo {
    * The mount's own options, as mount(8) spells them: `ro` or `rw` first, then
    * those that are set. One without `noatime` and `relatime` is `strictatime`.
    */
-  options: string[];
+  options: readonly string[];
   /** The file system's options, `ro` or `rw` first, then in its own words. */
-  superOptions: string[];
+  superOptions: readonly string[];
   /**
    * Where mounts made in it appear, too. One that is shared and a slave at once
    * is `shared`, and has a `master`.
    */
   propagation: "private" | "shared" | "slave" | "unbindable";
+  /** The file system's device, as `major:minor`. */
+  deviceNumber: string;
   /** The peer group of a shared mount. */
   peerGroup?: number;
   /** The peer group that it receives from, of a slave. */
   master?: number;
-  /** The file system's device, as `major:minor`. */
-  deviceNumber: string;
+  /**
+   * The nearest group that it receives from by way of others and that has a
+   * mount below this root, where that is not the master.
+   */
+  propagateFrom?: number;
 }
 
 export type MountIds = Pick<MountInfo, "id" | "parentId">;
 
-/** Translates what statmount(2) tells. */
-export function fromStatmount(answer: Statmount): MountInfo {
-  const { fsType, fsSubtype } = answer;
-  const propagation = Number(answer.mntPropagation!);
-  const peerGroup = Number(answer.mntPeerGroup!);
-  const master = Number(answer.mntMaster!);
-  return {
-    id: answer.mntId!,
-    parentId: answer.mntParentId!,
-    target: answer.mntPoint!,
-    root: answer.mntRoot!,
-    type: fsSubtype === undefined ? fsType! : `${fsType!}.${fsSubtype}`,
-    source: answer.sbSource ?? "",
-    options: attributeWords(Number(answer.mntAttr!)),
-    superOptions: [
-      ...flagWords(answer.sbFlags!),
-      ...splitOptions(answer.mntOpts ?? ""),
-    ],
-    propagation: propagation & MS_SHARED
-      ? "shared"
-      : propagation & MS_SLAVE
-      ? "slave"
-      : propagation & MS_UNBINDABLE
-      ? "unbindable"
-      : "private",
-    ...(peerGroup === 0 ? {} : { peerGroup }),
-    ...(master === 0 ? {} : { master }),
-    deviceNumber: `${answer.sbDevMajor!}:${answer.sbDevMinor!}`,
+/**
+ * Translates what statmount(2) tells of mounts. Those of a list have most of
+ * their options in common, and then share them.
+ */
+export function statmountTranslator(): (answer: Statmount) => MountInfo {
+  const options = remembering(attributeWords);
+  const superOptions = remembering((flags: number) =>
+    remembering((text: string) => [...flagWords(flags), ...splitOptions(text)])
+  );
+  return (answer) => {
+    const { fsType, fsSubtype } = answer;
+    const propagation = Number(answer.mntPropagation!);
+    const peerGroup = Number(answer.mntPeerGroup!);
+    const master = Number(answer.mntMaster!);
+    const propagateFrom = Number(answer.propagateFrom ?? 0);
+    const mount: MountInfo = {
+      id: answer.mntId!,
+      parentId: answer.mntParentId!,
+      tableId: answer.mntIdOld!,
+      parentTableId: answer.mntParentIdOld!,
+      target: answer.mntPoint!,
+      root: answer.mntRoot!,
+      type: fsSubtype === undefined ? fsType! : `${fsType!}.${fsSubtype}`,
+      source: answer.sbSource ?? "",
+      options: options(Number(answer.mntAttr!)),
+      superOptions: superOptions(answer.sbFlags!)(answer.mntOpts ?? ""),
+      propagation: propagation & MS_SHARED
+        ? "shared"
+        : propagation & MS_SLAVE
+        ? "slave"
+        : propagation & MS_UNBINDABLE
+        ? "unbindable"
+        : "private",
+      deviceNumber: `${answer.sbDevMajor!}:${answer.sbDevMinor!}`,
+    };
+    if (peerGroup !== 0) mount.peerGroup = peerGroup;
+    if (master !== 0) mount.master = master;
+    if (propagateFrom !== 0 && propagateFrom !== master) {
+      mount.propagateFrom = propagateFrom;
+    }
+    return mount;
+  };
+}
+
+/** A function that answers the same question once. */
+function remembering<Q, A>(answer: (question: Q) => A): (question: Q) => A {
+  const answers = new Map<Q, A>();
+  return (question) => {
+    let known = answers.get(question);
+    if (known === undefined) answers.set(question, known = answer(question));
+    return known;
   };
 }
 
@@ -144,14 +176,16 @@ export function fromTable(
   ids: Map<number, MountIds> | null,
 ): MountInfo[] {
   return table.flatMap((line) => {
-    const { id, parentId, shared, master, mountPoint: target } = line;
+    const { id, parentId, shared, master, propagateFrom } = line;
     const own = ids === null
       ? { id: BigInt(id), parentId: BigInt(parentId) }
       : ids.get(id);
     if (own === undefined) return [];
     return {
       ...own,
-      target,
+      tableId: id,
+      parentTableId: parentId,
+      target: line.mountPoint,
       root: line.root,
       type: line.type,
       source: line.source,
@@ -164,9 +198,10 @@ export function fromTable(
         : line.unbindable
         ? "unbindable"
         : "private",
+      deviceNumber: line.deviceNumber,
       ...(shared === undefined ? {} : { peerGroup: shared }),
       ...(master === undefined ? {} : { master }),
-      deviceNumber: line.deviceNumber,
+      ...(propagateFrom === undefined ? {} : { propagateFrom }),
     };
   });
 }

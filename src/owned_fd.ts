@@ -30,10 +30,15 @@ export class OwnedFd implements Disposable {
 
   close(): void {
     if (this.#fd === CLOSED) return;
-    const fd = this.#fd;
+    close(this.release());
+  }
+
+  /** Leaves the descriptor to somebody else, who closes it. */
+  release(): number {
+    const { fd } = this;
     this.#fd = CLOSED;
     dropped.unregister(this);
-    close(fd);
+    return fd;
   }
 
   [Symbol.dispose](): void {

@@ -64,6 +64,7 @@ const OPENING = [
   "open_tree",
   "open_tree_attr",
   "openat2",
+  "pidfd_open",
 ];
 
 /** The column of the result, strace's own. */

@@ -147,7 +147,7 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
 
 /** What a compiled program, which can run nothing but itself, is to do. */
 function programArguments(fd: number, name: string, flags: number): string[] {
-  if (!program.isMain) {
+  if (program.url === null) {
     throw new UnsupportedError(
       "A compiled program that is not mountat can't unmount by a subprocess",
     );

@@ -5,6 +5,8 @@ export interface Held extends AsyncDisposable {
   readonly pid: number;
   /** Waits until it has written something more. */
   written(): Promise<void>;
+  /** Writes to its standard input, where that is piped. */
+  tell(text: string): Promise<void>;
 }
 
 /**
@@ -20,7 +22,7 @@ export async function hold(
   const process = new Deno.Command(command!, {
     ...options,
     args,
-    stdin: "null",
+    stdin: options.stdin ?? "null",
     stdout: "piped",
   }).spawn();
   const reader = process.stdout.getReader();
@@ -28,13 +30,23 @@ export async function hold(
     const { done } = await reader.read();
     if (done) throw new Error(`${command} ended`);
   }
+  const writer = options.stdin === "piped" ? process.stdin.getWriter() : null;
   await written();
   return {
     pid: process.pid,
     written,
+    async tell(text) {
+      await writer!.write(new TextEncoder().encode(text));
+    },
     async [Symbol.asyncDispose]() {
-      process.kill("SIGKILL");
+      try {
+        process.kill("SIGKILL");
+      } catch (error) {
+        // It has ended by itself.
+        if (!(error instanceof TypeError)) throw error;
+      }
       await reader.cancel();
+      await writer?.close().catch(() => {});
       await process.status;
     },
   };

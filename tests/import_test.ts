@@ -34,7 +34,7 @@ gatedTest("importing opens nothing and needs no permission", missing, () => {
   `);
   assertEquals(
     output,
-    "AppliedMounts Directory InheritableFd Mount MountError MountRecord MountTree SpecSyntaxError SyscallError UnmountAllError UnsupportedError applyMounts bindat features listMounts mountat moveat remountat sweep trace unmountat\n" +
+    "AppliedMounts Directory InheritableFd Mount MountError MountRecord MountTree SpecSyntaxError SyscallError UnmountAllError UnsupportedError applyMounts bindat features listMounts mountat moveat remountat run sweep trace unmountat watchMounts\n" +
       "4 function\ntrue\n",
   );
 });

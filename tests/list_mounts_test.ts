@@ -4,8 +4,6 @@ import { MountError } from "../src/error.ts";
 import {
   belowByStatmount,
   belowByTable,
-  listByStatmount,
-  listByTable,
   listMounts,
 } from "../src/list_mounts.ts";
 import type { MountInfo } from "../src/mount_info.ts";
@@ -14,62 +12,44 @@ import {
   AT_FDCWD,
   AT_REMOVEDIR,
   MNT_DETACH,
-  MS_BIND,
-  MS_MOVE,
-  MS_NOATIME,
-  MS_NODEV,
-  MS_NODIRATIME,
-  MS_NOEXEC,
-  MS_NOSUID,
-  MS_NOSYMFOLLOW,
-  MS_RDONLY,
   MS_REC,
-  MS_REMOUNT,
   MS_SHARED,
   MS_SLAVE,
-  MS_STRICTATIME,
-  MS_SYNCHRONOUS,
-  MS_UNBINDABLE,
-  O_CLOEXEC,
-  O_CREAT,
-  O_RDWR,
   OPEN_TREE_CLONE,
+  STATMOUNT_MNT_NS_ID,
   STATMOUNT_SB_SOURCE,
 } from "../src/sys/constants.ts";
 import { libc } from "../src/sys/libc.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
 import { mount } from "../src/sys/mount.ts";
 import { openTree } from "../src/sys/open_tree.ts";
-import { openat2 } from "../src/sys/openat2.ts";
+import { UnsupportedError } from "../src/sys/error.ts";
+import { statmount } from "../src/sys/statmount.ts";
 import { setTracer, type TracedCall } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
 import { tracedCalls, withCallRefused, withoutCall } from "./sys/scratch.ts";
-import { hold } from "./held.ts";
-import { kernelTest, mountTable, SCRATCH } from "./support.ts";
-
-/** Makes a directory in the scratch directory; gives its path. */
-function makeDirectory(name: string): string {
-  const path = `${SCRATCH}/${name}`;
-  mkdirat(AT_FDCWD, path, 0o755);
-  return path;
-}
-
-function makeFile(name: string): string {
-  const path = `${SCRATCH}/${name}`;
-  const flags = O_CREAT | O_RDWR | O_CLOEXEC;
-  new OwnedFd(openat2(AT_FDCWD, path, { flags, mode: 0o644 })).close();
-  return path;
-}
-
-function mountTmpfs(path: string, flags = 0, source = "scratch"): string {
-  mount(source, path, "tmpfs", flags, "size=64k");
-  return path;
-}
-
-function bind(from: string, to: string, flags = 0): void {
-  mount(from, to, null, MS_BIND | flags, null);
-}
+import {
+  listByStatmount,
+  listByTable,
+  openNamespace,
+} from "../src/ways_to_list.ts";
+import {
+  bind,
+  makeDirectory,
+  makeFile,
+  mountEveryKind,
+  mountManyOfEveryKind,
+  mountTmpfs,
+} from "./every_kind.ts";
+import { type Held, hold } from "./held.ts";
+import {
+  kernelTest,
+  mountsBelow,
+  mountTable,
+  type Needs,
+  SCRATCH,
+} from "./support.ts";
 
 /** Takes the scratch directory's mounts away, that it is left as it was. */
 function unmountScratch(lazy = false): void {
@@ -84,6 +64,11 @@ function targets(mounts: MountInfo[]): string[] {
 function below(path: string | Directory): string[] {
   return targets(listMounts({ below: path }));
 }
+
+const NAMESPACE_NEEDS = {
+  permissions: ["run", "read", "env"],
+  commands: ["unshare", "mount", "sleep"],
+} satisfies Needs;
 
 /** A function as if statmount(2) told no sources, as before Linux 6.13. */
 function withoutSources(fn: () => void): void {
@@ -103,107 +88,6 @@ function withoutSources(fn: () => void): void {
   } finally {
     Object.defineProperty(libc, "statmount", { value: real });
   }
-}
-
-/** Mounts of every kind that needs no device. */
-function mountEveryKind(): void {
-  const source = makeDirectory("source");
-  mkdirat(AT_FDCWD, `${source}/sub`, 0o755);
-  const flagSets = [
-    0,
-    MS_RDONLY,
-    MS_NOSUID | MS_NODEV | MS_NOEXEC,
-    MS_NOATIME,
-    MS_NOATIME | MS_NODIRATIME,
-    MS_NODIRATIME,
-    MS_STRICTATIME,
-    MS_STRICTATIME | MS_NODIRATIME,
-    MS_NOSYMFOLLOW,
-    MS_SYNCHRONOUS,
-    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME |
-    MS_NOSYMFOLLOW,
-  ];
-  for (const [i, flags] of flagSets.entries()) {
-    mountTmpfs(makeDirectory(`flags${i}`), flags);
-    const path = makeDirectory(`bind${i}`);
-    bind(source, path);
-    mount(null, path, null, MS_REMOUNT | MS_BIND | flags, null);
-  }
-  const names = [
-    "a b",
-    "tab\there",
-    "line\nbreak",
-    "back\\slash",
-    "\\040",
-    "num#ber",
-    "ünï😀",
-    "\udcff\udc80",
-    "esc\x1b[31m",
-    'quo"te',
-    "com,ma",
-    "x".repeat(255),
-  ];
-  for (const [i, name] of names.entries()) {
-    mountTmpfs(makeDirectory(name), 0, name);
-    const odd = makeDirectory(`source/${name}`);
-    bind(odd, makeDirectory(`odd${i}`));
-    const short = name.slice(0, 200);
-    bind(makeFile(`file ${short}`), makeFile(`on ${short}`));
-  }
-  mountTmpfs(makeDirectory("no source"), 0, "");
-  for (let i = 0; i < 20; i++) mountTmpfs(`${SCRATCH}/odd0`);
-  // Options that have to be escaped.
-  const layers = ["a,b", "c:d", "e\\f"].map((name) => makeDirectory(name));
-  const literal = (path: string) =>
-    path.replace(/\\/g, "\\\\").replace(/[,:]/g, "\\$&");
-  for (const name of ["upper", "work", "merged"]) makeDirectory(name);
-  mount(
-    "an overlay",
-    `${SCRATCH}/merged`,
-    "overlay",
-    0,
-    `lowerdir=${layers.map(literal).join(":")},` +
-      `upperdir=${SCRATCH}/upper,workdir=${SCRATCH}/work`,
-  );
-  mount("p", makeDirectory("proc"), "proc", MS_RDONLY, "hidepid=2");
-  mount("s", makeDirectory("sys"), "sysfs", 0, null);
-  mount("d", makeDirectory("pts"), "devpts", 0, "newinstance,mode=620");
-  mount("m", makeDirectory("mqueue"), "mqueue", 0, null);
-  bind("/proc/self/ns/net", makeFile("ns"));
-  // A root that is gone.
-  const gone = makeDirectory("gone");
-  bind(gone, makeDirectory("of gone"));
-  unlinkat(AT_FDCWD, gone, AT_REMOVEDIR);
-  mountPropagations();
-  // Moved: it is older than what it is now in.
-  const moved = mountTmpfs(makeDirectory("moved"));
-  mkdirat(AT_FDCWD, `${moved}/in`, 0o755);
-  mountTmpfs(`${moved}/in`);
-  const newer = mountTmpfs(makeDirectory("newer"));
-  mkdirat(AT_FDCWD, `${newer}/to`, 0o755);
-  mount(moved, `${newer}/to`, null, MS_MOVE, null);
-  // Covered.
-  mountTmpfs(newer);
-}
-
-function mountPropagations(): void {
-  const shared = mountTmpfs(makeDirectory("shared"));
-  mount(null, shared, null, MS_SHARED, null);
-  for (const name of ["in", "deep"]) mkdirat(AT_FDCWD, `${shared}/${name}`, 0);
-  const peer = makeDirectory("peer");
-  bind(shared, peer);
-  const slave = makeDirectory("slave");
-  bind(shared, slave);
-  mount(null, slave, null, MS_SLAVE, null);
-  const both = makeDirectory("slave and shared");
-  bind(shared, both);
-  mount(null, both, null, MS_SLAVE, null);
-  mount(null, both, null, MS_SHARED, null);
-  const unbindable = makeDirectory("unbindable");
-  mountTmpfs(unbindable);
-  mount(null, unbindable, null, MS_UNBINDABLE, null);
-  // Made once, this is there four times.
-  mountTmpfs(`${shared}/in`);
 }
 
 kernelTest("listMounts() finds the same both ways, of every kind", () => {
@@ -244,10 +128,13 @@ kernelTest("listMounts() tells what a mount is", () => {
   try {
     mountEveryKind();
     const find = (name: string) => {
-      const { id, parentId, ...rest } = listMounts().findLast(({ target }) =>
-        target === `${SCRATCH}/${name}`
-      )!;
+      const { id, parentId, tableId, parentTableId, ...rest } = listMounts()
+        .findLast(({ target }) => target === `${SCRATCH}/${name}`)!;
       assert(id >= 1n << 31n && parentId >= 1n << 31n);
+      const [line] = mountsBelow(`${SCRATCH}/${name}`);
+      if (name === "flags0") {
+        assert(line!.startsWith(`${tableId} ${parentTableId} `), line);
+      }
       return { ...rest, target: rest.target.slice(SCRATCH.length) };
     };
     const plain = find("flags0");
@@ -312,27 +199,55 @@ kernelTest("listMounts() tells what a mount is", () => {
   }
 });
 
-kernelTest("listMounts() finds the same both ways, of 10,000", () => {
-  const source = makeDirectory("source");
-  const many = makeDirectory("many");
-  // Together with this they are gone at once.
-  mountTmpfs(many);
-  mount(null, many, "tmpfs", MS_REMOUNT, "size=16m,nr_inodes=20000");
-  for (let i = 0; i < 10_000; i++) {
-    const path = `${many}/${i}`;
-    mkdirat(AT_FDCWD, path, 0o755);
-    bind(source, path);
-  }
-  const mounts = listByStatmount()!;
-  assertEquals(mounts.length > 10_000, true);
-  // Their text compares faster, and says as much.
-  const text = (mounts: MountInfo[]) =>
-    mounts.map((mount) => Object.entries(mount).join("; ")).join("\n");
-  const found = text(mounts);
-  assert(text(listByTable()) === found);
-  assertEquals(listMounts({ below: many }).length, 10_001);
-  umount2(many, MNT_DETACH);
-});
+kernelTest(
+  "listMounts() tells a group that mounts come from by way of one out of sight",
+  () => {
+    const shared = mountTmpfs(makeDirectory("shared"));
+    mount(null, shared, null, MS_SHARED, null);
+    const between = makeDirectory("between");
+    bind(shared, between);
+    mount(null, between, null, MS_SLAVE, null);
+    mount(null, between, null, MS_SHARED, null);
+    const last = makeDirectory("last");
+    bind(between, last);
+    mount(null, last, null, MS_SLAVE, null);
+    using _outOfSight = new OwnedFd(
+      openTree(AT_FDCWD, between, OPEN_TREE_CLONE),
+    );
+    umount2(between);
+    const mounts = listByStatmount()!;
+    assertEquals(listByTable(), mounts);
+    const [from, to] = mounts.slice(-2);
+    assertEquals([from!.target, to!.target], [shared, last]);
+    assertEquals(to!.propagateFrom, from!.peerGroup);
+    assert(to!.master !== from!.peerGroup);
+    unmountScratch();
+  },
+);
+
+kernelTest(
+  "listMounts() finds the same both ways, of 10,000 of every kind",
+  async () => {
+    const many = mountManyOfEveryKind(10_000);
+    await using held = await hold(["sh", "-c", "echo; sleep 1000"]);
+    try {
+      const mounts = listByStatmount()!;
+      assert(mounts.length >= 10_000);
+      assertEquals(mounts.length, mountTable().length);
+      // Their text compares faster, and says as much.
+      const text = (mounts: MountInfo[]) =>
+        mounts.map((mount) => Object.entries(mount).join("; ")).join("\n");
+      const found = text(mounts);
+      assert(text(listByTable()) === found);
+      assert(text(listMounts({ namespace: held.pid })) === found);
+      const inside = mountsBelow(many).length;
+      assertEquals(listMounts({ below: many }).length, inside);
+    } finally {
+      umount2(many, MNT_DETACH);
+    }
+  },
+  NAMESPACE_NEEDS,
+);
 
 kernelTest("listMounts() asks the kernel for no more than the subtree", () => {
   const a = mountTmpfs(makeDirectory("a"));
@@ -563,6 +478,93 @@ kernelTest("Directory.mounts() throws outside this namespace", async () => {
     withoutCall("statmount", check);
   }
 }, { permissions: ["run", "read", "env"], commands: ["unshare", "sleep"] });
+
+/** Holds a process in a mount namespace of its own, with a tmpfs on a path. */
+async function holdNamespace(path: string, inside = ""): Promise<Held> {
+  const script = `mount -t tmpfs there "$0"; ${inside} echo; sleep 1000`;
+  return await hold([
+    ...["unshare", "-m", "--propagation", "private"],
+    ...["sh", "-ec", script, path],
+  ]);
+}
+
+kernelTest("listMounts() lists another process's mounts", async () => {
+  const a = makeDirectory("a");
+  const own = listMounts();
+  await using held = await holdNamespace(a, 'mkdir "$0/b";');
+  const namespace = held.pid;
+  const theirs = listMounts({ namespace });
+  assertEquals(theirs.length, own.length + 1);
+  assertEquals(targets(listMounts({ namespace, below: a })), ["/a"]);
+  assertEquals(listMounts({ namespace, below: `${a}/` }).length, 1);
+  assertEquals(listMounts({ namespace, below: `${a}/b` }), []);
+  assertEquals(listMounts(), own);
+  const { id, source } = theirs.at(-1)!;
+  assertEquals([source, id > own.at(-1)!.id], ["there", true]);
+  // The same by the namespace's id.
+  using file = openNamespace(`/proc/${namespace}`);
+  const nsFd = file.fd;
+  const { mntNsId } = statmount(id, STATMOUNT_MNT_NS_ID, { nsFd });
+  assertEquals(listMounts({ namespace: mntNsId! }), theirs);
+  // Where the ids can't be asked for, they are those of the table.
+  withoutCall("listmount", () => {
+    assertEquals(
+      listMounts({ namespace }).map(({ id }) => Number(id)),
+      theirs.map(({ tableId }) => tableId),
+    );
+    assertThrows(
+      () => listMounts({ namespace: mntNsId! }),
+      UnsupportedError,
+      "Linux 6.13",
+    );
+  });
+}, NAMESPACE_NEEDS);
+
+kernelTest("listMounts() shows what a process sees from its root", async () => {
+  const jail = makeDirectory("jail");
+  bind("/", jail);
+  mountTmpfs(`${jail}/tmp`);
+  await using held = await hold([
+    ...["unshare", "-m", "--propagation", "private", `--root=${jail}`],
+    ...["sh", "-c", "echo; sleep 1000"],
+  ]);
+  assertEquals(
+    listMounts({ namespace: held.pid }).map(({ target }) => target),
+    ["/", "/tmp"],
+  );
+  umount2(jail, MNT_DETACH);
+}, NAMESPACE_NEEDS);
+
+kernelTest(
+  "listMounts() throws for a namespace that is not there",
+  async () => {
+    const held = await hold(["sh", "-c", "echo; sleep 1000"]);
+    const { pid } = held;
+    await held[Symbol.asyncDispose]();
+    const error = assertThrows(
+      () => listMounts({ namespace: pid }),
+      MountError,
+      `Cannot list the mounts of process ${pid}: openat2: ENOENT (No such file or directory): it is not there`,
+    );
+    assertEquals(error.target, "/");
+    const byId = assertThrows(() => listMounts({ namespace: 1n }), MountError);
+    assertEquals([byId.code, byId.syscall], ["ENOENT", "listmount"]);
+    for (const namespace of [0, -1, 1.5, NaN, 2 ** 31, 0n]) {
+      assertThrows(() => listMounts({ namespace }), RangeError);
+    }
+    const text = "1" as unknown as number;
+    assertThrows(() => listMounts({ namespace: text }), TypeError);
+    using directory = Directory.open(SCRATCH);
+    for (const below of ["relative", "", directory]) {
+      assertThrows(
+        () => listMounts({ namespace: Deno.pid, below }),
+        TypeError,
+        "absolute",
+      );
+    }
+  },
+  NAMESPACE_NEEDS,
+);
 
 kernelTest("listMounts() reads the table where statmount() is missing", () => {
   mountTmpfs(makeDirectory("a"));

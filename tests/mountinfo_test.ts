@@ -234,6 +234,36 @@ const CAPTURES: Record<string, { table: string; seen: unknown[][] }> = {
       ["/storage/emulated", "/", "fuse", "/dev/fuse", 131],
     ],
   },
+  "a small virtual machine, control groups of version 1 and stacks in it": {
+    table: `
+22 27 0:21 / /proc rw,relatime - proc proc rw
+23 27 0:22 / /sys rw,relatime - sysfs sysfs rw
+24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw,size=12334460k,nr_inodes=3083615,mode=755
+25 24 0:23 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684084k
+26 24 0:24 / /dev/pts rw,relatime - devpts devpts rw,mode=600,ptmxmode=000
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard,resv_strict,resuid=65534,resgid=65534
+29 26 0:26 / /dev/pts rw,relatime - devpts devpts rw,mode=600,ptmxmode=000
+30 25 0:27 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684084k
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+`,
+    seen: [
+      ["/proc", "/", "proc", "proc", undefined],
+      ["/sys", "/", "sysfs", "sysfs", undefined],
+      ["/dev", "/", "devtmpfs", "devtmpfs", undefined],
+      ["/dev/shm", "/", "tmpfs", "tmpfs", undefined],
+      ["/dev/pts", "/", "devpts", "devpts", undefined],
+      ["/", "/", "ext4", "/dev/vda", undefined],
+      ["/dev/pts", "/", "devpts", "devpts", undefined],
+      ["/dev/shm", "/", "tmpfs", "tmpfs", undefined],
+      ["/sys/fs/cgroup", "/", "tmpfs", "tmpfs", undefined],
+      ["/sys/fs/cgroup/cpu", "/", "cgroup", "cgroup", undefined],
+      ["/sys/fs/cgroup/systemd", "/", "cgroup", "cgroup", undefined],
+      ["/sys/fs/cgroup/unified", "/", "cgroup2", "cgroup2", undefined],
+    ],
+  },
   "subvolumes of btrfs, and a network": {
     table: `
 27 0 0:23 /@ / rw,noatime,compress=zstd:1 shared:1 - btrfs /dev/nvme0n1p2 rw,ssd,discard=async,space_cache=v2,subvolid=256,subvol=/@

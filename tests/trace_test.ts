@@ -1,13 +1,16 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
+import { listMounts } from "../src/list_mounts.ts";
 import { mountat } from "../src/mountat.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import { close } from "../src/sys/close.ts";
-import { MNT_DETACH } from "../src/sys/constants.ts";
+import { AT_FDCWD, MNT_DETACH } from "../src/sys/constants.ts";
 import { dup } from "../src/sys/dup.ts";
 import { SyscallError } from "../src/sys/error.ts";
 import { mount } from "../src/sys/mount.ts";
+import { readlinkat } from "../src/sys/readlinkat.ts";
+import { statmount } from "../src/sys/statmount.ts";
 import { endThread, threadUmount2 } from "../src/sys/thread_umount2.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unshare } from "../src/sys/unshare.ts";
@@ -51,6 +54,24 @@ kernelTest(
     ]);
   },
 );
+
+kernelTest("trace() changes nothing of what the calls answer", () => {
+  using scratch = Directory.open(SCRATCH);
+  using _mount = scratch.mount("a", {
+    type: "tmpfs",
+    mkdir: true,
+  });
+  const lists = [
+    () => listMounts(),
+    () => listMounts({ below: `${SCRATCH}/a` }),
+    () => [readlinkat(AT_FDCWD, "/proc/self/fd/0")],
+    () => [statmount(listMounts().at(-1)!.id)],
+  ];
+  for (const list of lists) {
+    const expected = list();
+    linesOf(() => assertEquals(list(), expected));
+  }
+});
 
 kernelTest("trace() does not guess what an unseen descriptor led to", () => {
   const directory = Directory.open(SCRATCH);

@@ -8,9 +8,11 @@ export class Interrupt implements Disposable {
   /** The exit status for the signal that came, null while there was none. */
   status: number | null = null;
   readonly #listeners = new Map<Caught, () => void>();
-  #wake: () => void = () => {};
+  #wake: () => void;
 
-  constructor() {
+  /** @param wake Is called when a signal comes, but while this sleeps. */
+  constructor(wake: () => void = () => {}) {
+    this.#wake = wake;
     for (const signal of Object.keys(STATUS) as Caught[]) {
       // Under nohup(1), which takes the terminal away, a hang-up is ignored:
       // listening would end that.

@@ -1,8 +1,35 @@
-import { listMounts } from "../list_mounts.ts";
+import { attempt } from "../error.ts";
+import { isBelow, listMounts } from "../list_mounts.ts";
 import type { MountInfo } from "../mount_info.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  STATX_MNT_ID,
+} from "../sys/constants.ts";
+import { GENERIC_OPTIONS } from "../mount_options.ts";
 import { quote } from "../sys/format.ts";
-import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { statx } from "../sys/statx.ts";
+import { watchMounts } from "../watch_mounts.ts";
+import {
+  type Command,
+  expectPositionals,
+  type Manner,
+  type Words,
+} from "./command.ts";
+import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
+import {
+  ALL,
+  type Cell,
+  type Column,
+  COLUMNS,
+  parseColumns,
+  type Row,
+  toObject,
+} from "./mount_columns.ts";
+import { matchesOptions, matchesTypes } from "./mount_filter.ts";
+import { drawTree, type Node, toTree } from "./mount_tree.ts";
 import { formatColumns, formatTable } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -10,90 +37,306 @@ import { UsageError } from "./usage_error.ts";
 export interface Arguments {
   /** Only what is mounted on this directory and below it. */
   readonly directory: string | null;
+  /** What is shown of each mount. */
+  readonly columns: readonly Column[];
+  /** Only these types, as mount(8) has them. */
+  readonly types: string | null;
+  /** Only mounts with these options, as mount(8) has them. */
+  readonly options: string | null;
+  /** Only the mounts that these paths lead to. */
+  readonly targets: readonly string[];
+  /** The process whose mounts are meant. */
+  readonly namespace: number | null;
+  /** How they are shown: each alone, as a tree, or as they come and go. */
+  readonly as: "list" | "tree" | "events";
 }
 
 /** `mountat list [directory]`. */
 export const list: Command<Arguments> = {
   description: {
     name: "list",
-    synopsis: ["list [directory]"],
+    synopsis: ["list [options] [directory]"],
     summary: `List mounts, all or those on a directory and below it
 
 In the order of the mount table; those that others cover are listed, too. On a
-terminal this is a table; a name that has control characters or quotes is quoted.
-Otherwise it is a line for each mount, with tabs between target, source, type and
-options; backslashes and control characters are printed as in
-/proc/self/mountinfo, "\\134" and "\\011". --json has findmnt's names of the
-columns, and more of them.`,
+terminal, and with --tree, this is a table; a name that has control characters or
+quotes is quoted. Otherwise it is a line for each mount, with tabs between the
+columns; backslashes and control characters are printed as in
+/proc/self/mountinfo, "\\134" and "\\011". --json is as findmnt(8) prints it.
+
+With --watch it is not what there is that is printed, but each mount, unmount and
+move, when it happens, until Ctrl-C or the end of the process that --namespace
+names; with --json each is an object in a line of its own.
+
+Columns:
+${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
+    options: {
+      output: {
+        short: "o",
+        value: "columns",
+        choices: COLUMNS.map(({ name }) => name),
+        list: true,
+        help: "show these columns; with + before them, these too",
+      },
+      "output-all": { help: "show all columns" },
+      tree: { help: "show what is mounted in what" },
+      types: {
+        short: "t",
+        value: "types",
+        list: true,
+        help: "only these types, or with no before them all others",
+      },
+      options: {
+        short: "O",
+        value: "options",
+        choices: GENERIC_OPTIONS,
+        list: true,
+        help: "only with these options; noexec means without exec, +noexec it",
+      },
+      target: {
+        short: "T",
+        value: "path",
+        repeat: true,
+        help: "only the mount that this path leads to; may be repeated",
+      },
+      namespace: {
+        short: "N",
+        value: "pid",
+        help: "as this process sees it; paths are absolute there",
+      },
+      watch: { help: "print what is mounted, unmounted and moved" },
+    },
     examples: [{
       call: "mountat list /srv/root",
       does: "what is mounted on /srv/root and below it",
     }, {
       call: "mountat list --json | jq '.filesystems[].target'",
       does: "all mount points",
+    }, {
+      call: "mountat list --tree -t nosysfs,proc,cgroup2 -o +PROPAGATION",
+      does: "a tree without these types, and how mounts are passed on",
+    }, {
+      call: "mountat list --watch --namespace $(pidof dockerd)",
+      does: "what a daemon mounts and unmounts",
     }],
   },
   failureStatus: 1,
-  parse({ positionals }) {
-    expectPositionals(this.description, positionals, 0, 1);
-    const [directory] = positionals;
-    if (directory !== "") return { directory: directory ?? null };
-    throw new UsageError("The directory must not be empty");
-  },
-  run({ directory }, manner) {
-    const mounts = listMounts(directory === null ? {} : { below: directory });
-    const text = manner.json
-      ? formatJson({ filesystems: mounts.map(toFileSystem) })
-      : Deno.stdout.isTerminal()
-      ? formatForTerminal(mounts, manner)
-      : formatColumns(mounts.map(toRow));
+  parse,
+  async run(args, manner) {
+    const isShown = filter(args);
+    if (args.as === "events") return await watch(args, isShown, manner);
+    const mounts = listMounts(place(args));
+    const text = format(mounts, isShown ?? (() => true), args, manner);
     if (text !== "") console.log(text);
     return 0;
   },
 };
 
-const HEADER = ["TARGET", "SOURCE", "FSTYPE", "OPTIONS"];
-
-function toRow(mount: MountInfo): string[] {
-  return [mount.target, mount.source, mount.type, allOptions(mount).join(",")];
-}
-
-/** The table for a person. */
-export function formatForTerminal(
-  mounts: MountInfo[],
-  { quiet }: Pick<Manner, "quiet">,
-): string {
-  const rows = mounts.map((mount) => toRow(mount).map(visible));
-  return formatTable(quiet || rows.length === 0 ? rows : [HEADER, ...rows]);
-}
-
-/** A name as it is, unless that would mislead or steer a terminal. */
-function visible(name: string): string {
-  const quoted = quote(name);
-  return name !== "" && quoted === `"${name}"` ? name : quoted;
-}
-
-/** A mount under findmnt(8)'s names. */
-export function toFileSystem(mount: MountInfo): Record<string, unknown> {
+function parse({ positionals, switches, values }: Words): Arguments {
+  expectPositionals(list.description, positionals, 0, 1);
+  const [directory = null] = positionals;
+  if (directory === "") throw new UsageError("The directory must not be empty");
+  const [output = null] = values["output"] ?? [];
+  const [types = null] = values["types"] ?? [];
+  const [options = null] = values["options"] ?? [];
+  const [pid] = values["namespace"] ?? [];
+  const targets = values["target"] ?? [];
+  const namespace = pid === undefined ? null : parsePid(pid);
+  const paths = directory === null ? targets : [directory, ...targets];
+  const relative = paths.find((path) => !path.startsWith("/"));
+  if (namespace !== null && relative !== undefined) {
+    throw new UsageError(
+      `With --namespace a path must be absolute: ${quote(relative)}`,
+    );
+  }
+  const watches = switches.has("watch");
+  if (watches && switches.has("tree")) {
+    throw new UsageError("Either --tree or --watch");
+  }
+  const all = switches.has("output-all");
+  if (all && output !== null) {
+    throw new UsageError("Either --output or --output-all");
+  }
   return {
-    target: mount.target,
-    source: mount.source,
-    fstype: mount.type,
-    options: allOptions(mount).join(","),
-    "vfs-options": mount.options.join(","),
-    "fs-options": mount.superOptions.join(","),
-    fsroot: mount.root,
-    "maj:min": mount.deviceNumber,
-    propagation: mount.propagation,
-    id: Number(mount.id),
-    parent: Number(mount.parentId),
+    directory,
+    columns: parseColumns(all ? ALL : output, watches),
+    types,
+    options,
+    targets,
+    namespace,
+    as: watches ? "events" : switches.has("tree") ? "tree" : "list",
   };
 }
 
-/** The options of both the mount and the file system, as findmnt(8) has them. */
-function allOptions({ options, superOptions }: MountInfo): string[] {
-  const [, ...own] = options;
-  const [access, ...others] = superOptions;
-  const readOnly = options[0] === "ro" || access === "ro";
-  return [readOnly ? "ro" : "rw", ...own, ...others];
+function parsePid(text: string): number {
+  const pid = /^[1-9]\d*$/.test(text) ? Number(text) : NaN;
+  if (pid <= 0x7fff_ffff) return pid;
+  throw new UsageError(`The namespace must be a process id: ${quote(text)}`);
+}
+
+/** Where mounts are looked for. */
+function place(
+  { directory, namespace }: Arguments,
+): { below?: string; namespace?: number } {
+  return {
+    ...(directory === null ? {} : { below: directory }),
+    ...(namespace === null ? {} : { namespace }),
+  };
+}
+
+type Filter = (mount: MountInfo) => boolean;
+
+/** null where all are shown. */
+function filter(args: Arguments): Filter | null {
+  const { types, options, targets, namespace } = args;
+  if (types === null && options === null && targets.length === 0) return null;
+  const mounts = namespace === null || targets.length === 0
+    ? null
+    : listMounts({ namespace });
+  const found = targets.map((path) =>
+    mounts === null ? tableIdAt(path) : findByPath(path, mounts)
+  );
+  return (mount) =>
+    (types === null || matchesTypes(mount.type, types)) &&
+    (options === null || matchesOptions(mount, options)) &&
+    (targets.length === 0 || found.includes(mount.tableId));
+}
+
+/** The mount that a path leads to, symlinks and all. */
+function tableIdAt(path: string): number {
+  const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return attempt(
+    { action: `look at ${quote(path)}`, target: path, follows: true },
+    () => Number(statx(AT_FDCWD, path, flags, STATX_MNT_ID).mntId),
+  );
+}
+
+/** The mount that a path is on, by its text. */
+function findByPath(
+  path: string,
+  mounts: readonly MountInfo[],
+): number | undefined {
+  return mounts.filter(({ target }) => isBelow(path, target))
+    .reduce<MountInfo | undefined>(
+      (found, mount) =>
+        found === undefined || mount.target.length >= found.target.length
+          ? mount
+          : found,
+      undefined,
+    )?.tableId;
+}
+
+/** What is printed of mounts. */
+export function format(
+  mounts: readonly MountInfo[],
+  isShown: Filter,
+  { columns, as }: Pick<Arguments, "columns" | "as">,
+  { json, quiet }: Manner,
+  isTerminal = Deno.stdout.isTerminal(),
+): string {
+  if (as === "list") {
+    const rows = mounts.filter(isShown).map((mount) => ({ mount }));
+    if (json) {
+      return formatJson({
+        filesystems: rows.map((row) => toObject(row, columns)),
+      });
+    }
+    return isTerminal
+      ? formatForTerminal(
+        columns,
+        rows.map((row) => shown(row, columns)),
+        quiet,
+      )
+      : formatColumns(rows.map((row) => plain(row, columns)));
+  }
+  const tree = toTree(mounts, isShown);
+  if (json) {
+    return formatJson({
+      filesystems: tree.map((node) => toNestedObject(node, columns)),
+    });
+  }
+  const drawn = columns.findIndex(({ name }) => name === "TARGET");
+  const cells = drawTree(tree).map(({ mount, prefix }) =>
+    shown({ mount }, columns).map((cell, i) =>
+      (i === drawn ? prefix : "") + cell
+    )
+  );
+  return formatForTerminal(columns, cells, quiet);
+}
+
+function toNestedObject(
+  { mount, children }: Node,
+  columns: readonly Column[],
+): Record<string, unknown> {
+  return {
+    ...toObject({ mount }, columns),
+    ...(children.length === 0 ? {} : {
+      children: children.map((child) => toNestedObject(child, columns)),
+    }),
+  };
+}
+
+/** The table for a person. */
+function formatForTerminal(
+  columns: readonly Column[],
+  rows: string[][],
+  quiet: boolean,
+): string {
+  const header = columns.map(({ name }) => name);
+  return formatTable(quiet || rows.length === 0 ? rows : [header, ...rows]);
+}
+
+/** A row's cells for a program. */
+function plain(row: Row, columns: readonly Column[]): string[] {
+  return columns.map(({ cell }) => String(cell(row) ?? ""));
+}
+
+/** A row's cells for a person. */
+function shown(row: Row, columns: readonly Column[]): string[] {
+  return columns.map(({ cell }) => visible(cell(row)));
+}
+
+/** A name as it is, unless that would mislead or steer a terminal. */
+function visible(cell: Cell): string {
+  if (typeof cell !== "string") return String(cell ?? "");
+  const quoted = quote(cell);
+  return cell !== "" && quoted === `"${cell}"` ? cell : quoted;
+}
+
+async function watch(
+  args: Arguments,
+  isShown: Filter | null,
+  { json }: Manner,
+): Promise<number> {
+  const { columns } = args;
+  await using events = watchMounts(place(args));
+  using interrupt = new Interrupt(() => events.close());
+  const isTerminal = Deno.stdout.isTerminal();
+  for await (const event of events) {
+    const { mount, from } = event;
+    const places = [mount, from].filter((place) => place != null);
+    if (isShown !== null && !places.some(isShown)) continue;
+    const row = { mount, event };
+    const line = json
+      ? formatJson(toObject(row, columns), 0)
+      : isTerminal
+      ? shown(row, columns).join("  ")
+      : formatColumns([plain(row, columns)]);
+    if (!writeLine(line)) break;
+  }
+  return interrupt.status ?? 0;
+}
+
+/** Writes a line at once; false when nobody reads any more. */
+function writeLine(line: string): boolean {
+  const bytes = new TextEncoder().encode(`${line}\n`);
+  try {
+    for (let at = 0; at < bytes.length;) {
+      at += Deno.stdout.writeSync(bytes.subarray(at));
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw error;
+  }
 }

@@ -182,6 +182,9 @@ function plainHint(
     case "EPERM":
       return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
     case "EACCES":
+      if (syscall === "execve") {
+        return "It is no executable file, or this user may not execute it";
+      }
       return syscall === "fsconfig"
         ? "The file system refuses it: a device that can only be read takes the option ro"
         : "A directory on the way may not be searched, or not written to, by this user";
@@ -217,6 +220,9 @@ function plainHint(
         ? "The target leads out of its directory"
         : undefined;
     case "ENOENT":
+      if (syscall === "execve") {
+        return "The root has no such program, or not the interpreter that it names";
+      }
       return syscall === "openat2" && mkdir === false
         ? "The mount point must exist; the option mkdir makes it"
         : undefined;

@@ -191,8 +191,12 @@ export const ENOTDIR = 20;
 export const EINVAL = 22;
 /** Too many open files. */
 export const EMFILE = 24;
+/** Inappropriate ioctl for device. */
+export const ENOTTY = 25;
 /** Read-only file system. */
 export const EROFS = 30;
+/** Broken pipe. */
+export const EPIPE = 32;
 /** File name too long. */
 export const ENAMETOOLONG = 36;
 /** Function not implemented. */

@@ -8,6 +8,8 @@ import { tracer } from "./trace.ts";
 
 /** Close the group's descriptor on exec. */
 export const FAN_CLOEXEC = 0x1;
+/** Reading answers EAGAIN where it would wait. */
+export const FAN_NONBLOCK = 0x2;
 /** Report mounts and unmounts; since Linux 6.15. */
 export const FAN_REPORT_MNT = 0x4000;
 
@@ -31,7 +33,7 @@ export function fanotifyInit(flags: number, eventFlags: number): number {
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {
     settle(fd, "fanotify_init", [
-      flagNames(flags, { FAN_CLOEXEC, FAN_REPORT_MNT }),
+      flagNames(flags, { FAN_CLOEXEC, FAN_NONBLOCK, FAN_REPORT_MNT }),
       flagNames(eventFlags, {}),
     ]);
   }

@@ -6,6 +6,28 @@
 /** The byte order of the kernel's structs: Deno's two Linux targets share it. */
 export const LITTLE_ENDIAN = true;
 
+/** `struct fanotify_event_metadata`, include/uapi/linux/fanotify.h; records follow. */
+export const FANOTIFY_EVENT_METADATA = {
+  event_len: 0,
+  vers: 4,
+  metadata_len: 6,
+  mask: 8,
+  SIZE: 24,
+} as const;
+
+/** `struct fanotify_event_info_header`, include/uapi/linux/fanotify.h. */
+export const FANOTIFY_EVENT_INFO_HEADER = {
+  info_type: 0,
+  len: 2,
+  SIZE: 4,
+} as const;
+
+/** `struct fanotify_event_info_mnt`, include/uapi/linux/fanotify.h. */
+export const FANOTIFY_EVENT_INFO_MNT = {
+  mnt_id: 8,
+  SIZE: 16,
+} as const;
+
 /** `struct loop_info64`, include/uapi/linux/loop.h. */
 export const LOOP_INFO64 = {
   lo_offset: 24,
@@ -53,6 +75,14 @@ export const OPEN_HOW = {
   mode: 8,
   resolve: 16,
   SIZE: 24,
+} as const;
+
+/** `struct pollfd`, include/uapi/asm-generic/poll.h. */
+export const POLLFD = {
+  fd: 0,
+  events: 4,
+  revents: 6,
+  SIZE: 8,
 } as const;
 
 /**
@@ -133,4 +163,33 @@ export const STATX_TIMESTAMP = {
   tv_sec: 0,
   tv_nsec: 8,
   SIZE: 16,
+} as const;
+
+/** `siginfo_t` as waitid(2) fills it, include/uapi/asm-generic/siginfo.h. */
+export const SIGINFO = {
+  si_code: 8,
+  si_status: 24,
+  SIZE: 128,
+} as const;
+
+/** `struct rusage`, include/uapi/linux/resource.h. */
+export const RUSAGE = {
+  ru_utime: 0,
+  ru_stime: 16,
+  ru_maxrss: 32,
+  ru_minflt: 64,
+  ru_majflt: 72,
+  ru_inblock: 88,
+  ru_oublock: 96,
+  ru_nvcsw: 128,
+  ru_nivcsw: 136,
+  SIZE: 144,
+} as const;
+
+/** `ucontext_t` of glibc, sys/ucontext.h; it is smaller on x86_64. */
+export const UCONTEXT = {
+  uc_link: 8,
+  ss_sp: 16,
+  ss_size: 32,
+  SIZE: 4608,
 } as const;

@@ -14,6 +14,8 @@ const PARAMETERS = {
   close: ["i32"],
   // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
   fanotify_init: ["u32", "u32"],
+  // int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);
+  fanotify_mark: ["i32", "u32", "u64", "i32", "buffer"],
   // int fchdir(int fd);
   fchdir: ["i32"],
   // int fcntl(int fd, int cmd, int arg);
@@ -54,12 +56,12 @@ const PARAMETERS = {
   openat2: ["i32", "buffer", "buffer", "usize"],
   // int pidfd_open(pid_t pid, unsigned int flags);
   pidfd_open: ["i32", "u32"],
-  // int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags);
-  pidfd_send_signal: ["i32", "i32", "buffer", "u32"],
   // int pipe2(int pipefd[2], int flags);
   pipe2: ["buffer", "i32"],
   // int pivot_root(const char *new_root, const char *put_old);
   pivot_root: ["buffer", "buffer"],
+  // int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, const sigset_t *sigmask, size_t sigsetsize);
+  ppoll: ["buffer", "usize", "buffer", "buffer", "usize"],
   // ssize_t read(int fd, void *buf, size_t count);
   read: ["i32", "buffer", "usize"],
   // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
@@ -152,24 +154,6 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
       return value;
     },
   });
-}
-
-/**
- * Binds a call so that another thread makes it and this one goes on. Its errno
- * can't be had, and the caller keeps the buffers alive.
- */
-export function bindNonblocking<C extends Call>(
-  name: C,
-): (...args: Natives<(typeof PARAMETERS)[C]>) => Promise<number> {
-  const { symbols } = Deno.dlopen(libraryPath(), {
-    syscall: {
-      parameters: ["i32", ...PARAMETERS[name] as readonly Parameter[]],
-      result: "i32",
-      nonblocking: true,
-    },
-  });
-  const call = symbols.syscall as (...args: unknown[]) => Promise<number>;
-  return (...args) => call(NR[name], ...args);
 }
 
 let path: string | undefined;

@@ -26,7 +26,13 @@ export interface MntIdReq {
   format: (param: string) => string;
 }
 
-/** Encodes what statmount(2) and listmount(2) are asked. */
+const view = new DataView(new ArrayBuffer(MNT_ID_REQ.SIZE));
+const buffer = new Uint8Array(view.buffer);
+
+/**
+ * Encodes what statmount(2) and listmount(2) are asked. The bytes are valid until
+ * the next call: lists ask for thousands of mounts.
+ */
 export function mntIdReq(
   id: bigint,
   param: bigint,
@@ -39,14 +45,13 @@ export function mntIdReq(
   const size = options.nsId === undefined && options.nsFd === undefined
     ? MNT_ID_REQ_SIZE_VER0
     : MNT_ID_REQ.SIZE;
-  const view = new DataView(new ArrayBuffer(MNT_ID_REQ.SIZE));
   view.setUint32(MNT_ID_REQ.size, size, LITTLE_ENDIAN);
   view.setInt32(MNT_ID_REQ.mnt_ns_fd, nsFd, LITTLE_ENDIAN);
   view.setBigUint64(MNT_ID_REQ.mnt_id, mntId, LITTLE_ENDIAN);
   view.setBigUint64(MNT_ID_REQ.param, param, LITTLE_ENDIAN);
   view.setBigUint64(MNT_ID_REQ.mnt_ns_id, nsId, LITTLE_ENDIAN);
   return {
-    buffer: new Uint8Array(view.buffer),
+    buffer,
     format: (param) => {
       const fields = [`size=${size}`];
       if (nsFd !== 0) fields.push(`mnt_ns_fd=${nsFd}`);

@@ -29,15 +29,17 @@ export function readlinkat(dirfd: number, path: string): string {
     PATH_MAX,
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  // A tracer may read a link itself.
+  const text = decodeText(buffer.subarray(0, Math.max(length, 0)));
   if (length === -1 || tracer) {
     settle(length, "readlinkat", [
       { fd: dirfd },
       quote(path),
-      quote(decodeText(buffer.subarray(0, Math.max(length, 0)))),
+      quote(text),
       String(PATH_MAX),
     ]);
   }
-  return decodeText(buffer.subarray(0, length));
+  return text;
 }
 
 const PATH_MAX = 4096;

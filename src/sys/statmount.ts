@@ -166,32 +166,52 @@ export function statmount(
   const wanted = uint64("mask", mask);
   const request = mntIdReq(id, wanted, options);
   const flags = uint32("flags", options.flags ?? 0);
-  let size = FIRST_BUFFER_SIZE;
+  // A tracer may ask for a mount itself.
+  let answer = tracer ? new Answer(FIRST_BUFFER_SIZE) : shared;
   while (true) {
     try {
-      return decode(ask(request, wanted, size, flags));
+      ask(request, wanted, answer.bytes, flags);
+      return decode(answer);
     } catch (error) {
-      if (!isErrno(error, EOVERFLOW)) {
-        throw error;
-      }
-      if (size >= LAST_BUFFER_SIZE) throw error;
-      size *= 4;
+      const { length } = answer.bytes;
+      if (!isErrno(error, EOVERFLOW) || length >= LAST_BUFFER_SIZE) throw error;
+      answer = new Answer(length * 4);
     }
   }
 }
 
+/** Where an answer goes. */
+class Answer {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+  /** The strings of answers by their size: to make a view takes its time. */
+  readonly #strings: Uint8Array[] = [];
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(new ArrayBuffer(size));
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  get strings(): Uint8Array {
+    const size = this.view.getUint32(STATMOUNT.size, LITTLE_ENDIAN);
+    return this.#strings[size] ??= this.bytes.subarray(STATMOUNT.str, size);
+  }
+}
+
+/** Where most answers go: lists ask for thousands of mounts. */
+const shared = new Answer(FIRST_BUFFER_SIZE);
+
 function ask(
   request: MntIdReq,
   mask: bigint,
-  size: number,
+  buffer: Uint8Array<ArrayBuffer>,
   flags: number,
-): Uint8Array<ArrayBuffer> {
-  const buffer = new Uint8Array(size);
+): void {
   const result = libc.statmount(
     NR.statmount,
     request.buffer,
     buffer,
-    size,
+    buffer.length,
     flags,
   );
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
@@ -199,21 +219,36 @@ function ask(
     settle(result, "statmount", [
       request.format(flagNames(mask, MASKS)),
       "…",
-      String(size),
+      String(buffer.length),
       flagNames(flags, { STATMOUNT_BY_FD }),
     ]);
   }
-  return buffer;
 }
 
-function decode(buffer: Uint8Array<ArrayBuffer>): Statmount {
-  const view = new DataView(buffer.buffer);
+function decode({ view, strings: bytes }: Answer): Statmount {
   const u32 = (offset: number) => view.getUint32(offset, LITTLE_ENDIAN);
   const u64 = (offset: number) => view.getBigUint64(offset, LITTLE_ENDIAN);
-  const text = (offset: number) => strings(buffer, u32(offset), 1)[0]!;
-  const texts = (offset: number) =>
+  const decoded = decodeText(bytes);
+  // Then each byte is one character, and need not be decoded alone.
+  const isAligned = decoded.length === bytes.length;
+  const slice = (start: number, end: number) =>
+    isAligned
+      ? decoded.slice(start, end)
+      : decodeText(bytes.subarray(start, end));
+  function text(offset: number): string {
+    const start = u32(offset);
+    return slice(start, bytes.indexOf(0, start));
+  }
+  function texts(offset: number): string[] {
+    const found: string[] = [];
     // The number of strings is the field before theirs.
-    strings(buffer, u32(offset), u32(offset - 4));
+    for (let start = u32(offset); found.length < u32(offset - 4);) {
+      const end = bytes.indexOf(0, start);
+      found.push(slice(start, end));
+      start = end + 1;
+    }
+    return found;
+  }
   const idMap = (offset: number) => texts(offset).map(parseIdMapping);
   // The bits that have a name lie in the lower half.
   const mask = u32(STATMOUNT.mask);
@@ -256,17 +291,6 @@ function decode(buffer: Uint8Array<ArrayBuffer>): Statmount {
     mntUidmap: when(STATMOUNT_MNT_UIDMAP, idMap, STATMOUNT.mnt_uidmap),
     mntGidmap: when(STATMOUNT_MNT_GIDMAP, idMap, STATMOUNT.mnt_gidmap),
   };
-}
-
-/** Decodes `count` strings, each with a NUL at its end, from `at` on in `str`. */
-function strings(buffer: Uint8Array, at: number, count: number): string[] {
-  const found: string[] = [];
-  for (let start = STATMOUNT.str + at; found.length < count;) {
-    const end = buffer.indexOf(0, start);
-    found.push(decodeText(buffer.subarray(start, end)));
-    start = end + 1;
-  }
-  return found;
 }
 
 /** Parses one range of an id map: `inner outer length`. */

@@ -36,8 +36,19 @@ export function decodeText(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch {
-    return decodeEscaped(bytes);
+    const middle = boundaryAfter(bytes, bytes.length >> 1);
+    // A mount table is long, and what is no UTF-8 in it short.
+    return bytes.length > 64 && middle < bytes.length
+      ? decodeText(bytes.subarray(0, middle)) +
+        decodeText(bytes.subarray(middle))
+      : decodeEscaped(bytes);
   }
+}
+
+/** The next place at which no character is cut. */
+function boundaryAfter(bytes: Uint8Array, at: number): number {
+  while ((bytes[at]! & 0xc0) === 0x80) at++;
+  return at;
 }
 
 function decodeEscaped(bytes: Uint8Array): string {

@@ -213,7 +213,8 @@ export class SyscallThread {
     else this.end();
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
-      settle(i < succeeded ? 0 : -1, name, text);
+      const call = name === "posix_spawnp" ? "execve" : name;
+      settle(i < succeeded ? 0 : -1, call, text);
     });
     return result;
   }
@@ -223,13 +224,10 @@ export class SyscallThread {
     this.#fields.set(descriptors, FIELD.owned);
   }
 
-  #write(index: number, { name, args }: ThreadCall): void {
-    const at = index * CALL_WORDS;
-    const words = args.map(addressed);
-    if (name === "posix_spawnp") words.unshift(1n);
-    else words.unshift(0n, BigInt(NR[name]));
-    while (words.length < CALL_WORDS) words.push(0n);
-    this.#table.set(words, at);
+  #write(index: number, call: ThreadCall): void {
+    const spawns = call.name === "posix_spawnp" ? 1n : 0n;
+    const words = [spawns, ...wordsOf(call, CALL_WORDS - 1)];
+    this.#table.set(words, index * CALL_WORDS);
   }
 
   /** Ends the thread, and waits for that; a second time does nothing. */
@@ -249,10 +247,17 @@ export class SyscallThread {
   }
 }
 
-function addressed(
-  value: number | bigint | Uint8Array<ArrayBuffer> | null,
-): bigint {
-  return value instanceof Uint8Array ? addressOf(value) : BigInt(value ?? 0);
+/** A call as the arguments of syscall(2), or of the C library's function. */
+export function wordsOf(
+  { name, args }: ThreadCall,
+  length: number,
+): bigint[] {
+  const words = args.map((value) =>
+    value instanceof Uint8Array ? addressOf(value) : BigInt(value ?? 0)
+  );
+  if (name !== "posix_spawnp") words.unshift(BigInt(NR[name]));
+  while (words.length < length) words.push(0n);
+  return words;
 }
 
 let memcpy:

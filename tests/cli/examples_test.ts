@@ -71,6 +71,22 @@ const STAGES: Record<string, Stage> = {
   "mountat list --json | jq '.filesystems[].target'": {
     after: `grep '^"/srv"$' output`,
   },
+  "mountat list --tree -t nosysfs,proc,cgroup2 -o +PROPAGATION": {
+    after: "grep PROPAGATION output; grep /srv output; not grep sysfs output",
+  },
+  "mountat list --watch --namespace $(pidof dockerd)": {
+    before: `pidof() { echo $$; }; ${TMPFS}`,
+    during: "umount tmp; mount -t tmpfs none tmp && grep /srv/root/tmp output",
+    after: "umount tmp",
+  },
+  "mountat run /srv/root -- make test": {
+    before: `mkdir bin; cp $(type -P busybox) bin/sh
+      printf '#!/bin/sh\\necho "made $@"' > bin/make; chmod +x bin/make`,
+    after: "grep 'made test' output",
+  },
+  "mountat run --tmpfs /tmp --bind /srv:/mnt:ro / sh -c 'ls /mnt'": {
+    after: "grep root output",
+  },
   "mountat umount /srv/root proc": {
     before: "mkdir proc; mount -t proc proc proc",
     after: "not mountpoint -q proc",
@@ -126,7 +142,7 @@ function perform(call: string, { before, during, after }: Stage): void {
     ${
     during === undefined ? `if ! { ${call}; } > output; then exit 1; fi` : `
       mountat() { exec ${command} "$@"; }
-      ${call} & program=$!
+      ${call} > output & program=$!
       set +x
       until ${during}; do kill -0 $program; done
       kill -INT $program
@@ -163,7 +179,9 @@ programTest("help has examples, and each does what it says", () => {
       umount2("/srv", 2);
     }
   }
-}, { commands: ["bash", "findmnt", "jq", "man", "mountpoint", "runc"] });
+}, {
+  commands: ["bash", "busybox", "findmnt", "jq", "man", "mountpoint", "runc"],
+});
 
 programTest("help fits on 80 columns, and has the common options", () => {
   assertEquals(run(["help"]), run(["--help"]));

@@ -1,17 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parseWords } from "../../src/cli/command.ts";
-import {
-  type Arguments,
-  formatForTerminal,
-  list,
-  toFileSystem,
-} from "../../src/cli/list.ts";
+import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import type { MountInfo } from "../../src/mount_info.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
   MS_BIND,
+  MS_MOVE,
   MS_NOEXEC,
   MS_NOSUID,
   MS_RDONLY,
@@ -19,31 +15,72 @@ import {
 } from "../../src/sys/constants.ts";
 import { mkdirat } from "../../src/sys/mkdirat.ts";
 import { mount } from "../../src/sys/mount.ts";
+import { decodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
+import { mountManyOfEveryKind } from "../every_kind.ts";
+import { hold } from "../held.ts";
 import { mountTable, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { commandLine, programTest, run, type RunOptions } from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return list.parse(await parseWords(list.description, args));
 }
 
 Deno.test("list takes a directory or none", async () => {
-  assertEquals(await parse([]), { directory: null });
-  assertEquals(await parse(["d"]), { directory: "d" });
-  assertEquals(await parse(["--", "-d"]), { directory: "-d" });
+  assertEquals((await parse([])).directory, null);
+  assertEquals((await parse(["d"])).directory, "d");
+  assertEquals((await parse(["--", "-d"])).directory, "-d");
+});
+
+Deno.test("list takes findmnt's options", async () => {
+  const { columns, ...rest } = await parse(
+    "-o id,TARGET -t noproc,sysfs -O ro,+noexec -T a --target b --tree d"
+      .split(" "),
+  );
+  assertEquals(columns.map(({ name }) => name), ["ID", "TARGET"]);
+  assertEquals(rest, {
+    directory: "d",
+    types: "noproc,sysfs",
+    options: "ro,+noexec",
+    targets: ["a", "b"],
+    namespace: null,
+    as: "tree",
+  });
+  const other = await parse(["-N", "17", "--watch", "--target=/a", "/d"]);
+  assertEquals([other.namespace, other.as], [17, "events"]);
 });
 
 Deno.test("list throws when its arguments make no sense", async () => {
-  for (const args of [["a", "b"], [""], ["--nope"], ["-x", "a"]]) {
-    await assertRejects(() => parse(args), UsageError);
+  for (
+    const call of [
+      ["a", "b"],
+      [""],
+      ["--nope"],
+      ["-x", "a"],
+      ["-o", "NOPE"],
+      ["-o", ""],
+      ["-o", "TARGET,"],
+      ["-o", "ACTION"],
+      ["-o", "TARGET", "--output-all"],
+      ["--tree", "--watch"],
+      ["-N", "0"],
+      ["-N", "self"],
+      ["-N", "2147483648"],
+      ["-N", "1", "relative"],
+      ["-N", "1", "-T", "relative"],
+    ]
+  ) {
+    await assertRejects(() => parse(call), UsageError, "", call.join(" "));
   }
 });
 
 const MOUNT: MountInfo = {
   id: 2148384949n,
   parentId: 2148384948n,
+  tableId: 30,
+  parentTableId: 29,
   target: "/mnt",
-  root: "/sub",
+  root: "/",
   type: "tmpfs",
   source: "none",
   options: ["rw", "nosuid", "relatime"],
@@ -53,30 +90,19 @@ const MOUNT: MountInfo = {
   deviceNumber: "0:40",
 };
 
-Deno.test("toFileSystem() has findmnt's names and merged options", () => {
-  assertEquals(toFileSystem(MOUNT), {
-    target: "/mnt",
-    source: "none",
-    fstype: "tmpfs",
-    options: "ro,nosuid,relatime,size=1m",
-    "vfs-options": "rw,nosuid,relatime",
-    "fs-options": "ro,size=1m",
-    fsroot: "/sub",
-    "maj:min": "0:40",
-    propagation: "shared",
-    id: 2148384949,
-    parent: 2148384948,
-  });
-});
+const MANNER = { json: false, quiet: false };
 
-Deno.test("formatForTerminal() aligns, and quotes what would mislead", () => {
+Deno.test("list aligns for a terminal, and quotes what would mislead", async () => {
   const mounts = [
     MOUNT,
     { ...MOUNT, target: "/a\x1b]0;x\x07b", source: "" },
     { ...MOUNT, target: "/with space", source: '"q"', type: "fuse.sshfs" },
   ];
+  const args = await parse([]);
+  const text = (mounts: MountInfo[], quiet: boolean) =>
+    format(mounts, () => true, args, { ...MANNER, quiet }, true);
   assertEquals(
-    formatForTerminal(mounts, { quiet: false }).split("\n"),
+    text(mounts, false).split("\n"),
     [
       "TARGET             SOURCE   FSTYPE      OPTIONS",
       "/mnt               none     tmpfs       ro,nosuid,relatime,size=1m",
@@ -85,10 +111,45 @@ Deno.test("formatForTerminal() aligns, and quotes what would mislead", () => {
     ],
   );
   assertEquals(
-    formatForTerminal([MOUNT], { quiet: true }),
+    text([MOUNT], true),
     "/mnt  none  tmpfs  ro,nosuid,relatime,size=1m",
   );
-  assertEquals(formatForTerminal([], { quiet: false }), "");
+  assertEquals(text([], false), "");
+});
+
+Deno.test("list draws a tree, and nests it in JSON", async () => {
+  const at = (id: bigint, parentId: bigint, target: string) => ({
+    ...MOUNT,
+    id,
+    parentId,
+    target,
+  });
+  const mounts = [
+    at(1n, 1n, "/"),
+    at(2n, 1n, "/a"),
+    at(3n, 2n, "/a/\x1b"),
+    at(4n, 1n, "/b"),
+  ];
+  const args = await parse(["--tree", "-o", "ID,TARGET"]);
+  const isShown = () => true;
+  assertEquals(format(mounts, isShown, args, MANNER).split("\n"), [
+    "ID  TARGET",
+    "30  /",
+    "30  ├─/a",
+    '30  │ └─"/a/\\x1b"',
+    "30  └─/b",
+  ]);
+  const json = format(mounts, isShown, args, { ...MANNER, json: true });
+  assertEquals(JSON.parse(json), {
+    filesystems: [{
+      id: 30,
+      target: "/",
+      children: [
+        { id: 30, target: "/a", children: [{ id: 30, target: "/a/\x1b" }] },
+        { id: 30, target: "/b" },
+      ],
+    }],
+  });
 });
 
 function mountTmpfs(name: string, flags = 0, source = "scratch"): void {
@@ -160,43 +221,354 @@ programTest("list prints an aligned table on a terminal", () => {
   umount2(`${SCRATCH}/esc\x1b[31m`);
 }, { commands: ["script"] });
 
-interface Found {
-  target: string;
-  source: string;
-  fstype: string;
-  options: string;
+const COLUMNS =
+  "TARGET,SOURCE,FSTYPE,OPTIONS,VFS-OPTIONS,FS-OPTIONS,FSROOT,MAJ:MIN,PROPAGATION,OPT-FIELDS,ID,PARENT";
+
+/** What findmnt prints, bytes that are no UTF-8 as this project has them. */
+function findmnt(...args: string[]): string {
+  const { stdout } = new Deno.Command("findmnt", { args }).outputSync();
+  return decodeText(stdout);
 }
 
-programTest("list --json lists what findmnt does", () => {
-  mountTmpfs("many");
-  mountTmpfs("ro", MS_RDONLY | MS_NOSUID);
-  mkdirat(AT_FDCWD, `${SCRATCH}/source`, 0o755);
-  for (let i = 0; i < 200; i++) {
-    const path = `${SCRATCH}/many/${i}`;
-    mkdirat(AT_FDCWD, path, 0o755);
-    mount(`${SCRATCH}/source`, path, null, MS_BIND, null);
-  }
-  const ended = run(["list", "--json"]);
-  const { stdout } = new Deno.Command("findmnt", {
-    args: ["--json", "--list", "--nofsroot", "-o", COLUMNS.join(",")],
-  }).outputSync();
-  const theirs = JSON.parse(new TextDecoder().decode(stdout)).filesystems;
-  const ours: Found[] = JSON.parse(ended.stdout).filesystems;
+programTest(
+  "list --json lists what findmnt does, 10,000 mounts of every kind",
+  () => {
+    const many = mountManyOfEveryKind(10_000);
+    const ours = run(["list", "--json", "-o", COLUMNS]);
+    assertEquals([ours.code, ours.stderr], [0, ""]);
+    const theirs = findmnt("--json", "--list", "-o", COLUMNS);
+    // Their text compares faster, and says as much.
+    const text = (json: string) => JSON.stringify(JSON.parse(json));
+    assert(JSON.parse(theirs).filesystems.length >= 10_000);
+    assert(text(ours.stdout) === text(theirs));
+    umount2(many, MNT_DETACH);
+  },
+  { commands: ["findmnt"] },
+);
+
+interface Branch {
+  target: string;
+  children?: Branch[];
+}
+
+/** A tree's targets, in an order that does not depend on who made it. */
+function shape(branches: Branch[]): unknown {
+  return branches
+    .map(({ target, children }) => [target, shape(children ?? [])])
+    .sort(([a], [b]) => a! < b! ? -1 : 1);
+}
+
+programTest("list --tree --json nests as findmnt does", () => {
+  mountTmpfs("a");
+  mountTmpfs("a/b");
+  mountTmpfs("a/b/c");
+  mountTmpfs("d");
+  const { stdout } = run(["list", "--tree", "--json"]);
   assertEquals(
-    ours.map((mount) => COLUMNS.map((name) => mount[name])),
-    theirs.map((mount: Found) => COLUMNS.map((name) => mount[name] ?? "")),
+    shape(JSON.parse(stdout).filesystems),
+    shape(JSON.parse(findmnt("--json", "-o", "TARGET")).filesystems),
   );
-  umount2(`${SCRATCH}/many`, MNT_DETACH);
-  umount2(`${SCRATCH}/ro`);
+  umount2(`${SCRATCH}/a`, MNT_DETACH);
+  umount2(`${SCRATCH}/d`);
 }, { commands: ["findmnt"] });
 
-const COLUMNS = ["target", "source", "fstype", "options"] as const;
+programTest("list filters as findmnt does", () => {
+  mountTmpfs("a", MS_RDONLY | MS_NOSUID);
+  mountTmpfs("b", MS_NOEXEC);
+  mkdirat(AT_FDCWD, `${SCRATCH}/p`, 0o755);
+  mount("p", `${SCRATCH}/p`, "proc", 0, null);
+  const lines = (text: string) =>
+    text.split("\n").filter((line) => line !== "");
+  for (
+    const args of [
+      ["-t", "tmpfs"],
+      ["-t", "tmpfs,proc"],
+      ["-t", "notmpfs,proc"],
+      ["-t", "nothing"],
+      ["-O", "ro"],
+      ["-O", "rw,+noexec"],
+      ["-O", "norw"],
+      ["-O", "size"],
+      ["-O", "size=64k,nosuid"],
+      ["-O", "size=64k,+nosuid"],
+      ["-O", "nosize=64k"],
+      ["-t", "tmpfs", "-O", "noexec"],
+      ["-T", `${SCRATCH}/a`],
+      ["-T", `${SCRATCH}/p/self/status`],
+    ]
+  ) {
+    const ended = run(["list", "-o", "TARGET", ...args]);
+    assertEquals([ended.code, ended.stderr], [0, ""]);
+    assertEquals(
+      lines(ended.stdout),
+      lines(findmnt("-l", "-n", "-u", "-o", "TARGET", ...args)),
+      args.join(" "),
+    );
+  }
+  const both = ["-T", `${SCRATCH}/a`, "-T", `${SCRATCH}/p`];
+  assertEquals(
+    lines(run(["list", "-o", "TARGET", ...both, SCRATCH]).stdout),
+    [`${SCRATCH}/a`, `${SCRATCH}/p`],
+  );
+  const none = run(["list", "-T", `${SCRATCH}/none`]);
+  assertEquals([none.code, none.stdout], [1, ""]);
+  assert(none.stderr.includes('/none": statx: ENOENT'), none.stderr);
+  for (const name of ["a", "b", "p"]) umount2(`${SCRATCH}/${name}`);
+}, { commands: ["findmnt"] });
+
+/** Holds a process in a mount namespace of its own, which takes commands. */
+function holdNamespace() {
+  const command = ["unshare", "-m", "--propagation", "private", "sh", "-ec"];
+  const script = 'echo; while read line; do eval "$line"; echo; done';
+  return hold([...command, script], { stdin: "piped" });
+}
+
+programTest(
+  "list --namespace lists what a process sees, as findmnt does",
+  async () => {
+    mountTmpfs("a");
+    await using held = await holdNamespace();
+    await held.tell(`mount -t tmpfs there ${SCRATCH}/a\n`);
+    await held.written();
+    const pid = String(held.pid);
+    const ours = run(["list", "--json", "-N", pid, "-o", COLUMNS]);
+    assertEquals(
+      JSON.parse(ours.stdout),
+      JSON.parse(findmnt("--json", "--list", "-N", pid, "-o", COLUMNS)),
+    );
+    const args = ["list", "-o", "SOURCE", "-N", pid];
+    assertEquals(run([...args, `${SCRATCH}/a`]).stdout, "scratch\nthere\n");
+    assertEquals(run([...args, "-T", `${SCRATCH}/a/x/y`]).stdout, "there\n");
+    assertEquals(run([...args, "-T", `${SCRATCH}/x`]).stdout, "scratch\n");
+    umount2(`${SCRATCH}/a`);
+    await held[Symbol.asyncDispose]();
+    const gone = run(["list", "-N", pid]);
+    assertEquals(gone.code, 1);
+    assert(
+      gone.stderr.includes(`of process ${pid}: openat2: ENOENT`),
+      gone.stderr,
+    );
+  },
+  { commands: ["findmnt", "unshare", "mount"] },
+);
+
+/** `list --watch` as it runs. */
+interface Watching extends AsyncDisposable {
+  readonly process: Deno.ChildProcess;
+  /** The next lines that it prints, paths shortened. */
+  lines(count: number): Promise<string[]>;
+  /** Reads no more. */
+  ignore(): Promise<void>;
+}
+
+/** Starts `list --watch`, and waits until it watches. */
+async function startWatching(
+  args: string[],
+  options: RunOptions = {},
+): Promise<Watching> {
+  const words = ["list", "--watch", "--trace", ...args];
+  const [command, ...rest] = commandLine(words, options);
+  const process = new Deno.Command(command!, {
+    args: rest,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  }).spawn();
+  const printed = readLines(process.stdout);
+  const traced = readLines(process.stderr);
+  // The last thing that is done before it waits.
+  let line: string | null;
+  do {
+    line = await traced.next();
+    assert(line !== null, "It does not watch");
+  } while (!line.startsWith("pipe2("));
+  const rested = (async () => {
+    while (await traced.next() !== null);
+  })();
+  return {
+    process,
+    async lines(count) {
+      const found: string[] = [];
+      while (found.length < count) {
+        const line = await printed.next();
+        if (line === null) break;
+        found.push(line.replaceAll(SCRATCH, ""));
+      }
+      return found;
+    },
+    ignore: printed.cancel,
+    async [Symbol.asyncDispose]() {
+      try {
+        process.kill("SIGKILL");
+      } catch (error) {
+        // It has ended by itself.
+        if (!(error instanceof TypeError)) throw error;
+      }
+      while (await printed.next() !== null);
+      await rested;
+      await process.status;
+    },
+  };
+}
+
+/** Reads a stream line by line; the next one is null at its end. */
+function readLines(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  return {
+    async next(): Promise<string | null> {
+      while (!text.includes("\n")) {
+        const { value, done } = await reader.read();
+        if (done) return null;
+        text += value;
+      }
+      const [line = ""] = text.split("\n", 1);
+      text = text.slice(line.length + 1);
+      return line;
+    },
+    cancel: () => reader.cancel(),
+  };
+}
+
+const FAULTS = {
+  "mount events": [],
+  // As for one without capabilities, or on an older kernel.
+  "the mount table": ["-e", "inject=fanotify_init:error=EPERM"],
+  "waits that signals end": ["-e", "inject=ppoll:error=EINTR:when=1"],
+};
+
+for (const [by, faults] of Object.entries(FAULTS)) {
+  programTest(`list --watch prints what happens, by ${by}`, async () => {
+    const wrapper = faults.length === 0
+      ? []
+      : ["strace", "-D", "-f", "-qq", "-o", "/dev/null", ...faults];
+    for (const name of ["a", "b", "tab\there"]) {
+      mkdirat(AT_FDCWD, `${SCRATCH}/${name}`, 0o755);
+    }
+    await using watching = await startWatching([], { wrapper });
+    const step = async (act: () => void, expected: string) => {
+      act();
+      assertEquals(await watching.lines(1), [expected]);
+    };
+    const path = (name: string) => `${SCRATCH}/${name}`;
+    await step(
+      () => mount("so\nurce", path("a"), "tmpfs", MS_RDONLY, "size=64k"),
+      "mount\t/a\tso\\012urce\ttmpfs\tro,relatime,size=64k\t",
+    );
+    await step(
+      () => mount(path("a"), path("tab\there"), null, MS_MOVE, null),
+      "move\t/tab\\011here\tso\\012urce\ttmpfs\tro,relatime,size=64k\t/a",
+    );
+    await step(
+      () => umount2(path("tab\there")),
+      "unmount\t/tab\\011here\tso\\012urce\ttmpfs\tro,relatime,size=64k\t",
+    );
+    watching.process.kill("SIGINT");
+    assertEquals(await watching.lines(1), []);
+    // strace ends as what it runs did.
+    const { code, signal } = await watching.process.status;
+    assertEquals([code, signal], [130, null]);
+  }, { commands: ["strace"] });
+}
+
+programTest(
+  "list --watch filters, and prints an object a line with --json",
+  async () => {
+    for (const name of ["a", "b", "d", "d/in"]) {
+      mkdirat(AT_FDCWD, `${SCRATCH}/${name}`, 0o755);
+    }
+    mount("kept", `${SCRATCH}/b`, "tmpfs", 0, null);
+    const filters = {
+      below: [`${SCRATCH}/d`],
+      types: ["-t", "ramfs"],
+      options: ["-O", "+noexec"],
+      target: ["-T", `${SCRATCH}/b`],
+    };
+    for (const [what, args] of Object.entries(filters)) {
+      const columns = ["-o", "ACTION,SOURCE,OLD-TARGET"];
+      await using watching = await startWatching([
+        "--json",
+        ...columns,
+        ...args,
+      ]);
+      mount("other", `${SCRATCH}/a`, "tmpfs", 0, null);
+      umount2(`${SCRATCH}/a`);
+      const expected = (action: string, source: string) => [
+        `{"action":"${action}","source":"${source}","old-target":null}`,
+      ];
+      if (what === "target") {
+        umount2(`${SCRATCH}/b`);
+        assertEquals(await watching.lines(1), expected("unmount", "kept"));
+        continue;
+      }
+      mount("it", `${SCRATCH}/d/in`, "ramfs", MS_NOEXEC, null);
+      assertEquals(await watching.lines(1), expected("mount", "it"));
+      umount2(`${SCRATCH}/d/in`);
+      assertEquals(await watching.lines(1), expected("unmount", "it"));
+    }
+  },
+);
+
+programTest("list --watch ends when nobody reads", async () => {
+  await using watching = await startWatching([]);
+  await watching.ignore();
+  mountTmpfs("a");
+  assertEquals((await watching.process.status).code, 0);
+  umount2(`${SCRATCH}/a`);
+});
+
+programTest("list --watch --namespace ends with the process", async () => {
+  await using held = await holdNamespace();
+  mountTmpfs("a");
+  umount2(`${SCRATCH}/a`);
+  const args = ["-o", "ACTION,SOURCE", "-N", String(held.pid), SCRATCH];
+  await using watching = await startWatching(args);
+  mount("here", `${SCRATCH}/a`, "tmpfs", 0, null);
+  umount2(`${SCRATCH}/a`);
+  await held.tell(`mount -t tmpfs there ${SCRATCH}/a\n`);
+  assertEquals(await watching.lines(1), ["mount\tthere"]);
+  await held.tell(`umount ${SCRATCH}/a\n`);
+  assertEquals(await watching.lines(1), ["unmount\tthere"]);
+  await held[Symbol.asyncDispose]();
+  assertEquals((await watching.process.status).code, 0);
+}, { commands: ["unshare", "mount", "umount"] });
+
+programTest(
+  "list --watch tells nothing of what its root does not show",
+  async () => {
+    const jail = makeJail();
+    mkdirat(AT_FDCWD, `${SCRATCH}/outside`, 0o755);
+    {
+      await using watching = await startWatching(["-o", "ACTION,TARGET"], {
+        wrapper: ["chroot", jail],
+        cwd: "/",
+      });
+      mount("m", `${SCRATCH}/outside`, "tmpfs", 0, null);
+      // With what it holds it comes into sight, and leaves it.
+      mkdirat(AT_FDCWD, `${SCRATCH}/outside/in`, 0o755);
+      mount("in", `${SCRATCH}/outside/in`, "tmpfs", 0, null);
+      mount(`${SCRATCH}/outside`, `${jail}/tmp`, null, MS_MOVE, null);
+      assertEquals(await watching.lines(2), ["mount\t/tmp", "mount\t/tmp/in"]);
+      mount(`${jail}/tmp`, `${SCRATCH}/outside`, null, MS_MOVE, null);
+      assertEquals(await watching.lines(2), [
+        "unmount\t/tmp/in",
+        "unmount\t/tmp",
+      ]);
+      umount2(`${SCRATCH}/outside`, MNT_DETACH);
+      mount("m", `${jail}/tmp`, "tmpfs", 0, null);
+      assertEquals(await watching.lines(1), ["mount\t/tmp"]);
+    }
+    umount2(`${SCRATCH}/fs`, MNT_DETACH);
+  },
+  { commands: ["chroot"] },
+);
 
 /** A root that is no mount point: a directory with all that the program needs. */
 function makeJail(): string {
-  mkdirat(AT_FDCWD, `${SCRATCH}/holder`, 0o755);
-  mount("holder", `${SCRATCH}/holder`, "tmpfs", 0, "mode=0755");
-  const jail = `${SCRATCH}/holder/jail`;
+  mountTmpfs("fs");
+  const jail = `${SCRATCH}/fs/jail`;
   mkdirat(AT_FDCWD, jail, 0o755);
   for (const { name, isDirectory, isSymlink } of Deno.readDirSync("/")) {
     const path = `${jail}/${name}`;
@@ -237,6 +609,6 @@ for (
     const proc = targets.filter((path) => /^\/proc(\/|$)/.test(path));
     const ended = run(["list", "/proc"], { wrapper: inJail, cwd: "/" });
     assertEquals(ended.stdout.trimEnd().split("\n").length, proc.length);
-    umount2(`${SCRATCH}/holder`, MNT_DETACH);
+    umount2(`${SCRATCH}/fs`, MNT_DETACH);
   }, { commands: ["chroot", "setpriv", "cat"] });
 }

@@ -68,7 +68,8 @@ programTest("--json prints what docs/schema.json says", () => {
 
   const { filesystems } = json(["list", root]);
   assertEquals(filesystems.length, 2);
-  json(["list"]);
+  json(["list", "--output-all"]);
+  assert("children" in json(["list", "--tree"]).filesystems[0]);
 
   using held = Deno.openSync(`${root}/a`);
   const busy = json(["umount", "--recursive", root], 64);

@@ -68,7 +68,7 @@ function asCompiled(isProgram: boolean): Promise<string> {
     Deno.execPath = () => "${SCRATCH}/mountat";
     const { Directory, unmountat } = await import("${ROOT_URL}mod.ts");
     const { program } = await import("${ROOT_URL}src/program.ts");
-    program.isMain = ${isProgram};
+    program.url = ${isProgram} ? import.meta.url : null;
     using root = Directory.open("${SCRATCH}");
     for (const option of ["lazy", "force", "expire"]) {
       using mount = root.mount("m", { type: "tmpfs", mkdir: true });

@@ -6,17 +6,25 @@
 import { assert, assertEquals } from "@std/assert";
 import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
+import * as fanotifyInit from "../../src/sys/fanotify_init.ts";
+import * as fanotifyMark from "../../src/sys/fanotify_mark.ts";
 import {
   DIRENT64,
+  FANOTIFY_EVENT_INFO_HEADER,
+  FANOTIFY_EVENT_INFO_MNT,
+  FANOTIFY_EVENT_METADATA,
   LOOP_CONFIG,
   LOOP_INFO64,
   MNT_ID_REQ,
   MOUNT_ATTR,
   OPEN_HOW,
+  POLLFD,
   STATMOUNT,
   STATX,
   STATX_TIMESTAMP,
 } from "../../src/sys/layout.ts";
+import * as ppoll from "../../src/sys/ppoll.ts";
+import * as readMountEvents from "../../src/sys/read_mount_events.ts";
 import { SYSCALL_NUMBERS } from "../../src/sys/numbers.ts";
 
 type Architecture = keyof typeof SYSCALL_NUMBERS;
@@ -120,6 +128,14 @@ const NEWER: Readonly<Record<string, number | bigint>> = {
   AT_EXECVE_CHECK: 0x10000,
   RESOLVE_CACHED: 0x20,
   O_EMPTYPATH: 1 << 26,
+  // Linux 7.3, include/uapi/linux/fanotify.h.
+  FAN_REPORT_MNT: 0x00004000,
+  FAN_MARK_MNTNS: 0x00000100 | 0x00000010,
+  FAN_MNT_ATTACH: 0x01000000,
+  FAN_MNT_DETACH: 0x02000000,
+  FAN_EVENT_INFO_TYPE_MNT: 7,
+  "fanotify_event_info_mnt.mnt_id": 8,
+  "fanotify_event_info_mnt.SIZE": 16,
   // Linux 7.3, include/uapi/asm-generic/unistd.h.
   __NR_mount_setattr: 442,
   __NR_statmount: 457,
@@ -192,6 +208,7 @@ const SPECIAL: Readonly<Record<string, Partial<Question>>> = {
 
 /** The macro that came with a struct. */
 const STRUCT_SINCE: Readonly<Record<string, string>> = {
+  fanotify_event_info_mnt: "FAN_REPORT_MNT",
   mount_attr: "MOUNT_ATTR_SIZE_VER0",
   mnt_id_req: "MNT_ID_REQ_SIZE_VER0",
   statmount: "STATMOUNT_SB_BASIC",
@@ -223,8 +240,10 @@ const FAMILIES = [
 
 const KERNEL_HEADERS = [
   "asm/fcntl.h",
+  "asm/poll.h",
   "asm/unistd.h",
   "linux/errno.h",
+  "linux/fanotify.h",
   "linux/fcntl.h",
   "linux/loop.h",
   "linux/mount.h",
@@ -522,7 +541,10 @@ async function evaluateConstants(
 function allConstants(
   from: typeof constants = constants,
 ): Record<string, number | bigint> {
-  return { ...from };
+  const local = [fanotifyInit, fanotifyMark, readMountEvents, ppoll]
+    .flatMap((module) => Object.entries(module))
+    .filter(([, value]) => typeof value !== "function");
+  return { ...from, ...Object.fromEntries(local) };
 }
 
 function question(name: string, ours: number | bigint): Question {
@@ -551,12 +573,16 @@ function errnoQuestions(): Question[] {
 
 function layoutQuestions(): Question[] {
   const structs = {
+    fanotify_event_info_header: FANOTIFY_EVENT_INFO_HEADER,
+    fanotify_event_info_mnt: FANOTIFY_EVENT_INFO_MNT,
+    fanotify_event_metadata: FANOTIFY_EVENT_METADATA,
     loop_config: LOOP_CONFIG,
     loop_info64: LOOP_INFO64,
     mnt_id_req: MNT_ID_REQ,
     mount_attr: MOUNT_ATTR,
     statmount: STATMOUNT,
     open_how: OPEN_HOW,
+    pollfd: POLLFD,
     statx: STATX,
     statx_timestamp: STATX_TIMESTAMP,
   };

@@ -19,6 +19,29 @@ Deno.test("decodeText() and encodeText() keep every sequence of bytes", () => {
   }
 });
 
+Deno.test("decodeText() decodes a long text as it does its parts", () => {
+  const parts: [number[], string][] = [
+    [[0x61], "a"],
+    [[0xc3, 0xa9], "é"],
+    [[0xe2, 0x82, 0xac], "€"],
+    [[0xf0, 0x9f, 0x98, 0x80], "😀"],
+    [[0xff], "\udcff"],
+    [[0x80], "\udc80"],
+    [[0xe2, 0x82], "\udce2\udc82"],
+  ];
+  for (let length = 1; length < 200; length++) {
+    const chosen = Array.from(
+      { length },
+      // What was cut must not be followed by its rest.
+      (_, i) => parts[(i % 2) * (i * length % 7)]!,
+    );
+    const bytes = Uint8Array.from(chosen.flatMap(([bytes]) => bytes));
+    const text = chosen.map(([, text]) => text).join("");
+    assertEquals(decodeText(bytes), text);
+    assertEquals(decodeText(new Uint8Array(length).fill(0x80)).length, length);
+  }
+});
+
 Deno.test("decodeText() decodes valid UTF-8 and escapes the rest", () => {
   assertEquals(
     decodeText(new TextEncoder().encode("a\ufeffé😀")),

@@ -52,7 +52,6 @@ export const DEFAULT = "bb_mounter_at";
 
 /** The kinds of values that are called so. */
 const VALUE_KINDS: Readonly<Record<string, Kind>> = {
-  dir: "directory",
   directory: "directory",
   file: "file",
   path: "file",

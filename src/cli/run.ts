@@ -1,0 +1,262 @@
+import { dirname } from "@std/path/posix/dirname";
+import { Directory } from "../directory.ts";
+import { attempt, MountError } from "../error.ts";
+import { readFile } from "../read_file.ts";
+import { run as runCommand, type RunOptions } from "../run.ts";
+import { endSpawner } from "../run/spawner.ts";
+import type { MountSpec } from "../spec/mount_spec.ts";
+import { SpecSyntaxError } from "../spec/syntax_error.ts";
+import { quote } from "../sys/format.ts";
+import {
+  type Command,
+  expectPositionals,
+  parseTargetArgument,
+  type Words,
+} from "./command.ts";
+import { report } from "./report.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the arguments of `run` mean. */
+export interface Arguments {
+  /** The command's root. */
+  readonly root: string;
+  /** The command. */
+  readonly command: readonly string[];
+  /** How to run it. */
+  readonly options: RunOptions;
+  /** An OCI runtime configuration whose mounts are made, too. */
+  readonly oci: string | null;
+  /** The arguments to run this again with in a user namespace, null for not. */
+  readonly rootless: readonly string[] | null;
+}
+
+/** The exit statuses of what runs a command: env(1), sh(1). */
+const STATUS = { failed: 125, notExecutable: 126, notFound: 127 } as const;
+
+/** `mountat run [options] <root> [--] <command> [argument...]`. */
+export const run: Command<Arguments> = {
+  description: {
+    name: "run",
+    synopsis: ["run [options] <root> [--] <command> [argument...]"],
+    summary: `Run a command in a root of its own, with /proc, /sys and /dev
+
+The command sees the root and its own processes, of which it is the first: no
+mount and no process of the host. Everything is gone when it ends, and when
+mountat is killed. Nothing is written into the root: what is missing to mount on
+is made in a tmpfs that takes the directory's place.
+
+SIGINT, SIGTERM and SIGHUP go to the command.
+
+Exit status: that of the command, 128 and the signal's number when one ended it,
+125 when mountat failed, 126 and 127 when the command could not be executed or
+found.`,
+    beforeCommand: 1,
+    options: {
+      bind: {
+        value: "src:dst[:ro]",
+        repeat: true,
+        help: "show a file or directory, and what is mounted in it",
+      },
+      chdir: { value: "dir", help: "start in this directory of the root" },
+      "clear-env": { help: "start without this environment" },
+      env: {
+        value: "name=value",
+        repeat: true,
+        help: "set a variable of the environment",
+      },
+      gid: { value: "number", help: "run as this group; by default --uid" },
+      "host-pid": { help: "show the host's processes, and be one of them" },
+      "no-dev": { help: "mount no /dev" },
+      "no-proc": { help: "mount no /proc" },
+      "no-sys": { help: "mount no /sys" },
+      oci: {
+        value: "file",
+        help: "make the mounts of an OCI runtime configuration, too",
+      },
+      rootless: { help: "get the rights to do it in a user namespace" },
+      timeout: {
+        value: "duration",
+        help: "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d",
+      },
+      tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
+      uid: { value: "number", help: "run as this user" },
+    },
+    examples: [{
+      call: "mountat run /srv/root -- make test",
+      does: "make runs in /srv/root, and sees nothing else",
+    }, {
+      call: "mountat run --tmpfs /tmp --bind /srv:/mnt:ro / sh -c 'ls /mnt'",
+      does: "the host's own root, with an empty /tmp, and /srv as /mnt",
+    }],
+  },
+  failureStatus: STATUS.failed,
+  parse(words) {
+    const { positionals, switches, values } = words;
+    expectPositionals(this.description, positionals, 2, Infinity);
+    const [root, ...command] = positionals;
+    return {
+      root: root!,
+      command,
+      oci: values["oci"]?.[0] ?? null,
+      rootless: switches.has("rootless") ? withoutRootless(words) : null,
+      options: parseOptions(words),
+    };
+  },
+  async run({ root: path, command, options, oci, rootless }) {
+    if (rootless !== null) {
+      const { runRootless } = await import("./run_rootless.ts");
+      return await runRootless(rootless);
+    }
+    const mounts = [
+      ...oci === null ? [] : await readOci(oci, options),
+      ...options.mounts ?? [],
+    ];
+    try {
+      using root = Directory.open(path);
+      const { code } = await runCommand(root, command, {
+        ...options,
+        mounts,
+        forwardSignals: ["SIGINT", "SIGTERM", "SIGHUP"],
+      });
+      return code;
+    } catch (error) {
+      return reportFailure(error);
+    } finally {
+      endSpawner();
+    }
+  },
+};
+
+function withoutRootless({ positionals, switches, values }: Words): string[] {
+  return [
+    "run",
+    ...[...switches].filter((name) => name !== "rootless")
+      .map((name) => `--${name}`),
+    ...Object.entries(values).flatMap(([name, given]) =>
+      given.map((value) => `--${name}=${value}`)
+    ),
+    "--",
+    ...positionals,
+  ];
+}
+
+function parseOptions({ switches, values }: Words): RunOptions {
+  const number = (name: string) => {
+    const text = values[name]?.[0];
+    if (text === undefined) return {};
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+    if (value < 0xffff_ffff) return { [name]: value };
+    throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
+  };
+  const timeout = values["timeout"]?.[0];
+  const cwd = values["chdir"]?.[0];
+  if (cwd !== undefined && !cwd.startsWith("/")) {
+    throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
+  }
+  return {
+    proc: !switches.has("no-proc"),
+    sys: !switches.has("no-sys"),
+    dev: !switches.has("no-dev"),
+    hostPid: switches.has("host-pid"),
+    clearEnv: switches.has("clear-env"),
+    env: Object.fromEntries((values["env"] ?? []).map(parseVariable)),
+    mounts: [
+      ...(values["tmpfs"] ?? []).map((target) => ({
+        type: "tmpfs",
+        target: parseInside(target),
+        options: "nosuid,nodev,mode=1777",
+      })),
+      ...(values["bind"] ?? []).map(parseBind),
+    ],
+    ...number("uid"),
+    ...number("gid"),
+    ...timeout === undefined ? {} : { timeout: parseDuration(timeout) },
+    ...cwd === undefined ? {} : { cwd },
+  };
+}
+
+function parseVariable(text: string): [name: string, value: string] {
+  const at = text.indexOf("=");
+  if (at < 1) {
+    throw new UsageError(`Option --env must be NAME=value: ${quote(text)}`);
+  }
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function parseBind(text: string): MountSpec {
+  const [, source, target, ro] = /^(.+?):(.+?)(:ro)?$/s.exec(text) ?? [];
+  if (source === undefined || target === undefined) {
+    throw new UsageError(`Option --bind must be SRC:DST: ${quote(text)}`);
+  }
+  return {
+    type: "bind",
+    source,
+    target: parseInside(target),
+    recursive: true,
+    ...ro === undefined ? {} : { options: "rro" },
+  };
+}
+
+/** A path in the root, written with or without its slash. */
+function parseInside(text: string): string {
+  return parseTargetArgument(text.replace(/^\/+/, "") || ".").path;
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1000,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/**
+ * Parses a duration as timeout(1) does, to milliseconds.
+ *
+ * @throws {UsageError}
+ */
+export function parseDuration(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)([smhd]?)$/.exec(text) ?? [];
+  const milliseconds = Math.ceil(Number(number) * UNITS[unit ?? ""]!);
+  if (milliseconds <= 0x7fff_ffff) return milliseconds;
+  throw new UsageError(
+    `A duration must be like 10, 1.5s or 2m, up to 24 days: ${quote(text)}`,
+  );
+}
+
+/** The mounts of a configuration, but for those that are made anyway. */
+async function readOci(
+  file: string,
+  options: RunOptions,
+): Promise<MountSpec[]> {
+  const { parseOciMounts } = await import("../spec/oci.ts");
+  const text = attempt(
+    { action: `read ${quote(file)}`, target: file, follows: true },
+    () => readFile(file),
+  );
+  try {
+    return parseOciMounts(text, { bundle: dirname(file) }).filter(
+      ({ target }) =>
+        !(["proc", "sys", "dev"] as const).some((name) =>
+          target === name && options[name]
+        ),
+    );
+  } catch (error) {
+    if (!(error instanceof SpecSyntaxError)) throw error;
+    throw new UsageError(`${file}:${error.message}`);
+  }
+}
+
+function reportFailure(error: unknown): number {
+  const { failed, notFound, notExecutable } = STATUS;
+  report(error);
+  if (error instanceof MountError && error.code === "EPERM") {
+    console.error("  hint: mountat run --rootless gets the rights by itself");
+  }
+  if (!(error instanceof MountError) || error.syscall !== "execve") {
+    return failed;
+  }
+  if (error.code === "ENOENT") return notFound;
+  // Those are of the process that was to execute it.
+  return ["EAGAIN", "ENOMEM"].includes(error.code) ? failed : notExecutable;
+}

@@ -1,0 +1,45 @@
+import { programCommand } from "../program.ts";
+import { UnsupportedError } from "../sys/error.ts";
+
+/** What gets the rights to mount: the user is root in there, and nobody else. */
+const UNSHARE = ["--user", "--map-root-user", "--mount"];
+
+/**
+ * Runs this program in a user and a mount namespace of its own.
+ *
+ * @param args Its arguments.
+ * @returns Its exit status.
+ * @throws {UnsupportedError} Where the system lets this user have none.
+ */
+export async function runRootless(args: readonly string[]): Promise<number> {
+  const probe = await new Deno.Command("unshare", {
+    args: [...UNSHARE, "true"],
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  if (!probe.success) {
+    const said = new TextDecoder().decode(probe.stderr).trim();
+    throw new UnsupportedError(`This user gets no user namespace: ${said}`);
+  }
+  // When this process dies, so does that one, and what it runs.
+  const keep = ["setpriv", "--pdeathsig", "KILL"];
+  const child = new Deno.Command("unshare", {
+    args: [...UNSHARE, ...keep, ...programCommand(), ...args],
+  }).spawn();
+  using _ = forwardTo(child);
+  const { code } = await child.status;
+  return code;
+}
+
+function forwardTo(child: Deno.ChildProcess): Disposable {
+  const taken = new DisposableStack();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    const listener = () => {
+      // A terminal has sent it to the child, too.
+      if (signal !== "SIGINT" || !Deno.stdin.isTerminal()) child.kill(signal);
+    };
+    Deno.addSignalListener(signal, listener);
+    taken.defer(() => Deno.removeSignalListener(signal, listener));
+  }
+  return taken;
+}

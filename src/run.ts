@@ -1,0 +1,360 @@
+import type { Directory } from "./directory.ts";
+import { explain, MountError } from "./error.ts";
+import type { MountTree } from "./mount_tree.ts";
+import type { OwnedFd } from "./owned_fd.ts";
+import { CommandProcess } from "./run/command_process.ts";
+import { findProgram } from "./run/find_program.ts";
+import { Keeper, type KeeperKind } from "./run/keeper.ts";
+import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
+import { parseRun, type Plan } from "./run/options.ts";
+import { spawner } from "./run/spawner.ts";
+import {
+  type InputOption,
+  openInput,
+  openOutput,
+  type OutputOption,
+  type Stream,
+} from "./run/streams.ts";
+import { HeldSignals } from "./run/signals.ts";
+import { Terminal } from "./run/terminal.ts";
+import type { MountSpec } from "./spec/mount_spec.ts";
+import { EINVAL, ENOSYS, ENOTTY } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
+import { quote } from "./sys/format.ts";
+import { prepareSpawn } from "./sys/posix_spawn.ts";
+import type { SignalName } from "./sys/signals.ts";
+import type { Usage } from "./sys/waitid.ts";
+
+export type { InputOption, OutputOption, Usage };
+
+/** Options of {@linkcode run}. */
+export interface RunOptions {
+  /**
+   * What else to mount, in order. What is missing to mount on is made, and seen
+   * by the command alone. A procfs shows the command's processes, as that on
+   * `proc` does.
+   *
+   * @default {[]}
+   */
+  mounts?: readonly MountSpec[];
+  /**
+   * Mounts a procfs on `proc` that shows the command's processes alone.
+   *
+   * @default {true}
+   */
+  proc?: boolean;
+  /**
+   * Mounts a read-only sysfs on `sys`.
+   *
+   * @default {true}
+   */
+  sys?: boolean;
+  /**
+   * Mounts a `dev` with `null`, `zero`, `full`, `random`, `urandom`, `tty`,
+   * `pts`, `shm`, `fd`, `stdin`, `stdout` and `stderr`.
+   *
+   * @default {true}
+   */
+  dev?: boolean;
+  /**
+   * The working directory, an absolute path in the root.
+   *
+   * @default {"/"}
+   */
+  cwd?: string;
+  /**
+   * Variables of the environment, besides those of this process.
+   *
+   * @default {{}}
+   */
+  env?: Readonly<Record<string, string>>;
+  /**
+   * Leaves out those of this process.
+   *
+   * @default {false}
+   */
+  clearEnv?: boolean;
+  /** The user id to run as; the supplementary groups are dropped. */
+  uid?: number;
+  /**
+   * The group id to run as.
+   *
+   * @default {uid}
+   */
+  gid?: number;
+  /**
+   * Leaves the command in this process's PID namespace. Then what leaves the
+   * command's process group outlives it.
+   *
+   * @default {false}
+   */
+  hostPid?: boolean;
+  /**
+   * After how many milliseconds the command is ended: by SIGTERM, and after
+   * `killAfter` more by SIGKILL.
+   */
+  timeout?: number;
+  /**
+   * How many milliseconds a command may take to end after its `timeout`.
+   *
+   * @default {5000}
+   */
+  killAfter?: number;
+  /** Kills the command when it is aborted; `run` then rejects with its reason. */
+  signal?: AbortSignal;
+  /**
+   * Signals to this process that go to the command instead, while it runs.
+   *
+   * @default {[]}
+   */
+  forwardSignals?: readonly Deno.Signal[];
+  /**
+   * Where the command reads: this process's own input, nothing, an open
+   * descriptor, bytes, or a stream.
+   *
+   * @default {"inherit"}
+   */
+  stdin?: InputOption;
+  /**
+   * Where the command writes: to this process's own output, nowhere, into the
+   * result (`"piped"`), to an open descriptor, or to a stream.
+   *
+   * @default {"inherit"}
+   */
+  stdout?: OutputOption;
+  /**
+   * Where the command writes errors, as `stdout`.
+   *
+   * @default {"inherit"}
+   */
+  stderr?: OutputOption;
+}
+
+/** How a command ended: {@linkcode run}. */
+export interface RunResult {
+  /** Whether it exited with 0. */
+  readonly success: boolean;
+  /** Its exit status, 128 and the signal's number when one ended it. */
+  readonly code: number;
+  /** The signal that ended it, null when it exited. */
+  readonly signal: Deno.Signal | null;
+  /** Whether that was for its `timeout`. */
+  readonly timedOut: boolean;
+  /** What it and those of its children used that it waited for. */
+  readonly usage: Usage;
+  /** What it wrote, where that was `"piped"`. */
+  readonly stdout?: Uint8Array<ArrayBuffer>;
+  /** What errors it wrote, where that was `"piped"`. */
+  readonly stderr?: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Runs a command in a root of its own: a directory, with a procfs, a sysfs and
+ * a /dev, in a mount namespace that holds that alone. It is the first process of
+ * a PID namespace of its own. When it ends, all that it started is ended, too;
+ * so it is when this process dies, however that happens. No mount is visible
+ * anywhere else at any time, and nothing is written into the root.
+ *
+ * What is missing in the root to mount on is not made there: a tmpfs with all
+ * that is in the directory takes its place, read-only itself.
+ *
+ * The command has this process's credentials, or the given ids: this parts what
+ * it sees, and does not confine a command of root.
+ *
+ * Needs Linux 6.15, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
+ * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc 2.35.
+ * Before Linux 6.18 the command is not the first process of its PID namespace,
+ * but one of those that the first looks after. See pid_namespaces(7),
+ * mount_namespaces(7), posix_spawn(3).
+ *
+ * @example Run a command, and read what it says
+ * ```ts
+ * import { Directory, run } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using root = Directory.open("/");
+ * const { code, stdout } = await run(root, ["sh", "-c", "echo $$"], {
+ *   stdout: "piped",
+ * });
+ * assertEquals(code, 0);
+ * assertEquals(new TextDecoder().decode(stdout), "1\n");
+ * ```
+ *
+ * @param root The command's root.
+ * @param command The program, looked for on the PATH of its environment, and its
+ * arguments.
+ * @param options How to run it.
+ * @returns How it ended.
+ * @throws {TypeError | RangeError} For a wrong argument; before any call.
+ * @throws {MountError} What the kernel answers; of the call `execve` when the
+ * command can't be started.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export async function run(
+  root: Directory | MountTree,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const plan = parseRun(command, options);
+  plan.abort?.throwIfAborted();
+  try {
+    return await runPlanned(root, plan);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const [program] = plan.command;
+    throw explain(
+      { action: `run ${quote(program)}`, target: program },
+      error,
+    );
+  }
+}
+
+async function runPlanned(
+  root: Directory | MountTree,
+  plan: Plan,
+): Promise<RunResult> {
+  using owned = new DisposableStack();
+  const streams: Streams = [
+    openInput(plan.stdin, owned),
+    openOutput(plan.stdout, 1, owned),
+    openOutput(plan.stderr, 2, owned),
+  ];
+  using signals = new HeldSignals(plan.forwardSignals);
+  // Without the rights to mount this fails, before anything is begun.
+  spawner();
+  using tree = new RootTree(root);
+  await using keeper = await furnish(tree, plan);
+  using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
+  using process = start(tree, keeper, plan, streams, terminal);
+  // From here on the command's mount namespace holds it.
+  tree[Symbol.dispose]();
+  for (const stream of streams) stream.closeTheirs();
+  const atTerminal = terminal !== null && keeper.kind !== "group";
+  signals.deliverTo((name) =>
+    process.signal(name, atTerminal && FROM_TERMINAL.includes(name))
+  );
+  const result = await attend(process, keeper, plan, streams);
+  plan.abort?.throwIfAborted();
+  return result;
+}
+
+type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
+
+/** Mounts what a command expects, and starts who keeps it. */
+async function furnish(
+  tree: RootTree,
+  plan: Plan,
+): Promise<Keeper> {
+  tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
+  if (plan.sys) tree.put("sys", makeSys());
+  if (plan.dev) tree.put("dev", makeDev());
+  const { keeper, proc } = await keep(plan);
+  try {
+    if (proc !== null) tree.put("proc", proc);
+    for (const mount of plan.mounts) {
+      if (!("procOptions" in mount)) tree.add(mount);
+      else {
+        const { procOptions } = mount;
+        tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+      }
+    }
+    tree.seal();
+    return keeper;
+  } catch (error) {
+    await keeper[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function keep(
+  plan: Plan,
+): Promise<{ keeper: Keeper; proc: OwnedFd | null }> {
+  const place = spawner();
+  const kind: KeeperKind = plan.hostPid
+    ? "group"
+    : place.nests
+    ? "nested"
+    : "shared";
+  let keeper: Keeper | undefined;
+  try {
+    keeper = new Keeper(kind);
+    return { keeper, proc: plan.proc ? keeper.makeProc() : null };
+  } catch (error) {
+    await keeper?.[Symbol.asyncDispose]();
+    const cause = error instanceof MountError ? error.cause : error;
+    const falls = kind === "nested" && isErrno(cause, EINVAL, ENOTTY, ENOSYS);
+    if (!falls) throw error;
+  }
+  place.nests = false;
+  return await keep(plan);
+}
+
+function start(
+  tree: RootTree,
+  keeper: Keeper,
+  plan: Plan,
+  [stdin, stdout, stderr]: Streams,
+  terminal: Terminal | null,
+): CommandProcess {
+  const { command, cwd, environment, ids } = plan;
+  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
+  const program = findProgram(tree.fd, command[0], cwd, path);
+  const group = keeper.kind === "group";
+  using prepared = prepareSpawn(program, command, environment, {
+    descriptors: [stdin.fd, stdout.fd, stderr.fd],
+    // A terminal's signals must reach it, and this process: the first of a PID
+    // namespace is spared them.
+    processGroup: group ? keeper.pid : terminal === null ? 0 : null,
+    foreground: group && terminal !== null,
+  });
+  const pidns = keeper.pidns?.fd ?? null;
+  spawner().spawnInside(prepared, { tree: tree.fd, cwd, pidns, ids });
+  return new CommandProcess(prepared.pid, keeper.kind === "nested");
+}
+
+/** Sees a command to its end, and to that of all that it started. */
+async function attend(
+  process: CommandProcess,
+  keeper: Keeper,
+  plan: Plan,
+  streams: Streams,
+): Promise<RunResult> {
+  using watch = new DisposableStack();
+  let timedOut = false;
+  function after(milliseconds: number, act: () => void): void {
+    const timer = setTimeout(act, milliseconds);
+    watch.defer(() => clearTimeout(timer));
+  }
+  if (plan.timeout !== null) {
+    after(plan.timeout, () => {
+      timedOut = true;
+      process.signal("SIGTERM");
+      after(plan.killAfter, () => process.signal("SIGKILL"));
+    });
+  }
+  const { abort } = plan;
+  if (abort !== undefined) {
+    const kill = () => process.signal("SIGKILL");
+    abort.addEventListener("abort", kill);
+    watch.defer(() => abort.removeEventListener("abort", kill));
+    // While it was started.
+    if (abort.aborted) kill();
+  }
+  const moved = streams.map((stream) => stream.moved());
+  // What goes wrong with one is told at the end.
+  for (const end of moved) end.catch(() => {});
+  const outcome = await process.outcome();
+  await keeper[Symbol.asyncDispose]();
+  await streams[0].stop();
+  const [, stdout, stderr] = await Promise.all(moved);
+  return {
+    success: outcome.code === 0,
+    ...outcome,
+    timedOut,
+    ...stdout === undefined ? {} : { stdout },
+    ...stderr === undefined ? {} : { stderr },
+  };
+}
+
+/** What a terminal sends to the whole foreground: termios(3). */
+const FROM_TERMINAL: readonly SignalName[] = ["SIGINT", "SIGQUIT"];

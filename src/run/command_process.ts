@@ -1,0 +1,111 @@
+import { OwnedFd } from "../owned_fd.ts";
+import { pidfdOpen } from "../sys/pidfd_open.ts";
+import { POLLIN } from "../sys/ppoll.ts";
+import { kill } from "../sys/kill.ts";
+import { type SignalName, signalName, SIGNALS } from "../sys/signals.ts";
+import { type Usage, waitid } from "../sys/waitid.ts";
+import { dispositions } from "./signals.ts";
+import { waitReady } from "./wait_ready.ts";
+
+/** How a command ended. */
+export interface Outcome {
+  /** Its exit status, 128 and the signal's number when one ended it. */
+  readonly code: number;
+  /** The signal that ended it, null when it exited. */
+  readonly signal: SignalName | null;
+  /** What it used. */
+  readonly usage: Usage;
+}
+
+/** The process of a command, a child of this one. */
+export class CommandProcess implements Disposable {
+  /** Its number in this PID namespace. */
+  readonly pid: number;
+  /** Whether it is the first of its PID namespace. */
+  readonly #process: OwnedFd;
+  readonly #isInit: boolean;
+  #reaped = false;
+  #endedBy: SignalName | null = null;
+
+  /**
+   * @param pid Its number; this object reaps it.
+   * @param isInit Whether it is the first of its PID namespace.
+   * @throws {SyscallError} EMFILE; then it is killed.
+   */
+  constructor(pid: number, isInit: boolean) {
+    this.pid = pid;
+    this.#isInit = isInit;
+    try {
+      this.#process = new OwnedFd(pidfdOpen(pid));
+    } catch (error) {
+      kill(pid, SIGNALS.SIGKILL);
+      waitid(pid);
+      throw error;
+    }
+  }
+
+  /**
+   * Sends it a signal. The kernel spares the first process of a PID namespace
+   * what would end it by default: then it is killed, and reported as ended by
+   * that signal.
+   *
+   * @param sent Whether the terminal has sent it already.
+   */
+  signal(name: SignalName, sent = false): void {
+    if (this.#reaped) return;
+    if (this.#isInit && ENDING.includes(name) && !this.#minds(name)) {
+      this.#endedBy ??= name;
+      kill(this.pid, SIGNALS.SIGKILL);
+    } else if (!sent) {
+      kill(this.pid, SIGNALS[name]);
+    }
+  }
+
+  #minds(name: SignalName): boolean {
+    const { ignores, catches } = dispositions(this.#process.fd);
+    return ignores(name) || catches(name);
+  }
+
+  /** Waits for its end. */
+  async outcome(): Promise<Outcome> {
+    await waitReady(this.#process.fd, POLLIN);
+    return this.#reap();
+  }
+
+  #reap(): Outcome {
+    // Until now the number was nobody else's.
+    const { status, signal, usage } = waitid(this.pid);
+    this.#reaped = true;
+    this.#process.close();
+    if (status !== null) return { code: status, signal: null, usage };
+    const killed = signal === SIGNALS.SIGKILL;
+    const name = killed && this.#endedBy !== null
+      ? this.#endedBy
+      : signalName(signal!);
+    const number = name === null ? signal! : SIGNALS[name];
+    return { code: 128 + number, signal: name, usage };
+  }
+
+  /** Kills it, unless it has ended. */
+  [Symbol.dispose](): void {
+    if (this.#reaped) return;
+    kill(this.pid, SIGNALS.SIGKILL);
+    this.#reap();
+  }
+}
+
+/** The signals that end a process by default, and may be forwarded: signal(7). */
+const ENDING: readonly SignalName[] = [
+  "SIGALRM",
+  "SIGHUP",
+  "SIGINT",
+  "SIGIO",
+  "SIGPIPE",
+  "SIGPROF",
+  "SIGPWR",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGVTALRM",
+];

@@ -1,0 +1,85 @@
+import { OwnedFd } from "../owned_fd.ts";
+import {
+  AT_EMPTY_PATH,
+  O_CLOEXEC,
+  O_PATH,
+  RESOLVE_IN_ROOT,
+  STATX_MODE,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { EACCES, EAGAIN, ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { quote } from "../sys/format.ts";
+import { openat2 } from "../sys/openat2.ts";
+import { statx } from "../sys/statx.ts";
+
+/** Where execvp(3) looks without a PATH. */
+const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+
+/**
+ * Finds a program as execvp(3) does, in a root that is none yet.
+ *
+ * @param root The root.
+ * @param name The program; without a slash it is looked for on the path.
+ * @param cwd The working directory.
+ * @param path PATH, undefined where there is none.
+ * @returns Its path in that root, absolute or relative to `cwd`.
+ * @throws {SyscallError} Of execve(2): ENOENT, or EACCES where what was found
+ * is nothing to execute.
+ */
+export function findProgram(
+  root: number,
+  name: string,
+  cwd: string,
+  path: string = DEFAULT_PATH,
+): string {
+  if (name.includes("/")) return name;
+  let denied = false;
+  for (const directory of path.split(":")) {
+    const candidate = `${directory || "."}/${name}`;
+    const found = look(root, `${cwd}/`, candidate);
+    if (found === "executable") return candidate;
+    denied ||= found === "denied";
+  }
+  throw new SyscallError("execve", denied ? EACCES : ENOENT, [
+    quote(name),
+    "…",
+    "…",
+  ]);
+}
+
+function look(
+  root: number,
+  cwd: string,
+  path: string,
+): "executable" | "denied" | null {
+  const from = path.startsWith("/") ? path : cwd + path;
+  try {
+    using file = openInRoot(root, from);
+    const { mode } = statx(
+      file.fd,
+      "",
+      AT_EMPTY_PATH,
+      STATX_TYPE | STATX_MODE,
+    );
+    // inode(7): a regular file that somebody may execute.
+    const executable = (mode! & 0o170000) === 0o100000 && (mode! & 0o111) !== 0;
+    return executable ? "executable" : "denied";
+  } catch (error) {
+    if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return null;
+    if (isErrno(error, EACCES)) return "denied";
+    throw error;
+  }
+}
+
+function openInRoot(root: number, path: string): OwnedFd {
+  const how = { flags: O_PATH | O_CLOEXEC, resolve: RESOLVE_IN_ROOT };
+  for (let attempt = 1;; attempt++) {
+    try {
+      return new OwnedFd(openat2(root, path, how));
+    } catch (error) {
+      // Something was renamed or mounted meanwhile: openat2(2).
+      if (!isErrno(error, EAGAIN) || attempt === 1000) throw error;
+    }
+  }
+}

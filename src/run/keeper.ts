@@ -1,0 +1,262 @@
+/**
+ * The process whose death ends a run: the kernel kills what is in its PID
+ * namespace, and in those inside it. It waits for the end of its input, which
+ * comes when the run is over, and when this process dies, in whatever way: nobody
+ * else holds the other end of the pipe.
+ */
+import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
+import { OwnedFd } from "../owned_fd.ts";
+import { cString } from "../sys/argument.ts";
+import { cloneCalls } from "../sys/clone_calls.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_PRIVATE,
+  MS_REC,
+  STATX_INO,
+} from "../sys/constants.ts";
+import { UnsupportedError } from "../sys/error.ts";
+import {
+  pidfdGetPidForChildrenNamespace,
+  pidfdGetPidNamespace,
+} from "../sys/ioctl_pidfd.ts";
+import { kill, SIGKILL } from "../sys/kill.ts";
+import { pidfdOpen } from "../sys/pidfd_open.ts";
+import { pipe2 } from "../sys/pipe2.ts";
+import { stringArray } from "../sys/posix_spawn.ts";
+import { POLLIN } from "../sys/ppoll.ts";
+import { read } from "../sys/read.ts";
+import { SIGNALS } from "../sys/signals.ts";
+import { type Statx, statx } from "../sys/statx.ts";
+import type { ThreadCall } from "../sys/thread.ts";
+import { waitid } from "../sys/waitid.ts";
+import { makeProc } from "./root_tree.ts";
+import { spawner } from "./spawner.ts";
+import { waitReady } from "./wait_ready.ts";
+
+/**
+ * How the keeper and the command share PID namespaces.
+ *
+ * - `nested`: the keeper is the first in one, the command the first in another
+ *   inside it. It takes a procfs that can be told of an empty namespace.
+ * - `shared`: the keeper is the first, and the command comes later. The keeper
+ *   mounts the procfs: it shows the namespace of who does that.
+ * - `group`: both stay in this process's, in a process group of their own.
+ */
+export type KeeperKind = "nested" | "shared" | "group";
+
+interface Way {
+  /** `CLONE_NEW*`. */
+  readonly flags: number;
+  /** What it does first. */
+  readonly before: readonly ThreadCall[];
+  /** What it does then, with its input open and nothing else. */
+  readonly become: (input: number) => readonly ThreadCall[];
+  /** What it does when its input has ended. */
+  readonly after: readonly ThreadCall[];
+}
+
+// include/uapi/asm-generic/signal.h
+const SIG_IGN = 1n;
+/** Bytes of the kernel's `sigset_t`. */
+const SIGSET_SIZE = 8;
+
+const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
+  nested: () => ({
+    flags: CLONE_NEWPID,
+    before: [call("unshare", CLONE_NEWPID)],
+    become: () => [],
+    after: [],
+  }),
+  shared: () => {
+    const proc = cString("proc", "proc");
+    const place = cString("proc", "/proc");
+    const attributes = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const privately = MS_REC | MS_PRIVATE;
+    // struct sigaction of the kernel: the handler comes first.
+    const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
+    const action = new Uint8Array(ignore.buffer);
+    const cat = cString("cat", "/bin/cat");
+    const args = stringArray("args", ["cat"]);
+    return {
+      flags: CLONE_NEWPID | CLONE_NEWNS,
+      before: [
+        call("mount", null, cString("root", "/"), null, privately, null),
+        call("mount", proc, place, proc, attributes, null),
+        // The kernel then reaps what the command leaves behind.
+        call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
+      ],
+      // The command sees it, and must not see this process's memory in it.
+      become: (input) => [
+        call("dup3", input, 0, 0),
+        // It has nothing to write, but wants to have where.
+        call("dup3", input, 1, 0),
+        call("execve", cat, args, stringArray("env", [])),
+      ],
+      after: [],
+    };
+  },
+  group: () => ({
+    flags: 0,
+    before: [],
+    become: () => [],
+    after: [call("kill", 0, SIGKILL)],
+  }),
+};
+
+function call(name: ThreadCall["name"], ...args: ThreadCall["args"]) {
+  return { name, args, text: [] };
+}
+
+/** A keeper that waits. */
+export class Keeper implements AsyncDisposable {
+  /** How it keeps. */
+  readonly kind: KeeperKind;
+  /** Its process, and the group of a `group`. */
+  readonly pid: number;
+  /**
+   * The PID namespace for the command, or a process that is in it; null for this
+   * process's.
+   */
+  readonly pidns: OwnedFd | null;
+  readonly #owned: DisposableStack;
+  readonly #input: OwnedFd;
+  readonly #process: OwnedFd;
+  /** It works with this until its end. */
+  #memory: unknown;
+
+  /**
+   * Starts one, and waits until it waits.
+   *
+   * @throws {SyscallError} ENOTTY, EINVAL or ENOSYS for a `nested` one where the
+   * kernel can't tell an empty PID namespace.
+   * @throws {UnsupportedError} Where the C library can't do it.
+   */
+  constructor(kind: KeeperKind) {
+    using owned = new DisposableStack();
+    const [input, inputEnd] = openPipe(owned);
+    const [outputEnd, output] = openPipe(owned);
+    const { flags, before, become, after } = WAYS[kind]();
+    const byte = new Uint8Array(new ArrayBuffer(1));
+    const process = cloneCalls(flags, [
+      call("setpgid", 0, 0),
+      call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
+      ...before,
+      ...closeAllBut(input.fd, output.fd),
+      ...become(input.fd),
+      call("write", output.fd, byte, 1),
+      call("close", output.fd),
+      call("read", input.fd, byte, 1),
+      ...after,
+    ]);
+    this.kind = kind;
+    this.pid = process.pid;
+    try {
+      input.close();
+      output.close();
+      const isItself = read(outputEnd.fd, byte) > 0;
+      outputEnd.close();
+      this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
+      if (kind === "shared" && isItself) {
+        throw new UnsupportedError(
+          "This kernel needs /bin/cat to run a command",
+        );
+      }
+      if (kind === "group") this.pidns = null;
+      else if (kind === "shared") this.pidns = this.#process;
+      else this.pidns = openNested(owned, this.#process.fd);
+    } catch (error) {
+      kill(this.pid, SIGKILL);
+      waitid(this.pid);
+      throw error;
+    }
+    this.#input = inputEnd;
+    this.#memory = process.memory;
+    this.#owned = owned.move();
+  }
+
+  /**
+   * Makes a procfs for the command.
+   *
+   * @param options As of a mount.
+   * @throws {MountError} EINVAL for a `nested` one where the kernel can show only
+   * the PID namespace of who mounts it.
+   */
+  makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
+    if (this.kind !== "shared") return makeProc(options, this.pidns);
+    if (parseMountOptions(options).parameters.length > 0) {
+      throw new UnsupportedError(
+        "This kernel gives a command's procfs no options: Linux 6.18 does",
+      );
+    }
+    using owned = new DisposableStack();
+    const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
+    if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {
+      throw new UnsupportedError(
+        "A procfs can't be mounted in a PID namespace of its own",
+      );
+    }
+    owned.move();
+    return proc;
+  }
+
+  /** Ends it, and with it all that it keeps; returns when that is gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#owned.disposed) return;
+    // The one of a group has something to do at the end of its input.
+    if (this.kind !== "group") kill(this.pid, SIGKILL);
+    using _ = this.#owned;
+    this.#input.close();
+    // With nothing in its namespaces any more it ends at once.
+    if (this.kind !== "nested") await waitReady(this.#process.fd, POLLIN);
+    waitid(this.pid);
+    this.#memory = null;
+  }
+}
+
+// include/uapi/linux/prctl.h
+export const PR_SET_NAME = 15;
+
+function openPipe(owned: DisposableStack): [OwnedFd, OwnedFd] {
+  const [reading, writing] = pipe2();
+  return [owned.use(new OwnedFd(reading)), owned.use(new OwnedFd(writing))];
+}
+
+/** Closes what was copied from this process. */
+function closeAllBut(...kept: [number, number]): ThreadCall[] {
+  const [low, high] = kept.toSorted((a, b) => a - b) as [number, number];
+  return [
+    [0, low - 1],
+    [low + 1, high - 1],
+    [high + 1, 0xffff_ffff],
+  ].filter(([first, last]) => first! <= last!)
+    .map(([first, last]) => call("close_range", first!, last!, 0));
+}
+
+/** Opens the namespace that the keeper has made for its children. */
+function openNested(owned: DisposableStack, keeper: number): OwnedFd {
+  using own = new OwnedFd(pidfdGetPidNamespace(keeper));
+  const fd = pidfdGetPidForChildrenNamespace(keeper);
+  const inner = owned.use(new OwnedFd(fd));
+  if (isSame(look(inner.fd), look(own.fd))) {
+    throw new UnsupportedError(
+      "There are as many PID namespaces, or as deep ones, as there may be",
+    );
+  }
+  return inner;
+}
+
+function look(fd: number, path = ""): Statx {
+  return statx(fd, path, AT_EMPTY_PATH, STATX_INO);
+}
+
+/** Whether two are the same file. */
+function isSame(one: Statx, other: Statx): boolean {
+  return one.ino === other.ino && one.devMajor === other.devMajor &&
+    one.devMinor === other.devMinor;
+}

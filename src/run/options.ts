@@ -1,0 +1,160 @@
+/** What a caller of `run` asks for, checked. */
+import type { RunOptions } from "../run.ts";
+import { planNamed } from "../apply_mounts.ts";
+import type { MountPlan } from "../attach.ts";
+import { descriptorOf } from "../dirfd.ts";
+import type { OptionsInput } from "../mount_options.ts";
+import { environ } from "../sys/environ.ts";
+import { quote } from "../sys/format.ts";
+import { type SignalName, SIGNALS } from "../sys/signals.ts";
+import { encodeText } from "../sys/text.ts";
+import type { Ids } from "./spawner.ts";
+import type { InputOption, OutputOption } from "./streams.ts";
+
+/** A command to run, and how. */
+export interface Plan {
+  readonly command: readonly [string, ...string[]];
+  readonly mounts: readonly (MountPlan | ProcPlan)[];
+  readonly proc: boolean;
+  readonly sys: boolean;
+  readonly dev: boolean;
+  readonly cwd: string;
+  /** `NAME=value` each. */
+  readonly environment: readonly string[];
+  readonly ids: Ids | null;
+  readonly hostPid: boolean;
+  readonly timeout: number | null;
+  readonly killAfter: number;
+  readonly abort: AbortSignal | undefined;
+  readonly forwardSignals: readonly SignalName[];
+  readonly stdin: InputOption;
+  readonly stdout: OutputOption;
+  readonly stderr: OutputOption;
+}
+
+/** A procfs to mount, which shows the command's processes. */
+export interface ProcPlan extends Omit<MountPlan, "make"> {
+  readonly procOptions: OptionsInput;
+}
+
+/** A timer can't be set for longer. */
+const MOST_MILLISECONDS = 0x7fff_ffff;
+/** The last id is none: it means "leave it". */
+const MOST_ID = 0xffff_fffe;
+
+/**
+ * Checks what a caller asks for.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseRun(
+  command: readonly string[],
+  options: RunOptions,
+): Plan {
+  const { cwd = "/", hostPid = false, uid, mounts = [] } = options;
+  const [program, ...args] = command;
+  if (program === undefined || program === "") {
+    throw new TypeError("The command must have a program");
+  }
+  for (const word of [program, ...args]) checkText("The command", word);
+  checkText("The working directory", cwd);
+  if (!cwd.startsWith("/")) {
+    throw new TypeError(
+      `The working directory must be absolute: ${quote(cwd)}`,
+    );
+  }
+  const variables = Object.entries(options.env ?? {}).map(([name, value]) => {
+    checkText("A variable", name);
+    checkText(`The variable ${quote(name)}`, value);
+    if (name === "" || name.includes("=")) {
+      throw new TypeError(
+        `A variable must have a name without "=": ${quote(name)}`,
+      );
+    }
+    return [name, `${name}=${value}`] as const;
+  });
+  const forwardSignals = (options.forwardSignals ?? []).map(checkSignal);
+  const gid = options.gid ?? uid;
+  const plan = {
+    command: [program, ...args] as const,
+    mounts: mounts.map((spec, i) => {
+      const plan = planNamed(spec, spec.place ?? `mounts[${i}]`);
+      return spec.type === "proc"
+        ? { ...plan, procOptions: spec.options ?? "" }
+        : plan;
+    }),
+    proc: options.proc ?? true,
+    sys: options.sys ?? true,
+    dev: options.dev ?? true,
+    cwd,
+    ids: gid === undefined ? null : {
+      uid: uid === undefined ? null : checkNumber("uid", uid, MOST_ID),
+      gid: checkNumber("gid", gid, MOST_ID),
+    },
+    hostPid,
+    timeout: options.timeout === undefined
+      ? null
+      : checkNumber("timeout", options.timeout, MOST_MILLISECONDS),
+    killAfter: checkNumber(
+      "killAfter",
+      options.killAfter ?? 5000,
+      MOST_MILLISECONDS,
+    ),
+    abort: options.signal,
+    forwardSignals,
+    stdin: checkStream("stdin", options.stdin, ReadableStream, Uint8Array),
+    stdout: checkStream("stdout", options.stdout, WritableStream),
+    stderr: checkStream("stderr", options.stderr, WritableStream),
+  };
+  // The first call; what is wrong has been told.
+  const inherited = options.clearEnv
+    ? []
+    : environ().map((entry) => [entry.split("=", 1)[0]!, entry] as const);
+  const environment = [...new Map([...inherited, ...variables]).values()];
+  return { ...plan, environment };
+}
+
+function checkSignal(name: Deno.Signal): SignalName {
+  if (Object.hasOwn(SIGNALS, name)) return name as SignalName;
+  throw new TypeError(`Unknown signal ${quote(String(name))}`);
+}
+
+function checkText(what: string, text: string): void {
+  if (typeof text !== "string") {
+    throw new TypeError(`${what} must be text, not ${typeof text}`);
+  }
+  if (text.includes("\0")) {
+    throw new TypeError(`${what} must not contain a NUL character`);
+  }
+  // A lone surrogate that stands for no byte is refused here, too.
+  encodeText(text);
+}
+
+function checkNumber(name: string, value: number, most: number): number {
+  if (typeof value !== "number") {
+    throw new TypeError(`"${name}" must be a number, not ${typeof value}`);
+  }
+  if (!Number.isInteger(value) || value < 0 || value > most) {
+    throw new RangeError(
+      `"${name}" must be a whole number up to ${most}: received ${value}`,
+    );
+  }
+  return value;
+}
+
+function checkStream<T extends InputOption | OutputOption>(
+  name: string,
+  option: T | undefined,
+  // deno-lint-ignore no-explicit-any
+  ...classes: (abstract new (...args: any[]) => unknown)[]
+): T | "inherit" {
+  if (option === undefined) return "inherit";
+  if (typeof option === "number") {
+    descriptorOf(option);
+    return option;
+  }
+  const word = option === "inherit" || option === "null" ||
+    (option === "piped" && name !== "stdin");
+  if (word || classes.some((kind) => option instanceof kind)) return option;
+  throw new TypeError(`"${name}" can't be ${String(option)}`);
+}

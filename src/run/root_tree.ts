@@ -1,0 +1,416 @@
+/**
+ * The root of a command: a detached tree of the caller's, with what a command
+ * expects mounted in it. The caller's directories are never written to: where
+ * something to mount on is missing, an empty tmpfs with everything else in it
+ * takes the directory's place.
+ */
+import { attach, type MountPlan } from "../attach.ts";
+import { openAt, openDirectoryAt } from "../beneath.ts";
+import { cloneTree } from "../bindat.ts";
+import { createDetachedMount } from "../detached_mount.ts";
+import type { Directory } from "../directory.ts";
+import { attempt, MountError } from "../error.ts";
+import { identify, mountIdAt } from "../mount_id.ts";
+import type { OptionsInput } from "../mount_options.ts";
+import { parseFileSystem } from "../mountat.ts";
+import { cloneOfTree, MountTree } from "../mount_tree.ts";
+import { OwnedFd } from "../owned_fd.ts";
+import { close } from "../sys/close.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  AT_REMOVEDIR,
+  FSPICK_CLOEXEC,
+  FSPICK_EMPTY_PATH,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MS_PRIVATE,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_BENEATH,
+  STATX_GID,
+  STATX_MODE,
+  STATX_TYPE,
+  STATX_UID,
+} from "../sys/constants.ts";
+import { dup } from "../sys/dup.ts";
+import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
+import { isErrno } from "../sys/error.ts";
+import { quote } from "../sys/format.ts";
+import { fsconfigReconfigure, fsconfigSetFlag } from "../sys/fsconfig.ts";
+import { fspick } from "../sys/fspick.ts";
+import { getdents64 } from "../sys/getdents64.ts";
+import { mkdirat } from "../sys/mkdirat.ts";
+import { mountSetattr } from "../sys/mount_setattr.ts";
+import { openat2 } from "../sys/openat2.ts";
+import { readlinkat } from "../sys/readlinkat.ts";
+import { statx } from "../sys/statx.ts";
+import { symlinkat } from "../sys/symlinkat.ts";
+import { unlinkat } from "../sys/unlinkat.ts";
+import type { Target } from "../target.ts";
+
+/** The devices that every command may expect. */
+const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/** The links in /dev, and what they say. */
+const DEVICE_LINKS = {
+  fd: "/proc/self/fd",
+  stdin: "/proc/self/fd/0",
+  stdout: "/proc/self/fd/1",
+  stderr: "/proc/self/fd/2",
+  ptmx: "pts/ptmx",
+} as const;
+
+/** A command's root. */
+export class RootTree implements Disposable {
+  #root: OwnedFd;
+  /** The tmpfs that stand in for directories. */
+  readonly #standIns: OwnedFd[] = [];
+  /** The mounts that mount points are made in: those, /dev, a new tmpfs. */
+  readonly #writable = new Set<bigint>();
+  /** Those that no mount point can be made in: /proc and /sys. */
+  readonly #fixed = new Set<bigint>();
+
+  /**
+   * Takes a detached copy of the caller's.
+   *
+   * @throws {SyscallError}
+   */
+  constructor(from: Directory | MountTree) {
+    this.#root = from instanceof MountTree
+      ? cloneOfTree(from)
+      : cloneTree(from.fd, "", AT_RECURSIVE);
+    try {
+      // Nothing that is mounted in it shall appear in what it is a copy of.
+      mountSetattr(this.#root.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
+        propagation: MS_PRIVATE,
+      });
+    } catch (error) {
+      this.#root.close();
+      throw error;
+    }
+  }
+
+  /** The descriptor of its root. */
+  get fd(): number {
+    return this.#root.fd;
+  }
+
+  /**
+   * Makes room for directories to mount on in the root itself, whatever is there
+   * by these names.
+   *
+   * @throws {SyscallError}
+   */
+  makeRoom(names: readonly string[]): void {
+    const missing = names.filter((name) => !this.#isDirectory(name));
+    if (missing.length === 0) return;
+    const standIn = this.#standIn(this.fd, missing);
+    this.#root.close();
+    this.#root = new OwnedFd(dup(standIn.fd), "tree");
+    for (const name of missing) mkdirat(standIn.fd, name, 0o755);
+  }
+
+  #isDirectory(name: string): boolean {
+    try {
+      openDirectoryAt(this.fd, name).close();
+      return true;
+    } catch (error) {
+      if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Mounts what was planned.
+   *
+   * @throws {MountError}
+   */
+  add({ target, attempted, make }: MountPlan): void {
+    attempt(attempted, () => {
+      using mount = make();
+      if (attempted.type === "tmpfs") this.#writable.add(mountIdAt(mount.fd));
+      this.#attach(mount, target);
+    });
+  }
+
+  /**
+   * Mounts a detached mount on a directory in the root, and closes it.
+   *
+   * @throws {MountError}
+   */
+  put(name: "proc" | "sys" | "dev", mount: OwnedFd): void {
+    using _ = mount;
+    (name === "dev" ? this.#writable : this.#fixed).add(mountIdAt(mount.fd));
+    attempt({ action: `mount on ${quote(name)}`, target: name }, () => {
+      this.#attach(mount, { parent: ".", name });
+    });
+  }
+
+  #attach(
+    mount: OwnedFd,
+    { parent, name }: Pick<Target, "parent" | "name">,
+  ): void {
+    const { isFile } = identify(mount.fd);
+    using holder = this.#openOrMake(
+      parent.split("/").filter((part) => part !== "."),
+    );
+    using at = name === "."
+      ? openDirectoryAt(holder.fd, ".")
+      : this.#openIn(holder, name, isFile) ??
+        this.#makeIn(holder, name, isFile);
+    attach(mount, at);
+  }
+
+  /** Opens a directory in the tree; what is missing on the way is made. */
+  #openOrMake(names: readonly string[]): OwnedFd {
+    let at = openDirectoryAt(this.fd, ".");
+    for (const name of names) {
+      using above = at;
+      at = this.#openIn(above, name, false) ??
+        this.#makeIn(above, name, false);
+    }
+    return at;
+  }
+
+  /** Opens a name in a directory, null where one can be made. */
+  #openIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
+    try {
+      return isFile
+        ? openAt(directory.fd, name)
+        : openDirectoryAt(directory.fd, name);
+    } catch (error) {
+      const fixed = this.#fixed.has(mountIdAt(directory.fd));
+      if (!fixed && isErrno(error, ENOENT)) return null;
+      throw error;
+    }
+  }
+
+  /** Makes a name in a directory, or in the stand-in that takes its place. */
+  #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd {
+    const fd = this.#writable.has(mountIdAt(directory.fd))
+      ? directory.fd
+      : this.#takePlace(directory);
+    try {
+      if (isFile) makeFile(fd, name);
+      else mkdirat(fd, name, 0o755);
+    } catch (error) {
+      // It has come meanwhile: opening tells what it is.
+      if (!isErrno(error, EEXIST)) throw error;
+    }
+    return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
+  }
+
+  #takePlace(directory: OwnedFd): number {
+    const isRoot = mountIdAt(directory.fd) === mountIdAt(this.fd) &&
+      inodeOf(directory.fd) === inodeOf(this.fd);
+    const standIn = this.#standIn(directory.fd, []);
+    if (isRoot) {
+      this.#root.close();
+      this.#root = new OwnedFd(dup(standIn.fd), "tree");
+    } else {
+      attach(standIn, directory);
+    }
+    return standIn.fd;
+  }
+
+  /**
+   * Makes a tmpfs that shows what is in a directory.
+   *
+   * @param but What it does not show.
+   */
+  #standIn(directory: number, but: readonly string[]): OwnedFd {
+    const { mode, uid, gid } = statx(
+      directory,
+      "",
+      AT_EMPTY_PATH,
+      STATX_MODE | STATX_UID | STATX_GID,
+    );
+    const options = `nosuid,nodev,mode=${(mode! & 0o7777).toString(8)}`;
+    let standIn: OwnedFd;
+    try {
+      standIn = make("tmpfs", `${options},uid=${uid},gid=${gid}`, ".");
+    } catch (error) {
+      // In a user namespace, to which its owner is nobody.
+      if (!(error instanceof MountError && error.errno === EINVAL)) throw error;
+      standIn = make("tmpfs", options, ".");
+    }
+    this.#standIns.push(standIn);
+    this.#writable.add(mountIdAt(standIn.fd));
+    for (const name of namesIn(directory)) {
+      if (!but.includes(name)) show(directory, name, standIn.fd);
+    }
+    return standIn;
+  }
+
+  /**
+   * Ends the building: nobody shall take a stand-in for the directory, and miss
+   * later what was written there.
+   *
+   * @throws {SyscallError}
+   */
+  seal(): void {
+    for (const { fd } of this.#standIns) {
+      // Once it is inside the tree, attributes of the mount can't be set.
+      const flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+      using context = new OwnedFd(fspick(fd, "", flags));
+      fsconfigSetFlag(context.fd, "ro");
+      fsconfigReconfigure(context.fd);
+    }
+  }
+
+  /** Lets go of it: what is not attached by then is gone. */
+  [Symbol.dispose](): void {
+    for (const standIn of this.#standIns) standIn.close();
+    this.#root.close();
+  }
+}
+
+/** A sysfs; in a user namespace that may mount none, what there is at /sys. */
+export function makeSys(): OwnedFd {
+  try {
+    return make("sysfs", "ro,nosuid,nodev,noexec", "sys");
+  } catch (error) {
+    if (!(error instanceof MountError && error.errno === EPERM)) throw error;
+  }
+  const clone = cloneTree(AT_FDCWD, "/sys", AT_RECURSIVE);
+  try {
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
+      attrSet: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+        MOUNT_ATTR_NOEXEC,
+      propagation: MS_PRIVATE,
+    });
+    return clone;
+  } catch (error) {
+    clone.close();
+    throw error;
+  }
+}
+
+/** A /dev: devices by bind, for a user namespace can't make them. */
+export function makeDev(): OwnedFd {
+  using owned = new DisposableStack();
+  const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
+  for (const name of DEVICES) {
+    makeFile(dev.fd, name);
+    using device = cloneTree(AT_FDCWD, `/dev/${name}`, 0);
+    using at = openAt(dev.fd, name);
+    attach(device, at);
+  }
+  for (const [name, target] of Object.entries(DEVICE_LINKS)) {
+    symlinkat(target, dev.fd, name);
+  }
+  for (
+    const [name, type, options] of [
+      ["shm", "tmpfs", "nosuid,nodev,mode=1777"],
+      ["pts", "devpts", "nosuid,noexec,mode=620,ptmxmode=666"],
+    ] as const
+  ) {
+    mkdirat(dev.fd, name, 0o755);
+    using mount = make(type, options, `dev/${name}`);
+    using at = openDirectoryAt(dev.fd, name);
+    attach(mount, at);
+  }
+  owned.move();
+  return dev;
+}
+
+/**
+ * A procfs.
+ *
+ * @param options As of a mount.
+ * @param pidns The PID namespace that it shows, null for this thread's.
+ */
+export function makeProc(
+  options: OptionsInput,
+  pidns: OwnedFd | null,
+): OwnedFd {
+  return make("proc", options, "proc", pidns);
+}
+
+function make(
+  type: string,
+  options: OptionsInput,
+  target: string,
+  pidns: OwnedFd | null = null,
+): OwnedFd {
+  const fileSystem = parseFileSystem({ type, source: type, options });
+  const parameters = pidns === null
+    ? fileSystem.parameters
+    : [...fileSystem.parameters, { key: "pidns", value: pidns }];
+  return createDetachedMount(
+    { ...fileSystem, parameters },
+    { action: `mount ${type} on ${quote(target)}`, target, type },
+  );
+}
+
+function makeFile(dirfd: number, name: string): void {
+  const flags = O_CREAT | O_EXCL | O_CLOEXEC;
+  close(openat2(dirfd, name, { flags, mode: 0o644, resolve: RESOLVE_BENEATH }));
+}
+
+function inodeOf(fd: number): bigint | undefined {
+  return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE).ino;
+}
+
+function namesIn(directory: number): string[] {
+  using readable = new OwnedFd(
+    openat2(directory, ".", {
+      flags: O_DIRECTORY | O_CLOEXEC,
+      resolve: RESOLVE_BENEATH,
+    }),
+  );
+  const names: string[] = [];
+  for (;;) {
+    const some = getdents64(readable.fd);
+    if (some.length === 0) {
+      return names.filter((name) => name !== "." && name !== "..");
+    }
+    names.push(...some);
+  }
+}
+
+/** Shows what has a name in one directory by the same name in another. */
+function show(from: number, name: string, to: number): void {
+  const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  let entry: OwnedFd;
+  try {
+    entry = new OwnedFd(
+      openat2(from, name, { flags, resolve: RESOLVE_BENEATH }),
+    );
+  } catch (error) {
+    // It was removed meanwhile; so may it be further down.
+    if (isErrno(error, ENOENT)) return;
+    throw error;
+  }
+  using _ = entry;
+  const { mode } = statx(entry.fd, "", AT_EMPTY_PATH, STATX_TYPE);
+  const type = mode! & S_IFMT;
+  if (type === S_IFLNK) {
+    symlinkat(readlinkat(entry.fd, ""), to, name);
+    return;
+  }
+  const isDirectory = type === S_IFDIR;
+  if (isDirectory) mkdirat(to, name, 0o755);
+  else makeFile(to, name);
+  try {
+    using clone = cloneTree(entry.fd, "", AT_RECURSIVE);
+    using at = openAt(to, name);
+    attach(clone, at);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    unlinkat(to, name, isDirectory ? AT_REMOVEDIR : 0);
+  }
+}
+
+// inode(7)
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFLNK = 0o120000;

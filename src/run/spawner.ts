@@ -1,0 +1,322 @@
+/**
+ * Starts processes from a thread whose mount namespace, root, PID namespace and
+ * credentials they take over.
+ */
+import { cString } from "../sys/argument.ts";
+import {
+  AT_FDCWD,
+  CLONE_FS,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  MNT_DETACH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MS_PRIVATE,
+  MS_REC,
+  O_CLOEXEC,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import { createDetachedMount } from "../detached_mount.ts";
+import { parseFileSystem } from "../mountat.ts";
+import { mountId } from "../mount_id.ts";
+import { OwnedFd } from "../owned_fd.ts";
+import { quote } from "../sys/format.ts";
+import { openat2 } from "../sys/openat2.ts";
+import type { PreparedSpawn } from "../sys/posix_spawn.ts";
+import { readlinkat } from "../sys/readlinkat.ts";
+import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
+import { readFile } from "../read_file.ts";
+
+/** Who a command runs as. */
+export interface Ids {
+  /** The user, null for the same. */
+  readonly uid: number | null;
+  /** The group. */
+  readonly gid: number;
+}
+
+/** Where a command is put. */
+export interface Place {
+  /** Its root: a detached mount, which is attached in its mount namespace. */
+  readonly tree: number;
+  /** Its working directory. */
+  readonly cwd: string;
+  /** Its PID namespace, or a process that is in it; null for this process's. */
+  readonly pidns: number | null;
+  /** Who it runs as, null for who this process does. */
+  readonly ids: Ids | null;
+}
+
+let current: Spawner | null = null;
+
+/**
+ * The spawner of the calling thread: it is started where there is none, or this
+ * thread has another root or mount namespace by now.
+ *
+ * @throws {SyscallError | MountError | UnsupportedError}
+ */
+export function spawner(): Spawner {
+  const identity = identify();
+  if (current?.identity !== identity || !current.hold()) {
+    current?.end();
+    current = null;
+    current = new Spawner(identity);
+  }
+  return current;
+}
+
+/** Ends the thread, if there is one, at once. */
+export function endSpawner(): void {
+  current?.end();
+  current = null;
+}
+
+function identify(): string {
+  const namespaces = ["mnt", "pid_for_children", "user"].map((name) =>
+    readlinkat(AT_FDCWD, `/proc/thread-self/ns/${name}`)
+  );
+  return [...namespaces, mountId(AT_FDCWD, "/", 0)].join(" ");
+}
+
+/** A thread that starts processes. */
+export class Spawner {
+  /** What the thread that made it sees. */
+  readonly identity: string;
+  readonly #thread: SyscallThread;
+  /** This process's PID namespace. */
+  readonly #pids: number;
+  /** The thread's own mount namespace, with nothing in it: new ones are copies. */
+  readonly #empty: number;
+  /** Whether a keeper can be `nested`, as far as it is known. */
+  nests = true;
+
+  constructor(identity: string) {
+    this.identity = identity;
+    using owned = new DisposableStack();
+    const pids = owned.use(
+      new OwnedFd(
+        openat2(AT_FDCWD, "/proc/thread-self/ns/pid", { flags: O_CLOEXEC }),
+      ),
+    );
+    using nothing = createDetachedMount(
+      parseFileSystem({ type: "tmpfs" }),
+      { action: "make an empty mount namespace", target: "." },
+    );
+    const thread = new SyscallThread();
+    owned.defer(() => thread.end());
+    const empty = owned.use(
+      new OwnedFd(thread.make([
+        unshare(CLONE_FS | CLONE_NEWNS),
+        openPath("/proc/thread-self/ns/mnt"),
+      ], [])),
+    );
+    thread.make(
+      [mountPrivately(), ...mountOnRoot(nothing.fd), ...PIVOT],
+      [],
+    );
+    owned.move();
+    this.#thread = thread;
+    this.#pids = pids.release();
+    this.#empty = empty.release();
+    thread.own(this.#pids, this.#empty);
+  }
+
+  /** Keeps the thread for another call; tells whether it is still there. */
+  hold(): boolean {
+    return this.#thread.hold();
+  }
+
+  /** Ends the thread. */
+  end(): void {
+    this.#thread.end();
+  }
+
+  /**
+   * Makes a detached copy of a mount in another mount namespace.
+   *
+   * @param namespace The namespace, or a process that is in it.
+   * @throws {SyscallError}
+   */
+  cloneIn(namespace: number, path: string): OwnedFd {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    return new OwnedFd(
+      this.#thread.make([
+        setns(namespace, CLONE_NEWNS),
+        {
+          name: "open_tree",
+          args: [AT_FDCWD, cString("path", path), flags],
+          text: [
+            { fd: AT_FDCWD },
+            quote(path),
+            "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC",
+          ],
+        },
+      ], this.#leave()),
+    );
+  }
+
+  /**
+   * Starts a process in a mount namespace that holds a tree and nothing else.
+   *
+   * @throws {SyscallError}
+   */
+  spawnInside(
+    process: PreparedSpawn,
+    { tree, cwd, pidns, ids }: Place,
+  ): number {
+    const change = ids === null ? [] : takeIds(ids);
+    const back = ids === null ? [] : this.#takeIdsBack();
+    this.#thread.make([
+      unshare(CLONE_NEWNS),
+      // Below it stays an empty directory, as below the root of any system.
+      ...mountOnRoot(tree),
+      CHROOT,
+      { name: "chdir", args: [cString("cwd", cwd)], text: [quote(cwd)] },
+      ...pidns === null ? [] : [setns(pidns, CLONE_NEWPID)],
+      ...change,
+      process.call,
+    ], [...back, ...this.#leave()]);
+    return process.pid;
+  }
+
+  #leave(): ThreadCall[] {
+    return [
+      setns(this.#pids, CLONE_NEWPID),
+      setns(this.#empty, CLONE_NEWNS),
+    ];
+  }
+
+  #takeIdsBack(): ThreadCall[] {
+    const status = readFile("/proc/thread-self/status");
+    const numbers = (name: string) =>
+      new RegExp(`^${name}:(.*)$`, "m").exec(status)![1]!.trim().split(/\s+/)
+        .filter((word) => word !== "").map(Number);
+    const [uid, euid] = numbers("Uid");
+    const [gid, egid] = numbers("Gid");
+    const dumpable = this.#thread.make([
+      { name: "prctl", args: [PR_GET_DUMPABLE], text: ["PR_GET_DUMPABLE"] },
+    ], []);
+    return [
+      { name: "setresuid", args: [uid!, euid!, -1], text: [] },
+      { name: "setresgid", args: [gid!, egid!, -1], text: [] },
+      setgroups(numbers("Groups")),
+      // A change of user makes the whole process undumpable: prctl(2).
+      { name: "prctl", args: [PR_SET_DUMPABLE, dumpable], text: [] },
+    ];
+  }
+}
+
+// include/uapi/linux/prctl.h
+export const PR_GET_DUMPABLE = 3;
+export const PR_SET_DUMPABLE = 4;
+
+/** The saved ids stay: they lead back, and exec(2) replaces them. */
+function takeIds({ uid, gid }: Ids): ThreadCall[] {
+  return [
+    setgroups([]),
+    {
+      name: "setresgid",
+      args: [gid, gid, -1],
+      text: [String(gid), String(gid), "-1"],
+    },
+    ...uid === null ? [] : [
+      {
+        name: "setresuid",
+        args: [uid, uid, -1],
+        text: [String(uid), String(uid), "-1"],
+      } as const,
+    ],
+  ];
+}
+
+function setgroups(groups: number[]): ThreadCall {
+  const list = new Uint8Array(new Uint32Array([...groups, 0]).buffer);
+  return {
+    name: "setgroups",
+    args: [groups.length, list],
+    text: [String(groups.length), `[${groups.join(", ")}]`],
+  };
+}
+
+/** Mounts a detached tree on the root, and goes there. */
+function mountOnRoot(tree: number): ThreadCall[] {
+  return [
+    {
+      name: "move_mount",
+      args: [
+        tree,
+        cString("path", ""),
+        AT_FDCWD,
+        cString("path", "/"),
+        FROM_DESCRIPTOR,
+      ],
+      text: [
+        { fd: tree },
+        '""',
+        { fd: AT_FDCWD },
+        '"/"',
+        "MOVE_MOUNT_F_EMPTY_PATH",
+      ],
+    },
+    { name: "fchdir", args: [tree], text: [{ fd: tree }] },
+  ];
+}
+
+const DOT = cString("path", ".");
+
+/** The current directory becomes the root, and what was there goes away. */
+const PIVOT: readonly ThreadCall[] = [
+  // On each other: then the old root is on top, pivot_root(2).
+  { name: "pivot_root", args: [DOT, DOT], text: ['"."', '"."'] },
+  { name: "umount2", args: [DOT, MNT_DETACH], text: ['"."', "MNT_DETACH"] },
+];
+
+const CHROOT: ThreadCall = { name: "chroot", args: [DOT], text: ['"."'] };
+
+const FROM_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH;
+
+function unshare(flags: number): ThreadCall {
+  const names = [
+    [CLONE_FS, "CLONE_FS"],
+    [CLONE_NEWNS, "CLONE_NEWNS"],
+    [CLONE_NEWPID, "CLONE_NEWPID"],
+  ] as const;
+  return {
+    name: "unshare",
+    args: [flags],
+    text: [
+      names.filter(([flag]) => flags & flag).map(([, name]) => name).join("|"),
+    ],
+  };
+}
+
+function setns(fd: number, type: number): ThreadCall {
+  return {
+    name: "setns",
+    args: [fd, type],
+    text: [{ fd }, type === CLONE_NEWNS ? "CLONE_NEWNS" : "CLONE_NEWPID"],
+  };
+}
+
+/** What is mounted in the copy appears nowhere else. */
+function mountPrivately(): ThreadCall {
+  return {
+    name: "mount",
+    args: [null, cString("path", "/"), null, MS_REC | MS_PRIVATE, null],
+    text: ["NULL", '"/"', "NULL", "MS_REC|MS_PRIVATE", "NULL"],
+  };
+}
+
+function openPath(path: string): ThreadCall {
+  const how = new BigUint64Array([BigInt(O_CLOEXEC), 0n, 0n]);
+  return {
+    name: "openat2",
+    args: [
+      AT_FDCWD,
+      cString("path", path),
+      new Uint8Array(how.buffer),
+      how.byteLength,
+    ],
+    text: [{ fd: AT_FDCWD }, quote(path), "{flags=O_RDONLY|O_CLOEXEC}", "24"],
+  };
+}

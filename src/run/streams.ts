@@ -1,0 +1,190 @@
+/** The standard streams of a command. */
+import { OwnedFd } from "../owned_fd.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "../sys/constants.ts";
+import { dup } from "../sys/dup.ts";
+import { EAGAIN, EPIPE } from "../sys/errno.ts";
+import { isErrno } from "../sys/error.ts";
+import { openat2 } from "../sys/openat2.ts";
+import { setNonblocking } from "../sys/set_nonblocking.ts";
+import { pipe2 } from "../sys/pipe2.ts";
+import { POLLIN, POLLOUT } from "../sys/ppoll.ts";
+import { read } from "../sys/read.ts";
+import { write } from "../sys/write.ts";
+import { waitReady } from "./wait_ready.ts";
+
+/** What a command reads from. */
+export type InputOption =
+  | "inherit"
+  | "null"
+  | number
+  | Uint8Array
+  | ReadableStream<Uint8Array>;
+
+/** What a command writes to. */
+export type OutputOption =
+  | "inherit"
+  | "null"
+  | "piped"
+  | number
+  | WritableStream<Uint8Array>;
+
+/** A stream of a command, before and after that is started. */
+export interface Stream {
+  /** What becomes its descriptor. */
+  readonly fd: number;
+  /** Closes what only the command needs, once it was started. */
+  closeTheirs(): void;
+  /**
+   * Moves what there is to move until the end.
+   *
+   * @returns What was collected, undefined where nothing was to be.
+   */
+  readonly moved: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** The command has ended: it reads no more. */
+  stop(): Promise<void>;
+}
+
+const CHUNK_SIZE = 65536;
+
+/**
+ * Checks and opens a command's input.
+ *
+ * @throws {TypeError | SyscallError}
+ */
+export function openInput(option: InputOption, owned: DisposableStack): Stream {
+  if (!(option instanceof Uint8Array || option instanceof ReadableStream)) {
+    return openPlain(option, 0, owned);
+  }
+  const [ours, theirs] = openPipe(owned, "writing");
+  const source = option instanceof Uint8Array
+    ? new Blob([option as Uint8Array<ArrayBuffer>]).stream()
+    : option;
+  const reader = source.getReader();
+  return {
+    fd: theirs.fd,
+    closeTheirs: () => theirs.close(),
+    async moved() {
+      try {
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) return undefined;
+          await writeAll(ours.fd, value);
+        }
+      } catch (error) {
+        // It was not interested in the rest.
+        if (!isErrno(error, EPIPE)) throw error;
+        await reader.cancel();
+        return undefined;
+      } finally {
+        ours.close();
+      }
+    },
+    stop: () => reader.cancel(),
+  };
+}
+
+async function writeAll(fd: number, chunk: Uint8Array): Promise<void> {
+  for (let rest = chunk; rest.length > 0;) {
+    try {
+      rest = rest.subarray(write(fd, rest));
+    } catch (error) {
+      if (!isErrno(error, EAGAIN)) throw error;
+      await waitReady(fd, POLLOUT);
+    }
+  }
+}
+
+/**
+ * Checks and opens one of a command's outputs.
+ *
+ * @param own The descriptor of this process that `"inherit"` means.
+ * @throws {TypeError | SyscallError}
+ */
+export function openOutput(
+  option: OutputOption,
+  own: number,
+  owned: DisposableStack,
+): Stream {
+  if (option !== "piped" && !(option instanceof WritableStream)) {
+    return openPlain(option, own, owned);
+  }
+  const [ours, theirs] = openPipe(owned, "reading");
+  return {
+    fd: theirs.fd,
+    closeTheirs: () => theirs.close(),
+    async moved() {
+      const source = readable(ours);
+      if (option === "piped") {
+        return await new Response(source).bytes();
+      }
+      await source.pipeTo(option);
+      return undefined;
+    },
+    stop: () => Promise.resolve(),
+  };
+}
+
+function readable(pipe: OwnedFd): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const buffer = new Uint8Array(CHUNK_SIZE);
+  let waiting = false;
+  let cancelled = false;
+  return new ReadableStream({
+    async pull(controller) {
+      while (!cancelled) {
+        try {
+          const count = read(pipe.fd, buffer);
+          if (count > 0) return controller.enqueue(buffer.slice(0, count));
+          pipe.close();
+          return controller.close();
+        } catch (error) {
+          if (!isErrno(error, EAGAIN)) throw error;
+        }
+        waiting = true;
+        await waitReady(pipe.fd, POLLIN);
+        waiting = false;
+      }
+      pipe.close();
+    },
+    cancel() {
+      cancelled = true;
+      // What is waited for must stay open.
+      if (!waiting) pipe.close();
+    },
+  }, { highWaterMark: 0 });
+}
+
+function openPlain(
+  option: "inherit" | "null" | number,
+  own: number,
+  owned: DisposableStack,
+): Stream {
+  let fd: number;
+  if (option === "inherit") fd = own;
+  else if (option === "null") {
+    const flags = O_RDWR | O_CLOEXEC;
+    fd = owned.use(new OwnedFd(openat2(AT_FDCWD, "/dev/null", { flags }))).fd;
+  } else {
+    // Above those that are replaced one after another.
+    fd = owned.use(new OwnedFd(dup(option, { min: 3 }))).fd;
+  }
+  return {
+    fd,
+    closeTheirs: () => {},
+    moved: () => Promise.resolve(undefined),
+    stop: () => Promise.resolve(),
+  };
+}
+
+/** Makes a pipe whose one end, ours, does not block. */
+function openPipe(
+  owned: DisposableStack,
+  ours: "reading" | "writing",
+): [ours: OwnedFd, theirs: OwnedFd] {
+  const ends = pipe2().map((fd) => owned.use(new OwnedFd(fd)));
+  const [reading, writing] = ends as [OwnedFd, OwnedFd];
+  const [own, theirs] = ours === "reading"
+    ? [reading, writing]
+    : [writing, reading];
+  setNonblocking(own.fd);
+  return [own, theirs];
+}

@@ -1,0 +1,446 @@
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { UsageError } from "../../src/cli/usage_error.ts";
+import { Directory } from "../../src/directory.ts";
+import { makeRoot, processesWith } from "../run_root.ts";
+import { mountTable, SCRATCH } from "../support.ts";
+import { commandLine, programTest, run } from "./program.ts";
+
+const NEEDS = { commands: ["busybox"] };
+
+function runIn(root: string, ...args: string[]) {
+  return run(["run", root, ...args]);
+}
+
+Deno.test("parse() keeps the command's options apart", async () => {
+  const parse = async (...args: string[]) =>
+    runDescription.parse(await parseWords(runDescription.description, args));
+  const plain = await parse("root", "cmd", "-x", "--uid", "7");
+  assertEquals([plain.root, plain.command], ["root", [
+    "cmd",
+    "-x",
+    "--uid",
+    "7",
+  ]]);
+  const parsed = await parse(
+    "--uid=7",
+    "--no-sys",
+    "--env",
+    "A=b=c",
+    "--bind",
+    "/a:/b/c:ro",
+    "--bind=x:y",
+    "--tmpfs",
+    "/tmp",
+    "--chdir=/work",
+    "--timeout",
+    "1.5s",
+    "root",
+    "--",
+    "--cmd",
+  );
+  assertEquals(parsed.command, ["--cmd"]);
+  assertEquals(parsed.options, {
+    proc: true,
+    sys: false,
+    dev: true,
+    hostPid: false,
+    clearEnv: false,
+    env: { A: "b=c" },
+    mounts: [
+      { type: "tmpfs", target: "tmp", options: "nosuid,nodev,mode=1777" },
+      {
+        type: "bind",
+        source: "/a",
+        target: "b/c",
+        recursive: true,
+        options: "rro",
+      },
+      { type: "bind", source: "x", target: "y", recursive: true },
+    ],
+    uid: 7,
+    timeout: 1500,
+    cwd: "/work",
+  });
+});
+
+Deno.test("parse() throws when an option makes no sense", async () => {
+  for (
+    const [args, message] of [
+      [["root"], "Usage: mountat run"],
+      [["--bind", "/a", "root", "cmd"], "must be SRC:DST"],
+      [["--bind", ":/b", "root", "cmd"], "must be SRC:DST"],
+      [["--env", "=x", "root", "cmd"], "must be NAME=value"],
+      [["--uid", "root", "root", "cmd"], "must be an id"],
+      [["--gid", "4294967295", "root", "cmd"], "must be an id"],
+      [["--chdir", "work", "root", "cmd"], "must be absolute"],
+      [["--timeout", "1w", "root", "cmd"], "A duration must be like"],
+    ] as const
+  ) {
+    const words = await parseWords(runDescription.description, [...args]);
+    assertThrows(
+      () => runDescription.parse(words),
+      UsageError,
+      message,
+    );
+  }
+});
+
+Deno.test("parseDuration() reads what timeout(1) does", () => {
+  assertEquals(
+    ["0", "10", "1.5s", "2m", "1h", "1d"].map(parseDuration),
+    [0, 10_000, 1500, 120_000, 3_600_000, 86_400_000],
+  );
+});
+
+programTest("run passes on how the command ended", () => {
+  const root = makeRoot();
+  for (
+    const [args, code, message] of [
+      [["true"], 0, /^$/],
+      [["sh", "-c", "exit 7"], 7, /^$/],
+      [["--", "sh", "-c", "exit 9"], 9, /^$/],
+      [["nosuch"], 127, /^mountat: Cannot run "nosuch": execve: ENOENT/],
+      [["/bin"], 126, /^mountat: Cannot run "\/bin": execve: EACCES/],
+    ] as const
+  ) {
+    const ended = runIn(root, ...args);
+    assertEquals(ended.code, code);
+    assertMatch(ended.stderr, message);
+  }
+  const timeout = run(["run", "--timeout=0.1", root, "sleep", "60"]);
+  assertEquals(timeout.code, 143);
+  assertEquals(run(["run", `${SCRATCH}/nosuch`, "true"]).code, 125);
+  assertEquals(run(["run", "--nosuch", root, "true"]).code, 1);
+}, NEEDS);
+
+programTest("run needs no permission but for the C library", () => {
+  const root = makeRoot();
+  const { code, stderr } = run(["run", root, "sh", "-c", "exit 3"], {
+    permissions: [`--allow-ffi=/lib/${Deno.build.arch}-linux-gnu/libc.so.6`],
+  });
+  assertEquals([code, stderr], [3, ""]);
+}, NEEDS);
+
+programTest("run makes the mounts and the environment it is told", () => {
+  const root = makeRoot();
+  Deno.mkdirSync(`${SCRATCH}/shown`);
+  Deno.writeTextFileSync(`${SCRATCH}/shown/file`, "shown\n");
+  const { code, stdout, stderr } = run([
+    "run",
+    "--tmpfs=/tmp",
+    `--bind=${SCRATCH}/shown:/tmp/shown:ro`,
+    "--chdir=/tmp/shown",
+    "--clear-env",
+    "--env=A=b c",
+    "--uid=1234",
+    "--gid=4321",
+    "--no-sys",
+    root,
+    "sh",
+    "-c",
+    "cat file; echo $A; id -u; id -g; ls -d /sys; touch /tmp/new new",
+  ]);
+  assertEquals(
+    [code, stdout, stderr],
+    [
+      1,
+      "shown\nb c\n1234\n4321\n",
+      "ls: /sys: No such file or directory\ntouch: new: Read-only file system\n",
+    ],
+  );
+}, NEEDS);
+
+programTest("run --oci makes the mounts of a configuration", () => {
+  const root = makeRoot();
+  new Deno.Command("runc", { args: ["spec"], cwd: SCRATCH }).outputSync();
+  const { code, stdout } = run([
+    "run",
+    "--oci",
+    `${SCRATCH}/config.json`,
+    root,
+    "sh",
+    "-c",
+    "cut -d' ' -f5 /proc/self/mountinfo; ls /dev/null",
+  ]);
+  assertEquals(code, 0);
+  const points = stdout.trimEnd().split("\n");
+  assertEquals(points.pop(), "/dev/null");
+  assert(points.includes("/dev/mqueue"));
+  for (const name of ["/proc", "/sys", "/dev"]) {
+    assertEquals(points.filter((point) => point === name).length, 1);
+  }
+}, { commands: ["busybox", "runc"] });
+
+/** The program with a command in it that has begun. */
+async function started(
+  args: string[],
+  { nohup = false } = {},
+): Promise<{ child: Deno.ChildProcess; rest: Promise<string> }> {
+  const [command, ...rest] = commandLine(["run", ...args], {
+    wrapper: nohup ? ["nohup"] : [],
+  });
+  const child = new Deno.Command(command!, {
+    args: rest,
+    stdin: "null",
+    stderr: "null",
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  await reader.read();
+  return {
+    child,
+    rest: (async () => {
+      let text = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return text;
+        text += value;
+      }
+    })(),
+  };
+}
+
+programTest("run forwards SIGINT, SIGTERM and SIGHUP, once", async () => {
+  const root = makeRoot();
+  const wait = "echo; while :; do sleep 0.01; done";
+  for (
+    const [signal, code, number] of [
+      ["SIGINT", 130, "INT"],
+      ["SIGTERM", 143, "TERM"],
+      ["SIGHUP", 129, "HUP"],
+    ] as const
+  ) {
+    const plain = await started([root, "sh", "-c", wait]);
+    plain.child.kill(signal);
+    assertEquals((await plain.child.status).code, code);
+    await plain.rest;
+    const trap =
+      `trap 'echo caught; n=$((n+1)); test $n = 2 && exit 5' ${number};`;
+    const caught = await started([root, "sh", "-c", `n=1; ${trap} ${wait}`]);
+    caught.child.kill(signal);
+    assertEquals((await caught.child.status).code, 5);
+    assertEquals(await caught.rest, "caught\n");
+  }
+  // Under nohup(1) it stays ignored.
+  const ignoring = await started(
+    [root, "sh", "-c", "echo; sleep 0.2; exit 6"],
+    {
+      nohup: true,
+    },
+  );
+  ignoring.child.kill("SIGHUP");
+  assertEquals((await ignoring.child.status).code, 6);
+  await ignoring.rest;
+}, NEEDS);
+
+programTest(
+  "run on a terminal gives it to the command, and takes it back",
+  async () => {
+    const root = makeRoot();
+    Deno.writeTextFileSync(
+      `${SCRATCH}/session`,
+      `#!/bin/bash
+     trap : INT
+     run() { ${commandLine(["run"]).join(" ")} "$@"; echo "=$?"; }
+     run ${root} sh -c 'echo go; sleep 60'
+     run ${root} sh -c 'trap "echo caught; exit 3" INT; echo go; while :; do sleep 0.01; done'
+     run --host-pid ${root} sh -c 'echo go; sleep 60'
+     run ${root} sh -ic 'echo go; cat; echo back'
+     head -n1 | tr a-z A-Z
+    `,
+      { mode: 0o755 },
+    );
+    const terminal = new Deno.Command("script", {
+      args: ["-qec", `${SCRATCH}/session`, "/dev/null"],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const keys = terminal.stdin.getWriter();
+    const reader = terminal.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let said = "";
+    async function until(text: string): Promise<void> {
+      while (!said.includes(text)) {
+        const { done, value } = await reader.read();
+        assert(!done, said);
+        said += value;
+      }
+      said = said.slice(said.indexOf(text) + text.length);
+    }
+    const type = (text: string) => keys.write(new TextEncoder().encode(text));
+    for (const expected of ["=130", "caught\r\n=3", "=130"]) {
+      await until("go\r\n");
+      await type("\x03");
+      await until(expected);
+    }
+    await until("go\r\n");
+    await type("line\r");
+    await until("line\r\nline\r\n");
+    await type("\x04");
+    await until("=0");
+    await type("mine\r");
+    await until("MINE");
+    await keys.close();
+    await reader.cancel();
+    assert((await terminal.status).success);
+  },
+  { commands: ["busybox", "script", "bash"] },
+);
+
+for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
+  programTest(`run works under unshare ${options}`, () => {
+    const root = makeRoot();
+    const { code, stdout, stderr } = run([
+      "run",
+      "--tmpfs=/tmp",
+      root,
+      "sh",
+      "-c",
+      "echo $$ /proc/[0-9]*; echo x >/dev/null; ls -d /sys/kernel; echo x >/sys/x; exit 3",
+    ], { wrapper: ["unshare", options] });
+    assertEquals([code, stdout], [3, "1 /proc/1\n/sys/kernel\n"]);
+    assertMatch(stderr, /can't create \/sys\/x: Read-only file system/);
+    // What /proc there shows has other numbers, and the command none.
+    const args = ["run", "--timeout=0.1", root, "sleep", "60"];
+    assertEquals(run(args, { wrapper: ["unshare", options] }).code, 143);
+  }, { commands: ["busybox", "unshare"] });
+}
+
+/** A user who may do nothing, and who finds what Deno has cached. */
+function asNobody(): string[] {
+  const { stdout } = new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json"],
+  }).outputSync();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+  const shown = `${SCRATCH}/deno`;
+  using scratch = Directory.open(SCRATCH);
+  scratch.bind(denoDir, "deno", { mkdir: true }).keep();
+  return [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "env",
+    "HOME=/",
+    `DENO_DIR=${shown}`,
+  ];
+}
+
+programTest("run --rootless gets the rights to do it", async () => {
+  const root = makeRoot();
+  const wrapper = asNobody();
+  try {
+    const refused = run(["run", root, "true"], { wrapper });
+    assertEquals(refused.code, 125);
+    assertMatch(
+      refused.stderr,
+      /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
+    );
+    const permissions = ["--allow-ffi", "--allow-run"];
+    const options = { wrapper, permissions };
+    const { code, stdout } = run([
+      "run",
+      "--rootless",
+      "--env=A=b c",
+      root,
+      "sh",
+      "-c",
+      'echo $$ "$A" "$1"; exit 4',
+      "sh",
+      "--rootless",
+    ], options);
+    assertEquals([code, stdout], [4, "1 b c --rootless\n"]);
+    // What is killed takes all with it.
+    const mark = crypto.randomUUID();
+    const [command, ...args] = commandLine([
+      "run",
+      "--rootless",
+      root,
+      "sh",
+      "-c",
+      `: ${mark}; echo; sleep 1000; :`,
+    ], options);
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      const child = new Deno.Command(command!, {
+        args,
+        stdin: "null",
+        stdout: "piped",
+      }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read();
+      child.kill(signal);
+      assertEquals(
+        (await child.status).signal,
+        signal === "SIGKILL" ? signal : null,
+      );
+      while (!(await reader.read()).done);
+      await untilGone(mark);
+    }
+  } finally {
+    using scratch = Directory.open(SCRATCH);
+    scratch.unmount("deno", { lazy: true });
+  }
+}, { commands: ["busybox", "unshare", "setpriv"] });
+
+/** Waits until no process has a text in its command line: killing takes a moment. */
+async function untilGone(mark: string): Promise<void> {
+  const end = performance.now() + 5000;
+  for (;;) {
+    const left = processesWith(mark);
+    if (left.length === 0) return;
+    assert(performance.now() < end, left.join("\n"));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+programTest("run leaves nothing when it is killed at any time", async () => {
+  const root = makeRoot();
+  const mark = crypto.randomUUID();
+  const [command, ...args] = commandLine([
+    "run",
+    "--tmpfs=/tmp",
+    root,
+    "sh",
+    "-c",
+    `sh -c 'sleep 1000; :' ${mark} & setsid sleep 1000 & echo; sleep 1000; : ${mark}`,
+  ]);
+  const options = {
+    args,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  } as const;
+  const before = mountTable();
+  // How long it takes until the command runs; some come after that.
+  const begin = performance.now();
+  const measured = new Deno.Command(command!, options).spawn();
+  const reader = measured.stdout.getReader();
+  await reader.read();
+  const duration = performance.now() - begin;
+  measured.kill("SIGKILL");
+  await reader.cancel();
+  await measured.status;
+  let ran = 0;
+  const rounds = 200;
+  const batch = 4;
+  for (let round = 0; round < rounds; round += batch) {
+    await Promise.all(
+      Array.from({ length: batch }, async () => {
+        const child = new Deno.Command(command!, options).spawn();
+        const { promise, resolve } = Promise.withResolvers<void>();
+        setTimeout(resolve, Math.random() * duration * 3);
+        await promise;
+        child.kill("SIGKILL");
+        if ((await new Response(child.stdout).bytes()).length > 0) ran++;
+        await child.status;
+      }),
+    );
+  }
+  await untilGone(mark);
+  assertEquals(mountTable(), before);
+  assertEquals([...Deno.readDirSync(root)].map(({ name }) => name), ["bin"]);
+  // Neither only early nor only late.
+  assert(ran > 5 && ran < rounds - 5, String(ran));
+}, NEEDS);

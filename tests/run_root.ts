@@ -1,0 +1,80 @@
+/** Roots to run commands in, and what commands leave. */
+import { endSpawner } from "../src/run/spawner.ts";
+import { kernelTest, type Needs, SCRATCH } from "./support.ts";
+
+/** A root with nothing in it but a static busybox, at `bin`. */
+export function makeRoot(name = "root"): string {
+  const root = `${SCRATCH}/${name}`;
+  Deno.mkdirSync(`${root}/bin`, { recursive: true });
+  Deno.copyFileSync("/bin/busybox", `${root}/bin/busybox`);
+  const { stdout } = new Deno.Command("/bin/busybox", { args: ["--list"] })
+    .outputSync();
+  for (const applet of new TextDecoder().decode(stdout).trim().split("\n")) {
+    if (applet !== "busybox") {
+      Deno.symlinkSync("busybox", `${root}/bin/${applet}`);
+    }
+  }
+  return root;
+}
+
+/** Registers a test that runs commands in a root. */
+export function runTest(
+  name: string,
+  fn: () => void | Promise<void>,
+  needs: Needs = {},
+): void {
+  const { permissions = [], commands = [] } = needs;
+  kernelTest(name, async () => {
+    try {
+      await fn();
+    } finally {
+      // Its descriptors would be those of this test otherwise.
+      endSpawner();
+    }
+  }, {
+    permissions: ["read", "write", "run", "env", ...permissions],
+    commands: ["busybox", ...commands],
+  });
+}
+
+/** The processes that have a text in their command line, with their names. */
+export function processesWith(text: string): string[] {
+  const found: string[] = [];
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const line = Deno.readTextFileSync(`/proc/${name}/cmdline`);
+      if (line.includes(text)) found.push(line.replaceAll("\0", " "));
+    } catch (error) {
+      // It has ended.
+      if (!(error instanceof Deno.errors.NotFound || isGone(error))) {
+        throw error;
+      }
+    }
+  }
+  return found;
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ESRCH";
+}
+
+/** Children of this process that run no program: keepers. */
+export function keepers(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const status = Deno.readTextFileSync(`/proc/${name}/status`);
+      if (
+        status.startsWith("Name:\tmountat keeper\n") &&
+        status.includes(`\nPPid:\t${Deno.pid}\n`)
+      ) count++;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || isGone(error))) {
+        throw error;
+      }
+    }
+  }
+  return count;
+}

@@ -1,0 +1,951 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { Directory } from "../src/directory.ts";
+import { MountError } from "../src/error.ts";
+import { MountTree } from "../src/mount_tree.ts";
+import { OwnedFd } from "../src/owned_fd.ts";
+import { run, type RunOptions, type RunResult } from "../src/run.ts";
+import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
+import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
+import { libc, NR } from "../src/sys/libc.ts";
+import { openat2 } from "../src/sys/openat2.ts";
+import { pipe2 } from "../src/sys/pipe2.ts";
+import { makeDev, makeProc, makeSys, RootTree } from "../src/run/root_tree.ts";
+import { readFile } from "../src/read_file.ts";
+import { keepers, makeRoot, processesWith, runTest } from "./run_root.ts";
+import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
+
+const text = new TextDecoder();
+
+/** Runs a shell's script, and gives what it wrote. */
+async function shell(
+  root: Directory | MountTree,
+  script: string,
+  options: RunOptions = {},
+): Promise<RunResult & { out: string; err: string }> {
+  const result = await run(root, ["sh", "-c", script], {
+    env: { PATH: "/bin" },
+    clearEnv: true,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    ...options,
+  });
+  return {
+    ...result,
+    out: text.decode(result.stdout),
+    err: text.decode(result.stderr),
+  };
+}
+
+runTest(
+  "run() shows a command its own processes and mounts alone",
+  async () => {
+    const path = makeRoot();
+    using root = Directory.open(path);
+    const { out, err, code } = await shell(
+      root,
+      "echo /proc/[0-9]*; ls /dev/fd/; cat /proc/1/comm /proc/self/mountinfo; :",
+    );
+    assertEquals([code, err], [0, ""]);
+    const [processes, ...lines] = out.trimEnd().split("\n");
+    assertEquals(processes, "/proc/1");
+    // The last is what ls has open itself.
+    assertEquals(lines.splice(0, 5), ["0", "1", "2", "3", "sh"]);
+    const mounts = lines;
+    assertEquals(
+      mounts.map((line) => {
+        const [, , , , point, options, ...rest] = line.split(" ");
+        const type = rest[rest.indexOf("-") + 1];
+        return `${point} ${type} ${options}`;
+      }).sort(),
+      [
+        "/ tmpfs rw,nosuid,nodev,relatime",
+        "/bin tmpfs rw,relatime",
+        "/dev tmpfs rw,nosuid,relatime",
+        "/dev/full devtmpfs rw,relatime",
+        "/dev/null devtmpfs rw,relatime",
+        "/dev/pts devpts rw,nosuid,noexec,relatime",
+        "/dev/random devtmpfs rw,relatime",
+        "/dev/shm tmpfs rw,nosuid,nodev,relatime",
+        "/dev/tty devtmpfs rw,relatime",
+        "/dev/urandom devtmpfs rw,relatime",
+        "/dev/zero devtmpfs rw,relatime",
+        "/proc proc rw,nosuid,nodev,noexec,relatime",
+        "/sys sysfs ro,nosuid,nodev,noexec,relatime",
+      ],
+    );
+  },
+);
+
+runTest("run() gives a command devices that work", async () => {
+  using root = Directory.open(makeRoot());
+  const { out, err } = await shell(
+    root,
+    `echo lost >/dev/null; head -c3 /dev/zero | od -An -tx1
+     echo full >/dev/full; echo err >/dev/stderr; echo a | cat /dev/stdin
+     echo b >/dev/shm/b; cat /dev/shm/b; test -c /dev/pts/ptmx; echo $?`,
+  );
+  assertEquals(out, " 00 00 00\na\nb\n0\n");
+  assertEquals(err, "sh: write error: No space left on device\nerr\n");
+});
+
+/** A command that has said that it runs, and goes on until it is let go. */
+async function running(
+  root: Directory | MountTree,
+  script: string,
+  options: RunOptions = {},
+): Promise<{ end(): void; result: Promise<RunResult> }> {
+  let end!: () => void;
+  const held = new Promise<void>((resolve) => end = resolve);
+  const said = Promise.withResolvers<void>();
+  const result = shell(root, `echo; ${script}`, {
+    stdin: new ReadableStream({
+      async pull(controller) {
+        await held;
+        controller.close();
+      },
+    }, { highWaterMark: 0 }),
+    stdout: new WritableStream({ write: () => said.resolve() }),
+    ...options,
+  });
+  await Promise.race([said.promise, result]);
+  return { end, result };
+}
+
+function names(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+}
+
+runTest(
+  "run() is seen by nobody, and writes nothing into the root",
+  async () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/etc`);
+    using root = Directory.open(path);
+    const before = mountTable();
+    const { end, result } = await running(root, "cat", {
+      mounts: [
+        { type: "tmpfs", target: "tmp/a/b" },
+        { type: "bind", source: "/etc/passwd", target: "etc/new/passwd" },
+      ],
+    });
+    assertEquals(mountTable(), before);
+    assertEquals([names(path), names(`${path}/etc`)], [["bin", "etc"], []]);
+    assertEquals(keepers(), 1);
+    end();
+    assertEquals((await result).code, 0);
+    assertEquals(mountTable(), before);
+    assertEquals([names(path), names(`${path}/etc`)], [["bin", "etc"], []]);
+    assertEquals(keepers(), 0);
+  },
+);
+
+runTest("run() tells how a command ended", async () => {
+  using root = Directory.open(makeRoot());
+  const { code, success, signal, timedOut, usage } = await shell(root, "true");
+  assertEquals([code, success, signal, timedOut], [0, true, null, false]);
+  assert(usage.minorFaults > 0 && usage.maxRss > 0);
+  assertEquals((await shell(root, "exit 7")).code, 7);
+  const burnt = await shell(
+    root,
+    "i=0; while test $i -lt 30000; do i=$((i+1)); done",
+  );
+  assert(burnt.usage.userTime > usage.userTime);
+  // Of all signals the first process takes from inside those it asked for.
+  const faulty = await run(root, [
+    "sh",
+    "-c",
+    "ulimit -t 1; while :; do :; done",
+  ]);
+  assertEquals([faulty.code, faulty.signal], [137, "SIGKILL"]);
+});
+
+runTest("run() lets nothing outlive the command", async () => {
+  using root = Directory.open(makeRoot());
+  const mark = crypto.randomUUID();
+  const { out } = await shell(
+    root,
+    `sh -c 'trap "" TERM HUP INT; echo started; while :; do sleep 1; done' ${mark} & read -t1 x; exit 0`,
+    { stdin: new Uint8Array([10]) },
+  );
+  assertMatch(out, /^(started\n)?$/);
+  assertEquals(processesWith(mark), []);
+});
+
+runTest("run() passes the environment exactly", async () => {
+  using root = Directory.open(makeRoot());
+  const env = {
+    PATH: "/bin",
+    "a-b.c%%": "()  { x\n}",
+    PWD: "/nowhere",
+    IFS: "x",
+    PPID: "1",
+    EMPTY: "",
+    BYTE: "\udcff",
+    _: "_",
+  };
+  const { stdout } = await run(root, ["env", "-0"], {
+    env,
+    clearEnv: true,
+    stdout: "piped",
+  });
+  // busybox has no -0 everywhere: what it prints is compared as it is.
+  const printed = text.decode(stdout);
+  const expected = Object.entries(env).map(([name, value]) =>
+    `${name}=${value}`
+  );
+  assertEquals(
+    printed.split(printed.includes("\0") ? "\0" : /\n(?!\})/).filter((line) =>
+      line !== ""
+    ),
+    expected.map((entry) => entry.replace("\udcff", "\ufffd")),
+  );
+  Deno.env.set("MOUNTAT_INHERITED", "yes");
+  const inherited = await shell(root, "echo $MOUNTAT_INHERITED $MORE", {
+    clearEnv: false,
+    env: { PATH: "/bin", MORE: "more" },
+  });
+  Deno.env.delete("MOUNTAT_INHERITED");
+  assertEquals(inherited.out, "yes more\n");
+});
+
+runTest("run() leaves a command no descriptor but three", async () => {
+  using root = Directory.open(makeRoot());
+  using _ = root.inheritable();
+  const { out } = await shell(root, "ls /proc/$$/fd; :");
+  assertEquals(out, "0\n1\n2\n");
+});
+
+runTest(
+  "run() leaves a command no signal ignored that Deno ignores",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const { out } = await shell(root, "cat /proc/self/status; :");
+    const mask = (status: string, name: string) =>
+      BigInt(`0x${new RegExp(`${name}:\\t(.*)`).exec(status)![1]}`);
+    const own = mask(readFile("/proc/self/status"), "SigIgn");
+    const sigpipe = 1n << 12n;
+    assertEquals(own & sigpipe, sigpipe);
+    assertEquals(mask(out, "SigIgn"), own & ~sigpipe);
+    assertEquals(mask(out, "SigBlk"), 0n);
+  },
+);
+
+runTest("run() moves bytes and streams", async () => {
+  using root = Directory.open(makeRoot());
+  const bytes = crypto.getRandomValues(new Uint8Array(65536));
+  const chunks = Array.from({ length: 32 }, () => bytes);
+  const chunksOut: Uint8Array[] = [];
+  const { stderr } = await run(root, ["sh", "-c", "tee /dev/stderr"], {
+    stdin: ReadableStream.from(chunks),
+    stdout: new WritableStream({
+      write(chunk) {
+        chunksOut.push(chunk);
+      },
+    }),
+    stderr: "piped",
+  });
+  const whole = await new Blob(chunks).bytes();
+  assertEquals(await new Blob(chunksOut as BlobPart[]).bytes(), whole);
+  assertEquals(stderr, whole);
+  const few = await run(root, ["cat"], { stdin: bytes, stdout: "piped" });
+  assertEquals(few.stdout, bytes);
+  assertEquals(few.stderr, undefined);
+  // What the command does not read is no failure.
+  const unread = await run(root, ["true"], { stdin: whole });
+  assertEquals(unread.code, 0);
+});
+
+runTest(
+  "run() tells of a stream that fails, when the command has ended",
+  async () => {
+    using root = Directory.open(makeRoot());
+    await assertRejects(
+      () =>
+        run(root, ["cat"], {
+          stdin: ReadableStream.from((async function* () {
+            yield new Uint8Array(1);
+            await Promise.reject(new Error("from in"));
+          })()),
+          stdout: "null",
+        }),
+      Error,
+      "from in",
+    );
+    await assertRejects(
+      () =>
+        run(root, ["yes"], {
+          stdout: new WritableStream({
+            write() {
+              throw new Error("from out");
+            },
+          }),
+        }),
+      Error,
+      "from out",
+    );
+    assertEquals(keepers(), 0);
+  },
+);
+
+runTest("run() gives a command open descriptors", async () => {
+  using root = Directory.open(makeRoot());
+  const file = `${SCRATCH}/file`;
+  using output = new OwnedFd(
+    openat2(AT_FDCWD, file, { flags: O_CREAT | O_RDWR, mode: 0o600 }),
+  );
+  // Each is what another becomes.
+  using input = new OwnedFd(
+    openat2(AT_FDCWD, "/etc/passwd", { flags: 0 }),
+  );
+  const options = { stdin: input.fd, stdout: output.fd, stderr: output.fd };
+  await run(root, ["sh", "-c", "head -c4; echo err >&2"], options);
+  assertEquals(Deno.readTextFileSync(file), "rooterr\n");
+  const crossed = await run(root, ["sh", "-c", "ls -l /proc/$$/fd >/crossed"], {
+    stdin: 2,
+    stdout: 0,
+    stderr: 1,
+    mounts: [{ type: "bind", source: file, target: "crossed" }],
+  });
+  assertEquals(crossed.code, 0);
+  const led = [0, 1, 2].map((fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`));
+  const lines = Deno.readTextFileSync(file).trimEnd().split("\n").slice(1);
+  const links = lines.map((line) => line.split(" -> ")[1]!);
+  assertEquals([links[0], links[2]], [led[2], led[1]]);
+});
+
+runTest(
+  "run() takes the place of directories that lack a mount point",
+  async () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/usr/etc`, { recursive: true });
+    Deno.mkdirSync(`${path}/private`, { mode: 0o700 });
+    Deno.symlinkSync("usr/etc", `${path}/etc`);
+    Deno.writeTextFileSync(`${path}/file`, "content");
+    Deno.writeTextFileSync(`${path}/usr/etc/hosts`, "hosts");
+    using root = Directory.open(path);
+    const { out, err } = await shell(
+      root,
+      `ls /; cat /etc/hosts /file; readlink /etc; stat -c %a /private /
+     echo new >/usr/etc/new; touch /new; cat /usr/share/secret; ls /usr`,
+      {
+        mounts: [{
+          type: "bind",
+          source: `${path}/file`,
+          target: "usr/share/secret",
+        }],
+      },
+    );
+    assertEquals(
+      out,
+      "bin\ndev\netc\nfile\nprivate\nproc\nsys\nusr\nhostscontentusr/etc\n700\n755\ncontentetc\nshare\n",
+    );
+    assertEquals(err, "touch: /new: Read-only file system\n");
+    // Where it was written, it is.
+    assertEquals(names(`${path}/usr/etc`), ["hosts", "new"]);
+    assertEquals(names(`${path}/usr`), ["etc"]);
+  },
+);
+
+runTest("run() writes where the root lacks nothing", async () => {
+  const path = makeRoot();
+  for (const name of ["proc", "sys", "dev"]) Deno.mkdirSync(`${path}/${name}`);
+  using root = Directory.open(path);
+  assertEquals((await shell(root, "echo here >/new")).code, 0);
+  assertEquals(Deno.readTextFileSync(`${path}/new`), "here\n");
+});
+
+for (
+  const [what, put] of [
+    [
+      "symlinks to outside",
+      (path, name) => Deno.symlinkSync(`../outside`, `${path}/${name}`),
+    ],
+    [
+      "absolute symlinks",
+      (path, name) => Deno.symlinkSync(`${SCRATCH}/outside`, `${path}/${name}`),
+    ],
+    [
+      "dangling symlinks",
+      (path, name) => Deno.symlinkSync(`nowhere`, `${path}/${name}`),
+    ],
+    [
+      "files",
+      (path, name) => Deno.writeTextFileSync(`${path}/${name}`, "file"),
+    ],
+    ["FIFOs", (path, name) => {
+      new Deno.Command("mkfifo", { args: [`${path}/${name}`] }).outputSync();
+    }],
+  ] as [string, (path: string, name: string) => void][]
+) {
+  runTest(
+    `run() covers ${what} in the place of proc, sys and dev`,
+    async () => {
+      const path = makeRoot();
+      Deno.mkdirSync(`${SCRATCH}/outside`);
+      for (const name of ["proc", "sys", "dev"]) put(path, name);
+      const before = names(path);
+      using root = Directory.open(path);
+      const { out } = await shell(
+        root,
+        "echo $$ >/dev/null; ls /proc/self/fd; ls -d /sys/kernel; ls /dev/null",
+      );
+      assertEquals(out, "0\n1\n2\n3\n/sys/kernel\n/dev/null\n");
+      assertEquals(names(path), before);
+      assertEquals(names(`${SCRATCH}/outside`), []);
+    },
+  );
+}
+
+runTest("run() mounts what it is told, in order", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${SCRATCH}/shown/sub`, { recursive: true });
+  using shown = Directory.open(`${SCRATCH}/shown`);
+  using _sub = shown.mount("sub", { type: "tmpfs" });
+  using root = Directory.open(path);
+  const { out } = await shell(
+    root,
+    "cat /proc/self/mountinfo | cut -d' ' -f5,6",
+    {
+      dev: false,
+      sys: false,
+      mounts: [
+        { type: "tmpfs", target: "work", options: "noexec,mode=1777" },
+        { type: "bind", source: shown, target: "work/shown", recursive: true },
+        { type: "bind", source: "/dev/null", target: "proc/cmdline" },
+      ],
+    },
+  );
+  assertEquals(out.trimEnd().split("\n").slice(2), [
+    "/proc rw,nosuid,nodev,noexec,relatime",
+    "/work rw,noexec,relatime",
+    "/work/shown rw,relatime",
+    "/work/shown/sub rw,relatime",
+    "/proc/cmdline rw,relatime",
+  ]);
+});
+
+runTest(
+  "run() refuses a mount point behind a symlink, and leaves nothing",
+  async () => {
+    const path = makeRoot();
+    Deno.symlinkSync("../outside", `${path}/out`);
+    Deno.mkdirSync(`${SCRATCH}/outside/in`, { recursive: true });
+    using root = Directory.open(path);
+    const mounts = [{ type: "tmpfs", target: "out/in" }];
+    const error = await assertRejects(
+      () => shell(root, "true", { mounts }),
+      MountError,
+      'Cannot mount tmpfs on "out/in" (mounts[0]): openat2: ELOOP',
+    );
+    assertEquals(error.target, "out/in");
+    assertEquals(keepers(), 0);
+  },
+);
+
+runTest(
+  "run() runs in a mount tree, and leaves that to the caller",
+  async () => {
+    using directory = Directory.open(makeRoot());
+    using tree = MountTree.from(directory);
+    tree.mount("tmp", { type: "tmpfs", mkdir: true });
+    const first = await shell(tree, "echo kept >/tmp/file; ls /");
+    assertEquals(first.out, "bin\ndev\nproc\nsys\ntmp\n");
+    const second = await shell(tree, "cat /tmp/file");
+    assertEquals(second.out, "kept\n");
+  },
+);
+
+runTest("run() changes the user and groups of the command alone", async () => {
+  const path = makeRoot();
+  using root = Directory.open(path);
+  const status = () =>
+    readFile("/proc/self/status").split("\n").filter((line) =>
+      /^(Uid|Gid|Groups|CapEff|NoNewPrivs):/.test(line)
+    );
+  const before = status();
+  const script = "grep -E '^(Uid|Gid|Groups|CapEff):' /proc/self/status";
+  const { out } = await shell(root, script, { uid: 1000, gid: 1001 });
+  assertEquals(
+    out.replaceAll(" \n", "\n"),
+    "Uid:\t1000\t1000\t1000\t1000\nGid:\t1001\t1001\t1001\t1001\nGroups:\nCapEff:\t0000000000000000\n"
+      .replace("Groups:\n", "Groups:\t\n").replace("\t\n", "\t\n"),
+  );
+  assertEquals((await shell(root, "id -g", { uid: 1000 })).out, "1000\n");
+  const group = await shell(root, "id -u; id -g", { gid: 7 });
+  assertEquals(group.out, "0\n7\n");
+  assertEquals(status(), before);
+  // A change of user would leave these to root alone, in a user namespace, too.
+  assertEquals(Deno.statSync("/proc/self/maps").uid, 0);
+  assertEquals(
+    (await shell(root, "true", { uid: 1000 })).code,
+    0,
+  );
+});
+
+runTest(
+  "run() starts in its working directory, and finds the program",
+  async () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/work/tools`, { recursive: true });
+    Deno.symlinkSync("/bin/busybox", `${path}/work/tools/pwd`);
+    Deno.writeTextFileSync(`${path}/bin/plain`, "");
+    Deno.writeTextFileSync(`${path}/bin/garbage`, "garbage", { mode: 0o755 });
+    Deno.writeTextFileSync(`${path}/bin/lost`, "#!/nowhere\n", { mode: 0o755 });
+    using root = Directory.open(path);
+    const pwd = async (program: string, PATH: string) => {
+      const { stdout } = await run(root, [program], {
+        cwd: "/work",
+        env: { PATH },
+        clearEnv: true,
+        stdout: "piped",
+      });
+      return text.decode(stdout);
+    };
+    assertEquals(await pwd("tools/pwd", ""), "/work\n");
+    assertEquals(await pwd("pwd", "/nowhere:/work:tools"), "/work\n");
+    assertEquals(await pwd("pwd", "/bin"), "/work\n");
+    for (
+      const [program, code] of [
+        ["nosuch", "ENOENT"],
+        ["/nosuch", "ENOENT"],
+        ["lost", "ENOENT"],
+        ["plain", "EACCES"],
+        ["/bin", "EACCES"],
+        ["garbage", "ENOEXEC"],
+        ["bin/sh/x", "ENOTDIR"],
+      ] as const
+    ) {
+      const error = await assertRejects(
+        () => shell(root, "", {}).then(() => run(root, [program])),
+        MountError,
+        `Cannot run "${program}": execve: ${code}`,
+      );
+      assertEquals([error.syscall, error.code], ["execve", code]);
+    }
+    const error = await assertRejects(
+      () => shell(root, "true", { cwd: "/nosuch" }),
+      MountError,
+      'Cannot run "sh": chdir: ENOENT',
+    );
+    assertEquals(error.syscall, "chdir");
+    assertEquals(keepers(), 0);
+  },
+);
+
+runTest("run() ends a command that takes too long", async () => {
+  using root = Directory.open(makeRoot());
+  const wait = "while :; do read -t 9 x; done";
+  for (
+    const [script, expected, options] of [
+      [wait, [143, "SIGTERM", true], { timeout: 100 }],
+      [`trap 'exit 9' TERM; ${wait}`, [9, null, true], { timeout: 100 }],
+      [`trap '' TERM; ${wait}`, [137, "SIGKILL", true], {
+        timeout: 100,
+        killAfter: 50,
+      }],
+      ["exit 3", [3, null, false], { timeout: 60_000 }],
+    ] as [string, unknown[], RunOptions][]
+  ) {
+    using input = new OwnedFd(pipe2()[0]);
+    const { code, signal, timedOut } = await shell(root, script, {
+      ...options,
+      stdin: input.fd,
+    });
+    assertEquals([code, signal, timedOut], expected, script);
+  }
+});
+
+runTest("run() kills a command when it is aborted", async () => {
+  using root = Directory.open(makeRoot());
+  const controller = new AbortController();
+  const { result } = await running(root, "trap '' TERM; cat", {
+    signal: controller.signal,
+  });
+  const reason = new Error("no longer wanted");
+  controller.abort(reason);
+  assertEquals(await assertRejects(() => result, Error), reason);
+  assertEquals(keepers(), 0);
+  const before = assertRejects(() => run(root, ["true"], controller), Error);
+  assertEquals(await before, reason);
+});
+
+runTest(
+  "run() forwards signals, and ends a command as they would",
+  async () => {
+    using root = Directory.open(makeRoot());
+    for (
+      const [script, expected] of [
+        ["cat", [138, "SIGUSR1"]],
+        ["trap 'exit 5' USR1; while :; do read x; done", [5, null]],
+      ] as const
+    ) {
+      const { result } = await running(root, script, {
+        forwardSignals: ["SIGUSR1"],
+      });
+      Deno.kill(Deno.pid, "SIGUSR1");
+      const { code, signal } = await result;
+      assertEquals([code, signal], [...expected]);
+    }
+    const { end, result } = await running(root, "trap '' USR1; echo; cat", {
+      forwardSignals: ["SIGUSR1"],
+    });
+    Deno.kill(Deno.pid, "SIGUSR1");
+    end();
+    assertEquals((await result).code, 0);
+  },
+);
+
+runTest("run() runs several commands at once", async () => {
+  using root = Directory.open(makeRoot());
+  const results = await Promise.all(
+    Array.from(
+      { length: 24 },
+      (_, i) =>
+        shell(root, `echo $$ >/dev/shm/pid; cat /dev/shm/pid; cat; exit ${i}`, {
+          stdin: new TextEncoder().encode(String(i)),
+        }),
+    ),
+  );
+  assertEquals(
+    results.map(({ code, out }) => [code, out]),
+    results.map((_, i) => [i, `1\n${i}`]),
+  );
+});
+
+runTest(
+  "run() with hostPid leaves the command among the host's processes",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const mark = crypto.randomUUID();
+    const { code, out } = await shell(
+      root,
+      `sh -c 'read x' ${mark} <>/dev/shm/p & cat /proc/${Deno.pid}/comm; echo $$; exit 3`,
+      { hostPid: true },
+    );
+    assertEquals(code, 3);
+    assertMatch(out, /^deno\n\d+\n$/);
+    // What is killed is gone when it has been reaped, by another process.
+    for (let left = 1000; processesWith(mark).length > 0; left--) {
+      assert(left > 0, "A process of the group is left");
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    assertEquals(keepers(), 0);
+  },
+);
+
+/** Runs something as on a kernel that lacks a call. */
+async function lacking<T>(
+  name: keyof typeof NR,
+  fn: () => Promise<T>,
+): Promise<T> {
+  const numbers: Record<string, number> = NR;
+  const real = numbers[name]!;
+  // No call has this number.
+  numbers[name] = 9999;
+  try {
+    return await fn();
+  } finally {
+    numbers[name] = real;
+  }
+}
+
+/** Runs something where a parameter of file systems is unknown. */
+async function withoutParameter(
+  key: string,
+  fn: () => Promise<void>,
+): Promise<void> {
+  const real = libc.fsconfig;
+  const fake: typeof real = (number, fd, command, name, ...rest) => {
+    const unknown = name !== null && text.decode(name) === `${key}\0`;
+    return real(
+      number,
+      fd,
+      command,
+      unknown ? name.subarray(1) : name,
+      ...rest,
+    );
+  };
+  Object.defineProperty(libc, "fsconfig", { value: fake });
+  try {
+    await fn();
+  } finally {
+    Object.defineProperty(libc, "fsconfig", { value: real });
+  }
+}
+
+for (
+  const [what, without] of [
+    [
+      "a procfs can't be told of a namespace",
+      (fn) => withoutParameter("pidns", fn),
+    ],
+    ["an empty namespace can't be told", (fn) => lacking("ioctl", fn)],
+  ] as [string, (fn: () => Promise<void>) => Promise<void>][]
+) {
+  runTest(`run() keeps a command's processes apart where ${what}`, async () => {
+    using root = Directory.open(makeRoot());
+    const mark = crypto.randomUUID();
+    await without(async () => {
+      const { code, out, signal } = await shell(
+        root,
+        `echo $$ /proc/[0-9]*; tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/environ; (sleep 0 & exec true); sh -c 'trap "" TERM; echo >/dev/shm/x; read x <>/dev/shm/x' ${mark} & exit 4`,
+      );
+      assertEquals([code, signal, out], [4, null, "2 /proc/1 /proc/2\ncat "]);
+    });
+    assertEquals(processesWith(mark), []);
+    assertEquals(keepers(), 0);
+    const ended = await shell(root, "kill -TERM $$");
+    assertEquals([ended.code, ended.signal], [143, "SIGTERM"]);
+  });
+}
+
+runTest(
+  "run() says what is wrong with its arguments, before any call",
+  async () => {
+    using root = Directory.open(SCRATCH);
+    const word = 1 as unknown as string;
+    for (
+      const [command, options, message] of [
+        [[], {}, "The command must have a program"],
+        [[""], {}, "The command must have a program"],
+        [["a", word], {}, "The command must be text, not number"],
+        [["a\0b"], {}, "The command must not contain a NUL"],
+        [["a", "\ud800"], {}, "stands for no byte"],
+        [["a"], { cwd: "relative" }, "must be absolute"],
+        [["a"], { cwd: "/\0" }, "must not contain a NUL"],
+        [["a"], { env: { "a=b": "" } }, 'a name without "="'],
+        [["a"], { env: { "": "" } }, 'a name without "="'],
+        [["a"], { env: { A: word } }, "must be text, not number"],
+        [["a"], { uid: -1 }, '"uid" must be a whole number'],
+        [["a"], { gid: 0xffff_ffff }, '"gid" must be a whole number'],
+        [["a"], { timeout: 1.5 }, '"timeout" must be a whole number'],
+        [["a"], { killAfter: NaN }, '"killAfter" must be a whole number'],
+        [["a"], { stdin: "piped" }, '"stdin" can\'t be piped'],
+        [["a"], { stdout: new Uint8Array() }, '"stdout" can\'t be'],
+        [["a"], { stderr: -1 }, "must be an open descriptor"],
+        [["a"], { forwardSignals: ["SIGNOT"] }, "Unknown signal"],
+        [["a"], { mounts: [{ type: "", target: "a" }] }, "mounts[0]: The type"],
+      ] as [string[], RunOptions, string][]
+    ) {
+      const error = await assertRejects(
+        () => run(root, command, options),
+        Error,
+      );
+      assert(error instanceof TypeError || error instanceof RangeError);
+      assert(error.message.includes(message), error.message);
+    }
+    const error = await assertRejects(
+      () => run(root, ["a"], { stdin: 4000 }),
+      Error,
+    );
+    assert(error instanceof MountError && error.code === "EBADF");
+  },
+);
+
+/** Calls that can't fail as they are made here, or give back what was had. */
+const UNFAILING = ["close", "kill", "waitid", "rt_sigprocmask", "ppoll"];
+
+/**
+ * Lets the n-th call of this thread fail.
+ *
+ * @returns Its name, null where there were fewer.
+ */
+async function withFailing(
+  n: number,
+  fn: () => Promise<unknown>,
+): Promise<string | null> {
+  type Call = (...args: unknown[]) => number;
+  const calls = libc as unknown as Record<string, Call>;
+  const real = new Map<string, Call>();
+  let left = n;
+  let failed: string | null = null;
+  for (const name of Object.keys(Object.getOwnPropertyDescriptors(libc))) {
+    if (!(name in NR) || UNFAILING.includes(name)) continue;
+    const call = calls[name]!;
+    real.set(name, call);
+    Object.defineProperty(libc, name, {
+      value(...args: unknown[]) {
+        if (--left !== 0) return call(...args);
+        failed = name;
+        // EBADF
+        return libc.close(NR.close, -1);
+      },
+    });
+  }
+  try {
+    await fn();
+  } finally {
+    for (const [name, value] of real) {
+      Object.defineProperty(libc, name, { value });
+    }
+  }
+  return failed;
+}
+
+runTest("run() leaves nothing whichever call fails", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${path}/etc`);
+  Deno.symlinkSync("etc", `${path}/link`);
+  using root = Directory.open(path);
+  const mark = crypto.randomUUID();
+  const attempt = () =>
+    run(root, ["sh", "-c", `: ${mark}; cat; sleep 100 & exit 0`], {
+      stdin: new Uint8Array(10),
+      stdout: "piped",
+      env: { PATH: "/bin" },
+      uid: 7,
+      mounts: [
+        { type: "tmpfs", target: "tmp" },
+        { type: "bind", source: "/etc/passwd", target: "etc/passwd" },
+      ],
+    });
+  assertEquals((await attempt()).code, 0);
+  const descriptors = openDescriptors();
+  const table = mountTable();
+  const failures: Record<string, number> = {};
+  for (let n = 1;; n++) {
+    let outcome: unknown;
+    const failed = await withFailing(n, async () => {
+      outcome = await attempt().catch((error) => error);
+    });
+    if (failed === null) {
+      assertEquals((outcome as RunResult).code, 0);
+      break;
+    }
+    failures[failed] = (failures[failed] ?? 0) + 1;
+    const told = outcome instanceof MountError ||
+      outcome instanceof UnsupportedError || outcome instanceof SyscallError;
+    // Not every failure is one of the run: of who asks what a process is named.
+    assert(told || (outcome as RunResult).code === 0, String(outcome));
+    assertEquals(keepers(), 0, `${n}: ${failed}`);
+    assertEquals(processesWith(mark), [], `${n}: ${failed}`);
+    assertEquals(openDescriptors(), descriptors, `${n}: ${failed}`);
+  }
+  assertEquals(mountTable(), table);
+  for (
+    const name of [
+      "fsconfig",
+      "fsmount",
+      "fspick",
+      "ioctl",
+      "mkdirat",
+      "mount_setattr",
+      "move_mount",
+      "open_tree",
+      "openat2",
+      "pidfd_open",
+      "pipe2",
+      "symlinkat",
+    ]
+  ) assert((failures[name] ?? 0) > 0, JSON.stringify(failures));
+});
+
+for (
+  const name of [
+    "unshare",
+    "move_mount",
+    "chroot",
+    "chdir",
+    "setns",
+    "setresuid",
+  ] as const
+) {
+  runTest(`run() runs nothing where ${name} fails on its thread`, async () => {
+    using root = Directory.open(makeRoot());
+    const options = {
+      uid: 7,
+      stdin: "null",
+      proc: false,
+      sys: false,
+      dev: false,
+    } as const;
+    await run(root, ["true"], options);
+    await assertRejects(
+      () => lacking(name, () => run(root, ["true"], options)),
+      UnsupportedError,
+      name === "unshare" ? "PID namespaces" : `Cannot run "true": ${name}: `,
+    );
+    assertEquals(keepers(), 0);
+    // The thread is as it was, or another is there.
+    assertEquals((await run(root, ["true"], options)).code, 0);
+  });
+}
+
+runTest("run() is led nowhere by a hostile root", async () => {
+  const path = makeRoot();
+  const outside = `${SCRATCH}/outside`;
+  for (const name of ["proc", "sys", "dev"]) {
+    Deno.mkdirSync(`${path}/${name}`);
+    Deno.mkdirSync(`${outside}/${name}`, { recursive: true });
+  }
+  Deno.writeTextFileSync(`${outside}/null`, "");
+  using outer = Directory.open(outside);
+  using victim = outer.mount("proc", { type: "tmpfs" });
+  using root = Directory.open(path);
+  const swapper = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      `${ROOT}tests/fixtures/root_swapper.ts`,
+      path,
+      outside,
+    ],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const ready = swapper.stdout.getReader();
+  await ready.read();
+  const table = mountTable();
+  const outcomes: Record<string, number> = {};
+  const script =
+    "test -c /dev/null -a -d /sys/kernel -a -e /proc/1/stat && echo >/dev/null";
+  for (let i = 0; i < 10_000; i++) {
+    let outcome = "done";
+    try {
+      if (i % 10 === 0) {
+        // Its mount points are renamed under the command, too.
+        const { code } = await shell(root, script);
+        outcome = code === 0 ? "run" : "disturbed";
+      } else {
+        furnishRoot(root);
+      }
+    } catch (error) {
+      const kernels = error instanceof MountError ||
+        error instanceof SyscallError;
+      if (!kernels) throw error;
+      outcome = error.code;
+      assert(
+        ["ELOOP", "ENOTDIR", "ENOENT", "EINVAL"].includes(outcome),
+        error.message,
+      );
+    }
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  }
+  Deno.removeSync(`${path}/ready`);
+  await ready.cancel();
+  await swapper.status;
+  assertEquals(mountTable(), table);
+  assert(victim.mounted);
+  assertEquals(names(outside), ["dev", "null", "proc", "sys"]);
+  for (const name of ["proc", "sys", "dev"]) {
+    assertEquals(names(`${outside}/${name}`), []);
+  }
+  assertEquals(Deno.readTextFileSync(`${outside}/null`), "");
+  // It was a contest: both sides won some.
+  assert((outcomes["run"] ?? 0) > 100, JSON.stringify(outcomes));
+  const lost = ["ELOOP", "ENOTDIR", "ENOENT"].map((code) =>
+    outcomes[code] ?? 0
+  );
+  assert(lost.some((count) => count > 0), JSON.stringify(outcomes));
+});
+
+/** What is done to a root before a command runs in it. */
+function furnishRoot(root: Directory): void {
+  using tree = new RootTree(root);
+  tree.makeRoom(["proc", "sys", "dev"]);
+  tree.put("sys", makeSys());
+  tree.put("dev", makeDev());
+  tree.put("proc", makeProc("", null));
+  tree.seal();
+}
