@@ -13,6 +13,7 @@ import {
   parseTargetArgument,
   type Words,
 } from "./command.ts";
+import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -251,7 +252,7 @@ function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
   report(error);
   if (error instanceof MountError && error.code === "EPERM") {
-    console.error("  hint: mountat run --rootless gets the rights by itself");
+    printMessage("  hint: mountat run --rootless gets the rights by itself");
   }
   if (!(error instanceof MountError) || error.syscall !== "execve") {
     return failed;

@@ -113,6 +113,10 @@ const TYPED: [line: string, args: string[]][] = [
   ["mountat mount -t tmp\t root u\t", [
     ...["mount", "-t", "tmpfs", "root", "usr local"],
   ]],
+  ["mountat list -t proc,tmp\t", ["list", "-t", "proc,tmpfs"]],
+  ["mountat list -o TARGET,FSTY\t", ["list", "-o", "TARGET,FSTYPE"]],
+  ["mountat list -o MAJ\t", ["list", "-o", "MAJ:MIN"]],
+  ["mountat list -o MAJ:MIN,UNI\t", ["list", "-o", "MAJ:MIN,UNIQ-ID"]],
   ["mountat mount -o size=1m,nosy\t", ["mount", "-o", "size=1m,nosymfollow"]],
   ["mountat mount --options=ro,nosu\t", ["mount", "--options=ro,nosuid"]],
   ["mountat apply --oci conf\t my\t", [
@@ -243,6 +247,7 @@ programTest("completions fish offers what it should", () => {
     "mountat mount -t tmpf",
     "mountat mount -o size=1m,nosy",
     "mountat mount -osize=1m,nosy",
+    "mountat list -t proc,tmpf",
     "mountat mount --options=ro,nosu",
     "mountat mount -t tmpfs root us",
     "mountat bind conf",
@@ -286,6 +291,7 @@ programTest("completions fish offers what it should", () => {
   offers("mountat mount -t tmpf", ["tmpfs"]);
   offers("mountat mount -o size=1m,nosy", ["size=1m,nosymfollow"]);
   offers("mountat mount -osize=1m,nosy", ["-osize=1m,nosymfollow"]);
+  offers("mountat list -t proc,tmpf", ["proc,tmpfs"]);
   offers("mountat mount --options=ro,nosu", ["--options=ro,nosuid"]);
   offers("mountat mount -t tmpfs root us", ["usr local"]);
   offers("mountat bind conf", ["config.json"]);

@@ -44,6 +44,35 @@ function json(args: string[], code = 0, options: RunOptions = {}): any {
   return check(args[0]!, ended.stdout);
 }
 
+/** Starts a subcommand that goes on until a signal comes. */
+function start(args: string[]) {
+  const [command, ...rest] = commandLine(["--json", ...args]);
+  const process = new Deno.Command(command!, {
+    args: rest,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = process.stdout.pipeThrough(new TextDecoderStream())
+    .getReader();
+  return {
+    process,
+    /** What it prints until this comes. */
+    async read(end: string): Promise<string> {
+      for (let text = "";;) {
+        const { value, done } = await reader.read();
+        assert(!done, text);
+        text += value;
+        if (text.includes(end)) return text;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await reader.cancel();
+      await process[Symbol.asyncDispose]();
+    },
+  };
+}
+
 Deno.test("docs/schema.json is a schema, and refuses other data", () => {
   const validate = new Ajv2020({ strict: true, allowUnionTypes: true })
     .compile(SCHEMA);
@@ -96,26 +125,32 @@ programTest("apply --json prints what docs/schema.json says", async () => {
   assertEquals(applied.passedOver.length, 1);
   umount2(`${root}/tmp`, 0);
 
-  const [command, ...args] = commandLine(
-    ["apply", "--json", "--hold", "--fstab", fstab, root],
-  );
-  await using child = new Deno.Command(command!, {
-    args,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  let text = "";
-  for await (
-    const part of child.stdout.pipeThrough(new TextDecoderStream())
-  ) {
-    text += part;
-    if (text.endsWith("}\n")) break;
-  }
-  assert("tree" in check("apply", text));
-  child.kill("SIGTERM");
-  assertEquals((await child.status).code, 143);
+  await using child = start(["apply", "--hold", "--fstab", fstab, root]);
+  assert("tree" in check("apply", await child.read("\n}\n")));
+  child.process.kill("SIGTERM");
+  assertEquals((await child.process.status).code, 143);
 });
+
+programTest(
+  "list --watch --json prints what docs/schema.json says",
+  async () => {
+    await using child = start(["list", "--watch", "--output-all", SCRATCH]);
+    const read = child.read("\n");
+    let done = false;
+    read.finally(() => done = true);
+    Deno.mkdirSync(`${SCRATCH}/a`);
+    while (!done) {
+      mount("none", `${SCRATCH}/a`, "tmpfs", 0, null);
+      umount2(`${SCRATCH}/a`, 0);
+      // What it prints, comes meanwhile.
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    const [line] = (await read).split("\n");
+    assertEquals(check("filesystem", line!).action, "mount");
+    child.process.kill("SIGINT");
+    assertEquals((await child.process.status).code, 130);
+  },
+);
 
 programTest("doctor --json prints what docs/schema.json says", () => {
   assertEquals(json(["doctor"]).works, true);

@@ -17,6 +17,8 @@ function escaped(text: string): string {
 
 /** The function that completes what is expected at an argument's place. */
 function formatAction({ kind, words, list }: Expected, place = 0): string {
+  // Behind a colon there would be another argument.
+  const written = words.join(" ").replaceAll(":", "\\:");
   const function_ = {
     directory: "_directories",
     file: "_files",
@@ -25,7 +27,7 @@ function formatAction({ kind, words, list }: Expected, place = 0): string {
     "mount point": "_mountat_mount_points",
     nothing: "()",
     type: "_mountat_types",
-    words: list ? `compadd - ${words.join(" ")}` : `(${words.join(" ")})`,
+    words: list ? `compadd - ${written}` : `(${written})`,
   }[kind];
   return list ? `_sequence ${function_}` : function_;
 }
