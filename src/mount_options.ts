@@ -130,6 +130,12 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
 
+/** The options that are the mount's own, whatever its file system is. */
+export const GENERIC_OPTIONS: readonly string[] = [
+  ...GENERIC_WORDS.keys(),
+  "defaults",
+];
+
 /** fsconfig(2) takes keys and string values of 255 bytes at the most. */
 const MOST_BYTES = 255;
 

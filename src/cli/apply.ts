@@ -10,6 +10,7 @@ import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -30,7 +31,7 @@ export const apply: Command<Arguments> = {
   description: {
     name: "apply",
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
-    summary: `Mount what an OCI configuration or an fstab says, all or nothing
+    summary: `Mount what an OCI configuration or an fstab says
 
 Each mount point is resolved beneath the directory and through no symlink; those
 of an OCI configuration are made where they are missing. When an entry fails, all
@@ -143,7 +144,7 @@ function tell(
   tree?: string,
 ): void {
   for (const { error } of passedOver) {
-    if (!quiet) console.error(`mountat: Passed over: ${error.message}`);
+    if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
     console.log(formatJson({
