@@ -5,8 +5,8 @@
  *       them, the last first. HOW they go:
  *         plain  by descriptor, beneath DIR: openat2, fsopen, fsconfig,
  *                fsmount, move_mount; umount2 of /proc/self/fd/DIR/TARGET
- *         exact  the same with what mountat() of this project asks the kernel
- *                for besides: the mount's id, by statx
+ *         exact  the same with what this project asks of the kernel besides:
+ *                the mount's id, by statx, and that a bind be no peer
  *         path   mount(2) and umount2 of DIR/TARGET
  *   overlay DIR LAYER ...     mount(2) of an overlay on DIR/merged, umount2
  *   list                      listmount, and statmount of each mount
@@ -82,6 +82,11 @@ static void mount_by_descriptor(const char *target, const char *type, const char
     if (strcmp(type, "bind") == 0) {
         mount = check(open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
             "open_tree");
+        if (exact) {
+            struct mount_attr slave = { .propagation = MS_SLAVE };
+            check(mount_setattr(mount, "", AT_EMPTY_PATH, &slave, sizeof slave),
+                "mount_setattr");
+        }
     } else {
         int fs = check(fsopen(type, FSOPEN_CLOEXEC), "fsopen");
         check(fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0), "fsconfig");

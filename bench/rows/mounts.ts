@@ -76,7 +76,7 @@ export const oneMount: Row = {
   row: 1,
   work: "One mount, up and down",
   note:
-    "The C loop opens the target beneath the directory, makes the mount with fsopen(2) or open_tree(2), attaches it, and unmounts through /proc/self/fd. Call for call it also makes the one call more that mountat makes: statx(2) for the mount's id. More than half of the time is umount2(2), which waits for an RCU grace period (--cpu-prof): the kernel hands that to a thread of its own, and whether this runs on the same processor or another one, which two interrupts have to wake (perf stat), decides between some 20 and 50 µs, in C as well. In user space we take 7 to 14 µs of processor time and the C loop 1 µs (getrusage(2)); half of ours the same calls take from Deno without anything around them, 5 to 150 ns each.",
+    "The C loop opens the target beneath the directory, makes the mount with fsopen(2) or open_tree(2), attaches it, and unmounts through /proc/self/fd. Call for call it also makes those that we make besides: statx(2) for the mount's id, and of a bind mount_setattr(2), which makes it the original's slave. More than half of the time is umount2(2), which waits for an RCU grace period (--cpu-prof): the kernel hands that to a thread of its own, and whether this runs on the same processor or another one, which two interrupts have to wake (perf stat), decides between some 20 and 50 µs, in C as well. In user space we take 7 to 14 µs of processor time and the C loop 1 µs (getrusage(2)); half of ours the same calls take from Deno without anything around them, 5 to 150 ns each.",
   async measure(seconds) {
     using root = openRoot();
     const figures: Figure[] = [];

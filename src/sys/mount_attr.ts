@@ -1,4 +1,4 @@
-import { int32, uint64 } from "./argument.ts";
+import { int32, setUint64 } from "./argument.ts";
 import {
   MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NOATIME,
@@ -61,22 +61,27 @@ const ATTRIBUTES = {
 
 const PROPAGATION = { MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED };
 
-/** Encodes `struct mount_attr`, and says how it is printed. */
+/** Used again by each call. */
+const buffer = new Uint8Array(new ArrayBuffer(MOUNT_ATTR.SIZE));
+const view = new DataView(buffer.buffer);
+
+/**
+ * Encodes `struct mount_attr`, for the very next call, and says how it is
+ * printed.
+ */
 export function mountAttr(
   attr: MountAttr,
 ): { buffer: Uint8Array<ArrayBuffer>; format: () => string } {
-  const attrSet = uint64("attrSet", attr.attrSet ?? 0);
-  const attrClr = uint64("attrClr", attr.attrClr ?? 0);
-  const propagation = uint64("propagation", attr.propagation ?? 0);
-  const usernsFd = int32("usernsFd", attr.usernsFd ?? 0);
-  const view = new DataView(new ArrayBuffer(MOUNT_ATTR.SIZE));
-  view.setBigUint64(MOUNT_ATTR.attr_set, attrSet, LITTLE_ENDIAN);
-  view.setBigUint64(MOUNT_ATTR.attr_clr, attrClr, LITTLE_ENDIAN);
-  view.setBigUint64(MOUNT_ATTR.propagation, propagation, LITTLE_ENDIAN);
+  const { attrSet = 0, attrClr = 0, propagation = 0, usernsFd = 0 } = attr;
+  setUint64(view, MOUNT_ATTR.attr_set, "attrSet", attrSet);
+  setUint64(view, MOUNT_ATTR.attr_clr, "attrClr", attrClr);
+  setUint64(view, MOUNT_ATTR.propagation, "propagation", propagation);
+  const low = int32("usernsFd", usernsFd);
+  view.setInt32(MOUNT_ATTR.userns_fd, low, LITTLE_ENDIAN);
   // As C converts an int to the field's type: -1 sets every bit.
-  view.setBigInt64(MOUNT_ATTR.userns_fd, BigInt(usernsFd), LITTLE_ENDIAN);
+  view.setInt32(MOUNT_ATTR.userns_fd + 4, low >> 31, LITTLE_ENDIAN);
   return {
-    buffer: new Uint8Array(view.buffer),
+    buffer,
     format: () =>
       `{attr_set=${flagNames(attrSet, ATTRIBUTES)}, attr_clr=${
         flagNames(attrClr, ATTRIBUTES)
