@@ -17,7 +17,7 @@ import {
   type Words,
 } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
-import { formatJson } from "./json.ts";
+import { formatDeepJson, formatJson } from "./json.ts";
 import {
   ALL,
   type Cell,
@@ -245,9 +245,7 @@ export function format(
   }
   const tree = toTree(mounts, isShown);
   if (json) {
-    return formatJson({
-      filesystems: tree.map((node) => toNestedObject(node, columns)),
-    });
+    return formatDeepJson({ filesystems: toObjects(tree, columns) });
   }
   const drawn = columns.findIndex(({ name }) => name === "TARGET");
   const cells = drawTree(tree).map(({ mount, prefix }) =>
@@ -258,16 +256,25 @@ export function format(
   return formatForTerminal(columns, cells, quiet);
 }
 
-function toNestedObject(
-  { mount, children }: Node,
+/** Nests rows as findmnt(8) has them in JSON. */
+function toObjects(
+  roots: readonly Node[],
   columns: readonly Column[],
-): Record<string, unknown> {
-  return {
-    ...toObject({ mount }, columns),
-    ...(children.length === 0 ? {} : {
-      children: children.map((child) => toNestedObject(child, columns)),
-    }),
-  };
+): unknown[] {
+  const objects: unknown[] = [];
+  const waiting = [{ nodes: roots, into: objects }];
+  // What is added while the list is walked is walked, too.
+  for (const { nodes, into } of waiting) {
+    for (const { mount, children } of nodes) {
+      const inside: unknown[] = [];
+      into.push({
+        ...toObject({ mount }, columns),
+        ...(children.length === 0 ? {} : { children: inside }),
+      });
+      waiting.push({ nodes: children, into: inside });
+    }
+  }
+  return objects;
 }
 
 /** The table for a person. */

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
@@ -271,6 +277,30 @@ programTest("list --tree --json nests as findmnt does", () => {
   umount2(`${SCRATCH}/a`, MNT_DETACH);
   umount2(`${SCRATCH}/d`);
 }, { commands: ["findmnt"] });
+
+programTest(
+  "list --tree shows 2,500 mounts that are on each other",
+  () => {
+    mountTmpfs("all");
+    for (let i = 0; i <= 2500; i++) {
+      mount("on", `${SCRATCH}/all`, "tmpfs", 0, "size=4k");
+    }
+    const { code, stdout, stderr } = run(["list", "--tree"]);
+    assertEquals([code, stderr], [0, ""]);
+    const drawn = stdout.match(/^.*(?=└─\S+\/all +on )/gm)!;
+    assertEquals(drawn.length, 2501);
+    assertEquals(drawn.at(-1)!.length - drawn[0]!.length, 5000);
+    const json = run(["list", "--tree", "--json"]);
+    assertEquals([json.code, json.stderr], [0, ""]);
+    let depth = 0;
+    let branches: Branch[] | undefined = JSON.parse(json.stdout).filesystems;
+    for (; branches !== undefined; depth++) {
+      branches = branches.at(-1)!.children;
+    }
+    assertGreater(depth, 2501);
+    for (let i = 0; i <= 2501; i++) umount2(`${SCRATCH}/all`);
+  },
+);
 
 programTest("list filters as findmnt does", () => {
   mountTmpfs("a", MS_RDONLY | MS_NOSUID);
