@@ -36,7 +36,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
  * Runs the program.
  *
  * A first argument that is the name of a subcommand is one; a directory of such
- * a name is written `./list`. Anything else is `bb_mounter_at`.
+ * a name is written `./list`. Anything else is `bb_mounter_at`. When it is done,
+ * exit: what nobody reads may still wait to be written.
  *
  * @param args The arguments.
  * @returns The exit status: 0 when it was done, 1 for wrong usage, a missing
@@ -138,5 +139,6 @@ async function help(args: string[]): Promise<number> {
 
 if (import.meta.main) {
   program.url = import.meta.url;
-  Deno.exitCode = await main(Deno.args);
+  // What is still being written must not keep the program from its end.
+  Deno.exit(await main(Deno.args));
 }

@@ -29,6 +29,7 @@ import {
 } from "./mount_columns.ts";
 import { matchesOptions, matchesTypes } from "./mount_filter.ts";
 import { drawTree, type Node, toTree } from "./mount_tree.ts";
+import { print, Reader } from "./output.ts";
 import { formatColumns, formatTable } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -121,7 +122,7 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
     if (args.as === "events") return await watch(args, isShown, manner);
     const mounts = listMounts(place(args));
     const text = format(mounts, isShown ?? (() => true), args, manner);
-    if (text !== "") console.log(text);
+    if (text !== "") await print(text);
     return 0;
   },
 };
@@ -311,8 +312,14 @@ async function watch(
 ): Promise<number> {
   const { columns } = args;
   await using events = watchMounts(place(args));
-  using interrupt = new Interrupt(() => events.close());
+  const interrupted = Promise.withResolvers<false>();
+  using interrupt = new Interrupt(() => {
+    events.close();
+    interrupted.resolve(false);
+  });
   const isTerminal = Deno.stdout.isTerminal();
+  // That a terminal hangs up a signal tells.
+  await using _reader = isTerminal ? null : new Reader(() => events.close());
   for await (const event of events) {
     const { mount, from } = event;
     const places = [mount, from].filter((place) => place != null);
@@ -323,21 +330,7 @@ async function watch(
       : isTerminal
       ? shown(row, columns).join("  ")
       : formatColumns([plain(row, columns)]);
-    if (!writeLine(line)) break;
+    if (!await Promise.race([print(line), interrupted.promise])) break;
   }
   return interrupt.status ?? 0;
-}
-
-/** Writes a line at once; false when nobody reads any more. */
-function writeLine(line: string): boolean {
-  const bytes = new TextEncoder().encode(`${line}\n`);
-  try {
-    for (let at = 0; at < bytes.length;) {
-      at += Deno.stdout.writeSync(bytes.subarray(at));
-    }
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) return false;
-    throw error;
-  }
 }

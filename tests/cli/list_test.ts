@@ -9,6 +9,8 @@ import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import type { MountInfo } from "../../src/mount_info.ts";
+import { OwnedFd } from "../../src/owned_fd.ts";
+import { readAll, readFile } from "../../src/read_file.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
@@ -18,11 +20,21 @@ import {
   MS_NOSUID,
   MS_RDONLY,
   MS_REC,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_WRONLY,
 } from "../../src/sys/constants.ts";
+import { dup } from "../../src/sys/dup.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { NR } from "../../src/sys/libc.ts";
 import { mkdirat } from "../../src/sys/mkdirat.ts";
 import { mount } from "../../src/sys/mount.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { pipe2 } from "../../src/sys/pipe2.ts";
+import { setNonblocking } from "../../src/sys/set_nonblocking.ts";
 import { decodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
+import { write } from "../../src/sys/write.ts";
 import { mountManyOfEveryKind } from "../every_kind.ts";
 import { hold } from "../held.ts";
 import { mountTable, SCRATCH } from "../support.ts";
@@ -544,10 +556,95 @@ programTest(
 programTest("list --watch ends when nobody reads", async () => {
   await using watching = await startWatching([]);
   await watching.ignore();
-  mountTmpfs("a");
   assertEquals((await watching.process.status).code, 0);
-  umount2(`${SCRATCH}/a`);
 });
+
+/** A pipe whose one end, that is written to, children have, too. */
+class Pipe implements Disposable {
+  readonly reading: OwnedFd;
+  readonly writing: OwnedFd;
+
+  constructor() {
+    const [reading, writing] = pipe2().map((fd) => new OwnedFd(fd));
+    this.reading = reading!;
+    this.writing = new OwnedFd(dup(writing!.fd, { cloexec: false }));
+    writing!.close();
+  }
+
+  /** A command that runs another with the pipe as its stdout. */
+  get wrapper(): string[] {
+    const script = 'exec "${@:2}" >&$1';
+    return ["bash", "-c", script, "bash", String(this.writing.fd)];
+  }
+
+  /** Leaves no room. */
+  fill(): void {
+    const path = `/proc/self/fd/${this.writing.fd}`;
+    const flags = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
+    using filling = new OwnedFd(openat2(AT_FDCWD, path, { flags }));
+    const page = new Uint8Array(4096);
+    const fill = () => {
+      while (true) write(filling.fd, page);
+    };
+    assertThrows(fill, SyscallError, "EAGAIN");
+  }
+
+  [Symbol.dispose](): void {
+    this.reading.close();
+    this.writing.close();
+  }
+}
+
+/** Waits until a thread of a process is in a system call. */
+function waitUntilIn(pid: number, call: string): void {
+  while (true) {
+    for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+      const now = readFile(`/proc/${pid}/task/${name}/syscall`);
+      if (now.startsWith(`${call} `)) return;
+    }
+    assert(!/\) Z /.test(readFile(`/proc/${pid}/stat`)), "It has ended");
+  }
+}
+
+const ENDS = { SIGINT: 130, SIGTERM: 143, "its reader's end": 0 };
+
+for (const [what, code] of Object.entries(ENDS)) {
+  programTest(
+    `list --watch without room to write ends by ${what}`,
+    async () => {
+      using pipe = new Pipe();
+      pipe.fill();
+      await using watching = await startWatching([], { wrapper: pipe.wrapper });
+      mountTmpfs("a");
+      const { pid } = watching.process;
+      waitUntilIn(pid, `${NR.write} 0x1`);
+      if (code === 0) pipe.reading.close();
+      else watching.process.kill(what as Deno.Signal);
+      assertEquals((await watching.process.status).code, code);
+      umount2(`${SCRATCH}/a`);
+    },
+    { commands: ["bash"] },
+  );
+}
+
+programTest("list waits for room on a stdout that does not block", async () => {
+  for (let i = 0; i < 40; i++) mountTmpfs(`${i}`, 0, "x".repeat(3000));
+  const expected = run(["list", SCRATCH]).stdout;
+  assertGreater(expected.length, 100_000);
+  using pipe = new Pipe();
+  setNonblocking(pipe.writing.fd);
+  const [command, ...args] = commandLine(["list", SCRATCH], {
+    wrapper: pipe.wrapper,
+  });
+  const process = new Deno.Command(command!, { args, stdin: "null" }).spawn();
+  waitUntilIn(process.pid, `${NR.ppoll}`);
+  pipe.writing.close();
+  // It is long.
+  const text = readAll(pipe.reading.fd);
+  assert(text === expected);
+  assertEquals((await process.status).code, 0);
+  for (let i = 0; i < 40; i++) umount2(`${SCRATCH}/${i}`);
+}, { commands: ["bash"] });
 
 programTest("list --watch --namespace ends with the process", async () => {
   await using held = await holdNamespace();
