@@ -64,8 +64,18 @@ Deno.test("list takes findmnt's options", async () => {
     namespace: null,
     as: "tree",
   });
-  const other = await parse(["-N", "17", "--watch", "--target=/a", "/d"]);
-  assertEquals([other.namespace, other.as], [17, "events"]);
+  const other = await parse(["-N", "17", "--watch", "-O", "", "/d"]);
+  assertEquals([other.namespace, other.as, other.options], [17, "events", ""]);
+});
+
+Deno.test("list takes paths elsewhere by their text", async () => {
+  const elsewhere = await parse(
+    "-N 1 -T //a/./b/../c/ -T /../. /d//e".split(" "),
+  );
+  assertEquals(elsewhere.targets, ["/a/c", "/"]);
+  assertEquals(elsewhere.directory, "/d/e");
+  const here = await parse(["-T", "a/../b", "c//d"]);
+  assertEquals([here.directory, here.targets], ["c//d", ["a/../b"]]);
 });
 
 Deno.test("list throws when its arguments make no sense", async () => {
@@ -81,6 +91,8 @@ Deno.test("list throws when its arguments make no sense", async () => {
       ["-o", "ACTION"],
       ["-o", "TARGET", "--output-all"],
       ["--tree", "--watch"],
+      ["--watch", "-T", "/a"],
+      ["-O"],
       ["-N", "0"],
       ["-N", "self"],
       ["-N", "2147483648"],
@@ -334,6 +346,17 @@ programTest("list filters as findmnt does", () => {
       ["-O", "size=64k,nosuid"],
       ["-O", "size=64k,+nosuid"],
       ["-O", "nosize=64k"],
+      ["-O", ""],
+      ["-O", "ro,"],
+      ["-O", ",,ro"],
+      ["-O", "size="],
+      ["-O", "nosize="],
+      ["-O", "no"],
+      ["-O", "="],
+      ["-t", "TmpFS"],
+      ["-t", "noTMPFS,Proc"],
+      ["-t", "NOtmpfs"],
+      ["-t", "tmpfs,notmpfs"],
       ["-t", "tmpfs", "-O", "noexec"],
       ["-T", `${SCRATCH}/a`],
       ["-T", `${SCRATCH}/p/self/status`],
