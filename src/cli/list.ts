@@ -132,21 +132,25 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
 
 function parse({ positionals, switches, values }: Words): Arguments {
   expectPositionals(list.description, positionals, 0, 1);
-  const [directory = null] = positionals;
-  if (directory === "") throw new UsageError("The directory must not be empty");
+  const [path = null] = positionals;
+  if (path === "") throw new UsageError("The directory must not be empty");
   const [output = null] = values["output"] ?? [];
   const [types = null] = values["types"] ?? [];
   const [options = null] = values["options"] ?? [];
   const [pid] = values["namespace"] ?? [];
-  const targets = values["target"] ?? [];
   const namespace = pid === undefined ? null : parsePid(pid);
-  const paths = directory === null ? targets : [directory, ...targets];
+  const given = values["target"] ?? [];
+  const paths = path === null ? given : [path, ...given];
   const relative = paths.find((path) => !path.startsWith("/"));
   if (namespace !== null && relative !== undefined) {
     throw new UsageError(
       `With --namespace a path must be absolute: ${quote(relative)}`,
     );
   }
+  // There, paths are only compared.
+  const [directory, targets] = namespace === null
+    ? [path, given]
+    : [path === null ? null : normalize(path), given.map(normalize)];
   const watches = switches.has("watch");
   if (watches && switches.has("tree")) {
     throw new UsageError("Either --tree or --watch");
@@ -170,6 +174,16 @@ function parsePid(text: string): number {
   const pid = /^[1-9]\d*$/.test(text) ? Number(text) : NaN;
   if (pid <= 0x7fff_ffff) return pid;
   throw new UsageError(`The namespace must be a process id: ${quote(text)}`);
+}
+
+/** An absolute path without `.`, `..` and needless slashes, by its text. */
+function normalize(path: string): string {
+  const names: string[] = [];
+  for (const name of path.split("/")) {
+    if (name === "..") names.pop();
+    else if (name !== "" && name !== ".") names.push(name);
+  }
+  return `/${names.join("/")}`;
 }
 
 /** Where mounts are looked for. */
@@ -209,19 +223,30 @@ function tableIdAt(path: string): number {
   );
 }
 
-/** The mount that a path is on, by its text. */
+/**
+ * The mount that a path leads to, by its text: from the root on from each mount
+ * to the first that is on the way. What those cover is never come to.
+ */
 function findByPath(
   path: string,
   mounts: readonly MountInfo[],
 ): number | undefined {
-  return mounts.filter(({ target }) => isBelow(path, target))
-    .reduce<MountInfo | undefined>(
-      (found, mount) =>
-        found === undefined || mount.target.length >= found.target.length
-          ? mount
-          : found,
-      undefined,
-    )?.tableId;
+  const ids = new Set(mounts.map(({ id }) => id));
+  const onTheWay = Map.groupBy(
+    mounts.filter(({ target }) => isBelow(path, target)),
+    ({ id, parentId }) =>
+      parentId !== id && ids.has(parentId) ? parentId : null,
+  );
+  let found: MountInfo | undefined;
+  let next = onTheWay.get(null);
+  while (next !== undefined) {
+    found = next.reduce((first, mount) =>
+      mount.target.length < first.target.length ? mount : first
+    );
+    // A path begins in the root, whatever is mounted on that.
+    next = onTheWay.get(found.id)?.filter(({ target }) => target !== "/");
+  }
+  return found?.tableId;
 }
 
 /** What is printed of mounts. */

@@ -393,7 +393,10 @@ programTest(
   async () => {
     mountTmpfs("a");
     await using held = await holdNamespace();
-    await held.tell(`mount -t tmpfs there ${SCRATCH}/a\n`);
+    mkdirat(AT_FDCWD, `${SCRATCH}/a/b`, 0o755);
+    await held.tell(
+      `mount -t tmpfs covered ${SCRATCH}/a/b; mount -t tmpfs there ${SCRATCH}/a\n`,
+    );
     await held.written();
     const pid = String(held.pid);
     const ours = run(["list", "--json", "-N", pid, "-o", COLUMNS]);
@@ -402,9 +405,13 @@ programTest(
       JSON.parse(findmnt("--json", "--list", "-N", pid, "-o", COLUMNS)),
     );
     const args = ["list", "-o", "SOURCE", "-N", pid];
-    assertEquals(run([...args, `${SCRATCH}/a`]).stdout, "scratch\nthere\n");
-    assertEquals(run([...args, "-T", `${SCRATCH}/a/x/y`]).stdout, "there\n");
+    const all = "scratch\ncovered\nthere\n";
+    assertEquals(run([...args, `${SCRATCH}/a`]).stdout, all);
+    assertEquals(run([...args, "-T", `${SCRATCH}/a/b/y`]).stdout, "there\n");
     assertEquals(run([...args, "-T", `${SCRATCH}/x`]).stdout, "scratch\n");
+    const dotted = `${SCRATCH}//x/../a/.`;
+    assertEquals(run([...args, "-T", dotted]).stdout, "there\n");
+    assertEquals(run([...args, dotted]).stdout, all);
     umount2(`${SCRATCH}/a`);
     await held[Symbol.asyncDispose]();
     const gone = run(["list", "-N", pid]);
