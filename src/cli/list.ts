@@ -155,6 +155,10 @@ function parse({ positionals, switches, values }: Words): Arguments {
   if (watches && switches.has("tree")) {
     throw new UsageError("Either --tree or --watch");
   }
+  // What a path leads to changes with each mount on it.
+  if (watches && targets.length > 0) {
+    throw new UsageError("Either --target or --watch");
+  }
   const all = switches.has("output-all");
   if (all && output !== null) {
     throw new UsageError("Either --output or --output-all");
