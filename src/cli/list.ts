@@ -68,7 +68,9 @@ to "\\udcff" in it. Where nothing matches, the exit status is 0.
 
 With --watch it is not what there is that is printed, but each mount, unmount and
 move, when it happens, until Ctrl-C or the end of the process that --namespace
-names; with --json each is an object in a line of its own.
+names; with --json each is an object in a line of its own. A mount that was gone
+before it could be looked at has no more than its id: with a directory, -t or -O
+it is left out.
 
 Columns:
 ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
