@@ -7,9 +7,15 @@
  *
  * @module
  */
-import { type Command, parseWords } from "./src/cli/command.ts";
+import {
+  type Command,
+  type CommandDescription,
+  parseWords,
+} from "./src/cli/command.ts";
+import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
+import { quote } from "./src/sys/format.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -30,7 +36,20 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   umount: async () => (await import("./src/cli/umount.ts")).umount,
   sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
+  completions: async () =>
+    (await import("./src/cli/completions.ts")).completions(describeAll),
+  help: async () =>
+    (await import("./src/cli/help_command.ts")).help(
+      Object.keys(COMMANDS),
+      describeAll,
+    ),
 };
+
+async function describeAll(): Promise<CommandDescription[]> {
+  return await Promise.all(
+    Object.values(COMMANDS).map(async (load) => (await load()).description),
+  );
+}
 
 /**
  * Runs the program.
@@ -50,18 +69,10 @@ export async function main(args: string[]): Promise<number> {
     args = exactArguments(args);
   }
   const [word, rest] = splitSubcommand(args);
-  if (word === "help") return await help(rest);
   try {
-    if (RESERVED.includes(word)) {
-      const { UsageError } = await import("./src/cli/usage_error.ts");
-      throw new UsageError(
-        `The subcommand ${word} is not part of this version; a directory of that name is written ./${word}`,
-      );
-    }
-    const load = COMMANDS[word || "bb_mounter_at"]!;
-    return await runCommand(await load(), rest);
+    return await runCommand(word, rest);
   } catch (error) {
-    return report(error);
+    return report(error, 1, word);
   }
 }
 
@@ -73,24 +84,24 @@ function splitSubcommand(args: string[]): [word: string, rest: string[]] {
   const at = args.findIndex((arg) => !COMMON_SWITCHES.includes(arg));
   const word = args[at];
   const isWord = word !== undefined &&
-    (Object.hasOwn(COMMANDS, word) || RESERVED.includes(word) ||
-      word === "help");
+    Object.hasOwn(COMMANDS, word);
   return isWord ? [word, args.toSpliced(at, 1)] : ["", args];
 }
 
 /** Switches that may come before a subcommand. */
 const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
-/** Words that are no directory's, for subcommands to come. */
-const RESERVED = [
-  "completions",
-];
-
-async function runCommand(command: Command, args: string[]): Promise<number> {
+async function runCommand(word: string, args: string[]): Promise<number> {
+  const command = await COMMANDS[word || "bb_mounter_at"]!();
+  if (word === "") await askForSubcommand(args);
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
-    const { formatHelp } = await import("./src/cli/help.ts");
-    console.log(formatHelp(command.description));
+    const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
+    console.log(
+      word === ""
+        ? formatOverview(await describeAll())
+        : formatHelp(command.description),
+    );
     return 0;
   }
   if (words.switches.has("version")) {
@@ -100,41 +111,42 @@ async function runCommand(command: Command, args: string[]): Promise<number> {
     console.log(`mountat ${version}`);
     return 0;
   }
-  const parsed = command.parse(words);
   const manner = {
     json: words.switches.has("json"),
     quiet: words.switches.has("quiet"),
   };
+  if (word === "" && words.positionals.length === 0) {
+    const { UsageError } = await import("./src/cli/usage_error.ts");
+    const { formatUsage, PROGRAM } = await import("./src/cli/help.ts");
+    throw new UsageError(formatUsage(PROGRAM.synopsis));
+  }
+  const parsed = command.parse(words);
   using _trace = words.switches.has("trace") ? await traceToStderr() : null;
   try {
     return await command.run(parsed, manner);
   } catch (error) {
-    return report(error, command.failureStatus);
+    return report(error, command.failureStatus, word);
   }
+}
+
+/** Asks whether a subcommand was meant by a directory that is not there. */
+async function askForSubcommand(args: readonly string[]): Promise<void> {
+  const directory = args.find((arg) => !arg.startsWith("-"));
+  const quiet = args.includes("--quiet") || args.includes("-q");
+  if (directory === undefined || quiet) return;
+  const { likelySubcommand } = await import("./src/cli/likely_subcommand.ts");
+  const name = likelySubcommand(directory, Object.keys(COMMANDS));
+  if (name === null) return;
+  printMessage(
+    `mountat: ${
+      quote(directory)
+    } is taken for a directory; did you mean "mountat ${name}"?`,
+  );
 }
 
 async function traceToStderr(): Promise<Disposable> {
   const { trace } = await import("./src/trace.ts");
-  return trace((line) => console.error(line));
-}
-
-/** `mountat help [subcommand]`. */
-async function help(args: string[]): Promise<number> {
-  const [word, ...rest] = args.filter((arg) => !COMMON_SWITCHES.includes(arg));
-  if (word !== undefined && Object.hasOwn(COMMANDS, word)) {
-    return await main([word, "--help", ...rest]);
-  }
-  if (word === undefined) {
-    const code = await main(["--help"]);
-    const { formatOverview } = await import("./src/cli/help.ts");
-    const commands = await Promise.all(
-      Object.values(COMMANDS).map(async (load) => (await load()).description),
-    );
-    console.log(`\n${formatOverview(commands)}`);
-    return code;
-  }
-  const { UsageError } = await import("./src/cli/usage_error.ts");
-  return report(new UsageError(`There is no subcommand "${word}"`));
+  return trace(printMessage);
 }
 
 if (import.meta.main) {

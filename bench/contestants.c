@@ -5,8 +5,8 @@
  *       them, the last first. HOW they go:
  *         plain  by descriptor, beneath DIR: openat2, fsopen, fsconfig,
  *                fsmount, move_mount; umount2 of /proc/self/fd/DIR/TARGET
- *         exact  the same with all that unmountat() of this project asks the
- *                kernel for besides: an id by statx, the target's parent
+ *         exact  the same with what mountat() of this project asks the kernel
+ *                for besides: the mount's id, by statx
  *         path   mount(2) and umount2 of DIR/TARGET
  *   overlay DIR LAYER ...     mount(2) of an overlay on DIR/merged, umount2
  *   list                      listmount, and statmount of each mount
@@ -105,10 +105,8 @@ static void mount_by_descriptor(const char *target, const char *type, const char
 static void unmount_by_descriptor(const char *target)
 {
     char path[4096];
-    int parent = exact ? open_beneath(".", O_DIRECTORY) : directory;
-    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", parent, target);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", directory, target);
     check(umount2(path, UMOUNT_NOFOLLOW), "umount2");
-    if (exact) close(parent);
 }
 
 static void mounts(void)

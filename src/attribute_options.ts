@@ -52,8 +52,9 @@ export interface AttributeOptions {
    * and `unbindable`, which can't be bound either), in its peers and theirs here
    * (`shared`), or what they mount here, but not the other way round (`slave`).
    *
-   * Without it a bind of a shared mount is its peer, a recursive one its slave,
-   * and all else is private.
+   * Without it a bind of a shared mount is its slave (since Linux 5.12): what is
+   * mounted there appears here, but nothing that is done here reaches there. Of a
+   * peer the original's mounts would go with the bind's. All else is private.
    * But in a shared mount the kernel makes every mount shared, and a copy of it
    * in each peer. There all but `shared` is set once more right after the mount
    * was attached; for what is in a mount tree, after that was, and not before
@@ -75,20 +76,20 @@ export interface NewAttributeOptions extends AttributeOptions {
 }
 
 /** The words for true and for false. */
-const SWITCHES = {
-  readonly: ["ro", "rw"],
-  nosuid: ["nosuid", "suid"],
-  nodev: ["nodev", "dev"],
-  noexec: ["noexec", "exec"],
-  nosymfollow: ["nosymfollow", "symfollow"],
-  nodiratime: ["nodiratime", "diratime"],
-} as const;
+const SWITCHES = [
+  ["readonly", "ro", "rw"],
+  ["nosuid", "nosuid", "suid"],
+  ["nodev", "nodev", "dev"],
+  ["noexec", "noexec", "exec"],
+  ["nosymfollow", "nosymfollow", "symfollow"],
+  ["nodiratime", "nodiratime", "diratime"],
+] as const;
 
 /** The words to choose from. */
-const CHOICES = {
-  atime: ["relatime", "noatime", "strictatime"],
-  propagation: ["private", "shared", "slave", "unbindable"],
-} as const;
+const CHOICES = [
+  ["atime", ["relatime", "noatime", "strictatime"]],
+  ["propagation", ["private", "shared", "slave", "unbindable"]],
+] as const;
 
 /**
  * The generic words that named options stand for.
@@ -101,16 +102,16 @@ export function namedWords(
   recursive = false,
 ): string[] {
   const words: string[] = [];
-  for (const [name, [yes, no]] of Object.entries(SWITCHES)) {
-    const value = options[name as keyof typeof SWITCHES];
+  for (const [name, yes, no] of SWITCHES) {
+    const value = options[name];
     if (value === undefined) continue;
     if (typeof value !== "boolean") {
       throw new TypeError(`"${name}" must be true or false: received ${value}`);
     }
     words.push(value ? yes : no);
   }
-  for (const [name, choices] of Object.entries(CHOICES)) {
-    const value = options[name as keyof typeof CHOICES];
+  for (const [name, choices] of CHOICES) {
+    const value = options[name];
     if (value === undefined) continue;
     if (!(choices as readonly string[]).includes(value)) {
       throw new TypeError(

@@ -50,7 +50,8 @@ function open(
 ): OwnedFd {
   for (let attempt = 1;; attempt++) {
     try {
-      return new OwnedFd(openat2(dirfd, path, { flags, resolve }), "directory");
+      const fd = openat2(dirfd, path, { flags, resolve });
+      return new OwnedFd(fd, "directory", true);
     } catch (error) {
       // A `..` was looked up while something, anywhere, was renamed or mounted:
       // the kernel can't tell whether it left the directory (openat2(2)).

@@ -16,6 +16,7 @@ import {
 } from "./change_mount.ts";
 import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
+import type { At } from "./hint/place.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
 import { parseBeneath, parseMkdir } from "./mountat.ts";
@@ -52,9 +53,8 @@ export interface BindOptions extends NewAttributeOptions {
    * Takes what is mounted below the source along. The options that have names of
    * their own then hold for all of it.
    *
-   * Unless said otherwise the copies of shared mounts are their slaves: of peers
-   * the originals would go when they are unmounted. The handle unmounts all of it
-   * at once, lazily, but for what is made shared: that goes one by one.
+   * The handle unmounts all of it at once, lazily, but for what is made shared:
+   * that goes one by one.
    *
    * @default {false}
    */
@@ -166,17 +166,16 @@ export function planBind(
   const from = parseSource(source);
   const mode = parseMkdir(options.mkdir);
   const asked = parseChange(options);
-  const recursive = options.recursive === true;
-  const change = recursive ? slavesUnlessSaid(asked) : asked;
+  const recursive = Boolean(options.recursive);
   const idmap = parseIdmap(options.idmap);
   const flags = recursive ? AT_RECURSIVE : 0;
   return {
     target: parsed,
     mode,
     beneath: parseBeneath(options.beneath, parsed),
-    whole: recursive && change.recursive.propagation !== MS_SHARED,
+    whole: recursive && asked.recursive.propagation !== MS_SHARED,
     attempted: {
-      action: `bind ${from.text} to ${quote(target)}${note}`,
+      action: () => `bind ${sourceText(from)} to ${quote(target)}${note}`,
       target,
       from,
       mkdir: mode !== null,
@@ -185,7 +184,10 @@ export function planBind(
       using namespace = idmap === null ? null : openIdmap(idmap, recursive);
       const { dirfd, path } = from;
       const clone = cloneTree(dirfd, path, flags, namespace);
-      return changed(clone, () => changeMount(clone.fd, beforeAttach(change)));
+      return changed(clone, () => {
+        if (!saysPropagation(asked, recursive)) makeSlaves(clone, flags);
+        changeMount(clone.fd, beforeAttach(asked));
+      });
     },
     settle: afterAttach(asked),
     record: options.record ?? null,
@@ -205,10 +207,22 @@ function parseChange(options: BindOptions): MountChange {
   );
 }
 
-/** Makes slaves of the mounts of a copy whose propagation nothing was said of. */
-function slavesUnlessSaid({ own, recursive }: MountChange): MountChange {
-  if (recursive.propagation !== 0) return { own, recursive };
-  return { own, recursive: { ...recursive, propagation: MS_SLAVE } };
+/** Whether something is said of the propagation of all mounts of a copy. */
+function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
+  const { own, recursive } = change;
+  return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;
+}
+
+/** Makes slaves of the copies of shared mounts. */
+function makeSlaves(clone: OwnedFd, flags: number): void {
+  try {
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, {
+      propagation: MS_SLAVE,
+    });
+  } catch (error) {
+    // Before Linux 5.12 a single mount stays a peer.
+    if (flags !== 0 || !isErrno(error, ENOSYS)) throw error;
+  }
 }
 
 /**
@@ -225,12 +239,15 @@ export function cloneTree(
 ): OwnedFd {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
-  if (idmap === null) return new OwnedFd(openTree(dirfd, path, all), "mount");
+  if (idmap === null) {
+    return new OwnedFd(openTree(dirfd, path, all), "mount", true);
+  }
   const attributes = idmapAttributes(idmap);
   if (idmap.recursive || flags === 0) {
     try {
       // It alone may give a mount that has an id map another.
-      return new OwnedFd(openTreeAttr(dirfd, path, all, attributes), "mount");
+      const fd = openTreeAttr(dirfd, path, all, attributes);
+      return new OwnedFd(fd, "mount", true);
     } catch (error) {
       if (!isErrno(error, ENOSYS)) throw error;
     }
@@ -242,11 +259,12 @@ export function cloneTree(
 
 function parseSource(
   source: string | URL | Directory,
-): { dirfd: number; path: string; text: string } {
-  if (typeof source === "object" && !(source instanceof URL)) {
-    const dirfd = descriptorOf(source);
-    return { dirfd, path: "", text: `descriptor ${dirfd}` };
-  }
-  const path = pathArgument("The source", source);
-  return { dirfd: AT_FDCWD, path, text: quote(path) };
+): At {
+  return typeof source === "object" && !(source instanceof URL)
+    ? { dirfd: descriptorOf(source), path: "" }
+    : { dirfd: AT_FDCWD, path: pathArgument("The source", source) };
+}
+
+function sourceText({ dirfd, path }: At): string {
+  return path === "" ? `descriptor ${dirfd}` : quote(path);
 }

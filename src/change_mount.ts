@@ -65,6 +65,7 @@ export function bindable(change: AttributeChange): AttributeChange {
 export function afterAttach(
   { own, recursive }: MountChange,
 ): ((mount: OwnedFd) => void) | null {
+  if ((own.propagation | recursive.propagation) === 0) return null;
   const lost = (change: AttributeChange) => ({
     attrSet: 0,
     attrClr: 0,

@@ -31,7 +31,7 @@ export function inContext<T>(
   let context: OwnedFd | undefined;
   let last: Parameter | undefined;
   try {
-    context = new OwnedFd(open());
+    context = new OwnedFd(open(), "context", true);
     for (const parameter of parameters) {
       last = parameter;
       setParameter(context.fd, parameter);

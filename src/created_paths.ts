@@ -92,7 +92,7 @@ export class CreatedPaths implements Disposable {
   }
 
   #pass(passed: OwnedFd): number {
-    this.#passed.push(passed);
+    this.#passed.push(passed.closeWhenDropped());
     return passed.fd;
   }
 

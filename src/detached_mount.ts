@@ -51,10 +51,10 @@ export function createDetachedMount(
   fileSystem: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
-  const { loop, ...plain } = fileSystem;
-  const { change, parameters } = plain;
+  const { change, parameters } = fileSystem;
   const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
-  if (loop !== undefined) {
+  if (fileSystem.loop !== undefined) {
+    const { loop, ...plain } = fileSystem;
     const onlyRead = readOnly || isReadOnly(parameters);
     using device = attachLoopDevice(loop, onlyRead, attempted);
     const source = { key: "source", value: device.path };
@@ -91,7 +91,8 @@ function create(
   return inContext(() => fsopen(type), parameters, attempted, (context) => {
     fsconfigCreate(context);
     const { attrSet, propagation } = change;
-    const mount = new OwnedFd(fsmount(context, undefined, attrSet), "mount");
+    const fd = fsmount(context, undefined, attrSet);
+    const mount = new OwnedFd(fd, "mount", true);
     return changed(mount, () => {
       changeAttributes(mount.fd, 0, bindable({ ...UNCHANGED, propagation }));
       if (idmap !== null) mapIds(mount, idmap);

@@ -51,7 +51,7 @@ export class Directory implements Disposable {
   readonly #fd: OwnedFd;
 
   private constructor(fd: OwnedFd) {
-    this.#fd = fd;
+    this.#fd = fd.closeWhenDropped();
   }
 
   /**

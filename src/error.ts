@@ -97,14 +97,13 @@ export function explain(
   options: Omit<MountErrorOptions, "hint" | "holders"> = {},
 ): MountError | UnsupportedError {
   const advice = adviceOn(attempted, cause);
+  const { action, target } = attempted;
+  const done = typeof action === "string" ? action : action();
   if (cause.code === "ENOSYS") {
     return new UnsupportedError(
-      `Cannot ${attempted.action}: ${cause.syscall}: ${advice.hint}`,
+      `Cannot ${done}: ${cause.syscall}: ${advice.hint}`,
       { cause },
     );
   }
-  return new MountError(attempted.action, attempted.target, cause, {
-    ...options,
-    ...advice,
-  });
+  return new MountError(done, target, cause, { ...options, ...advice });
 }

@@ -46,17 +46,17 @@ export function attachLoopDevice(
   const access = readOnly ? O_RDONLY : O_RDWR;
   const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0);
   return attempt({ ...attempted, image }, () => {
-    // A FIFO is not waited for: it is refused like all that is no file.
+    // A FIFO is not waited for: it is refused like all that is no file or device.
     using file = open(image, access | O_NONBLOCK);
     for (let tries = 1;; tries++) {
       const path = device ?? freeDevice();
       try {
-        using configured = open(path, access);
+        using configured = open(path, access | O_NONBLOCK);
         const config = { fd: file.fd, offset, sizelimit, flags };
         loopConfigure(configured.fd, config);
         // A kernel that lets nobody write to mounted devices
         // (CONFIG_BLK_DEV_WRITE_MOUNTED) mounts none that is open for writing.
-        const held = open(path, O_RDONLY);
+        const held = open(path, O_RDONLY | O_NONBLOCK);
         return { path, [Symbol.dispose]: () => held.close() };
       } catch (error) {
         // Somebody was quicker: the device has a file, or just lost one.

@@ -20,8 +20,9 @@ export interface LoopOptions {
 export function takeLoopOptions(
   parameters: readonly Parameter[],
 ): { loop?: LoopOptions; parameters: readonly Parameter[] } {
-  const values = new Map(parameters.map(({ key, value }) => [key, value]));
-  const device = values.get("loop");
+  const valueOf = (name: string) =>
+    parameters.findLast(({ key }) => key === name)?.value;
+  const device = valueOf("loop");
   if (device === undefined) return { parameters };
   if (device !== true && (typeof device !== "string" || device === "")) {
     throw new TypeError(
@@ -31,8 +32,8 @@ export function takeLoopOptions(
   return {
     loop: {
       ...(device === true ? {} : { device }),
-      offset: bytes("offset", values.get("offset")),
-      sizelimit: bytes("sizelimit", values.get("sizelimit")),
+      offset: bytes("offset", valueOf("offset")),
+      sizelimit: bytes("sizelimit", valueOf("sizelimit")),
     },
     parameters: parameters.filter(({ key }) =>
       !["loop", "offset", "sizelimit"].includes(key)

@@ -64,6 +64,7 @@ export class Mount implements Disposable {
     this.id = id;
     this.target = target;
     this.#mountPoint = mountPoint;
+    mountPoint.holder.closeWhenDropped();
     // Of a file the directory says enough.
     if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
@@ -101,23 +102,33 @@ export class Mount implements Disposable {
    * capability.
    */
   unmount(options: UnmountOptions = {}): void {
+    if (this.#unmount(options)) return;
+    throw notThere(this.#attempted(), "it is gone");
+  }
+
+  #attempted(): Attempt {
+    const { target } = this;
+    return { action: () => `unmount ${quote(target)}`, target };
+  }
+
+  /** @returns Whether it was there. */
+  #unmount(options: UnmountOptions): boolean {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     const { strategy } = options;
-    const attempted = {
-      action: `unmount ${quote(this.target)}`,
-      target: this.target,
-    };
-    attempt(attempted, () => {
-      if (this.#gone) throw notThere(attempted, "it is gone");
-      using place = this.#place();
-      if (place === null) throw notThere(attempted, "it is gone");
-      while (this.#isCovered(place, attempted, options)) {
+    const attempted = this.#attempted();
+    return attempt(attempted, () => {
+      using place = this.#gone ? null : this.#place();
+      if (place === null) return false;
+      for (let covered = true; covered;) {
+        const cover = this.#cover(place, attempted, options);
+        if (cover === "gone") return false;
+        covered = cover === "another";
         umount(attempted, strategy, place.dirfd, place.name, flags);
       }
-      umount(attempted, strategy, place.dirfd, place.name, flags);
+      this.#gone = true;
+      this.#mountPoint.holder.close();
+      return true;
     });
-    this.#gone = true;
-    this.#mountPoint.holder.close();
   }
 
   /** Where the mount is: of a kept one the kernel knows. */
@@ -130,27 +141,23 @@ export class Mount implements Disposable {
   }
 
   /**
-   * Whether there is another mount on top of this one.
+   * What is on top of this mount.
    *
-   * @throws {MountError} When it is not there at all, or covered and not all
-   * is to go.
+   * @throws {MountError} When it is elsewhere, or covered and not all is to go.
    */
-  #isCovered(
+  #cover(
     place: Place,
     attempted: Attempt,
     { all, expire }: UnmountOptions,
-  ): boolean {
+  ): "nothing" | "another" | "gone" {
     // To look a mount up is to use it: it would never expire.
-    if (expire && isTopmostOn(this.id, place.below())) return false;
+    if (expire && isTopmostOn(this.id, place.below())) return "nothing";
     const topmost = place.topmost();
-    if (topmost === this.id) return false;
-    if (isMounted(this.id) === false) {
-      throw notThere(attempted, "it is gone");
-    }
-    if (topmost === place.below()) {
-      throw notThere(attempted, "it was moved elsewhere");
-    }
-    if (all) return true;
+    if (topmost === this.id) return "nothing";
+    const nothing = topmost === place.below();
+    if (!(isMounted(this.id) ?? !nothing)) return "gone";
+    if (nothing) throw notThere(attempted, "it was moved elsewhere");
+    if (all) return "another";
     throw explain(
       { ...attempted, mountId: this.id },
       new SyscallError("umount2", EBUSY, [quote(attempted.target), "0"]),
@@ -174,7 +181,7 @@ export class Mount implements Disposable {
    * @throws {MountError} As `unmount`.
    */
   [Symbol.dispose](): void {
-    if (!this.#kept && this.mounted) this.unmount();
+    if (!this.#kept && !this.#gone) this.#unmount({});
     this.#mountPoint.holder.close();
   }
 }

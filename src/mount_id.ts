@@ -12,7 +12,7 @@ import { EINVAL, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno, UnsupportedError } from "./sys/error.ts";
 import { listmount } from "./sys/listmount.ts";
 import { statmount } from "./sys/statmount.ts";
-import { statx } from "./sys/statx.ts";
+import { statxMount } from "./sys/statx.ts";
 
 /**
  * The id of the mount that a descriptor lies in: the unique one, before Linux
@@ -36,7 +36,7 @@ export function mountId(dirfd: number, path: string, flags: number): bigint {
 function look(dirfd: number, path: string, flags: number, more = 0) {
   const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | more;
   // The kernel knows by itself: a server that is gone must block nothing.
-  const { mntId: id, mode } = statx(
+  const { mntId: id, mode } = statxMount(
     dirfd,
     path,
     flags | AT_STATX_DONT_SYNC,

@@ -130,12 +130,11 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
 
-/**
- * What `defaults` takes back of the words before it. It clears nothing: a bind
- * of a nosuid mount shall not lose that.
- */
-const DEFAULTS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-  MOUNT_ATTR_NOEXEC;
+/** The options that are the mount's own, whatever its file system is. */
+export const GENERIC_OPTIONS: readonly string[] = [
+  ...GENERIC_WORDS.keys(),
+  "defaults",
+];
 
 /** fsconfig(2) takes keys and string values of 255 bytes at the most. */
 const MOST_BYTES = 255;
@@ -155,15 +154,15 @@ export function parseMountOptions(
   options: OptionsInput,
   more: readonly string[] = [],
 ): ParsedOptions {
+  if (options === "" && more.length === 0) return NOTHING;
   const own = new Change();
   const recursive = new Change();
   const parameters: Parameter[] = [];
   for (const [key, value] of [...entries(options), ...more.map(splitWord)]) {
     const generic = genericWord(key, value);
     if (key === "defaults") {
+      // For mount(8) it stands where nothing else does, and changes nothing.
       if (value !== true) throw wrongValue(key, value);
-      own.forget(DEFAULTS);
-      recursive.forget(DEFAULTS);
     } else if (generic === null) {
       // ro=fs and rw=fs are for the file system alone.
       const isFlag = value === "fs" && (key === "ro" || key === "rw");
@@ -181,6 +180,12 @@ export function parseMountOptions(
     ...takeLoopOptions(parameters),
   };
 }
+
+const NOTHING: ParsedOptions = {
+  own: UNCHANGED,
+  recursive: UNCHANGED,
+  parameters: [],
+};
 
 /** The generic word that an option is, null for one of the file system. */
 function genericWord(
@@ -350,7 +355,9 @@ export function checkText(what: string, text: string): void {
   if (text.includes("\0")) {
     throw new TypeError(`${what} must not contain a NUL character`);
   }
-  const { length } = encodeText(text);
+  // No unit of a string becomes more than three bytes.
+  const short = text.length <= MOST_BYTES / 3 && text.isWellFormed();
+  const { length } = short ? text : encodeText(text);
   if (length > MOST_BYTES) {
     throw new RangeError(
       `${what} has ${length} bytes, and fsconfig(2) takes ${MOST_BYTES}`,

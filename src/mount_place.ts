@@ -154,7 +154,7 @@ export function openCover(fd: number, id: bigint): OwnedFd {
     fd,
     path,
     RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-  );
+  ).closeWhenDropped();
   if (mountIdAt(cover.fd) === id) return cover;
   cover.close();
   // Renamed, or covered by another mount: another look sees it as it is.

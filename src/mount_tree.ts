@@ -78,13 +78,14 @@ export class MountTree implements Disposable {
   readonly #unsettled: (Disposable & { settle(): void })[] = [];
 
   private constructor(fd: OwnedFd) {
-    this.#fd = fd;
+    this.#fd = fd.closeWhenDropped();
   }
 
   static {
     attachIn = (tree, plan) => tree.#attach(plan);
     cloneOf = (tree) =>
-      tree.#staging?.clone(tree.#fd) ?? cloneTree(tree.fd, "", AT_RECURSIVE);
+      tree.#staging?.clone(tree.#fd) ??
+        cloneTree(tree.fd, "", AT_RECURSIVE).closeWhenDropped();
   }
 
   /**
@@ -263,7 +264,8 @@ export class MountTree implements Disposable {
    * @returns The mount; the whole tree is unmounted when the handle is disposed
    * of.
    * @throws {TypeError} For a wrong target.
-   * @throws {MountError} As {@linkcode mountat}; the tree is as it was.
+   * @throws {MountError} As {@linkcode mountat}; the tree is as it was. Where it
+   * was attached, and its propagation could not be set, it is closed.
    */
   attach(directory: Directory, target: string = "."): Mount {
     const parsed = parseTarget(target);
@@ -288,7 +290,6 @@ export class MountTree implements Disposable {
         at.close();
         throw error;
       }
-      for (const created of this.#created) created.keep();
       const place = { at, holder: at, name: "." };
       const mount = createMount(id, target, place, "attached", true);
       try {
@@ -301,6 +302,7 @@ export class MountTree implements Disposable {
           },
           () => mount.unmount(),
         );
+        for (const created of this.#created) created.keep();
       } finally {
         this.close();
       }

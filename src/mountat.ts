@@ -138,7 +138,7 @@ export function planMount(
   const beneath = parseBeneath(options.beneath, parsed);
   const { type, source } = options;
   const attempted = {
-    action: `mount ${type} on ${quote(target)}${note}`,
+    action: () => `mount ${type} on ${quote(target)}${note}`,
     target,
     type,
     ...(source === undefined ? {} : { source }),

@@ -42,7 +42,7 @@ export interface MoveOptions {
    * Makes the mount that holds the moved one private, where it is shared: then
    * the mount itself moves, and what else is mounted there is propagated no
    * more. When the move fails all the same, it is shared again, but in a peer
-   * group of its own.
+   * group of its own, which receives from the former peers.
    *
    * @default {false}
    */
@@ -68,12 +68,13 @@ export interface MoveOptions {
  *
  * The kernel moves no mount out of a shared one (EINVAL; `/` is shared on any
  * machine run by systemd). There a copy is attached at the new place and the
- * original unmounted: what has files open in it keeps them. The handle's `made`
- * tells which it was, "moved" or "cloned".
+ * original unmounted: what has files open in it keeps them. With something
+ * mounted inside, the original's copies in peers of the holder (other mount
+ * namespaces, say) stay where they were. The handle's `made` tells which it was,
+ * "moved" or "cloned".
  *
- * Needs Linux 5.8, the permission
- * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
- * See move_mount(2), open_tree(2).
+ * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
+ * namespace of the mount namespace. See move_mount(2), open_tree(2).
  *
  * @example Move a mount
  * ```ts
@@ -98,7 +99,8 @@ export interface MoveOptions {
  * @throws {MountError} EINVAL when nothing is mounted there, it is locked, or a
  * file meets a directory; ENOTDIR for a directory that meets a file; ELOOP for a
  * move into itself or a symlink in a target; EXDEV for a target that leaves its
- * directory; ENOENT; EPERM without the capability. The mount is then where it was, and nowhere else.
+ * directory; ENOENT; EPERM without the capability. The mount is then where it
+ * was, and nowhere else.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function moveat(
@@ -164,7 +166,17 @@ function moveOrClone(
       const inside = mountsInside(id, table);
       return replaceByClone(original, mountPoint, target, attempted, inside);
     }
-    moveOutOf(holder, original, mountPoint, beneath);
+    const places = {
+      from: { dirfd: original.fd, path: "" },
+      onto: { dirfd: mountPoint.at.fd, path: "" },
+    };
+    moveOutOf(
+      holder,
+      original,
+      mountPoint,
+      { ...attempted, ...places },
+      beneath,
+    );
     return createMount(id, target, mountPoint, "moved");
   }
 }
@@ -174,6 +186,7 @@ function moveOutOf(
   holder: MountInfo,
   original: OwnedFd,
   mountPoint: MountPoint,
+  attempted: Attempt,
   beneath: boolean,
 ): void {
   using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
@@ -181,13 +194,17 @@ function moveOutOf(
     // Its root is not seen from here: the kernel takes no other way to it.
     throw new SyscallError("mount_setattr", EINVAL, [quote(holder.target)]);
   }
-  mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
+  const make = (propagation: number) =>
+    mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation });
+  // Private at once, it could not receive again what it received.
+  make(MS_SLAVE);
   try {
-    attach(original, mountPoint.at, beneath);
+    attempt(attempted, () => attach(original, mountPoint.at, beneath));
   } catch (error) {
-    mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation: MS_SHARED });
+    make(MS_SHARED);
     throw error;
   }
+  make(MS_PRIVATE);
 }
 
 function replaceByClone(

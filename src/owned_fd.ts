@@ -5,15 +5,28 @@ import { dup } from "./sys/dup.ts";
 export class OwnedFd implements Disposable {
   #fd: number;
   readonly #owner: string;
+  #watched = false;
 
   /**
    * @param fd The open descriptor; this object closes it.
    * @param owner What a message calls the owner once it is closed.
+   * @param scoped Whether the function that makes this closes it, come what may:
+   * then nobody watches whether it is dropped.
    */
-  constructor(fd: number, owner = "descriptor") {
+  constructor(fd: number, owner = "descriptor", scoped = false) {
     this.#fd = fd;
     this.#owner = owner;
-    dropped.register(this, fd, this);
+    if (!scoped) this.closeWhenDropped();
+  }
+
+  /**
+   * Gives the descriptor back, too, when this object is dropped without a close:
+   * before a caller gets hold of it.
+   */
+  closeWhenDropped(): this {
+    if (!this.#watched) dropped.register(this, this.fd, this);
+    this.#watched = true;
+    return this;
   }
 
   /** The descriptor's number, valid until it is closed. */
@@ -37,7 +50,7 @@ export class OwnedFd implements Disposable {
   release(): number {
     const { fd } = this;
     this.#fd = CLOSED;
-    dropped.unregister(this);
+    if (this.#watched) dropped.unregister(this);
     return fd;
   }
 

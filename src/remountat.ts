@@ -23,7 +23,10 @@ import {
   AT_RECURSIVE,
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
+  MOUNT_ATTR_RDONLY,
+  MS_RDONLY,
   STATMOUNT_MNT_BASIC,
+  STATMOUNT_SB_BASIC,
 } from "./sys/constants.ts";
 import { ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno } from "./sys/error.ts";
@@ -56,6 +59,9 @@ export interface RemountOptions extends AttributeOptions {
  * given to the file system, which every mount of it shares. What is not named
  * stays as it is, attributes too: unlike mount(8), which gives a mount those it
  * is told and no other. `ro` makes the mount read-only, `ro=fs` the file system.
+ *
+ * `rw` makes a file system that is read-only writable, too (since Linux 6.8, as
+ * far as it is known to be that).
  *
  * Attributes are changed first. When the file system then refuses its part, they
  * are set back; should that fail as well, which it can where the mount is to be
@@ -108,7 +114,7 @@ export function remountat(
       : openAt(directory, path);
     const remounted = { dirfd: mount.fd, path: "" };
     const at = { ...attempted, remounted };
-    attempt(at, () => remount(mount.fd, parsed, at));
+    attempt(at, () => remount(mount.fd, withSuperblock(mount.fd, parsed), at));
   });
 }
 
@@ -136,6 +142,26 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
     );
   }
   return parsed;
+}
+
+/** What is to be writable takes a file system that can be written to, too. */
+function withSuperblock(fd: number, change: ParsedOptions): ParsedOptions {
+  const { own: { attrClr, attrSet }, recursive, parameters } = change;
+  const writable = (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0;
+  const said = parameters.some(({ key }) => key === "ro" || key === "rw");
+  if (!writable || said || changes(recursive) || !isReadOnly(fd)) return change;
+  return { ...change, parameters: [...parameters, { key: "rw", value: true }] };
+}
+
+/** Whether a file system is read-only, as far as the kernel tells by its id. */
+function isReadOnly(fd: number): boolean {
+  try {
+    const { sbFlags } = statmount(mountIdAt(fd), STATMOUNT_SB_BASIC);
+    return ((sbFlags ?? 0) & MS_RDONLY) !== 0;
+  } catch (error) {
+    if (isErrno(error, ENOSYS, EPERM)) return false;
+    throw error;
+  }
 }
 
 function remount(

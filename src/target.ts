@@ -28,7 +28,7 @@ export function parseTarget(target: string): Target {
     throw new TypeError('A target must not be empty: "." is the directory');
   }
   // A lone surrogate that stands for no byte is refused here, too.
-  encodeText(target);
+  if (!target.isWellFormed()) encodeText(target);
   if (target.includes("\0")) {
     throw new TypeError("A target must not contain a NUL character");
   }
@@ -36,6 +36,9 @@ export function parseTarget(target: string): Target {
     throw new TypeError(
       `A target must be relative to its directory, not absolute: "${target}"`,
     );
+  }
+  if (!target.includes("/")) {
+    return { path: target, parent: ".", name: target };
   }
   const components = target.split("/").filter((component) =>
     component !== "" && component !== "."

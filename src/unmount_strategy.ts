@@ -81,14 +81,14 @@ export function umountAt(
   try {
     umountByDescriptor(dirfd, name, flags);
   } catch (error) {
-    if (!isErrno(error, ENOENT) || hasProc(dirfd)) throw error;
+    if (!isErrno(error, ENOENT) || hasProc()) throw error;
     umountOnThread(dirfd, name, flags);
   }
 }
 
-function hasProc(fd: number): boolean {
+function hasProc(): boolean {
   try {
-    statx(AT_FDCWD, procPath(fd), AT_SYMLINK_NOFOLLOW, STATX_TYPE);
+    statx(AT_FDCWD, "/proc/self/fd", AT_SYMLINK_NOFOLLOW, STATX_TYPE);
     return true;
   } catch (error) {
     if (isErrno(error, ENOENT)) return false;
@@ -116,7 +116,7 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
       "A subprocess can't be given a name that is not UTF-8: use another strategy",
     );
   }
-  if (!hasProc(dirfd)) {
+  if (!hasProc()) {
     // Deno finds its own program there, and ends where it can't.
     throw new UnsupportedError(
       "Deno starts no process where /proc is missing: use another strategy",

@@ -126,18 +126,29 @@ export function unmountExplained(
   const flags = unmountFlags(options);
   const { strategy } = options;
   const attempted = {
-    action: `unmount ${quote(target)}`,
+    action: () => `unmount ${quote(target)}`,
     target,
     ...(searchLimit === undefined ? {} : { searchLimit }),
   };
   attempt(attempted, () => {
-    using holder = name === "." ? null : openDirectoryAt(directory, parent);
-    const unmount = () =>
-      umount(attempted, strategy, holder?.fd ?? directory, name, flags);
-    using place = holder === null
+    // To a name in the directory itself its own descriptor leads.
+    using holder = parent === "." ? null : openDirectoryAt(directory, parent);
+    const dirfd = holder?.fd ?? directory;
+    const unmount = () => {
+      try {
+        umount(attempted, strategy, dirfd, name, flags);
+      } catch (error) {
+        // What is no directory's descriptor fails as such.
+        if (holder === null && name !== ".") {
+          openDirectoryAt(directory, parent).close();
+        }
+        throw error;
+      }
+    };
+    using place = name === "."
       ? placeOfDescriptor(directory)
-      : placeOfName(holder.fd, name);
-    if (holder === null && !options.lazy) refuseRoot(place, attempted);
+      : placeOfName(dirfd, name);
+    if (name === "." && !options.lazy) refuseRoot(place, attempted);
     unmount();
     if (!options.all) return;
     // No further than what holds the mount point: that was not asked for.

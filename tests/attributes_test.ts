@@ -70,7 +70,6 @@ const WORDS: Record<string, [ofNone: number, ofAll: number]> = {
 };
 /** What those leave of the words before them that leave more of a mount. */
 const AFTER_ALL: Record<string, number> = {
-  defaults: MOUNT_ATTR_NODIRATIME | MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NOATIME,
   nostrictatime: ALL_SET,
 };
 const ALL_WORDS = "ro,nosuid,nodev,noexec,nodiratime,nosymfollow,noatime";
@@ -212,13 +211,18 @@ kernelTestSince("6.8", "an option with a name is one of the words", () => {
   }
 });
 
-kernelTest("a bind without options makes no call more", () => {
+kernelTest("a bind without options is made a slave, and nothing more", () => {
   using root = Directory.open(SCRATCH);
   root.mkdir("source");
   const calls = tracedCalls(() => {
     using _ = root.bind(`${SCRATCH}/source`, "m", { mkdir: true });
   });
-  assertEquals(calls.filter(({ syscall }) => /attr/.test(syscall)), []);
+  assertEquals(
+    calls.filter(({ syscall }) => /attr/.test(syscall)).map(({ args }) =>
+      args[3]
+    ),
+    ["{attr_set=0, attr_clr=0, propagation=MS_SLAVE, userns_fd=0}"],
+  );
 });
 
 kernelTest("no mount is attached before it has its attributes", () => {
@@ -301,7 +305,12 @@ function sharedParent(root: Directory): Disposable {
   const stack = new DisposableStack();
   const tmpfs = { type: "tmpfs", mkdir: true };
   stack.use(root.mount("parent", { ...tmpfs, propagation: "shared" }));
-  stack.use(root.bind(`${SCRATCH}/parent`, "peer", { mkdir: true }));
+  stack.use(
+    root.bind(`${SCRATCH}/parent`, "peer", {
+      propagation: "shared",
+      mkdir: true,
+    }),
+  );
   return stack;
 }
 
@@ -419,7 +428,7 @@ kernelTest("a mount whose propagation can't be set goes from all peers", () => {
 });
 
 kernelTest(
-  "a bind of a shared mount is its peer, unless asked for less",
+  "a bind of a shared mount is its slave, unless said otherwise",
   () => {
     using root = Directory.open(SCRATCH);
     using _source = root.mount("source", {
@@ -431,7 +440,7 @@ kernelTest(
     root.mkdir("m");
     const group = () => tableOptions(`${SCRATCH}/source`);
     const expected: [BindOptions, string, number][] = [
-      [{}, "shared:N", 1],
+      [{}, "master:N", 1],
       [{ propagation: "shared" }, "shared:N", 1],
       [{ propagation: "slave" }, "master:N", 1],
       [{ propagation: "private" }, "", 0],

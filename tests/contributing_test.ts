@@ -44,6 +44,7 @@ Deno.test("CONTRIBUTING.md has its recipes", () => {
     "tests/mount_options_test.ts",
     "src/cli/count.ts",
     "cli.ts",
+    "tests/cli/examples_test.ts",
     "tests/cli/count_test.ts",
   ]);
 });

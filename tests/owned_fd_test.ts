@@ -48,6 +48,6 @@ gatedTest(
     ).output();
     const text = new TextDecoder();
     assertEquals(success, true, text.decode(stderr));
-    assertEquals(text.decode(stdout), "0 descriptors left, 1 mount\n");
+    assertEquals(text.decode(stdout), "0 descriptors left, 3 mounts\n");
   },
 );

@@ -366,3 +366,19 @@ kernelTest(
     );
   },
 );
+
+kernelTest("remountat() makes a read-only file system writable, too", () => {
+  using root = Directory.open(SCRATCH);
+  using _m = root.mount("m", {
+    type: "tmpfs",
+    options: "ro,ro=fs",
+    mkdir: true,
+  });
+  root.remount("m", { readonly: false });
+  Deno.mkdirSync(`${SCRATCH}/m/written`);
+  root.remount("m", { options: "ro,ro=fs" });
+  // The mount's part alone.
+  root.remount("m", { options: "rw,ro=fs" });
+  assertThrows(() => Deno.mkdirSync(`${SCRATCH}/m/more`), Error);
+  assertEquals(root.mounts()[1]!.options[0], "rw");
+});

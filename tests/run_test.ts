@@ -657,7 +657,8 @@ async function withoutParameter(
 ): Promise<void> {
   const real = libc.fsconfig;
   const fake: typeof real = (number, fd, command, name, ...rest) => {
-    const unknown = name !== null && text.decode(name) === `${key}\0`;
+    const unknown = name !== null &&
+      text.decode(name.subarray(0, name.indexOf(0))) === key;
     return real(
       number,
       fd,

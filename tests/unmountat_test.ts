@@ -37,6 +37,20 @@ kernelTest("unmountat() unmounts by name", () => {
   assertEquals(mountsBelow(`${SCRATCH}/m`), []);
 });
 
+kernelTest("unmountat() says what is no directory's descriptor", () => {
+  using root = Directory.open(SCRATCH);
+  const flags = O_CREAT | O_RDWR | O_CLOEXEC;
+  using file = new OwnedFd(openat2(root.fd, "file", { flags, mode: 0o600 }));
+  const codes = [file.fd, 0x7fff_ffff].map((fd) => {
+    const { syscall, code } = assertThrows(
+      () => unmountat(fd, "m"),
+      MountError,
+    );
+    return [syscall, code];
+  });
+  assertEquals(codes, [["openat2", "ENOTDIR"], ["openat2", "EBADF"]]);
+});
+
 kernelTest("unmountat() unmounts a target of several components", () => {
   using root = Directory.open(SCRATCH);
   mountKept(root, "a/b/m");

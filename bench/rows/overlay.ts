@@ -13,7 +13,7 @@ export const overlay: Row = {
   row: 11,
   work: "An overlay, up and down",
   note:
-    "mountat sets each layer by itself (lowerdir+); the options of mount(2) have to fit into one page, which limits how many layers it can name.",
+    "mountat sets each layer by itself (lowerdir+); the options of mount(2) have to fit into one page, which limits how many layers it can name. Nine tenths of our time are fsconfig(2), once for each layer, and umount2(2) (--cpu-prof).",
   async measure(seconds) {
     const path = `${SCRATCH}/overlay`;
     for (const name of ["merged", "upper", "work"]) {

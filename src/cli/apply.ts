@@ -1,5 +1,5 @@
 import { dirname } from "@std/path/posix/dirname";
-import { type AppliedMounts, applyMounts } from "../apply_mounts.ts";
+import { type AppliedMounts, applyMounts, planNamed } from "../apply_mounts.ts";
 import { Directory } from "../directory.ts";
 import { attempt } from "../error.ts";
 import { MountTree } from "../mount_tree.ts";
@@ -10,6 +10,7 @@ import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -30,7 +31,7 @@ export const apply: Command<Arguments> = {
   description: {
     name: "apply",
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
-    summary: `Mount what an OCI configuration or an fstab says, all or nothing
+    summary: `Mount what an OCI configuration or an fstab says
 
 Each mount point is resolved beneath the directory and through no symlink; those
 of an OCI configuration are made where they are missing. When an entry fails, all
@@ -38,7 +39,7 @@ is undone, and the error says which it was; one with nofail is passed over.
 
 With --hold nothing is attached to the directory. The mounts are made in a tree
 that no mount table shows, under the path that is printed, until a signal comes.
-Whatever ends the program, nothing of them is left:
+Whatever ends the program, no mount is left:
 
   chroot /proc/4711/fd/24 /bin/sh
 
@@ -47,7 +48,7 @@ all of it away again.
 
 Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
 without permission, 32 when a mount failed; with --hold that of the signal, 130,
-143 or 129.`,
+143 or 129, as without it when one came before all was mounted: then all is undone.`,
     options: {
       fstab: { value: "file", help: "read a file in the format of fstab(5)" },
       hold: { help: "hold a tree of the directory, and print its path" },
@@ -90,6 +91,12 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
       directory,
       specs.map((spec) => ({ ...spec, record })),
     );
+    // What came meanwhile is told only now.
+    await interrupt.sleep(0.001);
+    if (interrupt.status !== null) {
+      applied.unmount();
+      return interrupt.status;
+    }
     applied.keep();
     tell(applied, manner);
     return 0;
@@ -105,18 +112,33 @@ async function readSpecs(
     { action: `read ${quote(file)}`, target: file, follows: true },
     () => readFile(file),
   );
+  let specs: MountSpec[];
   try {
     if (format === "fstab") {
       const { parseFstab } = await import("../spec/fstab.ts");
-      return parseFstab(text);
+      specs = parseFstab(text);
+    } else {
+      const { parseOciMounts } = await import("../spec/oci.ts");
+      const bundle = file === "-" ? "." : dirname(file);
+      specs = parseOciMounts(text, { bundle });
     }
-    const { parseOciMounts } = await import("../spec/oci.ts");
-    return parseOciMounts(text, {
-      bundle: file === "-" ? "." : dirname(file),
-    });
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
     throw new UsageError(`${file}:${error.message}`);
+  }
+  for (const spec of specs) checkSpec(spec, file);
+  return specs;
+}
+
+/** What an entry asks for may be impossible, though it is well-formed. */
+function checkSpec(spec: MountSpec, file: string): void {
+  try {
+    planNamed(spec, spec.place!);
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) {
+      throw error;
+    }
+    throw new UsageError(`${file}: ${error.message}`);
   }
 }
 
@@ -143,7 +165,7 @@ function tell(
   tree?: string,
 ): void {
   for (const { error } of passedOver) {
-    if (!quiet) console.error(`mountat: Passed over: ${error.message}`);
+    if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
     console.log(formatJson({

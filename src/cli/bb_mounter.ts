@@ -50,19 +50,22 @@ export const bbMounter: Command<Arguments> = {
   description: {
     name: "bb_mounter",
     synopsis: ["bb_mounter [options] <directory> [delay]"],
-    summary:
-      `Mount what a chroot needs for some seconds: proc, sys, run, devices
+    summary: `Mount what a chroot needs for some seconds
 
 Mounts /proc and /sys, binds of /run and of /dev/full, null, random, tty, urandom
 and zero into a directory, waits, and undoes it all in reverse order: the mounts,
 and the directories and files that were made for them. The delay is 0 seconds
-unless given; Ctrl-C (SIGINT) and SIGTERM end it.`,
+unless given; Ctrl-C (SIGINT), SIGTERM and the terminal's hang-up end it.
+
+Exit status: 0 when all was done and undone, 1 for wrong usage or without
+permission, 32 when something could not be mounted or undone, 64 when some could
+not be unmounted; 130, 143 and 129 when a signal ended the delay.`,
     options: {
       legacy: { help: "mount by absolute paths, with mount(2)" },
     },
     examples: [{
       call: "mountat bb_mounter /srv/root 60",
-      does: "for a minute, `chroot /srv/root` finds its devices",
+      does: "for a minute /srv/root has what programs in it expect",
     }],
   },
   failureStatus: 32,

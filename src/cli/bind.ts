@@ -26,13 +26,16 @@ export const bind: Command<Arguments> = {
   description: {
     name: "bind",
     synopsis: ["bind [options] <source> <directory> <name>"],
-    summary:
-      `Show a directory or file on a name in a directory, and leave it there
+    summary: `Show a directory or file on a name in a directory
 
-The name is resolved beneath the directory and through no symlink; the source's
+What is mounted stays. The name is resolved beneath the directory and through no symlink; the source's
 path may lead through symlinks. What -o leaves unsaid is as it is in the source.
 With --recursive, --read-only is for all of it, and -o ro for the topmost mount:
-ro=recursive or rro is for all.`,
+ro=recursive or rro is for all.
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["file", "directory", "name"],
     options: {
       recursive: { short: "R", help: "take what is mounted below along" },
       ...COMMON,
@@ -40,7 +43,7 @@ ro=recursive or rro is for all.`,
     },
     examples: [{
       call: "mountat bind --recursive --read-only /usr /srv/root usr",
-      does: "/srv/root/usr shows /usr, and nothing there can be written to",
+      does: "/srv/root/usr shows /usr, and nobody can write there",
     }],
   },
   failureStatus: 32,

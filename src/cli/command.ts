@@ -14,23 +14,52 @@ export interface OptionDescription {
   readonly empty?: boolean;
   /** Whether it may be given several times; the values are collected. */
   readonly repeat?: boolean;
+  /** The words that its value can be, for completion. */
+  readonly choices?: readonly string[];
+  /** Whether its value is a list of such, separated by commas. */
+  readonly list?: boolean;
   /** What it does, for `--help`. */
   readonly help: string;
 }
 
-/** What a subcommand is, for its parser and for `--help`. */
+/**
+ * What an argument is, for completion: a directory, a directory or file, a name
+ * in the directory before it, what is mounted below the first argument, nothing
+ * that could be known, or one of some words.
+ */
+export type Operand =
+  | "directory"
+  | "file"
+  | "name"
+  | "mount point"
+  | "nothing"
+  | readonly string[];
+
+/**
+ * What a subcommand is: for its parser, for `--help`, the manual page and the
+ * shells' completion.
+ */
 export interface CommandDescription {
   /** Its name. */
   readonly name: string;
   /** How it is called, without the program's name. */
   readonly synopsis: readonly string[];
-  /** What it does: a line, and after an empty one more if need be. */
+  /**
+   * What it does: a line, and after an empty one more if need be. Paragraphs are
+   * filled, lines that begin with a space stay as they are.
+   */
   readonly summary: string;
   /**
    * How many arguments precede a command line: what follows them, options, too,
    * is that command's.
    */
   readonly beforeCommand?: number;
+  /**
+   * What its arguments are, in order.
+   *
+   * @default {["directory"]}
+   */
+  readonly operands?: readonly Operand[];
   /** Its options by long name; the common ones come on top of them. */
   readonly options?: Readonly<Record<string, OptionDescription>>;
   /** Calls with what they do. */
@@ -103,6 +132,7 @@ export async function parseWords(
     throw new UsageError(`Unknown option ${quote(taken)}`);
   }
   const { parseArgs } = await import("@std/cli/parse-args");
+  let unknown: string | undefined;
   const parsed = parseArgs(before, {
     alias: Object.fromEntries(
       names.flatMap((name) => {
@@ -115,9 +145,18 @@ export async function parseWords(
     string: ["_", ...valued],
     unknown(arg, key) {
       if (key === undefined) return true;
-      throw new UsageError(`Unknown option ${quote(arg)}`);
+      unknown ??= arg;
+      return false;
     },
   });
+  if (unknown !== undefined) {
+    const { nearest } = await import("./nearest.ts");
+    throw new UsageError(
+      `Unknown option ${quote(unknown)}${
+        nearest(unknown.replace(/=.*$/s, ""), names.map((name) => `--${name}`))
+      }`,
+    );
+  }
   const values: Record<string, string[]> = {};
   for (const name of valued) {
     const given: string[] = parsed[name];

@@ -23,7 +23,7 @@ are not asked for.
 Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
     examples: [{
       call: "mountat doctor /srv/root",
-      does: "a table, and for all that is missing what to do",
+      does: "a table of what is there, and for what is missing what to do",
     }, {
       call: "mountat doctor --json | jq .features",
       does: "what features() of the library finds",

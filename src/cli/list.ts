@@ -7,6 +7,7 @@ import {
   AT_STATX_DONT_SYNC,
   STATX_MNT_ID,
 } from "../sys/constants.ts";
+import { GENERIC_OPTIONS } from "../mount_options.ts";
 import { quote } from "../sys/format.ts";
 import { statx } from "../sys/statx.ts";
 import { watchMounts } from "../watch_mounts.ts";
@@ -77,31 +78,36 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
     options: {
       output: {
         short: "o",
-        value: "COLUMNS",
+        value: "columns",
+        choices: COLUMNS.map(({ name }) => name),
+        list: true,
         help: "show these columns; with + before them, these too",
       },
       "output-all": { help: "show all columns" },
       tree: { help: "show what is mounted in what" },
       types: {
         short: "t",
-        value: "TYPES",
+        value: "types",
+        list: true,
         help: "only these types, or with no before them all others",
       },
       options: {
         short: "O",
-        value: "OPTIONS",
+        value: "options",
         empty: true,
+        choices: GENERIC_OPTIONS,
+        list: true,
         help: "only with these options; noexec means without exec, +noexec it",
       },
       target: {
         short: "T",
-        value: "PATH",
+        value: "path",
         repeat: true,
         help: "only the mount that this path leads to; may be repeated",
       },
       namespace: {
         short: "N",
-        value: "PID",
+        value: "pid",
         help: "as this process sees it; paths are absolute there",
       },
       watch: { help: "print what is mounted, unmounted and moved" },

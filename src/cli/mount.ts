@@ -34,11 +34,19 @@ export const mount: Command<Arguments> = {
   description: {
     name: "mount",
     synopsis: ["mount -t <type> [options] [source] <directory> <name>"],
-    summary: `Mount a file system on a name in a directory, and leave it there
+    summary: `Mount a file system on a name in a directory
 
-The name is resolved beneath the directory and through no symlink. Generic words
-of -o become attributes of the mount, all else goes to the file system: ro makes
-the mount read-only, ro=fs the file system.`,
+What is mounted stays. The name is resolved beneath the directory and through no
+symlink. The source is what mount(8) calls so, a device, say; many file systems
+need none.
+
+Generic words of -o (ro, nosuid, nodev, noexec, noatime, ...) become attributes of
+the mount, all else goes to the file system: ro makes the mount read-only, ro=fs
+the file system.
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["file", "name", "name"],
     options: {
       types: { short: "t", value: "type", help: "the file system's type" },
       ...COMMON,

@@ -1,4 +1,5 @@
 /** What `mount`, `bind` and `remount` share. */
+import { GENERIC_OPTIONS } from "../mount_options.ts";
 import type { OptionDescription, Words } from "./command.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -12,6 +13,8 @@ export const COMMON: Readonly<Record<string, OptionDescription>> = {
     short: "o",
     value: "list",
     repeat: true,
+    choices: GENERIC_OPTIONS,
+    list: true,
     help: "options as mount(8) spells them, separated by commas",
   },
   "read-only": { short: "r", help: "make it read-only" },
@@ -32,7 +35,7 @@ export const PLACING: Readonly<Record<string, OptionDescription>> = {
     short: "m",
     value: "mode",
     implied: "0755",
-    help: "make the mount point where it is missing",
+    help: "make the mount point where it is missing, by default with 0755",
   },
 };
 

@@ -6,6 +6,8 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
+import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 
 /** What the arguments of `move` mean. */
 export interface Arguments {
@@ -28,11 +30,15 @@ export const move: Command<Arguments> = {
     synopsis: [
       "move [options] <initial directory> <destination directory> [name]",
     ],
-    summary: `Move the mount on a name, proc unless given, to another directory
+    summary: `Move the mount on a name to another directory
 
-The mount moves with all that is mounted inside it. Where the mount that holds it
+The name is proc unless given. The mount moves with all that is mounted inside it. Where the mount that holds it
 is shared, the kernel moves nothing: there a copy is attached at the new place
-and the original is unmounted.`,
+and the original is unmounted. Which it was, is printed.
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["directory", "directory", "mount point"],
     options: {
       "make-private": {
         help: "make a shared holder private first: then the mount itself moves",
@@ -66,14 +72,14 @@ and the original is unmounted.`,
     mount.keep();
     const { made, id } = mount;
     if (json) {
-      console.log(JSON.stringify({ made, name, from, to, id: Number(id) }));
+      console.log(formatJson({ made, name, from, to, id: Number(id) }));
     } else if (!quiet) {
       const what = made === "moved" ? "Moved" : "Cloned and unmounted";
       console.log(
         `${what} ${quote(name)} from ${quote(from)} to ${quote(to)}.`,
       );
       if (made === "cloned") {
-        console.error(
+        printMessage(
           "The mount that held it is shared; with --make-private the mount itself moves.",
         );
       }

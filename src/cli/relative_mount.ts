@@ -20,7 +20,12 @@ export const relativeMount: Command<Arguments> = {
     synopsis: ["relative-mount <directory> <mountpoint>"],
     summary: `Mount a procfs on a name in a directory, and leave it there
 
-The mount point is made where it is missing; the mount is nosuid and nodev.`,
+The mount point is made where it is missing; the mount is nosuid and nodev. For
+other options there is "mountat mount".
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["directory", "name"],
     examples: [{
       call: "mountat relative-mount /srv/root proc",
       does: "/srv/root/proc is a procfs until it is unmounted",

@@ -18,6 +18,7 @@ import {
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
+import { printMessage } from "./message.ts";
 
 /** What the arguments of `relative-unmount` mean. */
 export interface Arguments {
@@ -39,8 +40,9 @@ export const relativeUnmount: Command<Arguments> = {
 Changes to the directory of the descriptor, and unmounts the name there. The
 descriptor must reach this process without close-on-exec.
 
-Exit status: 2 when the first argument is no number, 1 for any other failure.
-With --json a failed call is printed as {"syscall", "errno", "code"}.`,
+Exit status: 0 when it was unmounted, 2 when the first argument is no number, 1
+for any other failure. With --json a call that failed is printed on stdout.`,
+    operands: [],
     options: {
       lazy: { short: "l", help: "unmount now, end when no longer in use" },
       force: {
@@ -75,7 +77,7 @@ function unmount(
 ): number {
   const number = /^\d{1,9}$/.test(fd) ? Number(fd) : null;
   if (number === null) {
-    console.error(`Failed to parse file descriptor: '${printable(fd)}'`);
+    printMessage(`Failed to parse file descriptor: '${printable(fd)}'`);
     return 2;
   }
   const { parent, name } = target;
@@ -93,8 +95,8 @@ function unmount(
     return 0;
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    console.error(failure);
-    console.error(error.message);
+    printMessage(failure);
+    printMessage(error.message);
     const { syscall, errno, code } = error;
     if (json) console.log(JSON.stringify({ syscall, errno, code }));
     return 1;

@@ -23,11 +23,16 @@ export const remount: Command<Arguments> = {
   description: {
     name: "remount",
     synopsis: ["remount [options] <directory> <name>"],
-    summary: `Change the mount on a name in a directory, or its file system
+    summary: `Change the mount on a name, or its file system
 
 Generic words of -o change the mount, all else the file system, with all mounts
 of it: ro makes the mount read-only, ro=fs the file system. What is not named
-stays as it is. When a part of it is refused, nothing is changed.`,
+stays as it is. When a part of it is refused, nothing is changed. The name "." is
+the mount on the directory itself.
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["directory", "mount point"],
     options: {
       recursive: {
         short: "R",

@@ -1,5 +1,6 @@
 import { MountError } from "../error.ts";
 import { UnsupportedError } from "../sys/error.ts";
+import { printMessage } from "./message.ts";
 import { UsageError } from "./usage_error.ts";
 
 /**
@@ -7,33 +8,41 @@ import { UsageError } from "./usage_error.ts";
  *
  * @param error What went wrong.
  * @param status The exit status of a mount or unmount that failed.
+ * @param subcommand The subcommand whose help would tell how it is used.
  * @returns The exit status: 1 for wrong usage or a missing permission.
  * @throws What is no failure of the caller or the system, but a mistake in this
  * program.
  */
-export function report(error: unknown, status = 1): number {
+export function report(
+  error: unknown,
+  status = 1,
+  subcommand = "",
+): number {
+  // Who reads may stop early.
+  if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof SuppressedError) {
     // What failed first, then what failed while that was undone.
     return Math.max(
-      report(error.suppressed, status),
-      report(error.error, status),
+      report(error.suppressed, status, subcommand),
+      report(error.error, status, subcommand),
     );
   }
   if (error instanceof UsageError) {
-    console.error(`mountat: ${error.message}`);
-    console.error("Try 'mountat --help'.");
+    printMessage(`mountat: ${error.message}`);
+    const words = ["mountat", subcommand, "--help"].filter((word) => word);
+    printMessage(`Try '${words.join(" ")}'.`);
   } else if (error instanceof MountError) {
-    console.error(`mountat: ${error.message}`);
-    if (error.hint !== undefined) console.error(`  hint: ${error.hint}`);
+    printMessage(`mountat: ${error.message}`);
+    if (error.hint !== undefined) printMessage(`  hint: ${error.hint}`);
     return error.code === "EPERM" ? 1 : status;
   } else if (
     error instanceof UnsupportedError ||
     error instanceof Deno.errors.NotCapable
   ) {
-    console.error(`mountat: ${error.message}`);
+    printMessage(`mountat: ${error.message}`);
     return error instanceof UnsupportedError ? status : 1;
   } else if (isSystemError(error)) {
-    console.error(`mountat: ${error.message}`);
+    printMessage(`mountat: ${error.message}`);
   } else {
     throw error;
   }

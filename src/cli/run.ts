@@ -13,6 +13,7 @@ import {
   parseTargetArgument,
   type Words,
 } from "./command.ts";
+import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -85,8 +86,8 @@ found.`,
       call: "mountat run /srv/root -- make test",
       does: "make runs in /srv/root, and sees nothing else",
     }, {
-      call: "mountat run --tmpfs /tmp --bind /src:/src:ro / sh -c 'ls /src'",
-      does: "the host's own root, with an empty /tmp",
+      call: "mountat run --tmpfs /tmp --bind /srv:/mnt:ro / sh -c 'ls /mnt'",
+      does: "the host's own root, with an empty /tmp, and /srv as /mnt",
     }],
   },
   failureStatus: STATUS.failed,
@@ -251,7 +252,7 @@ function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
   report(error);
   if (error instanceof MountError && error.code === "EPERM") {
-    console.error("  hint: mountat run --rootless gets the rights by itself");
+    printMessage("  hint: mountat run --rootless gets the rights by itself");
   }
   if (!(error instanceof MountError) || error.syscall !== "execve") {
     return failed;

@@ -7,6 +7,7 @@ import {
 } from "../sweep.ts";
 import { type Command, expectPositionals } from "./command.ts";
 import { formatJson } from "./json.ts";
+import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
 
 /** `mountat sweep`. */
@@ -24,6 +25,7 @@ another mount covers.
 
 Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
 be unmounted, 64 when some of several could not.`,
+    operands: [],
     options: {
       "dry-run": {
         short: "n",
@@ -36,7 +38,7 @@ be unmounted, 64 when some of several could not.`,
     },
     examples: [{
       call: "mountat sweep --dry-run",
-      does: "tells what processes that died have left mounted",
+      does: "what processes that died have left mounted is told, and stays",
     }],
   },
   failureStatus: 32,
@@ -93,7 +95,7 @@ function tell(
 /** Says what went wrong, and returns the exit status. */
 function reportFailures({ unmounted, left, ignored }: SweepResult): number {
   for (const { path, reason } of ignored) {
-    console.error(`mountat: Ignored ${quote(path)}: ${reason}`);
+    printMessage(`mountat: Ignored ${quote(path)}: ${reason}`);
   }
   let status = 0;
   for (const { error } of left) {

@@ -5,7 +5,7 @@ import { placeOfDescriptor, placeOfName } from "../mount_place.ts";
 import { quote } from "../sys/format.ts";
 import { parseTarget } from "../target.ts";
 import { unmountBelow, type Unmounted } from "../unmount_all.ts";
-import { isStrategy } from "../unmount_strategy.ts";
+import { isStrategy, type UnmountStrategy } from "../unmount_strategy.ts";
 import { unmountat, type UnmountOptions } from "../unmountat.ts";
 import {
   type Command,
@@ -29,6 +29,13 @@ export interface Arguments {
   readonly options: UnmountOptions;
 }
 
+const STRATEGIES = [
+  "procfd",
+  "worker",
+  "subprocess",
+  "mtab",
+] as const satisfies readonly UnmountStrategy[];
+
 /** `mountat umount <directory> <name>`. */
 export const umount: Command<Arguments> = {
   description: {
@@ -47,6 +54,7 @@ stays. One that can't be unmounted does not keep the others from it.
 
 Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
 32 when nothing could be unmounted, 64 when some of several could not.`,
+    operands: ["directory", "mount point"],
     options: {
       all: {
         help: "unmount all that is stacked on the name, or below the directory",
@@ -60,6 +68,7 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
       recursive: { short: "R", help: "unmount what is mounted inside, too" },
       strategy: {
         value: "way",
+        choices: STRATEGIES,
         help: "name it by procfd (the default), worker, subprocess or mtab",
       },
     },

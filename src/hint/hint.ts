@@ -23,8 +23,11 @@ import { setTracer } from "../sys/trace.ts";
 
 /** What was attempted, for messages and to find out why it failed. */
 export interface Attempt {
-  /** As it follows "Cannot": `mount tmpfs on "proc"`. */
-  readonly action: string;
+  /**
+   * As it follows "Cannot": `mount tmpfs on "proc"`. Of what is done often, a
+   * function that makes it once it is wanted.
+   */
+  readonly action: string | (() => string);
   /** The target that the caller named. */
   readonly target: string;
   /** The file system's type, where one is mounted. */

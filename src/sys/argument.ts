@@ -3,6 +3,7 @@
  * here: a wrong type, a NUL in a string, a number that does not fit the C
  * type. All else is the kernel's to judge.
  */
+import { LITTLE_ENDIAN } from "./layout.ts";
 import { encodeText } from "./text.ts";
 
 /** Encodes a string, NUL at its end. */
@@ -16,6 +17,38 @@ export function cString(name: string, value: string): Uint8Array<ArrayBuffer> {
   }
   return encodeText(value + "\0");
 }
+
+/**
+ * Encodes a string as {@linkcode cString} does, most often into memory that is
+ * used again: it is good for one call, before which nothing of a caller's (a
+ * getter, a tracer) may run.
+ *
+ * @param slot Which memory: a call may take a string in each.
+ */
+export function passString(
+  name: string,
+  value: string,
+  slot: 0 | 1 = 0,
+): Uint8Array<ArrayBuffer> {
+  const memory = SLOTS[slot];
+  const length = typeof value === "string" ? value.length : MOST_PASSED;
+  if (length >= MOST_PASSED) return cString(name, value);
+  for (let at = 0; at < length; at++) {
+    const code = value.charCodeAt(at);
+    if (code === 0 || code > 0x7f) return cString(name, value);
+    memory[at] = code;
+  }
+  memory[length] = 0;
+  return memory;
+}
+
+/** As long as a path may be. */
+const MOST_PASSED = 4096;
+
+const SLOTS = [
+  new Uint8Array(MOST_PASSED),
+  new Uint8Array(MOST_PASSED),
+] as const;
 
 /** Checks an `int`: a descriptor, say. */
 export function int32(name: string, value: number): number {
@@ -39,6 +72,22 @@ export function uint64(name: string, value: number | bigint): bigint {
   }
   if (BigInt.asUintN(64, value) !== value) throw outOfRange(name, value);
   return value;
+}
+
+/** Checks a 64-bit value as {@linkcode uint64} does, and puts it into a struct. */
+export function setUint64(
+  struct: DataView,
+  offset: number,
+  name: string,
+  value: number | bigint,
+): void {
+  if (typeof value === "bigint") {
+    struct.setBigUint64(offset, uint64(name, value), LITTLE_ENDIAN);
+    return;
+  }
+  value = integer(name, value, 0, Number.MAX_SAFE_INTEGER);
+  struct.setUint32(offset, value >>> 0, LITTLE_ENDIAN);
+  struct.setUint32(offset + 4, value / 2 ** 32, LITTLE_ENDIAN);
 }
 
 /** Checks that a value is bytes. */

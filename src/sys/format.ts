@@ -36,7 +36,7 @@ export function quote(text: string | null): string {
 export function printable(text: string): string {
   return text.replace(
     // deno-lint-ignore no-control-regex
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/gu,
+    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu,
     (character) => {
       const code = character.charCodeAt(0);
       // A lone surrogate stands for the byte in its low bits.

@@ -1,4 +1,4 @@
-import { byteArray, cString, int32 } from "./argument.ts";
+import { byteArray, int32, passString } from "./argument.ts";
 import {
   AT_FDCWD,
   FSCONFIG_CMD_CREATE,
@@ -51,7 +51,7 @@ export function fsconfigSetString(
   key: string,
   value: string,
 ): void {
-  const bytes = cString("value", value);
+  const bytes = passString("value", value, 1);
   fsconfig(fd, FSCONFIG_SET_STRING, key, bytes, 0, value);
 }
 
@@ -87,7 +87,7 @@ export function fsconfigSetPath(
   path: string,
   dirfd: number = AT_FDCWD,
 ): void {
-  const bytes = cString("path", path);
+  const bytes = passString("path", path, 1);
   dirfd = int32("dirfd", dirfd);
   fsconfig(fd, FSCONFIG_SET_PATH, key, bytes, dirfd, path);
 }
@@ -106,7 +106,7 @@ export function fsconfigSetPathEmpty(
   key: string,
   dirfd: number,
 ): void {
-  const bytes = cString("path", "");
+  const bytes = passString("path", "", 1);
   dirfd = int32("dirfd", dirfd);
   fsconfig(fd, FSCONFIG_SET_PATH_EMPTY, key, bytes, dirfd, "");
 }
@@ -182,7 +182,7 @@ function fsconfig(
   shown: string | Uint8Array | null,
 ): void {
   fd = int32("fd", fd);
-  const name = key === null ? null : cString("key", key);
+  const name = key === null ? null : passString("key", key);
   const result = libc.fsconfig(NR.fsconfig, fd, command, name, value, aux);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {

@@ -1,4 +1,4 @@
-import { cString, uint32 } from "./argument.ts";
+import { passString, uint32 } from "./argument.ts";
 import { FSOPEN_CLOEXEC } from "./constants.ts";
 import { flagNames, quote } from "./format.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
@@ -22,7 +22,7 @@ export function fsopen(
   fstype: string,
   flags: number = FSOPEN_CLOEXEC,
 ): number {
-  const name = cString("fstype", fstype);
+  const name = passString("fstype", fstype);
   flags = uint32("flags", flags);
   const fd = libc.fsopen(NR.fsopen, name, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
@@ -31,7 +31,7 @@ export function fspick(
   flags: number = FSPICK_CLOEXEC,
 ): number {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   flags = uint32("flags", flags);
   const fd = libc.fspick(NR.fspick, dirfd, bytes, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import { octal, quote } from "./format.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
@@ -18,7 +18,7 @@ import { tracer } from "./trace.ts";
  */
 export function mkdirat(dirfd: number, path: string, mode: number): void {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   mode = uint32("mode", mode);
   const result = libc.mkdirat(NR.mkdirat, dirfd, bytes, mode);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

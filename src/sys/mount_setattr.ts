@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -37,9 +37,9 @@ export function mountSetattr(
   attr: MountAttr,
 ): void {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
   flags = uint32("flags", flags);
   const { buffer, format } = mountAttr(attr);
+  const bytes = passString("path", path);
   const result = libc.mount_setattr(
     NR.mount_setattr,
     dirfd,

@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_AUTOMOUNTS,
@@ -40,9 +40,9 @@ export function moveMount(
   flags: number = 0,
 ): void {
   fromDirfd = int32("fromDirfd", fromDirfd);
-  const from = cString("fromPath", fromPath);
+  const from = passString("fromPath", fromPath);
   toDirfd = int32("toDirfd", toDirfd);
-  const to = cString("toPath", toPath);
+  const to = passString("toPath", toPath, 1);
   flags = uint32("flags", flags);
   const result = libc.move_mount(
     NR.move_mount,

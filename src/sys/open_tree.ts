@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -34,7 +34,7 @@ export function openTree(
   flags: number = OPEN_TREE_CLOEXEC,
 ): number {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   flags = uint32("flags", flags);
   const fd = libc.open_tree(NR.open_tree, dirfd, bytes, flags);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -38,9 +38,9 @@ export function openTreeAttr(
   attr?: MountAttr,
 ): number {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
   flags = uint32("flags", flags);
   const struct = attr === undefined ? undefined : mountAttr(attr);
+  const bytes = passString("path", path);
   const size = struct === undefined ? 0 : MOUNT_ATTR.SIZE;
   const fd = libc.open_tree_attr(
     NR.open_tree_attr,

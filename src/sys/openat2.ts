@@ -1,4 +1,4 @@
-import { cString, int32, uint64 } from "./argument.ts";
+import { int32, passString, setUint64 } from "./argument.ts";
 import {
   O_APPEND,
   O_CLOEXEC,
@@ -22,7 +22,7 @@ import {
   RESOLVE_NO_XDEV,
 } from "./constants.ts";
 import { flagNames, octal, quote } from "./format.ts";
-import { LITTLE_ENDIAN, OPEN_HOW } from "./layout.ts";
+import { OPEN_HOW } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
@@ -62,15 +62,11 @@ export interface OpenHow {
  */
 export function openat2(dirfd: number, path: string, how: OpenHow): number {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
-  const flags = uint64("flags", how.flags);
-  const mode = uint64("mode", how.mode ?? 0);
-  const resolve = uint64("resolve", how.resolve ?? 0);
-  const view = new DataView(new ArrayBuffer(OPEN_HOW.SIZE));
-  view.setBigUint64(OPEN_HOW.flags, flags, LITTLE_ENDIAN);
-  view.setBigUint64(OPEN_HOW.mode, mode, LITTLE_ENDIAN);
-  view.setBigUint64(OPEN_HOW.resolve, resolve, LITTLE_ENDIAN);
-  const buffer = new Uint8Array(view.buffer);
+  const { flags, mode = 0, resolve = 0 } = how;
+  setUint64(view, OPEN_HOW.flags, "flags", flags);
+  setUint64(view, OPEN_HOW.mode, "mode", mode);
+  setUint64(view, OPEN_HOW.resolve, "resolve", resolve);
+  const bytes = passString("path", path);
   const fd = libc.openat2(NR.openat2, dirfd, bytes, buffer, OPEN_HOW.SIZE);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {
@@ -85,6 +81,10 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
   }
   return fd;
 }
+
+/** Used again by each call: `how` is read before it is filled. */
+const buffer = new Uint8Array(new ArrayBuffer(OPEN_HOW.SIZE));
+const view = new DataView(buffer.buffer);
 
 const OPEN = {
   O_WRONLY,
@@ -113,7 +113,8 @@ const RESOLVE = {
 };
 
 /** Names open flags: to read only is the access mode that has no bit. */
-function openFlagNames(flags: bigint): string {
+function openFlagNames(value: number | bigint): string {
+  const flags = BigInt(value);
   const names = flagNames(flags, OPEN);
   const access = flags & BigInt(O_WRONLY | O_RDWR | O_PATH);
   if (access !== 0n) return names;

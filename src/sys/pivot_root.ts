@@ -1,4 +1,4 @@
-import { cString } from "./argument.ts";
+import { passString } from "./argument.ts";
 import { quote } from "./format.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
@@ -18,8 +18,8 @@ import { tracer } from "./trace.ts";
  * CAP_SYS_ADMIN.
  */
 export function pivotRoot(newRoot: string, putOld: string): void {
-  const root = cString("newRoot", newRoot);
-  const old = cString("putOld", putOld);
+  const root = passString("newRoot", newRoot);
+  const old = passString("putOld", putOld, 1);
   const result = libc.pivot_root(NR.pivot_root, root, old);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {

@@ -1,4 +1,4 @@
-import { cString, int32 } from "./argument.ts";
+import { int32, passString } from "./argument.ts";
 import { quote } from "./format.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
@@ -20,7 +20,7 @@ import { tracer } from "./trace.ts";
  */
 export function readlinkat(dirfd: number, path: string): string {
   dirfd = int32("dirfd", dirfd);
-  const name = cString("path", path);
+  const name = passString("path", path);
   const length = libc.readlinkat(
     NR.readlinkat,
     dirfd,

@@ -1,4 +1,4 @@
-import { cString, int32, uint32 } from "./argument.ts";
+import { int32, passString, uint32 } from "./argument.ts";
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -122,14 +122,38 @@ export function statx(
   flags: number,
   mask: number,
 ): Statx {
+  return ask(dirfd, path, flags, mask, decode);
+}
+
+/**
+ * As {@linkcode statx}, but decodes no more than the file's mount and type.
+ *
+ * @returns `undefined` where the answer's mask lacks the bit.
+ */
+export function statxMount(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mask: number,
+): Pick<Statx, "mntId" | "mode"> {
+  return ask(dirfd, path, flags, mask, decodeMount);
+}
+
+function ask<T>(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mask: number,
+  decode: () => T,
+): T {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   flags = uint32("flags", flags);
   mask = uint32("mask", mask);
-  const view = new DataView(new ArrayBuffer(STATX.SIZE));
-  const buffer = new Uint8Array(view.buffer);
   const result = libc.statx(NR.statx, dirfd, bytes, flags, mask, buffer);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  // Before a tracer is told, which may make calls of its own.
+  const answer = decode();
   if (result === -1 || tracer) {
     settle(result, "statx", [
       { fd: dirfd },
@@ -145,8 +169,12 @@ export function statx(
       "…",
     ]);
   }
-  return decode(view);
+  return answer;
 }
+
+/** Used again by each call, and read before the next. */
+const buffer = new Uint8Array(new ArrayBuffer(STATX.SIZE));
+const view = new DataView(buffer.buffer);
 
 const MASKS = {
   STATX_TYPE,
@@ -169,28 +197,51 @@ const MASKS = {
   STATX_DIO_READ_ALIGN,
 };
 
-function decode(view: DataView): Statx {
-  const u32 = (offset: number) => view.getUint32(offset, LITTLE_ENDIAN);
-  const u64 = (offset: number) => view.getBigUint64(offset, LITTLE_ENDIAN);
-  const time = (offset: number): StatxTimestamp => ({
+function u32(offset: number): number {
+  return view.getUint32(offset, LITTLE_ENDIAN);
+}
+
+function u64(offset: number): bigint {
+  return view.getBigUint64(offset, LITTLE_ENDIAN);
+}
+
+function time(offset: number): StatxTimestamp {
+  return {
     sec: view.getBigInt64(offset, LITTLE_ENDIAN),
     nsec: u32(offset + 8),
-  });
-  const mask = u32(STATX.stx_mask);
-  function when<T>(bits: number, read: (offset: number) => T, offset: number) {
-    return (mask & bits) !== 0 ? read(offset) : undefined;
-  }
+  };
+}
+
+/** A field, where the answer has one of these bits. */
+function when<T>(
+  bits: number,
+  read: (offset: number) => T,
+  offset: number,
+): T | undefined {
+  return (u32(STATX.stx_mask) & bits) !== 0 ? read(offset) : undefined;
+}
+
+function mode(offset: number): number {
+  return view.getUint16(offset, LITTLE_ENDIAN);
+}
+
+function decodeMount(): Pick<Statx, "mntId" | "mode"> {
   return {
-    mask,
+    mntId: when(STATX_MNT_ID | STATX_MNT_ID_UNIQUE, u64, STATX.stx_mnt_id),
+    mode: when(STATX_TYPE | STATX_MODE, mode, STATX.stx_mode),
+  };
+}
+
+function decode(): Statx {
+  return {
+    ...decodeMount(),
+    mask: u32(STATX.stx_mask),
     blksize: u32(STATX.stx_blksize),
     attributes: u64(STATX.stx_attributes),
     attributesMask: u64(STATX.stx_attributes_mask),
     nlink: when(STATX_NLINK, u32, STATX.stx_nlink),
     uid: when(STATX_UID, u32, STATX.stx_uid),
     gid: when(STATX_GID, u32, STATX.stx_gid),
-    mode: (mask & (STATX_TYPE | STATX_MODE)) !== 0
-      ? view.getUint16(STATX.stx_mode, LITTLE_ENDIAN)
-      : undefined,
     ino: when(STATX_INO, u64, STATX.stx_ino),
     size: when(STATX_SIZE, u64, STATX.stx_size),
     blocks: when(STATX_BLOCKS, u64, STATX.stx_blocks),
@@ -202,7 +253,6 @@ function decode(view: DataView): Statx {
     rdevMinor: u32(STATX.stx_rdev_minor),
     devMajor: u32(STATX.stx_dev_major),
     devMinor: u32(STATX.stx_dev_minor),
-    mntId: when(STATX_MNT_ID | STATX_MNT_ID_UNIQUE, u64, STATX.stx_mnt_id),
     dioMemAlign: when(STATX_DIOALIGN, u32, STATX.stx_dio_mem_align),
     dioOffsetAlign: when(STATX_DIOALIGN, u32, STATX.stx_dio_offset_align),
     subvol: when(STATX_SUBVOL, u64, STATX.stx_subvol),

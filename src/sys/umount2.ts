@@ -1,4 +1,4 @@
-import { cString, flags32 } from "./argument.ts";
+import { flags32, passString } from "./argument.ts";
 import {
   MNT_DETACH,
   MNT_EXPIRE,
@@ -25,7 +25,7 @@ import { tracer } from "./trace.ts";
  * CAP_SYS_ADMIN.
  */
 export function umount2(path: string, flags: number = 0): void {
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   const bits = flags32("flags", flags);
   const result = libc.umount2(NR.umount2, bytes, bits);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -1,4 +1,4 @@
-import { cString, flags32, int32 } from "./argument.ts";
+import { flags32, int32, passString } from "./argument.ts";
 import { AT_REMOVEDIR } from "./constants.ts";
 import { flagNames, quote } from "./format.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
@@ -24,7 +24,7 @@ export function unlinkat(
   flags: number = 0,
 ): void {
   dirfd = int32("dirfd", dirfd);
-  const bytes = cString("path", path);
+  const bytes = passString("path", path);
   const bits = flags32("flags", flags);
   const result = libc.unlinkat(NR.unlinkat, dirfd, bytes, bits);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

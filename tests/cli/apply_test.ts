@@ -169,6 +169,12 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
       ["--fstab", "a /a tmpfs\nproc /proc\n", "Line 2, column 11: "],
       ["--oci", '{"mounts": [{"destination": "/a"}]}', "Line 1, column 13: "],
       ["--oci", '{"mounts": [}', "Line 1, column 13: "],
+      ["--fstab", "a /a tmpfs ro=what\n", " line 1: The option"],
+      [
+        "--fstab",
+        `a /a tmpfs ${"x".repeat(300)}\n`,
+        " line 1: The option name",
+      ],
     ] as const
   ) {
     Deno.writeTextFileSync(file, text);
@@ -186,6 +192,29 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
       ["apply", "--oci", file, root, "x"],
     ]
   ) assertEquals(run(args, READ).code === 0, false, args.join(" "));
+});
+
+programTest("apply undoes all when a signal comes meanwhile", async () => {
+  const root = makeRoot();
+  const before = mountTable();
+  const entries = Array.from(
+    { length: 300 },
+    (_, n) => `t /m${n} tmpfs x-mount.mkdir\n`,
+  );
+  Deno.writeTextFileSync(`${SCRATCH}/fstab`, entries.join(""));
+  const [command, ...args] = commandLine([
+    "apply",
+    "--fstab",
+    `${SCRATCH}/fstab`,
+    root,
+  ]);
+  const process = new Deno.Command(command!, { args, stdin: "null" }).spawn();
+  while (mountTable().length < before.length + 10) {
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  process.kill("SIGTERM");
+  assertEquals((await process.status).code, 143);
+  assertEquals([mountTable(), names(root)], [before, ["bin"]]);
 });
 
 programTest(

@@ -132,6 +132,9 @@ Deno.test("parseWords() throws when an option makes no sense", async () => {
   for (
     const [args, message] of [
       [["--nope"], "Unknown option"],
+      [["--lzay"], 'Unknown option "--lzay"; did you mean "--lazy"?'],
+      [["--dept=1"], '"--dept=1"; did you mean "--depth"?'],
+      [["-lazy"], 'Unknown option "-lazy"; did you mean "--lazy"?'],
       [["--_", "a"], "Unknown option"],
       [["-_=a"], "Unknown option"],
       [["--depth"], "needs a value"],

@@ -76,6 +76,8 @@ export function runCase(steps: readonly Step[], scope: Scope): void {
     runSteps(steps, scope);
   } finally {
     scope.closeAll();
+    // Deno may have started a thread, which shares what must not be shared.
+    sys.unshare(sys.CLONE_FS);
     sys.setns(namespace, sys.CLONE_NEWNS);
     sys.fchdir(directory);
     sys.close(directory);

@@ -4,6 +4,8 @@ import {
   cString,
   flags32,
   int32,
+  passString,
+  setUint64,
   uint32,
   uint64,
 } from "../../src/sys/argument.ts";
@@ -14,6 +16,25 @@ Deno.test("cString() ends with a NUL and takes none inside", () => {
   assertThrows(() => cString("path", "a\0"), TypeError, "NUL");
   assertThrows(() => cString("path", 7 as unknown as string), TypeError);
   assertThrows(() => cString("path", null as unknown as string), TypeError);
+});
+
+Deno.test("passString() encodes as cString(), a shorter string after a longer too", () => {
+  const texts = ["", "/proc/self/fd/7", "é", "\udcff", "a".repeat(4095)];
+  for (const text of [...texts, "a".repeat(4096), "a", ""]) {
+    const expected = cString("path", text);
+    for (const slot of [0, 1] as const) {
+      const passed = passString("path", text, slot);
+      assertEquals(passed.subarray(0, expected.length), expected);
+    }
+  }
+  const [first, second] = [passString("a", "1"), passString("b", "2", 1)];
+  assertEquals([first[0], second[0]], [0x31, 0x32]);
+  for (const text of ["a\0", "é\0", `${"a".repeat(4096)}\0`]) {
+    assertThrows(() => passString("path", text), TypeError, "NUL");
+  }
+  for (const value of [7, null, undefined, { length: 0 }]) {
+    assertThrows(() => passString("path", value as string), TypeError);
+  }
 });
 
 Deno.test("the integer checks take what fits the C type and no more", () => {
@@ -44,6 +65,36 @@ Deno.test("uint64() keeps all 64 bits", () => {
     assertThrows(() => uint64("n", value), RangeError);
   }
   assertThrows(() => uint64("n", "1" as unknown as bigint), TypeError);
+});
+
+Deno.test("setUint64() writes what uint64() lets pass", () => {
+  const struct = new DataView(new ArrayBuffer(24));
+  const good = [
+    0,
+    -0,
+    1,
+    0xffff_ffff,
+    2 ** 32,
+    2 ** 53 - 1,
+    1n,
+    2n ** 64n - 1n,
+  ];
+  for (const value of good) {
+    struct.setBigUint64(8, 2n ** 64n - 1n);
+    setUint64(struct, 8, "n", value);
+    assertEquals(struct.getBigUint64(8, true), BigInt(value));
+  }
+  for (const value of [1n << 64n, -1n, -1, 2 ** 53, 1.5, NaN]) {
+    assertThrows(() => setUint64(struct, 8, "n", value), RangeError);
+  }
+  assertThrows(
+    () => setUint64(struct, 8, "n", "1" as unknown as bigint),
+    TypeError,
+  );
+  assertEquals(
+    [struct.getBigUint64(0), struct.getBigUint64(16)],
+    [0n, 0n],
+  );
 });
 
 Deno.test("byteArray() copies out of shared memory", () => {

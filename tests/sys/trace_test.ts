@@ -2,9 +2,58 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { dup } from "../../src/sys/dup.ts";
 import { close } from "../../src/sys/close.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_PATH,
+  STATX_INO,
+} from "../../src/sys/constants.ts";
+import { openat2 } from "../../src/sys/openat2.ts";
+import { readlinkat } from "../../src/sys/readlinkat.ts";
+import { statx } from "../../src/sys/statx.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
 import { gatedTest, missingPermission } from "../support.ts";
+
+gatedTest(
+  "what a tracer or a getter calls changes no call that is being made",
+  missingPermission(["ffi"]),
+  () => {
+    const number = (dirfd: number, path: string) =>
+      statx(dirfd, path, AT_EMPTY_PATH, STATX_INO).ino;
+    const open = (path: string, flags: number) =>
+      new OwnedFd(openat2(AT_FDCWD, path, {
+        get flags() {
+          number(AT_FDCWD, "/proc/self/exe");
+          return flags | O_CLOEXEC;
+        },
+      }));
+    const see = () => {
+      using directory = open("/", O_PATH);
+      const link = readlinkat(AT_FDCWD, "/proc/self/cwd");
+      return [number(directory.fd, ""), number(AT_FDCWD, "/"), link];
+    };
+    const untold = see();
+    assertEquals(untold[0], untold[1]);
+    let told = 0;
+    const tracer = () => {
+      setTracer(null);
+      number(AT_FDCWD, "/proc");
+      readlinkat(AT_FDCWD, "/proc/self/exe");
+      open("/proc/self/status", 0).close();
+      setTracer(tracer);
+      told++;
+    };
+    const previous = setTracer(tracer);
+    try {
+      assertEquals(see(), untold);
+    } finally {
+      setTracer(previous);
+    }
+    assertEquals(told, 6);
+  },
+);
 
 gatedTest(
   "setTracer() tells of each call, failed ones too",
