@@ -64,8 +64,8 @@ terminal, and with --tree, this is a table; a name that has control characters o
 quotes is quoted. Otherwise it is a line for each mount, with tabs between the
 columns; backslashes and control characters are printed as in
 /proc/self/mountinfo, "\\134" and "\\011". --json is as findmnt(8) prints it,
-with --list unless --tree is given; a byte of a name that is no UTF-8 is "\\udc80"
-to "\\udcff" in it. Where nothing matches, the exit status is 0.
+flat as with its --list unless --tree is given; a byte of a name that is no UTF-8
+is "\\udc80" to "\\udcff" in it. Where nothing matches, the exit status is 0.
 
 With --watch it is not what there is that is printed, but each mount, unmount and
 move, when it happens, until Ctrl-C or the end of the process that --namespace
