@@ -55,7 +55,8 @@ async function describeAll(): Promise<CommandDescription[]> {
  * Runs the program.
  *
  * A first argument that is the name of a subcommand is one; a directory of such
- * a name is written `./list`. Anything else is `bb_mounter_at`.
+ * a name is written `./list`. Anything else is `bb_mounter_at`. When it is done,
+ * exit: what nobody reads may still wait to be written.
  *
  * @param args The arguments.
  * @returns The exit status: 0 when it was done, 1 for wrong usage, a missing
@@ -150,5 +151,6 @@ async function traceToStderr(): Promise<Disposable> {
 
 if (import.meta.main) {
   program.url = import.meta.url;
-  Deno.exitCode = await main(Deno.args);
+  // What is still being written must not keep the program from its end.
+  Deno.exit(await main(Deno.args));
 }

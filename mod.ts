@@ -95,5 +95,6 @@ if (import.meta.main) {
   const { main } = await import("./cli.ts");
   const { program } = await import("./src/program.ts");
   program.url = import.meta.url;
-  Deno.exitCode = await main(Deno.args);
+  // What is still being written must not keep the program from its end.
+  Deno.exit(await main(Deno.args));
 }

@@ -184,6 +184,9 @@ function listNamespace(nsId: bigint): MountInfo[] {
  */
 export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
 
+/** What that means. */
+export const NOT_THERE = "it is not there";
+
 /**
  * Lists the mounts that a process sees.
  *
@@ -199,7 +202,7 @@ function listProcess(pid: number): MountInfo[] {
       return listByTable(`/proc/${pid}`);
     } catch (error) {
       if (!isErrno(error, ...NO_PROCESS)) throw error;
-      throw explain(attempted, error, { detail: "it is not there" });
+      throw explain(attempted, error, { detail: NOT_THERE });
     }
   });
 }

@@ -271,6 +271,11 @@ function mountsInside(
   id: bigint,
   table: readonly MountInfo[],
 ): MountInfo[] {
-  return table.filter(({ parentId }) => parentId === id)
-    .flatMap((mount) => [mount, ...mountsInside(mount.id, table)]);
+  const children = Map.groupBy(table, ({ parentId }) => parentId);
+  const inside = new Set(children.get(id));
+  // What is added while the set is walked is walked, too.
+  for (const mount of inside) {
+    for (const child of children.get(mount.id) ?? []) inside.add(child);
+  }
+  return [...inside];
 }

@@ -7,6 +7,7 @@ import {
   isBelow,
   listMounts,
   NO_PROCESS,
+  NOT_THERE,
   pathOfDirectory,
   processId,
 } from "./list_mounts.ts";
@@ -52,7 +53,8 @@ export interface WatchMountsOptions {
   /**
    * Only what happens on this directory and below it, or moves there or away:
    * its path as it is when the watch begins. With `namespace` it is an absolute
-   * path there.
+   * path there. Nothing is told then of a mount that was gone before it could be
+   * looked at (`mount` is null): nobody knows where it was.
    *
    * @default {undefined}, all that the root shows
    */
@@ -119,7 +121,14 @@ export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
     action: `watch the mounts${pid === null ? "" : ` of process ${pid}`}`,
     target: path,
   };
-  return attempt(attempted, () => new Watch(pid, path, attempted));
+  return attempt(attempted, () => {
+    try {
+      return new Watch(pid, path, attempted);
+    } catch (error) {
+      if (pid === null || !isErrno(error, ...NO_PROCESS)) throw error;
+      throw explain(attempted, error, { detail: NOT_THERE });
+    }
+  });
 }
 
 /**

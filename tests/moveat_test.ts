@@ -14,6 +14,7 @@ import {
 } from "../src/sys/constants.ts";
 import { close } from "../src/sys/close.ts";
 import { mountSetattr } from "../src/sys/mount_setattr.ts";
+import { mount } from "../src/sys/mount.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import {
@@ -246,6 +247,22 @@ kernelTest(
     setPropagation(SCRATCH, MS_PRIVATE);
   },
 );
+
+kernelTest("moveat() keeps 3,000 mounts that are on each other", () => {
+  using root = Directory.open(SCRATCH);
+  root.mount("from", { type: "tmpfs", mkdir: true }).keep();
+  root.mkdir("from/a");
+  root.mkdir("to");
+  for (let i = 0; i < 3000; i++) {
+    mount("none", `${SCRATCH}/from/a`, "tmpfs", 0, "size=4k");
+  }
+  setPropagation(SCRATCH, MS_SHARED);
+  using moved = moveat(root, "from", root, "to");
+  assertEquals(moved.made, "cloned");
+  assertEquals(places().filter((place) => place === "to/a").length, 3000);
+  umount2(`${SCRATCH}/to`, MNT_DETACH);
+  setPropagation(SCRATCH, MS_PRIVATE);
+});
 
 kernelTest("moveat() leaves a mount that has an unbindable one inside", () => {
   using root = Directory.open(SCRATCH);

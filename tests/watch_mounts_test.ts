@@ -424,6 +424,22 @@ async function sysNumbers(): Promise<Record<string, number>> {
   return NR;
 }
 
+kernelTest("watchMounts() takes a zombie for gone", async () => {
+  const script = "exec 3<&0; read _ <&3 & echo; exec sleep 1000";
+  await using held = await hold(["sh", "-c", script], { stdin: "piped" });
+  const { pid } = held;
+  // Before, the shell would wait for it.
+  while (readFile(`/proc/${pid}/comm`) !== "sleep\n");
+  const zombie = Number(readFile(`/proc/${pid}/task/${pid}/children`));
+  await held.tell("\n");
+  while (!/\) Z /.test(readFile(`/proc/${zombie}/stat`)));
+  assertThrows(
+    () => watchMounts({ namespace: zombie }),
+    MountError,
+    `Cannot watch the mounts of process ${zombie}: openat2: EINVAL (Invalid argument): it is not there`,
+  );
+}, { permissions: ["run"] });
+
 kernelTest("watchMounts() refuses what it can't watch", async () => {
   const held = await hold(["sh", "-c", "echo; sleep 1000"]);
   const { pid } = held;
@@ -431,7 +447,7 @@ kernelTest("watchMounts() refuses what it can't watch", async () => {
   const error = assertThrows(
     () => watchMounts({ namespace: pid }),
     MountError,
-    `Cannot watch the mounts of process ${pid}: pidfd_open: ESRCH`,
+    `Cannot watch the mounts of process ${pid}: pidfd_open: ESRCH (No such process): it is not there`,
   );
   assertEquals(error.target, "/");
   for (const namespace of [0, -1, 1.5, 2 ** 31]) {

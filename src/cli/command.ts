@@ -10,6 +10,8 @@ export interface OptionDescription {
   readonly value?: string;
   /** Its value where it is given without one: that is written `--name=value`. */
   readonly implied?: string;
+  /** Whether its value may be empty. */
+  readonly empty?: boolean;
   /** Whether it may be given several times; the values are collected. */
   readonly repeat?: boolean;
   /** The words that its value can be, for completion. */
@@ -159,7 +161,7 @@ export async function parseWords(
   for (const name of valued) {
     const given: string[] = parsed[name];
     if (given.length === 0) continue;
-    if (given.includes("")) {
+    if (given.includes("") && !all[name]!.empty) {
       throw new UsageError(`Option --${name} needs a value`);
     }
     if (given.length > 1 && !all[name]!.repeat) {
@@ -213,7 +215,9 @@ function joinValues(
       before.push(`--${long}=${implied}`);
     } else if (long !== undefined && at + 1 < args.length) {
       before.push(`--${long}=${args[++at]}`);
-    } else if (long === undefined && short !== undefined) {
+    } else if (long !== undefined) {
+      throw new UsageError(`Option --${long} needs a value`);
+    } else if (short !== undefined) {
       before.push(`--${short}=${arg.slice(2).replace(/^=/, "")}`);
     } else {
       before.push(arg);

@@ -18,7 +18,7 @@ import {
   type Words,
 } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
-import { formatJson } from "./json.ts";
+import { formatDeepJson, formatJson } from "./json.ts";
 import {
   ALL,
   type Cell,
@@ -30,6 +30,7 @@ import {
 } from "./mount_columns.ts";
 import { matchesOptions, matchesTypes } from "./mount_filter.ts";
 import { drawTree, type Node, toTree } from "./mount_tree.ts";
+import { print, Reader } from "./output.ts";
 import { formatColumns, formatTable } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -62,11 +63,15 @@ In the order of the mount table; those that others cover are listed, too. On a
 terminal, and with --tree, this is a table; a name that has control characters or
 quotes is quoted. Otherwise it is a line for each mount, with tabs between the
 columns; backslashes and control characters are printed as in
-/proc/self/mountinfo, "\\134" and "\\011". --json is as findmnt(8) prints it.
+/proc/self/mountinfo, "\\134" and "\\011". --json is as findmnt(8) prints it,
+flat as with its --list unless --tree is given; a byte of a name that is no UTF-8
+is "\\udc80" to "\\udcff" in it. Where nothing matches, the exit status is 0.
 
 With --watch it is not what there is that is printed, but each mount, unmount and
 move, when it happens, until Ctrl-C or the end of the process that --namespace
-names; with --json each is an object in a line of its own.
+names; with --json each is an object in a line of its own. A mount that was gone
+before it could be looked at has no more than its id: with a directory, -t or -O
+it is left out.
 
 Columns:
 ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
@@ -89,6 +94,7 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
       options: {
         short: "O",
         value: "options",
+        empty: true,
         choices: GENERIC_OPTIONS,
         list: true,
         help: "only with these options; noexec means without exec, +noexec it",
@@ -127,31 +133,39 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
     if (args.as === "events") return await watch(args, isShown, manner);
     const mounts = listMounts(place(args));
     const text = format(mounts, isShown ?? (() => true), args, manner);
-    if (text !== "") console.log(text);
+    if (text !== "") await print(text);
     return 0;
   },
 };
 
 function parse({ positionals, switches, values }: Words): Arguments {
   expectPositionals(list.description, positionals, 0, 1);
-  const [directory = null] = positionals;
-  if (directory === "") throw new UsageError("The directory must not be empty");
+  const [path = null] = positionals;
+  if (path === "") throw new UsageError("The directory must not be empty");
   const [output = null] = values["output"] ?? [];
   const [types = null] = values["types"] ?? [];
   const [options = null] = values["options"] ?? [];
   const [pid] = values["namespace"] ?? [];
-  const targets = values["target"] ?? [];
   const namespace = pid === undefined ? null : parsePid(pid);
-  const paths = directory === null ? targets : [directory, ...targets];
+  const given = values["target"] ?? [];
+  const paths = path === null ? given : [path, ...given];
   const relative = paths.find((path) => !path.startsWith("/"));
   if (namespace !== null && relative !== undefined) {
     throw new UsageError(
       `With --namespace a path must be absolute: ${quote(relative)}`,
     );
   }
+  // There, paths are only compared.
+  const [directory, targets] = namespace === null
+    ? [path, given]
+    : [path === null ? null : normalize(path), given.map(normalize)];
   const watches = switches.has("watch");
   if (watches && switches.has("tree")) {
     throw new UsageError("Either --tree or --watch");
+  }
+  // What a path leads to changes with each mount on it.
+  if (watches && targets.length > 0) {
+    throw new UsageError("Either --target or --watch");
   }
   const all = switches.has("output-all");
   if (all && output !== null) {
@@ -172,6 +186,16 @@ function parsePid(text: string): number {
   const pid = /^[1-9]\d*$/.test(text) ? Number(text) : NaN;
   if (pid <= 0x7fff_ffff) return pid;
   throw new UsageError(`The namespace must be a process id: ${quote(text)}`);
+}
+
+/** An absolute path without `.`, `..` and needless slashes, by its text. */
+function normalize(path: string): string {
+  const names: string[] = [];
+  for (const name of path.split("/")) {
+    if (name === "..") names.pop();
+    else if (name !== "" && name !== ".") names.push(name);
+  }
+  return `/${names.join("/")}`;
 }
 
 /** Where mounts are looked for. */
@@ -211,19 +235,30 @@ function tableIdAt(path: string): number {
   );
 }
 
-/** The mount that a path is on, by its text. */
+/**
+ * The mount that a path leads to, by its text: from the root on from each mount
+ * to the first that is on the way. What those cover is never come to.
+ */
 function findByPath(
   path: string,
   mounts: readonly MountInfo[],
 ): number | undefined {
-  return mounts.filter(({ target }) => isBelow(path, target))
-    .reduce<MountInfo | undefined>(
-      (found, mount) =>
-        found === undefined || mount.target.length >= found.target.length
-          ? mount
-          : found,
-      undefined,
-    )?.tableId;
+  const ids = new Set(mounts.map(({ id }) => id));
+  const onTheWay = Map.groupBy(
+    mounts.filter(({ target }) => isBelow(path, target)),
+    ({ id, parentId }) =>
+      parentId !== id && ids.has(parentId) ? parentId : null,
+  );
+  let found: MountInfo | undefined;
+  let next = onTheWay.get(null);
+  while (next !== undefined) {
+    found = next.reduce((first, mount) =>
+      mount.target.length < first.target.length ? mount : first
+    );
+    // A path begins in the root, whatever is mounted on that.
+    next = onTheWay.get(found.id)?.filter(({ target }) => target !== "/");
+  }
+  return found?.tableId;
 }
 
 /** What is printed of mounts. */
@@ -251,9 +286,7 @@ export function format(
   }
   const tree = toTree(mounts, isShown);
   if (json) {
-    return formatJson({
-      filesystems: tree.map((node) => toNestedObject(node, columns)),
-    });
+    return formatDeepJson({ filesystems: toObjects(tree, columns) });
   }
   const drawn = columns.findIndex(({ name }) => name === "TARGET");
   const cells = drawTree(tree).map(({ mount, prefix }) =>
@@ -264,16 +297,25 @@ export function format(
   return formatForTerminal(columns, cells, quiet);
 }
 
-function toNestedObject(
-  { mount, children }: Node,
+/** Nests rows as findmnt(8) has them in JSON. */
+function toObjects(
+  roots: readonly Node[],
   columns: readonly Column[],
-): Record<string, unknown> {
-  return {
-    ...toObject({ mount }, columns),
-    ...(children.length === 0 ? {} : {
-      children: children.map((child) => toNestedObject(child, columns)),
-    }),
-  };
+): unknown[] {
+  const objects: unknown[] = [];
+  const waiting = [{ nodes: roots, into: objects }];
+  // What is added while the list is walked is walked, too.
+  for (const { nodes, into } of waiting) {
+    for (const { mount, children } of nodes) {
+      const inside: unknown[] = [];
+      into.push({
+        ...toObject({ mount }, columns),
+        ...(children.length === 0 ? {} : { children: inside }),
+      });
+      waiting.push({ nodes: children, into: inside });
+    }
+  }
+  return objects;
 }
 
 /** The table for a person. */
@@ -310,8 +352,14 @@ async function watch(
 ): Promise<number> {
   const { columns } = args;
   await using events = watchMounts(place(args));
-  using interrupt = new Interrupt(() => events.close());
+  const interrupted = Promise.withResolvers<false>();
+  using interrupt = new Interrupt(() => {
+    events.close();
+    interrupted.resolve(false);
+  });
   const isTerminal = Deno.stdout.isTerminal();
+  // That a terminal hangs up a signal tells.
+  await using _reader = isTerminal ? null : new Reader(() => events.close());
   for await (const event of events) {
     const { mount, from } = event;
     const places = [mount, from].filter((place) => place != null);
@@ -322,21 +370,7 @@ async function watch(
       : isTerminal
       ? shown(row, columns).join("  ")
       : formatColumns([plain(row, columns)]);
-    if (!writeLine(line)) break;
+    if (!await Promise.race([print(line), interrupted.promise])) break;
   }
   return interrupt.status ?? 0;
-}
-
-/** Writes a line at once; false when nobody reads any more. */
-function writeLine(line: string): boolean {
-  const bytes = new TextEncoder().encode(`${line}\n`);
-  try {
-    for (let at = 0; at < bytes.length;) {
-      at += Deno.stdout.writeSync(bytes.subarray(at));
-    }
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) return false;
-    throw error;
-  }
 }

@@ -49,18 +49,25 @@ export interface Line {
   readonly prefix: string;
 }
 
-/** Draws a tree as findmnt(8) does, a line for each mount. */
+/**
+ * Draws a tree as findmnt(8) does, a line for each mount. That they are thousands
+ * on each other is no matter.
+ */
 export function drawTree(roots: readonly Node[]): Line[] {
-  const draw = (nodes: readonly Node[], indent: string): Line[] =>
-    nodes.flatMap(({ mount, children }, i) => {
-      const isLast = i === nodes.length - 1;
-      return [
-        { mount, prefix: indent + (isLast ? "└─" : "├─") },
-        ...draw(children, indent + (isLast ? "  " : "│ ")),
-      ];
-    });
-  return roots.flatMap(({ mount, children }) => [
-    { mount, prefix: "" },
-    ...draw(children, ""),
-  ]);
+  const lines: Line[] = [];
+  const waiting = roots.map((node) => ({ node, prefix: "", below: "" }));
+  waiting.reverse();
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { node: { mount, children }, prefix, below } = next;
+    lines.push({ mount, prefix });
+    for (const [i, node] of children.toReversed().entries()) {
+      const isLast = i === 0;
+      waiting.push({
+        node,
+        prefix: below + (isLast ? "└─" : "├─"),
+        below: below + (isLast ? "  " : "│ "),
+      });
+    }
+  }
+  return lines;
 }

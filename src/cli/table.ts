@@ -5,10 +5,10 @@ import { encodeText } from "../sys/text.ts";
  * the next. Cells are printed as they are: what strangers chose is quoted before.
  */
 export function formatTable(rows: readonly (readonly string[])[]): string {
-  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const columns = most(rows, (row) => row.length);
   const widths = Array.from(
     { length: columns },
-    (_, column) => Math.max(...rows.map((row) => width(row[column] ?? ""))),
+    (_, column) => most(rows, (row) => width(row[column] ?? "")),
   );
   return rows.map((row) =>
     row.map((cell, column) =>
@@ -18,6 +18,11 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
         : cell + " ".repeat(widths[column]! - width(cell))
     ).join("  ")
   ).join("\n");
+}
+
+/** The largest number; there may be more than a call takes arguments. */
+function most<T>(values: readonly T[], count: (value: T) => number): number {
+  return values.reduce((found, value) => Math.max(found, count(value)), 0);
 }
 
 /** In characters, each of which is taken to be as wide as any other. */

@@ -1,6 +1,6 @@
 import { byteArray, int32 } from "./argument.ts";
 import { quoteStart } from "./format.ts";
-import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -25,4 +25,50 @@ export function write(fd: number, buffer: Uint8Array): number {
     settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
   }
   return count;
+}
+
+/**
+ * Writes to a descriptor, which must stay open until then, on another thread:
+ * there it may wait.
+ *
+ * `ssize_t write(int fd, const void *buf, size_t count);`
+ *
+ * See write(2).
+ *
+ * @param fd The descriptor.
+ * @param buffer What to write; it must stay as it is until then.
+ * @returns How many bytes were written: they may be fewer.
+ * @throws {SyscallError} As write(2) lists them.
+ */
+export async function writeElsewhere(
+  fd: number,
+  buffer: Uint8Array,
+): Promise<number> {
+  fd = int32("fd", fd);
+  const bytes = byteArray("buffer", buffer);
+  const elsewhere = bindElsewhere();
+  const count = await elsewhere(NR.write, fd, bytes, BigInt(bytes.length));
+  // Only that thread has its errno: what failed there fails on this one, too.
+  if (count === -1) return write(fd, bytes);
+  if (tracer) {
+    settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
+  }
+  return count;
+}
+
+const DECLARATION = {
+  syscall: {
+    parameters: ["i32", "i32", "buffer", "usize"],
+    result: "i32",
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+let bound:
+  | Deno.DynamicLibrary<typeof DECLARATION>["symbols"]["syscall"]
+  | undefined;
+
+/** The call, made by a thread of Deno's that may wait. */
+function bindElsewhere(): NonNullable<typeof bound> {
+  return bound ??= Deno.dlopen(libraryPath(), DECLARATION).symbols.syscall;
 }

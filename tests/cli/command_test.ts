@@ -64,6 +64,23 @@ Deno.test("parseWords() gives an option its value where it has none", async () =
   assertEquals(formatHelp(implied).includes("-m, --mkdir[=<mode>] "), true);
 });
 
+Deno.test("parseWords() gives an option an empty value where it may have one", async () => {
+  const empty: CommandDescription = {
+    ...description,
+    options: { what: { short: "w", value: "what", empty: true, help: "" } },
+  };
+  for (const args of [["-w", ""], ["--what", "", "-q"], ["--what="]]) {
+    assertEquals((await parseWords(empty, args)).values, { what: [""] });
+  }
+  for (const args of [["-w"], ["-q", "--what"]]) {
+    await assertRejects(
+      () => parseWords(empty, args),
+      UsageError,
+      "Option --what needs a value",
+    );
+  }
+});
+
 Deno.test("parseWords() takes what follows -- as it is", async () => {
   const parsed = await words("--lazy", "a", "--", "--lazy", "-x");
   assertEquals(parsed.positionals, ["a", "--lazy", "-x"]);

@@ -16,6 +16,12 @@ Deno.test("matchesTypes() takes a list, and all but a list", () => {
       ["ext4", "proc,noext4", false],
       ["fuse.sshfs", "fuse", false],
       ["fuse.sshfs", "fuse.sshfs", true],
+      ["ext4", "EXT4", true],
+      ["eXt4", "noproc,Ext4", false],
+      ["ext4", "NOproc", false],
+      // What comes first counts.
+      ["ext4", "ext4,noext4", true],
+      ["ext4", "proc,", false],
     ] as const
   ) {
     assertEquals(matchesTypes(type, list), expected, `${type} of ${list}`);
@@ -45,6 +51,16 @@ Deno.test("matchesOptions() wants all, and none of those with no", () => {
       ["+noexec", true],
       ["+nosuid", false],
       ["+noswap,huge", true],
+      ["", true],
+      ["ro,", true],
+      [",rw", false],
+      ["size=", true],
+      ["nosize=", false],
+      ["siz=", false],
+      ["no", true],
+      ["+", false],
+      ["=", false],
+      ["RO", false],
     ] as const
   ) {
     assertEquals(matchesOptions(mount, list), expected, list);

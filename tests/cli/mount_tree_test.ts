@@ -66,3 +66,12 @@ Deno.test("drawTree() draws it as findmnt does", () => {
     "7",
   ]);
 });
+
+Deno.test("drawTree() draws 100,000 mounts that are on each other", () => {
+  const deep = mounts(
+    ...Array.from({ length: 100_000 }, (_, i): [number, number] => [i + 1, i]),
+  );
+  const last = drawTree(toTree(deep, () => true)).at(-1)!;
+  assertEquals(last.mount.id, 100_000n);
+  assertEquals(last.prefix, `${"  ".repeat(99_998)}└─`);
+});

@@ -13,6 +13,11 @@ Deno.test("formatTable() leaves what follows the last cell of a row", () => {
   assertEquals(formatTable([]), "");
 });
 
+Deno.test("formatTable() takes more rows than a call takes arguments", () => {
+  const text = formatTable(Array.from({ length: 1e6 }, () => ["a", "b"]));
+  assertEquals(text.length, 5e6 - 1);
+});
+
 Deno.test("formatColumns() escapes what would break a line or a terminal", () => {
   assertEquals(
     formatColumns([["a b", ""], ["t\tn\nb\\", "\x1b[31m\x7f\x9b"], [

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   AT_FDCWD,
   O_CLOEXEC,
@@ -8,8 +8,10 @@ import {
 } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { openat2 } from "../../src/sys/openat2.ts";
+import { pipe2 } from "../../src/sys/pipe2.ts";
 import { read } from "../../src/sys/read.ts";
-import { write } from "../../src/sys/write.ts";
+import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
+import { write, writeElsewhere } from "../../src/sys/write.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { kernelTest, SCRATCH } from "../support.ts";
 import { closedFd, tracedCalls } from "./scratch.ts";
@@ -43,4 +45,43 @@ kernelTest("write() throws what the kernel answers", () => {
   assertThrows(() => write(closed, new Uint8Array(1)), SyscallError, "EBADF");
   const text = "text" as unknown as Uint8Array;
   assertThrows(() => write(readOnly.fd, text), TypeError);
+});
+
+kernelTest(
+  "writeElsewhere() waits for room, while all else goes on",
+  async () => {
+    const [reading, writing] = pipe2().map((fd) => new OwnedFd(fd));
+    using ours = reading!;
+    using theirs = writing!;
+    const bytes = new Uint8Array(1 << 20);
+    let done = false;
+    const calls: TracedCall[] = [];
+    const previous = setTracer((call) => calls.push(call));
+    const waiting = writeElsewhere(theirs.fd, bytes).finally(() => done = true);
+    // Timers go on.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    assertEquals([done, calls.length], [false, 0]);
+    setTracer(null);
+    const page = new Uint8Array(65536);
+    for (let left = bytes.length; left > 0;) left -= read(ours.fd, page);
+    setTracer((call) => calls.push(call));
+    assertEquals(await waiting, bytes.length);
+    setTracer(previous);
+    const [{ syscall, args, result }] = calls as [TracedCall];
+    assertEquals([syscall, args[2], result], ["write", "1048576", 1048576]);
+  },
+);
+
+kernelTest("writeElsewhere() throws what the kernel answers", async () => {
+  const [reading, writing] = pipe2().map((fd) => new OwnedFd(fd));
+  using theirs = writing!;
+  reading!.close();
+  const byte = new Uint8Array(1);
+  await assertRejects(
+    () => writeElsewhere(theirs.fd, byte),
+    SyscallError,
+    `write(${theirs.fd}, "\\x00", 1): EPIPE`,
+  );
+  const text = "text" as unknown as Uint8Array;
+  await assertRejects(() => writeElsewhere(theirs.fd, text), TypeError);
 });
