@@ -7,7 +7,7 @@ import { findProgram } from "./run/find_program.ts";
 import { Keeper, type KeeperKind } from "./run/keeper.ts";
 import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
 import { parseRun, type Plan } from "./run/options.ts";
-import { spawner } from "./run/spawner.ts";
+import { releaseSpawner, spawner } from "./run/spawner.ts";
 import {
   type InputOption,
   openInput,
@@ -206,6 +206,9 @@ export async function run(
       { action: `run ${quote(program)}`, target: program },
       error,
     );
+  } finally {
+    // What failed before the command was started holds it still.
+    releaseSpawner();
   }
 }
 

@@ -533,6 +533,26 @@ runTest(
   },
 );
 
+runTest("run() lets the program end after it failed", async () => {
+  using root = Directory.open(makeRoot());
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `--config=${ROOT}deno.json`,
+      `import { Directory, run } from "${ROOT}mod.ts";
+       using root = Directory.open(${JSON.stringify(`${SCRATCH}/root`)});
+       const mounts = [{ type: "bind", source: "/nosuch", target: "a" }];
+       for (const [program, options] of [["true", {}], ["nosuch", {}], ["true", { mounts }]]) {
+         await run(root, [program], options).catch((error) => console.log(error.code));
+       }`,
+    ],
+    stdin: "null",
+    signal: AbortSignal.timeout(20_000),
+  }).output();
+  assertEquals([code, text.decode(stdout)], [0, "ENOENT\nENOENT\n"]);
+  assertEquals((await run(root, ["true"])).code, 0);
+});
+
 runTest("run() ends a command that takes too long", async () => {
   using root = Directory.open(makeRoot());
   const wait = "while :; do read -t 9 x; done";

@@ -65,6 +65,11 @@ export function spawner(): Spawner {
   return current;
 }
 
+/** Lets the thread end by itself, if one is held for a call. */
+export function releaseSpawner(): void {
+  current?.release();
+}
+
 /** Ends the thread, if there is one, at once. */
 export function endSpawner(): void {
   current?.end();
@@ -124,6 +129,11 @@ export class Spawner {
   /** Keeps the thread for another call; tells whether it is still there. */
   hold(): boolean {
     return this.#thread.hold();
+  }
+
+  /** Lets the thread end by itself again. */
+  release(): void {
+    this.#thread.release();
   }
 
   /** Ends the thread. */
