@@ -1,9 +1,9 @@
 import type { Directory } from "./directory.ts";
-import { explain, MountError } from "./error.ts";
+import { attempt, explain, MountError } from "./error.ts";
 import type { MountTree } from "./mount_tree.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import { CommandProcess } from "./run/command_process.ts";
-import { findProgram } from "./run/find_program.ts";
+import { findProgram, openInRoot } from "./run/find_program.ts";
 import { Keeper, type KeeperKind } from "./run/keeper.ts";
 import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
 import { parseRun, type Plan } from "./run/options.ts";
@@ -18,6 +18,7 @@ import {
 import { HeldSignals } from "./run/signals.ts";
 import { Terminal } from "./run/terminal.ts";
 import type { MountSpec } from "./spec/mount_spec.ts";
+import { O_DIRECTORY } from "./sys/constants.ts";
 import { EINVAL, ENOSYS, ENOTTY } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
@@ -301,6 +302,10 @@ function start(
 ): CommandProcess {
   const { command, cwd, environment, ids } = plan;
   const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
+  using directory = attempt(
+    { action: `start in ${quote(cwd)}`, target: cwd, follows: true },
+    () => openInRoot(tree.fd, cwd, O_DIRECTORY),
+  );
   const program = findProgram(tree.fd, command[0], cwd, path);
   const group = keeper.kind === "group";
   using prepared = prepareSpawn(program, command, environment, {
@@ -311,7 +316,8 @@ function start(
     foreground: group && terminal !== null,
   });
   const pidns = keeper.pidns?.fd ?? null;
-  spawner().spawnInside(prepared, { tree: tree.fd, cwd, pidns, ids });
+  const place = { tree: tree.fd, cwd: directory.fd, pidns, ids };
+  spawner().spawnInside(prepared, place);
   return new CommandProcess(prepared.pid, keeper.kind === "nested");
 }
 

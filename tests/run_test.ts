@@ -526,12 +526,41 @@ runTest(
     const error = await assertRejects(
       () => shell(root, "true", { cwd: "/nosuch" }),
       MountError,
-      'Cannot run "sh": chdir: ENOENT',
+      'Cannot start in "/nosuch": openat2: ENOENT',
     );
-    assertEquals(error.syscall, "chdir");
+    assertEquals(error.target, "/nosuch");
     assertEquals(keepers(), 0);
   },
 );
+
+runTest("run() starts nowhere but in the root", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${path}/etc`);
+  Deno.symlinkSync("/etc", `${path}/absolute`);
+  Deno.symlinkSync("../../../etc", `${path}/above`);
+  Deno.symlinkSync("/proc/self/root/etc", `${path}/work`);
+  Deno.symlinkSync("/bin/sh", `${path}/file`);
+  using root = Directory.open(path);
+  for (const hostPid of [false, true]) {
+    for (const cwd of ["/absolute", "/above", "/../etc"]) {
+      const { out } = await shell(root, "pwd; ls", { cwd, hostPid });
+      assertEquals(out, "/etc\n");
+    }
+    for (
+      const [cwd, code] of [["/work", /ELOOP|ENOENT/], [
+        "/file",
+        /ENOTDIR/,
+      ]] as const
+    ) {
+      const error = await assertRejects(
+        () => shell(root, "cat passwd", { cwd, hostPid, uid: 65534 }),
+        MountError,
+        `Cannot start in "${cwd}": openat2: `,
+      );
+      assertMatch(error.code, code);
+    }
+  }
+});
 
 runTest("run() lets the program end after it failed", async () => {
   using root = Directory.open(makeRoot());
@@ -866,7 +895,7 @@ for (
     "unshare",
     "move_mount",
     "chroot",
-    "chdir",
+    "fchdir",
     "setns",
     "setresuid",
   ] as const

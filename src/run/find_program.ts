@@ -4,6 +4,7 @@ import {
   O_CLOEXEC,
   O_PATH,
   RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
   STATX_MODE,
   STATX_TYPE,
 } from "../sys/constants.ts";
@@ -72,8 +73,18 @@ function look(
   }
 }
 
-function openInRoot(root: number, path: string): OwnedFd {
-  const how = { flags: O_PATH | O_CLOEXEC, resolve: RESOLVE_IN_ROOT };
+/**
+ * Opens what a path leads to in a root that is none yet, through its symlinks.
+ * Those of a procfs lead out of any root: they are not followed.
+ *
+ * @param flags Besides `O_PATH`.
+ * @throws {SyscallError}
+ */
+export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
+  const how = {
+    flags: O_PATH | O_CLOEXEC | flags,
+    resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+  };
   for (let attempt = 1;; attempt++) {
     try {
       return new OwnedFd(openat2(root, path, how));

@@ -39,8 +39,8 @@ export interface Ids {
 export interface Place {
   /** Its root: a detached mount, which is attached in its mount namespace. */
   readonly tree: number;
-  /** Its working directory. */
-  readonly cwd: string;
+  /** Its working directory, in that. */
+  readonly cwd: number;
   /** Its PID namespace, or a process that is in it; null for this process's. */
   readonly pidns: number | null;
   /** Who it runs as, null for who this process does. */
@@ -181,7 +181,8 @@ export class Spawner {
       // Below it stays an empty directory, as below the root of any system.
       ...mountOnRoot(tree),
       CHROOT,
-      { name: "chdir", args: [cString("cwd", cwd)], text: [quote(cwd)] },
+      // By its path root would go wherever a link of the root's leads.
+      { name: "fchdir", args: [cwd], text: [{ fd: cwd }] },
       ...pidns === null ? [] : [setns(pidns, CLONE_NEWPID)],
       ...change,
       process.call,
