@@ -562,6 +562,54 @@ runTest("run() starts nowhere but in the root", async () => {
   }
 });
 
+runTest("run() runs in a root that is no mount point", async () => {
+  const path = makeRoot();
+  // A root with the host's programs: its own directory is no mount.
+  const outer = `${SCRATCH}/outer`;
+  Deno.mkdirSync(`${outer}/host`, { recursive: true });
+  using host = Directory.open("/");
+  using scratch = Directory.open(SCRATCH);
+  using _host = scratch.bind(host, "outer/host", { recursive: true });
+  for (const name of Deno.readDirSync("/")) {
+    if (["proc", "sys", "dev"].includes(name.name)) {
+      Deno.mkdirSync(`${outer}/${name.name}`);
+    } else Deno.symlinkSync(`host/${name.name}`, `${outer}/${name.name}`);
+  }
+  const binds = (["proc", "sys", "dev"] as const).map((name) =>
+    scratch.bind(`/${name}`, `outer/${name}`, { recursive: true })
+  );
+  try {
+    for (const nests of [true, false]) {
+      const script = `
+        import { Directory, run } from "${ROOT}mod.ts";
+        import { spawner } from "${ROOT}src/run/spawner.ts";
+        using root = Directory.open(${JSON.stringify(path)});
+        spawner().nests = ${nests};
+        const { code } = await run(root, ["sh", "-c", "ls -a /proc/1/root/ >&2; echo $$ /proc/[0-9]*"]);
+        Deno.exitCode = code;`;
+      const { code, stdout, stderr } = new Deno.Command("chroot", {
+        args: [
+          outer,
+          Deno.execPath(),
+          "eval",
+          `--config=${ROOT}deno.json`,
+          script,
+        ],
+        stdin: "null",
+      }).outputSync();
+      assertEquals(
+        [text.decode(stderr).includes("EINVAL"), code, text.decode(stdout)],
+        [false, 0, nests ? "1 /proc/1\n" : "2 /proc/1 /proc/2\n"],
+        text.decode(stderr),
+      );
+      if (!nests) assertEquals(text.decode(stderr), ".\n..\n");
+    }
+  } finally {
+    for (const mount of binds.toReversed()) mount.unmount({ lazy: true });
+    _host.unmount({ lazy: true });
+  }
+}, { commands: ["chroot"] });
+
 runTest("run() lets the program end after it failed", async () => {
   using root = Directory.open(makeRoot());
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
@@ -735,6 +783,8 @@ for (
   runTest(`run() keeps a command's processes apart where ${what}`, async () => {
     using root = Directory.open(makeRoot());
     const mark = crypto.randomUUID();
+    // Calls that were made once are bound, and can be replaced.
+    await run(root, ["true"]);
     await without(async () => {
       const { code, out, signal } = await shell(
         root,
@@ -744,6 +794,19 @@ for (
     });
     assertEquals(processesWith(mark), []);
     assertEquals(keepers(), 0);
+    await without(async () => {
+      for (const proc of [true, false]) {
+        const { out, err } = await shell(
+          root,
+          "cut -d' ' -f5 /proc/1/mountinfo; ls -a /proc/1/root/ /proc/1/cwd/",
+          proc ? {} : { proc, mounts: [{ type: "proc", target: "proc" }] },
+        );
+        assertEquals(
+          [out, err],
+          ["/\n/proc/1/cwd/:\n.\n..\n\n/proc/1/root/:\n.\n..\n", ""],
+        );
+      }
+    });
     const ended = await shell(root, "kill -TERM $$");
     assertEquals([ended.code, ended.signal], [143, "SIGTERM"]);
   });

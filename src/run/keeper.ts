@@ -45,7 +45,8 @@ import { waitReady } from "./wait_ready.ts";
  * - `nested`: the keeper is the first in one, the command the first in another
  *   inside it. It takes a procfs that can be told of an empty namespace.
  * - `shared`: the keeper is the first, and the command comes later. The keeper
- *   mounts the procfs: it shows the namespace of who does that.
+ *   mounts the procfs: it shows the namespace of who does that. Of what it sees
+ *   itself nothing is left then, for the command sees that.
  * - `group`: both stay in this process's, in a process group of their own.
  */
 export type KeeperKind = "nested" | "shared" | "group";
@@ -66,6 +67,9 @@ const SIG_IGN = 1n;
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
 
+/** Bytes of a `struct open_how`. */
+const OPEN_HOW_SIZE = 24;
+
 const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
   nested: () => ({
     flags: CLONE_NEWPID,
@@ -81,14 +85,14 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
     // struct sigaction of the kernel: the handler comes first.
     const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
     const action = new Uint8Array(ignore.buffer);
+    const namespace = cString("namespace", "/proc/self/ns/mnt");
+    const how = new Uint8Array(OPEN_HOW_SIZE);
     const cat = cString("cat", "/bin/cat");
     const args = stringArray("args", ["cat"]);
     return {
       flags: CLONE_NEWPID | CLONE_NEWNS,
+      // The kernel then reaps what the command leaves behind.
       before: [
-        call("mount", null, cString("root", "/"), null, privately, null),
-        call("mount", proc, place, proc, attributes, null),
-        // The kernel then reaps what the command leaves behind.
         call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
       // The command sees it, and must not see this process's memory in it.
@@ -96,6 +100,13 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         call("dup3", input, 0, 0),
         // It has nothing to write, but wants to have where.
         call("dup3", input, 1, 0),
+        // This takes the lowest number.
+        call("openat2", AT_FDCWD, namespace, how, how.length),
+        // To the root of the namespace, whatever this process's is.
+        call("setns", 2, CLONE_NEWNS),
+        call("close", 2),
+        call("mount", null, cString("root", "/"), null, privately, null),
+        call("mount", proc, place, proc, attributes, null),
         call("execve", cat, args, stringArray("env", [])),
       ],
       after: [],
@@ -127,6 +138,8 @@ export class Keeper implements AsyncDisposable {
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
   readonly #process: OwnedFd;
+  /** What was /proc when it had mounted one, of a `shared` one. */
+  readonly #proc: OwnedFd | null;
   /** It works with this until its end. */
   #memory: unknown;
 
@@ -167,6 +180,10 @@ export class Keeper implements AsyncDisposable {
           "This kernel needs /bin/cat to run a command",
         );
       }
+      this.#proc = kind === "shared"
+        ? owned.use(spawner().cloneIn(this.#process.fd, AT_FDCWD, "/proc"))
+        : null;
+      if (kind === "shared") spawner().empty(this.#process.fd);
       if (kind === "group") this.pidns = null;
       else if (kind === "shared") this.pidns = this.#process;
       else this.pidns = openNested(owned, this.#process.fd);
@@ -188,21 +205,18 @@ export class Keeper implements AsyncDisposable {
    * the PID namespace of who mounts it.
    */
   makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
-    if (this.kind !== "shared") return makeProc(options, this.pidns);
+    if (this.#proc === null) return makeProc(options, this.pidns);
     if (parseMountOptions(options).parameters.length > 0) {
       throw new UnsupportedError(
         "This kernel gives a command's procfs no options: Linux 6.18 does",
       );
     }
-    using owned = new DisposableStack();
-    const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
-    if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {
+    if (isSame(look(this.#proc.fd), look(AT_FDCWD, "/proc"))) {
       throw new UnsupportedError(
         "A procfs can't be mounted in a PID namespace of its own",
       );
     }
-    owned.move();
-    return proc;
+    return spawner().cloneIn(this.#process.fd, this.#proc.fd);
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
