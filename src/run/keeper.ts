@@ -35,6 +35,7 @@ import { SIGNALS } from "../sys/signals.ts";
 import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { waitid } from "../sys/waitid.ts";
+import { write } from "../sys/write.ts";
 import { makeProc } from "./root_tree.ts";
 import { spawner } from "./spawner.ts";
 import { waitReady } from "./wait_ready.ts";
@@ -56,8 +57,8 @@ interface Way {
   readonly flags: number;
   /** What it does first. */
   readonly before: readonly ThreadCall[];
-  /** What it does then, with its input open and nothing else. */
-  readonly become: (input: number) => readonly ThreadCall[];
+  /** What it does then, with its input and output open and nothing else. */
+  readonly become: (input: number, output: number) => readonly ThreadCall[];
   /** What it does when its input has ended. */
   readonly after: readonly ThreadCall[];
 }
@@ -67,6 +68,8 @@ const SIG_IGN = 1n;
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
 
+/** Unlike what a keeper itself says when it waits. */
+const COPIED = new Uint8Array([1]);
 /** Bytes of a `struct open_how`. */
 const OPEN_HOW_SIZE = 24;
 
@@ -96,10 +99,9 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
         call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
       // The command sees it, and must not see this process's memory in it.
-      become: (input) => [
+      become: (input, output) => [
         call("dup3", input, 0, 0),
-        // It has nothing to write, but wants to have where.
-        call("dup3", input, 1, 0),
+        call("dup3", output, 1, 0),
         // This takes the lowest number.
         call("openat2", AT_FDCWD, namespace, how, how.length),
         // To the root of the namespace, whatever this process's is.
@@ -161,7 +163,7 @@ export class Keeper implements AsyncDisposable {
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,
       ...closeAllBut(input.fd, output.fd),
-      ...become(input.fd),
+      ...become(input.fd, output.fd),
       call("write", output.fd, byte, 1),
       call("close", output.fd),
       call("read", input.fd, byte, 1),
@@ -172,10 +174,13 @@ export class Keeper implements AsyncDisposable {
     try {
       input.close();
       output.close();
-      const isItself = read(outputEnd.fd, byte) > 0;
+      // What cat has copied, it has been loaded for: then it needs no root.
+      if (kind === "shared") write(inputEnd.fd, COPIED);
+      const waits = read(outputEnd.fd, byte) > 0 &&
+        (kind !== "shared" || byte[0] === COPIED[0]);
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
-      if (kind === "shared" && isItself) {
+      if (kind === "shared" && !waits) {
         throw new UnsupportedError(
           "This kernel needs /bin/cat to run a command",
         );
