@@ -1,3 +1,4 @@
+import type { PassedOver } from "./apply_mounts.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain, MountError } from "./error.ts";
 import type { MountTree } from "./mount_tree.ts";
@@ -20,7 +21,7 @@ import { Terminal } from "./run/terminal.ts";
 import type { MountSpec } from "./spec/mount_spec.ts";
 import { O_DIRECTORY } from "./sys/constants.ts";
 import { EINVAL, ENOSYS, ENOTTY } from "./sys/errno.ts";
-import { isErrno, SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { prepareSpawn } from "./sys/posix_spawn.ts";
 import type { SignalName } from "./sys/signals.ts";
@@ -143,6 +144,8 @@ export interface RunResult {
   readonly timedOut: boolean;
   /** What it and those of its children used that it waited for. */
   readonly usage: Usage;
+  /** The optional mounts that could not be made. */
+  readonly passedOver: readonly PassedOver[];
   /** What it wrote, where that was `"piped"`. */
   readonly stdout?: Uint8Array<ArrayBuffer>;
   /** What errors it wrote, where that was `"piped"`. */
@@ -227,7 +230,8 @@ async function runPlanned(
   // Without the rights to mount this fails, before anything is begun.
   spawner();
   using tree = new RootTree(root);
-  await using keeper = await furnish(tree, plan);
+  const furnished = await furnish(tree, plan);
+  await using keeper = furnished.keeper;
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
   using process = start(tree, keeper, plan, streams, terminal);
   // From here on the command's mount namespace holds it.
@@ -239,7 +243,7 @@ async function runPlanned(
   );
   const result = await attend(process, keeper, plan, streams);
   plan.abort?.throwIfAborted();
-  return result;
+  return { ...result, passedOver: furnished.passedOver };
 }
 
 type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
@@ -248,22 +252,27 @@ type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
 async function furnish(
   tree: RootTree,
   plan: Plan,
-): Promise<Keeper> {
+): Promise<{ keeper: Keeper; passedOver: PassedOver[] }> {
   tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
   if (plan.sys) tree.put("sys", makeSys());
   if (plan.dev) tree.put("dev", makeDev());
   const { keeper, proc } = await keep(plan);
   try {
     if (proc !== null) tree.put("proc", proc);
-    for (const mount of plan.mounts) {
-      if (!("procOptions" in mount)) tree.add(mount);
-      else {
-        const { procOptions } = mount;
-        tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+    const passedOver: PassedOver[] = [];
+    for (const { spec, procOptions, ...mount } of plan.mounts) {
+      try {
+        if (procOptions === null) tree.add(mount);
+        else tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+      } catch (error) {
+        const failed = error instanceof MountError ||
+          error instanceof UnsupportedError;
+        if (!failed || !spec.optional) throw error;
+        passedOver.push({ spec, error });
       }
     }
     tree.seal();
-    return keeper;
+    return { keeper, passedOver };
   } catch (error) {
     await keeper[Symbol.asyncDispose]();
     throw error;
@@ -327,7 +336,7 @@ async function attend(
   keeper: Keeper,
   plan: Plan,
   streams: Streams,
-): Promise<RunResult> {
+): Promise<Omit<RunResult, "passedOver">> {
   using watch = new DisposableStack();
   let timedOut = false;
   function after(milliseconds: number, act: () => void): void {

@@ -103,7 +103,7 @@ found.`,
       options: parseOptions(words),
     };
   },
-  async run({ root: path, command, options, oci, rootless }) {
+  async run({ root: path, command, options, oci, rootless }, { quiet }) {
     if (rootless !== null) {
       const { runRootless } = await import("./run_rootless.ts");
       return await runRootless(rootless);
@@ -114,11 +114,14 @@ found.`,
     ];
     try {
       using root = Directory.open(path);
-      const { code } = await runCommand(root, command, {
+      const { code, passedOver } = await runCommand(root, command, {
         ...options,
         mounts,
         forwardSignals: ["SIGINT", "SIGTERM", "SIGHUP"],
       });
+      for (const { error } of passedOver) {
+        if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
+      }
       return code;
     } catch (error) {
       return reportFailure(error);
