@@ -425,6 +425,31 @@ runTest("run() mounts what it is told, in order", async () => {
   ]);
 });
 
+runTest("run() passes over an optional mount that fails", async () => {
+  using root = Directory.open(makeRoot());
+  const lost = {
+    type: "bind",
+    source: "/nosuch",
+    target: "a",
+    optional: true,
+  } as const;
+  const file = { ...lost, source: "/etc/passwd", target: "bin/busybox/b" };
+  const { out, passedOver } = await shell(root, "ls -d /tmp /a", {
+    mounts: [lost, file, { type: "tmpfs", target: "tmp" }],
+  });
+  assertEquals(out, "/tmp\n");
+  assertEquals(passedOver.map(({ spec }) => spec), [lost, file]);
+  assertEquals(
+    passedOver.map(({ error }) => error instanceof MountError && error.code),
+    ["ENOENT", "ENOTDIR"],
+  );
+  await assertRejects(
+    () => shell(root, "true", { mounts: [{ ...lost, optional: false }] }),
+    MountError,
+    "mounts[0]",
+  );
+});
+
 runTest(
   "run() refuses a mount point behind a symlink, and leaves nothing",
   async () => {
@@ -717,19 +742,40 @@ runTest(
     const mark = crypto.randomUUID();
     const { code, out } = await shell(
       root,
-      `sh -c 'read x' ${mark} <>/dev/shm/p & cat /proc/${Deno.pid}/comm; echo $$; exit 3`,
+      `mkfifo /dev/shm/p; sh -c 'read x' ${mark} <>/dev/shm/p & cat /proc/${Deno.pid}/comm; echo $$; exit 3`,
       { hostPid: true },
     );
     assertEquals(code, 3);
     assertMatch(out, /^deno\n\d+\n$/);
-    // What is killed is gone when it has been reaped, by another process.
-    for (let left = 1000; processesWith(mark).length > 0; left--) {
-      assert(left > 0, "A process of the group is left");
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    await untilGone(mark);
     assertEquals(keepers(), 0);
   },
 );
+
+runTest(
+  "run() with hostPid ends the group of a command that killed its keeper",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const mark = crypto.randomUUID();
+    // The keeper is the first of the group: its number is that.
+    const { code } = await shell(
+      root,
+      `mkfifo /dev/shm/p; sh -c 'read x' ${mark} <>/dev/shm/p & set -- $(cut -d' ' -f5 /proc/$$/stat); kill -9 $1; exit 3`,
+      { hostPid: true },
+    );
+    assertEquals(code, 3);
+    await untilGone(mark);
+    assertEquals(keepers(), 0);
+  },
+);
+
+/** Waits until what was killed is gone: another process reaps it. */
+async function untilGone(mark: string): Promise<void> {
+  for (let left = 1000; processesWith(mark).length > 0; left--) {
+    assert(left > 0, "A process of the group is left");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
 
 /** Runs something as on a kernel that lacks a call. */
 async function lacking<T>(

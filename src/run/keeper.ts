@@ -233,6 +233,9 @@ export class Keeper implements AsyncDisposable {
     this.#input.close();
     // With nothing in its namespaces any more it ends at once.
     if (this.kind !== "nested") await waitReady(this.#process.fd, POLLIN);
+    // The command may have killed it first. Until it is reaped, nobody else can
+    // have the number.
+    if (this.kind === "group") kill(-this.pid, SIGKILL);
     waitid(this.pid);
     this.#memory = null;
   }
