@@ -800,7 +800,8 @@ async function withoutParameter(
 ): Promise<void> {
   const real = libc.fsconfig;
   const fake: typeof real = (number, fd, command, name, ...rest) => {
-    const unknown = name !== null && text.decode(name) === `${key}\0`;
+    const unknown = name !== null &&
+      text.decode(name).startsWith(`${key}\0`);
     return real(
       number,
       fd,
@@ -829,8 +830,6 @@ for (
   runTest(`run() keeps a command's processes apart where ${what}`, async () => {
     using root = Directory.open(makeRoot());
     const mark = crypto.randomUUID();
-    // Calls that were made once are bound, and can be replaced.
-    await run(root, ["true"]);
     await without(async () => {
       const { code, out, signal } = await shell(
         root,
