@@ -3,11 +3,13 @@ import { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
 import { readFile } from "../read_file.ts";
 import { run as runCommand, type RunOptions } from "../run.ts";
+import { parseRun } from "../run/options.ts";
 import { endSpawner } from "../run/spawner.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
 import { quote } from "../sys/format.ts";
 import {
+  checkArguments,
   type Command,
   expectPositionals,
   parseTargetArgument,
@@ -91,6 +93,7 @@ found.`,
     }],
   },
   failureStatus: STATUS.failed,
+  usageStatus: STATUS.failed,
   parse(words) {
     const { positionals, switches, values } = words;
     expectPositionals(this.description, positionals, 2, Infinity);
@@ -108,17 +111,19 @@ found.`,
       const { runRootless } = await import("./run_rootless.ts");
       return await runRootless(rootless);
     }
-    const mounts = [
-      ...oci === null ? [] : await readOci(oci, options),
-      ...options.mounts ?? [],
-    ];
     try {
-      using root = Directory.open(path);
-      const { code, passedOver } = await runCommand(root, command, {
+      const mounts = [
+        ...oci === null ? [] : await readOci(oci, options),
+        ...options.mounts ?? [],
+      ];
+      const all: RunOptions = {
         ...options,
         mounts,
         forwardSignals: ["SIGINT", "SIGTERM", "SIGHUP"],
-      });
+      };
+      checkArguments(() => parseRun(command, all));
+      using root = Directory.open(path);
+      const { code, passedOver } = await runCommand(root, command, all);
       for (const { error } of passedOver) {
         if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
       }
@@ -253,7 +258,7 @@ async function readOci(
 
 function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
-  report(error);
+  report(error, failed, "run");
   if (error instanceof MountError && error.code === "EPERM") {
     printMessage("  hint: mountat run --rootless gets the rights by itself");
   }

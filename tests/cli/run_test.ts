@@ -112,7 +112,54 @@ programTest("run passes on how the command ended", () => {
   const timeout = run(["run", "--timeout=0.1", root, "sleep", "60"]);
   assertEquals(timeout.code, 143);
   assertEquals(run(["run", `${SCRATCH}/nosuch`, "true"]).code, 125);
-  assertEquals(run(["run", "--nosuch", root, "true"]).code, 1);
+}, NEEDS);
+
+programTest("run exits with 125 when it is not used as it should be", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/config.json`;
+  const oci = (mount: Record<string, unknown>) => {
+    const mounts = [{ destination: "/a", type: "tmpfs", ...mount }];
+    Deno.writeTextFileSync(file, JSON.stringify({ mounts }));
+    return ["--oci", file];
+  };
+  for (
+    const [options, message] of [
+      [() => ["--nosuch"], /^mountat: Unknown option "--nosuch"/],
+      [() => ["--chdir=a"], /^mountat: Option --chdir must be absolute/],
+      [() => oci({ destination: "../a" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ type: "" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ options: ["ro=\0"] }), /^mountat: .*NUL/],
+      [() => oci({ type: "proc", options: ["fd=x", "uid=1\0"] }), /^mountat: /],
+    ] as [() => string[], RegExp][]
+  ) {
+    const { code, stderr } = run(["run", ...options(), root, "true"]);
+    assertMatch(stderr, message);
+    assertMatch(stderr, /\nTry 'mountat run --help'\.\n$/);
+    assert(!/\n\s+at /.test(stderr), stderr);
+    assertEquals(code, 125, stderr);
+  }
+  assertEquals(run(["run"]).code, 125);
+  assertEquals(run(["run", "--help"]).code, 0);
+}, NEEDS);
+
+programTest("run passes over an optional mount that fails", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/config.json`;
+  const options = ["bind", "nofail"];
+  const mounts = [{ destination: "/a", source: "/nosuch", options }];
+  Deno.writeTextFileSync(file, JSON.stringify({ mounts }));
+  for (const quiet of [false, true]) {
+    const { code, stderr } = run([
+      "run",
+      ...quiet ? ["--quiet"] : [],
+      "--oci",
+      file,
+      root,
+      "true",
+    ]);
+    assertEquals(code, 0);
+    assertMatch(stderr, quiet ? /^$/ : /^mountat: Passed over: .*ENOENT.*\n$/);
+  }
 }, NEEDS);
 
 programTest("run needs no permission but for the C library", () => {
