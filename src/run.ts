@@ -93,7 +93,7 @@ export interface RunOptions {
   hostPid?: boolean;
   /**
    * After how many milliseconds the command is ended: by SIGTERM, and after
-   * `killAfter` more by SIGKILL.
+   * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
    */
   timeout?: number;
   /**
@@ -338,21 +338,30 @@ async function attend(
   streams: Streams,
 ): Promise<Omit<RunResult, "passedOver">> {
   using watch = new DisposableStack();
+  // When nobody waits any longer for who still holds what the command wrote to.
+  const enough = Promise.withResolvers<void>();
   let timedOut = false;
+  using timers = new DisposableStack();
   function after(milliseconds: number, act: () => void): void {
     const timer = setTimeout(act, milliseconds);
-    watch.defer(() => clearTimeout(timer));
+    timers.defer(() => clearTimeout(timer));
   }
   if (plan.timeout !== null) {
     after(plan.timeout, () => {
       timedOut = true;
       process.signal("SIGTERM");
-      after(plan.killAfter, () => process.signal("SIGKILL"));
+      after(plan.killAfter, () => {
+        process.signal("SIGKILL");
+        enough.resolve();
+      });
     });
   }
   const { abort } = plan;
   if (abort !== undefined) {
-    const kill = () => process.signal("SIGKILL");
+    const kill = () => {
+      process.signal("SIGKILL");
+      enough.resolve();
+    };
     abort.addEventListener("abort", kill);
     watch.defer(() => abort.removeEventListener("abort", kill));
     // While it was started.
@@ -362,8 +371,12 @@ async function attend(
   // What goes wrong with one is told at the end.
   for (const end of moved) end.catch(() => {});
   const outcome = await process.outcome();
+  // It was in time, however long it takes to move what it wrote.
+  if (!timedOut) timers.dispose();
   await keeper[Symbol.asyncDispose]();
-  await streams[0].stop();
+  const [stdin, ...outputs] = streams;
+  stdin.stop();
+  enough.promise.then(() => outputs.forEach((output) => output.stop()));
   const [, stdout, stderr] = await Promise.all(moved);
   return {
     success: outcome.code === 0,

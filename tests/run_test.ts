@@ -693,6 +693,82 @@ runTest("run() kills a command when it is aborted", async () => {
 });
 
 runTest(
+  "run() was in time when the command was, whoever reads on",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const chunks: Uint8Array[] = [];
+    const { timedOut, code } = await shell(root, "echo a; echo b >&2", {
+      timeout: 400,
+      killAfter: 0,
+      stdout: new WritableStream({
+        async write(chunk) {
+          await new Promise((resolve) => setTimeout(resolve, 800));
+          chunks.push(chunk);
+        },
+      }),
+    });
+    assertEquals([timedOut, code], [false, 0]);
+    assertEquals(text.decode(chunks[0]), "a\n");
+  },
+);
+
+runTest("run() does not wait for a daemon that holds the pipe", async () => {
+  using root = Directory.open(makeRoot());
+  const mark = crypto.randomUUID();
+  // It leaves the group, and ends when it is killed here.
+  const script = `mkfifo /dev/shm/p
+    setsid sh -c 'echo $$; exec sh -c "read x" ${mark}' <>/dev/shm/p &
+    read x`;
+  const end = (pid: string) => Deno.kill(Number(pid), "SIGKILL");
+  using input = new OwnedFd(pipe2()[0]);
+  const options = { hostPid: true, stdin: input.fd, stderr: "null" } as const;
+  const late = await shell(root, `${script} <>/dev/shm/p`, {
+    ...options,
+    timeout: 200,
+    killAfter: 50,
+  });
+  assertEquals([late.timedOut, late.code], [true, 143]);
+  end(late.out);
+  await untilGone(mark);
+  const controller = new AbortController();
+  const pid = Promise.withResolvers<string>();
+  const aborted = shell(root, `${script}; exit 0`, {
+    ...options,
+    signal: controller.signal,
+    stdout: new WritableStream({
+      write: (chunk) => pid.resolve(text.decode(chunk)),
+    }),
+  });
+  const daemon = await pid.promise;
+  controller.abort(new Error("enough"));
+  await assertRejects(() => aborted, Error, "enough");
+  end(daemon);
+  await untilGone(mark);
+  assertEquals(keepers(), 0);
+});
+
+runTest(
+  "run() does not wait for an input that can't be cancelled",
+  async () => {
+    using root = Directory.open(makeRoot());
+    let cancelled = 0;
+    for (const script of ["exit 3", "exec <&-; exit 3", "read -n1 x; exit 3"]) {
+      const { code } = await shell(root, script, {
+        stdin: new ReadableStream({
+          pull: (controller) => controller.enqueue(new Uint8Array(65536)),
+          cancel() {
+            cancelled++;
+            return new Promise(() => {});
+          },
+        }),
+      });
+      assertEquals(code, 3);
+    }
+    assertEquals(cancelled, 3);
+  },
+);
+
+runTest(
   "run() forwards signals, and ends a command as they would",
   async () => {
     using root = Directory.open(makeRoot());
