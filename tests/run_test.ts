@@ -539,6 +539,8 @@ runTest(
         ["/bin", "EACCES"],
         ["garbage", "ENOEXEC"],
         ["bin/sh/x", "ENOTDIR"],
+        ["a".repeat(300), "ENAMETOOLONG"],
+        [`/${"a".repeat(300)}`, "ENAMETOOLONG"],
       ] as const
     ) {
       const error = await assertRejects(

@@ -265,7 +265,7 @@ function reportFailure(error: unknown): number {
   if (!(error instanceof MountError) || error.syscall !== "execve") {
     return failed;
   }
-  if (error.code === "ENOENT") return notFound;
+  if (["ENOENT", "ENAMETOOLONG"].includes(error.code)) return notFound;
   // Those are of the process that was to execute it.
   return ["EAGAIN", "ENOMEM"].includes(error.code) ? failed : notExecutable;
 }

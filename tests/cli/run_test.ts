@@ -102,6 +102,11 @@ programTest("run passes on how the command ended", () => {
       [["sh", "-c", "exit 7"], 7, /^$/],
       [["--", "sh", "-c", "exit 9"], 9, /^$/],
       [["nosuch"], 127, /^mountat: Cannot run "nosuch": execve: ENOENT/],
+      [
+        ["n".repeat(300)],
+        127,
+        /^mountat: Cannot run "n+": execve: ENAMETOOLONG/,
+      ],
       [["/bin"], 126, /^mountat: Cannot run "\/bin": execve: EACCES/],
     ] as const
   ) {
