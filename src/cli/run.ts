@@ -79,7 +79,8 @@ found.`,
       rootless: { help: "get the rights to do it in a user namespace" },
       timeout: {
         value: "duration",
-        help: "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d",
+        help:
+          "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d; 0: never",
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
       uid: { value: "number", help: "run as this user" },
@@ -157,7 +158,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     if (value < 0xffff_ffff) return { [name]: value };
     throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
   };
-  const timeout = values["timeout"]?.[0];
+  const timeout = parseDuration(values["timeout"]?.[0] ?? "0");
   const cwd = values["chdir"]?.[0];
   if (cwd !== undefined && !cwd.startsWith("/")) {
     throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
@@ -179,7 +180,8 @@ function parseOptions({ switches, values }: Words): RunOptions {
     ],
     ...number("uid"),
     ...number("gid"),
-    ...timeout === undefined ? {} : { timeout: parseDuration(timeout) },
+    // As timeout(1) has it.
+    ...timeout === 0 ? {} : { timeout },
     ...cwd === undefined ? {} : { cwd },
   };
 }

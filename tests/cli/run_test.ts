@@ -65,6 +65,19 @@ Deno.test("parse() keeps the command's options apart", async () => {
   });
 });
 
+Deno.test("parse() takes a timeout of 0 for none", async () => {
+  for (
+    const [text, expected] of [["0", undefined], ["0.0s", undefined], [
+      "1",
+      1000,
+    ]] as const
+  ) {
+    const args = [`--timeout=${text}`, "root", "cmd"];
+    const words = await parseWords(runDescription.description, args);
+    assertEquals(runDescription.parse(words).options.timeout, expected);
+  }
+});
+
 Deno.test("parse() throws when an option makes no sense", async () => {
   for (
     const [args, message] of [
