@@ -1,6 +1,7 @@
 import { dirname } from "@std/path/posix/dirname";
 import { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
+import { privileges } from "../hint/privileges.ts";
 import { readFile } from "../read_file.ts";
 import { run as runCommand, type RunOptions } from "../run.ts";
 import { parseRun } from "../run/options.ts";
@@ -99,11 +100,17 @@ found.`,
     const { positionals, switches, values } = words;
     expectPositionals(this.description, positionals, 2, Infinity);
     const [root, ...command] = positionals;
+    const rootless = switches.has("rootless");
+    if (rootless && (values["uid"] ?? values["gid"]) !== undefined) {
+      throw new UsageError(
+        "With --rootless there is one user and one group: leave out --uid and --gid",
+      );
+    }
     return {
       root: root!,
       command,
       oci: values["oci"]?.[0] ?? null,
-      rootless: switches.has("rootless") ? withoutRootless(words) : null,
+      rootless: rootless ? withoutRootless(words) : null,
       options: parseOptions(words),
     };
   },
@@ -261,7 +268,8 @@ async function readOci(
 function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
   report(error, failed, "run");
-  if (error instanceof MountError && error.code === "EPERM") {
+  const refused = error instanceof MountError && error.code === "EPERM";
+  if (refused && !privileges().sysAdmin) {
     printMessage("  hint: mountat run --rootless gets the rights by itself");
   }
   if (!(error instanceof MountError) || error.syscall !== "execve") {

@@ -89,6 +89,8 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["--gid", "4294967295", "root", "cmd"], "must be an id"],
       [["--chdir", "work", "root", "cmd"], "must be absolute"],
       [["--timeout", "1w", "root", "cmd"], "A duration must be like"],
+      [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid and --gid"],
+      [["--rootless", "--gid=1", "root", "cmd"], "leave out --uid and --gid"],
     ] as const
   ) {
     const words = await parseWords(runDescription.description, [...args]);
@@ -405,6 +407,13 @@ programTest("run --rootless gets the rights to do it", async () => {
     );
     const permissions = ["--allow-ffi", "--allow-run"];
     const options = { wrapper, permissions };
+    // There it has them already.
+    const inside = run(["run", "--gid=7", root, "true"], {
+      wrapper: [...wrapper, "unshare", "-Urm"],
+    });
+    assertEquals(inside.code, 125);
+    assertMatch(inside.stderr, /EPERM/);
+    assert(!inside.stderr.includes("--rootless"), inside.stderr);
     const { code, stdout } = run([
       "run",
       "--rootless",
