@@ -89,7 +89,7 @@ runTest("run() gives a command devices that work", async () => {
   assertEquals(err, "sh: write error: No space left on device\nerr\n");
 });
 
-/** A command that has said that it runs, and goes on until it is let go. */
+/** A command that has said that it runs, by the script's first output, and goes on until it is let go. */
 async function running(
   root: Directory | MountTree,
   script: string,
@@ -98,7 +98,7 @@ async function running(
   let end!: () => void;
   const held = new Promise<void>((resolve) => end = resolve);
   const said = Promise.withResolvers<void>();
-  const result = shell(root, `echo; ${script}`, {
+  const result = shell(root, script, {
     stdin: new ReadableStream({
       async pull(controller) {
         await held;
@@ -123,7 +123,7 @@ runTest(
     Deno.mkdirSync(`${path}/etc`);
     using root = Directory.open(path);
     const before = mountTable();
-    const { end, result } = await running(root, "cat", {
+    const { end, result } = await running(root, "echo; cat", {
       mounts: [
         { type: "tmpfs", target: "tmp/a/b" },
         { type: "bind", source: "/etc/passwd", target: "etc/new/passwd" },
@@ -683,7 +683,7 @@ runTest("run() ends a command that takes too long", async () => {
 runTest("run() kills a command when it is aborted", async () => {
   using root = Directory.open(makeRoot());
   const controller = new AbortController();
-  const { result } = await running(root, "trap '' TERM; cat", {
+  const { result } = await running(root, "trap '' TERM; echo; cat", {
     signal: controller.signal,
   });
   const reason = new Error("no longer wanted");
@@ -776,8 +776,8 @@ runTest(
     using root = Directory.open(makeRoot());
     for (
       const [script, expected] of [
-        ["cat", [138, "SIGUSR1"]],
-        ["trap 'exit 5' USR1; while :; do read x; done", [5, null]],
+        ["echo; cat", [138, "SIGUSR1"]],
+        ["trap 'exit 5' USR1; echo; while :; do read x; done", [5, null]],
       ] as const
     ) {
       const { result } = await running(root, script, {
