@@ -138,11 +138,17 @@ export interface RunResult {
   readonly success: boolean;
   /** Its exit status, 128 and the signal's number when one ended it. */
   readonly code: number;
-  /** The signal that ended it, null when it exited. */
+  /**
+   * The signal that ended it, null when it exited; of a timeout SIGTERM, unless
+   * it took SIGKILL.
+   */
   readonly signal: Deno.Signal | null;
   /** Whether that was for its `timeout`. */
   readonly timedOut: boolean;
-  /** What it and those of its children used that it waited for. */
+  /**
+   * What it and those of its children used that it waited for. Its `maxRss` is
+   * no less than this process's memory was: Linux counts on over execve(2).
+   */
   readonly usage: Usage;
   /** The optional mounts that could not be made. */
   readonly passedOver: readonly PassedOver[];
@@ -161,6 +167,11 @@ export interface RunResult {
  *
  * What is missing in the root to mount on is not made there: a tmpfs with all
  * that is in the directory takes its place, read-only itself.
+ *
+ * As the first of its PID namespace it is spared the signals that it has no
+ * handler for when it sends them itself, abort(3) shows as SIGSEGV, and what its
+ * children leave behind is its to wait for. Its limit of open files is the one
+ * that Deno has raised.
  *
  * The command has this process's credentials, or the given ids: this parts what
  * it sees, and does not confine a command of root.

@@ -49,10 +49,18 @@ mount and no process of the host. Everything is gone when it ends, and when
 mountat is killed. Nothing is written into the root: what is missing to mount on
 is made in a tmpfs that takes the directory's place.
 
-SIGINT, SIGTERM and SIGHUP go to the command.
+SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
+the signals that it has no handler for when it sends them itself, abort(3) shows
+as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
+open files is the one that Deno has raised.
+
+At a terminal the command stays in mountat's process group: kill 0 in it reaches
+mountat, too, and Ctrl-Z stops mountat, but not the command. With --host-pid it
+has a group of its own.
 
 Exit status: that of the command, 128 and the signal's number when one ended it,
-125 when mountat failed, 126 and 127 when the command could not be executed or
+so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat
+failed, 126 and 127 when the command could not be executed or
 found.`,
     beforeCommand: 1,
     options: {
