@@ -60,7 +60,7 @@ async function describeAll(): Promise<CommandDescription[]> {
  *
  * @param args The arguments.
  * @returns The exit status: 0 when it was done, 1 for wrong usage, a missing
- * permission or, of `bb_mounter_at`, any failure.
+ * permission or, of `bb_mounter_at`, any failure; of `run` 125 for those.
  */
 export async function main(args: string[]): Promise<number> {
   // Where a byte is no UTF-8, Deno has put this.
@@ -93,6 +93,19 @@ const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 async function runCommand(word: string, args: string[]): Promise<number> {
   const command = await COMMANDS[word || "bb_mounter_at"]!();
+  try {
+    return await runLoaded(command, word, args);
+  } catch (error) {
+    const status = report(error, 1, word);
+    return status && (command.usageStatus ?? status);
+  }
+}
+
+async function runLoaded(
+  command: Command,
+  word: string,
+  args: string[],
+): Promise<number> {
   if (word === "") await askForSubcommand(args);
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {

@@ -1,13 +1,14 @@
+import type { PassedOver } from "./apply_mounts.ts";
 import type { Directory } from "./directory.ts";
-import { explain, MountError } from "./error.ts";
+import { attempt, explain, MountError } from "./error.ts";
 import type { MountTree } from "./mount_tree.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import { CommandProcess } from "./run/command_process.ts";
-import { findProgram } from "./run/find_program.ts";
+import { findProgram, openInRoot } from "./run/find_program.ts";
 import { Keeper, type KeeperKind } from "./run/keeper.ts";
 import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
 import { parseRun, type Plan } from "./run/options.ts";
-import { spawner } from "./run/spawner.ts";
+import { releaseSpawner, spawner } from "./run/spawner.ts";
 import {
   type InputOption,
   openInput,
@@ -18,8 +19,9 @@ import {
 import { HeldSignals } from "./run/signals.ts";
 import { Terminal } from "./run/terminal.ts";
 import type { MountSpec } from "./spec/mount_spec.ts";
+import { O_DIRECTORY } from "./sys/constants.ts";
 import { EINVAL, ENOSYS, ENOTTY } from "./sys/errno.ts";
-import { isErrno, SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { prepareSpawn } from "./sys/posix_spawn.ts";
 import type { SignalName } from "./sys/signals.ts";
@@ -91,7 +93,7 @@ export interface RunOptions {
   hostPid?: boolean;
   /**
    * After how many milliseconds the command is ended: by SIGTERM, and after
-   * `killAfter` more by SIGKILL.
+   * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
    */
   timeout?: number;
   /**
@@ -136,12 +138,20 @@ export interface RunResult {
   readonly success: boolean;
   /** Its exit status, 128 and the signal's number when one ended it. */
   readonly code: number;
-  /** The signal that ended it, null when it exited. */
+  /**
+   * The signal that ended it, null when it exited; of a timeout SIGTERM, unless
+   * it took SIGKILL.
+   */
   readonly signal: Deno.Signal | null;
   /** Whether that was for its `timeout`. */
   readonly timedOut: boolean;
-  /** What it and those of its children used that it waited for. */
+  /**
+   * What it and those of its children used that it waited for. Its `maxRss` is
+   * no less than this process's memory was: Linux counts on over execve(2).
+   */
   readonly usage: Usage;
+  /** The optional mounts that could not be made. */
+  readonly passedOver: readonly PassedOver[];
   /** What it wrote, where that was `"piped"`. */
   readonly stdout?: Uint8Array<ArrayBuffer>;
   /** What errors it wrote, where that was `"piped"`. */
@@ -157,6 +167,11 @@ export interface RunResult {
  *
  * What is missing in the root to mount on is not made there: a tmpfs with all
  * that is in the directory takes its place, read-only itself.
+ *
+ * As the first of its PID namespace it is spared the signals that it has no
+ * handler for when it sends them itself, abort(3) shows as SIGSEGV, and what its
+ * children leave behind is its to wait for. Its limit of open files is the one
+ * that Deno has raised.
  *
  * The command has this process's credentials, or the given ids: this parts what
  * it sees, and does not confine a command of root.
@@ -206,6 +221,9 @@ export async function run(
       { action: `run ${quote(program)}`, target: program },
       error,
     );
+  } finally {
+    // What failed before the command was started holds it still.
+    releaseSpawner();
   }
 }
 
@@ -223,7 +241,8 @@ async function runPlanned(
   // Without the rights to mount this fails, before anything is begun.
   spawner();
   using tree = new RootTree(root);
-  await using keeper = await furnish(tree, plan);
+  const furnished = await furnish(tree, plan);
+  await using keeper = furnished.keeper;
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
   using process = start(tree, keeper, plan, streams, terminal);
   // From here on the command's mount namespace holds it.
@@ -235,7 +254,7 @@ async function runPlanned(
   );
   const result = await attend(process, keeper, plan, streams);
   plan.abort?.throwIfAborted();
-  return result;
+  return { ...result, passedOver: furnished.passedOver };
 }
 
 type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
@@ -244,22 +263,27 @@ type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
 async function furnish(
   tree: RootTree,
   plan: Plan,
-): Promise<Keeper> {
+): Promise<{ keeper: Keeper; passedOver: PassedOver[] }> {
   tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
   if (plan.sys) tree.put("sys", makeSys());
   if (plan.dev) tree.put("dev", makeDev());
   const { keeper, proc } = await keep(plan);
   try {
     if (proc !== null) tree.put("proc", proc);
-    for (const mount of plan.mounts) {
-      if (!("procOptions" in mount)) tree.add(mount);
-      else {
-        const { procOptions } = mount;
-        tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+    const passedOver: PassedOver[] = [];
+    for (const { spec, procOptions, ...mount } of plan.mounts) {
+      try {
+        if (procOptions === null) tree.add(mount);
+        else tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+      } catch (error) {
+        const failed = error instanceof MountError ||
+          error instanceof UnsupportedError;
+        if (!failed || !spec.optional) throw error;
+        passedOver.push({ spec, error });
       }
     }
     tree.seal();
-    return keeper;
+    return { keeper, passedOver };
   } catch (error) {
     await keeper[Symbol.asyncDispose]();
     throw error;
@@ -298,6 +322,10 @@ function start(
 ): CommandProcess {
   const { command, cwd, environment, ids } = plan;
   const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
+  using directory = attempt(
+    { action: `start in ${quote(cwd)}`, target: cwd, follows: true },
+    () => openInRoot(tree.fd, cwd, O_DIRECTORY),
+  );
   const program = findProgram(tree.fd, command[0], cwd, path);
   const group = keeper.kind === "group";
   using prepared = prepareSpawn(program, command, environment, {
@@ -308,7 +336,8 @@ function start(
     foreground: group && terminal !== null,
   });
   const pidns = keeper.pidns?.fd ?? null;
-  spawner().spawnInside(prepared, { tree: tree.fd, cwd, pidns, ids });
+  const place = { tree: tree.fd, cwd: directory.fd, pidns, ids };
+  spawner().spawnInside(prepared, place);
   return new CommandProcess(prepared.pid, keeper.kind === "nested");
 }
 
@@ -318,23 +347,32 @@ async function attend(
   keeper: Keeper,
   plan: Plan,
   streams: Streams,
-): Promise<RunResult> {
+): Promise<Omit<RunResult, "passedOver">> {
   using watch = new DisposableStack();
+  // When nobody waits any longer for who still holds what the command wrote to.
+  const enough = Promise.withResolvers<void>();
   let timedOut = false;
+  using timers = new DisposableStack();
   function after(milliseconds: number, act: () => void): void {
     const timer = setTimeout(act, milliseconds);
-    watch.defer(() => clearTimeout(timer));
+    timers.defer(() => clearTimeout(timer));
   }
   if (plan.timeout !== null) {
     after(plan.timeout, () => {
       timedOut = true;
       process.signal("SIGTERM");
-      after(plan.killAfter, () => process.signal("SIGKILL"));
+      after(plan.killAfter, () => {
+        process.signal("SIGKILL");
+        enough.resolve();
+      });
     });
   }
   const { abort } = plan;
   if (abort !== undefined) {
-    const kill = () => process.signal("SIGKILL");
+    const kill = () => {
+      process.signal("SIGKILL");
+      enough.resolve();
+    };
     abort.addEventListener("abort", kill);
     watch.defer(() => abort.removeEventListener("abort", kill));
     // While it was started.
@@ -344,8 +382,12 @@ async function attend(
   // What goes wrong with one is told at the end.
   for (const end of moved) end.catch(() => {});
   const outcome = await process.outcome();
+  // It was in time, however long it takes to move what it wrote.
+  if (!timedOut) timers.dispose();
   await keeper[Symbol.asyncDispose]();
-  await streams[0].stop();
+  const [stdin, ...outputs] = streams;
+  stdin.stop();
+  enough.promise.then(() => outputs.forEach((output) => output.stop()));
   const [, stdout, stderr] = await Promise.all(moved);
   return {
     success: outcome.code === 0,

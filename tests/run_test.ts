@@ -89,7 +89,7 @@ runTest("run() gives a command devices that work", async () => {
   assertEquals(err, "sh: write error: No space left on device\nerr\n");
 });
 
-/** A command that has said that it runs, and goes on until it is let go. */
+/** A command that has said that it runs, by the script's first output, and goes on until it is let go. */
 async function running(
   root: Directory | MountTree,
   script: string,
@@ -98,7 +98,7 @@ async function running(
   let end!: () => void;
   const held = new Promise<void>((resolve) => end = resolve);
   const said = Promise.withResolvers<void>();
-  const result = shell(root, `echo; ${script}`, {
+  const result = shell(root, script, {
     stdin: new ReadableStream({
       async pull(controller) {
         await held;
@@ -123,7 +123,7 @@ runTest(
     Deno.mkdirSync(`${path}/etc`);
     using root = Directory.open(path);
     const before = mountTable();
-    const { end, result } = await running(root, "cat", {
+    const { end, result } = await running(root, "echo; cat", {
       mounts: [
         { type: "tmpfs", target: "tmp/a/b" },
         { type: "bind", source: "/etc/passwd", target: "etc/new/passwd" },
@@ -425,6 +425,31 @@ runTest("run() mounts what it is told, in order", async () => {
   ]);
 });
 
+runTest("run() passes over an optional mount that fails", async () => {
+  using root = Directory.open(makeRoot());
+  const lost = {
+    type: "bind",
+    source: "/nosuch",
+    target: "a",
+    optional: true,
+  } as const;
+  const file = { ...lost, source: "/etc/passwd", target: "bin/busybox/b" };
+  const { out, passedOver } = await shell(root, "ls -d /tmp /a", {
+    mounts: [lost, file, { type: "tmpfs", target: "tmp" }],
+  });
+  assertEquals(out, "/tmp\n");
+  assertEquals(passedOver.map(({ spec }) => spec), [lost, file]);
+  assertEquals(
+    passedOver.map(({ error }) => error instanceof MountError && error.code),
+    ["ENOENT", "ENOTDIR"],
+  );
+  await assertRejects(
+    () => shell(root, "true", { mounts: [{ ...lost, optional: false }] }),
+    MountError,
+    "mounts[0]",
+  );
+});
+
 runTest(
   "run() refuses a mount point behind a symlink, and leaves nothing",
   async () => {
@@ -514,6 +539,8 @@ runTest(
         ["/bin", "EACCES"],
         ["garbage", "ENOEXEC"],
         ["bin/sh/x", "ENOTDIR"],
+        ["a".repeat(300), "ENAMETOOLONG"],
+        [`/${"a".repeat(300)}`, "ENAMETOOLONG"],
       ] as const
     ) {
       const error = await assertRejects(
@@ -526,12 +553,109 @@ runTest(
     const error = await assertRejects(
       () => shell(root, "true", { cwd: "/nosuch" }),
       MountError,
-      'Cannot run "sh": chdir: ENOENT',
+      'Cannot start in "/nosuch": openat2: ENOENT',
     );
-    assertEquals(error.syscall, "chdir");
+    assertEquals(error.target, "/nosuch");
     assertEquals(keepers(), 0);
   },
 );
+
+runTest("run() starts nowhere but in the root", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${path}/etc`);
+  Deno.symlinkSync("/etc", `${path}/absolute`);
+  Deno.symlinkSync("../../../etc", `${path}/above`);
+  Deno.symlinkSync("/proc/self/root/etc", `${path}/work`);
+  Deno.symlinkSync("/bin/sh", `${path}/file`);
+  using root = Directory.open(path);
+  for (const hostPid of [false, true]) {
+    for (const cwd of ["/absolute", "/above", "/../etc"]) {
+      const { out } = await shell(root, "pwd; ls", { cwd, hostPid });
+      assertEquals(out, "/etc\n");
+    }
+    for (
+      const [cwd, code] of [["/work", /ELOOP|ENOENT/], [
+        "/file",
+        /ENOTDIR/,
+      ]] as const
+    ) {
+      const error = await assertRejects(
+        () => shell(root, "cat passwd", { cwd, hostPid, uid: 65534 }),
+        MountError,
+        `Cannot start in "${cwd}": openat2: `,
+      );
+      assertMatch(error.code, code);
+    }
+  }
+});
+
+runTest("run() runs in a root that is no mount point", async () => {
+  const path = makeRoot();
+  // A root with the host's programs: its own directory is no mount.
+  const outer = `${SCRATCH}/outer`;
+  Deno.mkdirSync(`${outer}/host`, { recursive: true });
+  using host = Directory.open("/");
+  using scratch = Directory.open(SCRATCH);
+  using _host = scratch.bind(host, "outer/host", { recursive: true });
+  for (const name of Deno.readDirSync("/")) {
+    if (["proc", "sys", "dev"].includes(name.name)) {
+      Deno.mkdirSync(`${outer}/${name.name}`);
+    } else Deno.symlinkSync(`host/${name.name}`, `${outer}/${name.name}`);
+  }
+  const binds = (["proc", "sys", "dev"] as const).map((name) =>
+    scratch.bind(`/${name}`, `outer/${name}`, { recursive: true })
+  );
+  try {
+    for (const nests of [true, false]) {
+      const script = `
+        import { Directory, run } from "${ROOT}mod.ts";
+        import { spawner } from "${ROOT}src/run/spawner.ts";
+        using root = Directory.open(${JSON.stringify(path)});
+        spawner().nests = ${nests};
+        const { code } = await run(root, ["sh", "-c", "ls -a /proc/1/root/ >&2; echo $$ /proc/[0-9]*"]);
+        Deno.exitCode = code;`;
+      const { code, stdout, stderr } = new Deno.Command("chroot", {
+        args: [
+          outer,
+          Deno.execPath(),
+          "eval",
+          `--config=${ROOT}deno.json`,
+          script,
+        ],
+        stdin: "null",
+      }).outputSync();
+      assertEquals(
+        [text.decode(stderr).includes("EINVAL"), code, text.decode(stdout)],
+        [false, 0, nests ? "1 /proc/1\n" : "2 /proc/1 /proc/2\n"],
+        text.decode(stderr),
+      );
+      if (!nests) assertEquals(text.decode(stderr), ".\n..\n");
+    }
+  } finally {
+    for (const mount of binds.toReversed()) mount.unmount({ lazy: true });
+    _host.unmount({ lazy: true });
+  }
+}, { commands: ["chroot"] });
+
+runTest("run() lets the program end after it failed", async () => {
+  using root = Directory.open(makeRoot());
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `--config=${ROOT}deno.json`,
+      `import { Directory, run } from "${ROOT}mod.ts";
+       using root = Directory.open(${JSON.stringify(`${SCRATCH}/root`)});
+       const mounts = [{ type: "bind", source: "/nosuch", target: "a" }];
+       for (const [program, options] of [["true", {}], ["nosuch", {}], ["true", { mounts }]]) {
+         await run(root, [program], options).catch((error) => console.log(error.code));
+       }`,
+    ],
+    stdin: "null",
+    signal: AbortSignal.timeout(20_000),
+  }).output();
+  assertEquals([code, text.decode(stdout)], [0, "ENOENT\nENOENT\n"]);
+  assertEquals((await run(root, ["true"])).code, 0);
+});
 
 runTest("run() ends a command that takes too long", async () => {
   using root = Directory.open(makeRoot());
@@ -559,7 +683,7 @@ runTest("run() ends a command that takes too long", async () => {
 runTest("run() kills a command when it is aborted", async () => {
   using root = Directory.open(makeRoot());
   const controller = new AbortController();
-  const { result } = await running(root, "trap '' TERM; cat", {
+  const { result } = await running(root, "trap '' TERM; echo; cat", {
     signal: controller.signal,
   });
   const reason = new Error("no longer wanted");
@@ -571,13 +695,89 @@ runTest("run() kills a command when it is aborted", async () => {
 });
 
 runTest(
+  "run() was in time when the command was, whoever reads on",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const chunks: Uint8Array[] = [];
+    const { timedOut, code } = await shell(root, "echo a; echo b >&2", {
+      timeout: 400,
+      killAfter: 0,
+      stdout: new WritableStream({
+        async write(chunk) {
+          await new Promise((resolve) => setTimeout(resolve, 800));
+          chunks.push(chunk);
+        },
+      }),
+    });
+    assertEquals([timedOut, code], [false, 0]);
+    assertEquals(text.decode(chunks[0]), "a\n");
+  },
+);
+
+runTest("run() does not wait for a daemon that holds the pipe", async () => {
+  using root = Directory.open(makeRoot());
+  const mark = crypto.randomUUID();
+  // It leaves the group, and ends when it is killed here.
+  const script = `mkfifo /dev/shm/p
+    setsid sh -c 'echo $$; exec sh -c "read x" ${mark}' <>/dev/shm/p &
+    read x`;
+  const end = (pid: string) => Deno.kill(Number(pid), "SIGKILL");
+  using input = new OwnedFd(pipe2()[0]);
+  const options = { hostPid: true, stdin: input.fd, stderr: "null" } as const;
+  const late = await shell(root, `${script} <>/dev/shm/p`, {
+    ...options,
+    timeout: 200,
+    killAfter: 50,
+  });
+  assertEquals([late.timedOut, late.code], [true, 143]);
+  end(late.out);
+  await untilGone(mark);
+  const controller = new AbortController();
+  const pid = Promise.withResolvers<string>();
+  const aborted = shell(root, `${script}; exit 0`, {
+    ...options,
+    signal: controller.signal,
+    stdout: new WritableStream({
+      write: (chunk) => pid.resolve(text.decode(chunk)),
+    }),
+  });
+  const daemon = await pid.promise;
+  controller.abort(new Error("enough"));
+  await assertRejects(() => aborted, Error, "enough");
+  end(daemon);
+  await untilGone(mark);
+  assertEquals(keepers(), 0);
+});
+
+runTest(
+  "run() does not wait for an input that can't be cancelled",
+  async () => {
+    using root = Directory.open(makeRoot());
+    let cancelled = 0;
+    for (const script of ["exit 3", "exec <&-; exit 3", "read -n1 x; exit 3"]) {
+      const { code } = await shell(root, script, {
+        stdin: new ReadableStream({
+          pull: (controller) => controller.enqueue(new Uint8Array(65536)),
+          cancel() {
+            cancelled++;
+            return new Promise(() => {});
+          },
+        }),
+      });
+      assertEquals(code, 3);
+    }
+    assertEquals(cancelled, 3);
+  },
+);
+
+runTest(
   "run() forwards signals, and ends a command as they would",
   async () => {
     using root = Directory.open(makeRoot());
     for (
       const [script, expected] of [
-        ["cat", [138, "SIGUSR1"]],
-        ["trap 'exit 5' USR1; while :; do read x; done", [5, null]],
+        ["echo; cat", [138, "SIGUSR1"]],
+        ["trap 'exit 5' USR1; echo; while :; do read x; done", [5, null]],
       ] as const
     ) {
       const { result } = await running(root, script, {
@@ -620,19 +820,40 @@ runTest(
     const mark = crypto.randomUUID();
     const { code, out } = await shell(
       root,
-      `sh -c 'read x' ${mark} <>/dev/shm/p & cat /proc/${Deno.pid}/comm; echo $$; exit 3`,
+      `mkfifo /dev/shm/p; sh -c 'read x' ${mark} <>/dev/shm/p & cat /proc/${Deno.pid}/comm; echo $$; exit 3`,
       { hostPid: true },
     );
     assertEquals(code, 3);
     assertMatch(out, /^deno\n\d+\n$/);
-    // What is killed is gone when it has been reaped, by another process.
-    for (let left = 1000; processesWith(mark).length > 0; left--) {
-      assert(left > 0, "A process of the group is left");
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    await untilGone(mark);
     assertEquals(keepers(), 0);
   },
 );
+
+runTest(
+  "run() with hostPid ends the group of a command that killed its keeper",
+  async () => {
+    using root = Directory.open(makeRoot());
+    const mark = crypto.randomUUID();
+    // The keeper is the first of the group: its number is that.
+    const { code } = await shell(
+      root,
+      `mkfifo /dev/shm/p; sh -c 'read x' ${mark} <>/dev/shm/p & set -- $(cut -d' ' -f5 /proc/$$/stat); kill -9 $1; exit 3`,
+      { hostPid: true },
+    );
+    assertEquals(code, 3);
+    await untilGone(mark);
+    assertEquals(keepers(), 0);
+  },
+);
+
+/** Waits until what was killed is gone: another process reaps it. */
+async function untilGone(mark: string): Promise<void> {
+  for (let left = 1000; processesWith(mark).length > 0; left--) {
+    assert(left > 0, "A process of the group is left");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
 
 /** Runs something as on a kernel that lacks a call. */
 async function lacking<T>(
@@ -696,6 +917,19 @@ for (
     });
     assertEquals(processesWith(mark), []);
     assertEquals(keepers(), 0);
+    await without(async () => {
+      for (const proc of [true, false]) {
+        const { out, err } = await shell(
+          root,
+          "cut -d' ' -f5 /proc/1/mountinfo; ls -a /proc/1/root/ /proc/1/cwd/",
+          proc ? {} : { proc, mounts: [{ type: "proc", target: "proc" }] },
+        );
+        assertEquals(
+          [out, err],
+          ["/\n/proc/1/cwd/:\n.\n..\n\n/proc/1/root/:\n.\n..\n", ""],
+        );
+      }
+    });
     const ended = await shell(root, "kill -TERM $$");
     assertEquals([ended.code, ended.signal], [143, "SIGTERM"]);
   });
@@ -847,7 +1081,7 @@ for (
     "unshare",
     "move_mount",
     "chroot",
-    "chdir",
+    "fchdir",
     "setns",
     "setresuid",
   ] as const

@@ -97,6 +97,12 @@ export interface Command<T = unknown> {
   run(parsed: T, manner: Manner): number | Promise<number>;
   /** The exit status of a failure that `run` throws. */
   readonly failureStatus: number;
+  /**
+   * That of wrong usage.
+   *
+   * @default {1}
+   */
+  readonly usageStatus?: number;
 }
 
 /** The options that every subcommand takes. */

@@ -1,13 +1,16 @@
 import { dirname } from "@std/path/posix/dirname";
 import { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
+import { privileges } from "../hint/privileges.ts";
 import { readFile } from "../read_file.ts";
 import { run as runCommand, type RunOptions } from "../run.ts";
+import { parseRun } from "../run/options.ts";
 import { endSpawner } from "../run/spawner.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
 import { quote } from "../sys/format.ts";
 import {
+  checkArguments,
   type Command,
   expectPositionals,
   parseTargetArgument,
@@ -46,10 +49,18 @@ mount and no process of the host. Everything is gone when it ends, and when
 mountat is killed. Nothing is written into the root: what is missing to mount on
 is made in a tmpfs that takes the directory's place.
 
-SIGINT, SIGTERM and SIGHUP go to the command.
+SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
+the signals that it has no handler for when it sends them itself, abort(3) shows
+as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
+open files is the one that Deno has raised.
+
+At a terminal the command stays in mountat's process group: kill 0 in it reaches
+mountat, too, and Ctrl-Z stops mountat, but not the command. With --host-pid it
+has a group of its own.
 
 Exit status: that of the command, 128 and the signal's number when one ended it,
-125 when mountat failed, 126 and 127 when the command could not be executed or
+so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat
+failed, 126 and 127 when the command could not be executed or
 found.`,
     beforeCommand: 1,
     options: {
@@ -77,7 +88,8 @@ found.`,
       rootless: { help: "get the rights to do it in a user namespace" },
       timeout: {
         value: "duration",
-        help: "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d",
+        help:
+          "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d; 0: never",
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
       uid: { value: "number", help: "run as this user" },
@@ -91,34 +103,46 @@ found.`,
     }],
   },
   failureStatus: STATUS.failed,
+  usageStatus: STATUS.failed,
   parse(words) {
     const { positionals, switches, values } = words;
     expectPositionals(this.description, positionals, 2, Infinity);
     const [root, ...command] = positionals;
+    const rootless = switches.has("rootless");
+    if (rootless && (values["uid"] ?? values["gid"]) !== undefined) {
+      throw new UsageError(
+        "With --rootless there is one user and one group: leave out --uid and --gid",
+      );
+    }
     return {
       root: root!,
       command,
       oci: values["oci"]?.[0] ?? null,
-      rootless: switches.has("rootless") ? withoutRootless(words) : null,
+      rootless: rootless ? withoutRootless(words) : null,
       options: parseOptions(words),
     };
   },
-  async run({ root: path, command, options, oci, rootless }) {
+  async run({ root: path, command, options, oci, rootless }, { quiet }) {
     if (rootless !== null) {
       const { runRootless } = await import("./run_rootless.ts");
       return await runRootless(rootless);
     }
-    const mounts = [
-      ...oci === null ? [] : await readOci(oci, options),
-      ...options.mounts ?? [],
-    ];
     try {
-      using root = Directory.open(path);
-      const { code } = await runCommand(root, command, {
+      const mounts = [
+        ...oci === null ? [] : await readOci(oci, options),
+        ...options.mounts ?? [],
+      ];
+      const all: RunOptions = {
         ...options,
         mounts,
         forwardSignals: ["SIGINT", "SIGTERM", "SIGHUP"],
-      });
+      };
+      checkArguments(() => parseRun(command, all));
+      using root = Directory.open(path);
+      const { code, passedOver } = await runCommand(root, command, all);
+      for (const { error } of passedOver) {
+        if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
+      }
       return code;
     } catch (error) {
       return reportFailure(error);
@@ -149,7 +173,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     if (value < 0xffff_ffff) return { [name]: value };
     throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
   };
-  const timeout = values["timeout"]?.[0];
+  const timeout = parseDuration(values["timeout"]?.[0] ?? "0");
   const cwd = values["chdir"]?.[0];
   if (cwd !== undefined && !cwd.startsWith("/")) {
     throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
@@ -171,7 +195,8 @@ function parseOptions({ switches, values }: Words): RunOptions {
     ],
     ...number("uid"),
     ...number("gid"),
-    ...timeout === undefined ? {} : { timeout: parseDuration(timeout) },
+    // As timeout(1) has it.
+    ...timeout === 0 ? {} : { timeout },
     ...cwd === undefined ? {} : { cwd },
   };
 }
@@ -250,14 +275,15 @@ async function readOci(
 
 function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
-  report(error);
-  if (error instanceof MountError && error.code === "EPERM") {
+  report(error, failed, "run");
+  const refused = error instanceof MountError && error.code === "EPERM";
+  if (refused && !privileges().sysAdmin) {
     printMessage("  hint: mountat run --rootless gets the rights by itself");
   }
   if (!(error instanceof MountError) || error.syscall !== "execve") {
     return failed;
   }
-  if (error.code === "ENOENT") return notFound;
+  if (["ENOENT", "ENAMETOOLONG"].includes(error.code)) return notFound;
   // Those are of the process that was to execute it.
   return ["EAGAIN", "ENOMEM"].includes(error.code) ? failed : notExecutable;
 }

@@ -4,10 +4,18 @@ import {
   O_CLOEXEC,
   O_PATH,
   RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
   STATX_MODE,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { EACCES, EAGAIN, ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
+import {
+  EACCES,
+  EAGAIN,
+  ELOOP,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOTDIR,
+} from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
 import { openat2 } from "../sys/openat2.ts";
@@ -24,8 +32,8 @@ const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
  * @param cwd The working directory.
  * @param path PATH, undefined where there is none.
  * @returns Its path in that root, absolute or relative to `cwd`.
- * @throws {SyscallError} Of execve(2): ENOENT, or EACCES where what was found
- * is nothing to execute.
+ * @throws {SyscallError} Of execve(2): ENOENT, EACCES where what was found is
+ * nothing to execute, ENAMETOOLONG.
  */
 export function findProgram(
   root: number,
@@ -34,25 +42,26 @@ export function findProgram(
   path: string = DEFAULT_PATH,
 ): string {
   if (name.includes("/")) return name;
-  let denied = false;
+  const seen = new Set<string | null>();
   for (const directory of path.split(":")) {
     const candidate = `${directory || "."}/${name}`;
     const found = look(root, `${cwd}/`, candidate);
     if (found === "executable") return candidate;
-    denied ||= found === "denied";
+    seen.add(found);
   }
-  throw new SyscallError("execve", denied ? EACCES : ENOENT, [
-    quote(name),
-    "…",
-    "…",
-  ]);
+  const number = seen.has("denied")
+    ? EACCES
+    : seen.has("too long")
+    ? ENAMETOOLONG
+    : ENOENT;
+  throw new SyscallError("execve", number, [quote(name), "…", "…"]);
 }
 
 function look(
   root: number,
   cwd: string,
   path: string,
-): "executable" | "denied" | null {
+): "executable" | "denied" | "too long" | null {
   const from = path.startsWith("/") ? path : cwd + path;
   try {
     using file = openInRoot(root, from);
@@ -68,12 +77,23 @@ function look(
   } catch (error) {
     if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return null;
     if (isErrno(error, EACCES)) return "denied";
+    if (isErrno(error, ENAMETOOLONG)) return "too long";
     throw error;
   }
 }
 
-function openInRoot(root: number, path: string): OwnedFd {
-  const how = { flags: O_PATH | O_CLOEXEC, resolve: RESOLVE_IN_ROOT };
+/**
+ * Opens what a path leads to in a root that is none yet, through its symlinks.
+ * Those of a procfs lead out of any root: they are not followed.
+ *
+ * @param flags Besides `O_PATH`.
+ * @throws {SyscallError}
+ */
+export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
+  const how = {
+    flags: O_PATH | O_CLOEXEC | flags,
+    resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+  };
   for (let attempt = 1;; attempt++) {
     try {
       return new OwnedFd(openat2(root, path, how));

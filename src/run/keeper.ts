@@ -35,6 +35,7 @@ import { SIGNALS } from "../sys/signals.ts";
 import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { waitid } from "../sys/waitid.ts";
+import { write } from "../sys/write.ts";
 import { makeProc } from "./root_tree.ts";
 import { spawner } from "./spawner.ts";
 import { waitReady } from "./wait_ready.ts";
@@ -45,7 +46,8 @@ import { waitReady } from "./wait_ready.ts";
  * - `nested`: the keeper is the first in one, the command the first in another
  *   inside it. It takes a procfs that can be told of an empty namespace.
  * - `shared`: the keeper is the first, and the command comes later. The keeper
- *   mounts the procfs: it shows the namespace of who does that.
+ *   mounts the procfs: it shows the namespace of who does that. Of what it sees
+ *   itself nothing is left then, for the command sees that.
  * - `group`: both stay in this process's, in a process group of their own.
  */
 export type KeeperKind = "nested" | "shared" | "group";
@@ -55,8 +57,8 @@ interface Way {
   readonly flags: number;
   /** What it does first. */
   readonly before: readonly ThreadCall[];
-  /** What it does then, with its input open and nothing else. */
-  readonly become: (input: number) => readonly ThreadCall[];
+  /** What it does then, with its input and output open and nothing else. */
+  readonly become: (input: number, output: number) => readonly ThreadCall[];
   /** What it does when its input has ended. */
   readonly after: readonly ThreadCall[];
 }
@@ -65,6 +67,11 @@ interface Way {
 const SIG_IGN = 1n;
 /** Bytes of the kernel's `sigset_t`. */
 const SIGSET_SIZE = 8;
+
+/** Unlike what a keeper itself says when it waits. */
+const COPIED = new Uint8Array([1]);
+/** Bytes of a `struct open_how`. */
+const OPEN_HOW_SIZE = 24;
 
 const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
   nested: () => ({
@@ -81,21 +88,27 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
     // struct sigaction of the kernel: the handler comes first.
     const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
     const action = new Uint8Array(ignore.buffer);
+    const namespace = cString("namespace", "/proc/self/ns/mnt");
+    const how = new Uint8Array(OPEN_HOW_SIZE);
     const cat = cString("cat", "/bin/cat");
     const args = stringArray("args", ["cat"]);
     return {
       flags: CLONE_NEWPID | CLONE_NEWNS,
+      // The kernel then reaps what the command leaves behind.
       before: [
-        call("mount", null, cString("root", "/"), null, privately, null),
-        call("mount", proc, place, proc, attributes, null),
-        // The kernel then reaps what the command leaves behind.
         call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
       ],
       // The command sees it, and must not see this process's memory in it.
-      become: (input) => [
+      become: (input, output) => [
         call("dup3", input, 0, 0),
-        // It has nothing to write, but wants to have where.
-        call("dup3", input, 1, 0),
+        call("dup3", output, 1, 0),
+        // This takes the lowest number.
+        call("openat2", AT_FDCWD, namespace, how, how.length),
+        // To the root of the namespace, whatever this process's is.
+        call("setns", 2, CLONE_NEWNS),
+        call("close", 2),
+        call("mount", null, cString("root", "/"), null, privately, null),
+        call("mount", proc, place, proc, attributes, null),
         call("execve", cat, args, stringArray("env", [])),
       ],
       after: [],
@@ -127,6 +140,8 @@ export class Keeper implements AsyncDisposable {
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
   readonly #process: OwnedFd;
+  /** What was /proc when it had mounted one, of a `shared` one. */
+  readonly #proc: OwnedFd | null;
   /** It works with this until its end. */
   #memory: unknown;
 
@@ -148,7 +163,7 @@ export class Keeper implements AsyncDisposable {
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,
       ...closeAllBut(input.fd, output.fd),
-      ...become(input.fd),
+      ...become(input.fd, output.fd),
       call("write", output.fd, byte, 1),
       call("close", output.fd),
       call("read", input.fd, byte, 1),
@@ -159,14 +174,21 @@ export class Keeper implements AsyncDisposable {
     try {
       input.close();
       output.close();
-      const isItself = read(outputEnd.fd, byte) > 0;
+      // What cat has copied, it has been loaded for: then it needs no root.
+      if (kind === "shared") write(inputEnd.fd, COPIED);
+      const waits = read(outputEnd.fd, byte) > 0 &&
+        (kind !== "shared" || byte[0] === COPIED[0]);
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
-      if (kind === "shared" && isItself) {
+      if (kind === "shared" && !waits) {
         throw new UnsupportedError(
           "This kernel needs /bin/cat to run a command",
         );
       }
+      this.#proc = kind === "shared"
+        ? owned.use(spawner().cloneIn(this.#process.fd, AT_FDCWD, "/proc"))
+        : null;
+      if (kind === "shared") spawner().empty(this.#process.fd);
       if (kind === "group") this.pidns = null;
       else if (kind === "shared") this.pidns = this.#process;
       else this.pidns = openNested(owned, this.#process.fd);
@@ -188,21 +210,18 @@ export class Keeper implements AsyncDisposable {
    * the PID namespace of who mounts it.
    */
   makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
-    if (this.kind !== "shared") return makeProc(options, this.pidns);
+    if (this.#proc === null) return makeProc(options, this.pidns);
     if (parseMountOptions(options).parameters.length > 0) {
       throw new UnsupportedError(
         "This kernel gives a command's procfs no options: Linux 6.18 does",
       );
     }
-    using owned = new DisposableStack();
-    const proc = owned.use(spawner().cloneIn(this.#process.fd, "/proc"));
-    if (isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) {
+    if (isSame(look(this.#proc.fd), look(AT_FDCWD, "/proc"))) {
       throw new UnsupportedError(
         "A procfs can't be mounted in a PID namespace of its own",
       );
     }
-    owned.move();
-    return proc;
+    return spawner().cloneIn(this.#process.fd, this.#proc.fd);
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */
@@ -214,6 +233,9 @@ export class Keeper implements AsyncDisposable {
     this.#input.close();
     // With nothing in its namespaces any more it ends at once.
     if (this.kind !== "nested") await waitReady(this.#process.fd, POLLIN);
+    // The command may have killed it first. Until it is reaped, nobody else can
+    // have the number.
+    if (this.kind === "group") kill(-this.pid, SIGKILL);
     waitid(this.pid);
     this.#memory = null;
   }

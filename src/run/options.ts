@@ -4,6 +4,7 @@ import { planNamed } from "../apply_mounts.ts";
 import type { MountPlan } from "../attach.ts";
 import { descriptorOf } from "../dirfd.ts";
 import type { OptionsInput } from "../mount_options.ts";
+import type { MountSpec } from "../spec/mount_spec.ts";
 import { environ } from "../sys/environ.ts";
 import { quote } from "../sys/format.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
@@ -14,7 +15,7 @@ import type { InputOption, OutputOption } from "./streams.ts";
 /** A command to run, and how. */
 export interface Plan {
   readonly command: readonly [string, ...string[]];
-  readonly mounts: readonly (MountPlan | ProcPlan)[];
+  readonly mounts: readonly PlannedMount[];
   readonly proc: boolean;
   readonly sys: boolean;
   readonly dev: boolean;
@@ -32,9 +33,12 @@ export interface Plan {
   readonly stderr: OutputOption;
 }
 
-/** A procfs to mount, which shows the command's processes. */
-export interface ProcPlan extends Omit<MountPlan, "make"> {
-  readonly procOptions: OptionsInput;
+/** Something to mount. */
+export interface PlannedMount extends MountPlan {
+  /** What was asked for. */
+  readonly spec: MountSpec;
+  /** The options of a procfs, which shows the command's processes; else null. */
+  readonly procOptions: OptionsInput | null;
 }
 
 /** A timer can't be set for longer. */
@@ -79,9 +83,8 @@ export function parseRun(
     command: [program, ...args] as const,
     mounts: mounts.map((spec, i) => {
       const plan = planNamed(spec, spec.place ?? `mounts[${i}]`);
-      return spec.type === "proc"
-        ? { ...plan, procOptions: spec.options ?? "" }
-        : plan;
+      const { type, options = "" } = spec;
+      return { ...plan, spec, procOptions: type === "proc" ? options : null };
     }),
     proc: options.proc ?? true,
     sys: options.sys ?? true,

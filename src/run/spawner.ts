@@ -4,6 +4,7 @@
  */
 import { cString } from "../sys/argument.ts";
 import {
+  AT_EMPTY_PATH,
   AT_FDCWD,
   CLONE_FS,
   CLONE_NEWNS,
@@ -39,8 +40,8 @@ export interface Ids {
 export interface Place {
   /** Its root: a detached mount, which is attached in its mount namespace. */
   readonly tree: number;
-  /** Its working directory. */
-  readonly cwd: string;
+  /** Its working directory, in that. */
+  readonly cwd: number;
   /** Its PID namespace, or a process that is in it; null for this process's. */
   readonly pidns: number | null;
   /** Who it runs as, null for who this process does. */
@@ -63,6 +64,11 @@ export function spawner(): Spawner {
     current = new Spawner(identity);
   }
   return current;
+}
+
+/** Lets the thread end by itself, if one is held for a call. */
+export function releaseSpawner(): void {
+  current?.release();
 }
 
 /** Ends the thread, if there is one, at once. */
@@ -98,10 +104,7 @@ export class Spawner {
         openat2(AT_FDCWD, "/proc/thread-self/ns/pid", { flags: O_CLOEXEC }),
       ),
     );
-    using nothing = createDetachedMount(
-      parseFileSystem({ type: "tmpfs" }),
-      { action: "make an empty mount namespace", target: "." },
-    );
+    using nothing = makeNothing();
     const thread = new SyscallThread();
     owned.defer(() => thread.end());
     const empty = owned.use(
@@ -111,7 +114,13 @@ export class Spawner {
       ], [])),
     );
     thread.make(
-      [mountPrivately(), ...mountOnRoot(nothing.fd), ...PIVOT],
+      [
+        // This leads to the root of the namespace, out of that of a chroot(2).
+        setns(empty.fd, CLONE_NEWNS),
+        mountPrivately(),
+        ...mountOnRoot(nothing.fd),
+        ...PIVOT,
+      ],
       [],
     );
     owned.move();
@@ -126,29 +135,51 @@ export class Spawner {
     return this.#thread.hold();
   }
 
+  /** Lets the thread end by itself again. */
+  release(): void {
+    this.#thread.release();
+  }
+
   /** Ends the thread. */
   end(): void {
     this.#thread.end();
   }
 
   /**
-   * Makes a detached copy of a mount in another mount namespace.
+   * Leaves nothing in another mount namespace. Processes that were at its root
+   * find an empty directory there: pivot_root(2).
+   *
+   * @param namespace The namespace, or a process that is in it.
+   * @throws {SyscallError | MountError}
+   */
+  empty(namespace: number): void {
+    using nothing = makeNothing();
+    this.#thread.make([
+      setns(namespace, CLONE_NEWNS),
+      ...mountOnRoot(nothing.fd),
+      ...PIVOT,
+    ], this.#leave());
+  }
+
+  /**
+   * Makes a detached copy of a mount in another mount namespace, or of such a
+   * copy, which can be copied there alone.
    *
    * @param namespace The namespace, or a process that is in it.
    * @throws {SyscallError}
    */
-  cloneIn(namespace: number, path: string): OwnedFd {
-    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  cloneIn(namespace: number, dirfd: number, path = ""): OwnedFd {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
     return new OwnedFd(
       this.#thread.make([
         setns(namespace, CLONE_NEWNS),
         {
           name: "open_tree",
-          args: [AT_FDCWD, cString("path", path), flags],
+          args: [dirfd, cString("path", path), flags],
           text: [
-            { fd: AT_FDCWD },
+            { fd: dirfd },
             quote(path),
-            "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC",
+            "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH",
           ],
         },
       ], this.#leave()),
@@ -171,7 +202,8 @@ export class Spawner {
       // Below it stays an empty directory, as below the root of any system.
       ...mountOnRoot(tree),
       CHROOT,
-      { name: "chdir", args: [cString("cwd", cwd)], text: [quote(cwd)] },
+      // By its path root would go wherever a link of the root's leads.
+      { name: "fchdir", args: [cwd], text: [{ fd: cwd }] },
       ...pidns === null ? [] : [setns(pidns, CLONE_NEWPID)],
       ...change,
       process.call,
@@ -204,6 +236,13 @@ export class Spawner {
       { name: "prctl", args: [PR_SET_DUMPABLE, dumpable], text: [] },
     ];
   }
+}
+
+function makeNothing(): OwnedFd {
+  return createDetachedMount(
+    parseFileSystem({ type: "tmpfs" }),
+    { action: "make an empty mount namespace", target: "." },
+  );
 }
 
 // include/uapi/linux/prctl.h

@@ -40,8 +40,8 @@ export interface Stream {
    * @returns What was collected, undefined where nothing was to be.
    */
   readonly moved: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** The command has ended: it reads no more. */
-  stop(): Promise<void>;
+  /** Ends the moving: the command reads no more, or nobody reads what it wrote. */
+  stop(): void;
 }
 
 const CHUNK_SIZE = 65536;
@@ -60,6 +60,9 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
     ? new Blob([option as Uint8Array<ArrayBuffer>]).stream()
     : option;
   const reader = source.getReader();
+  const stopping = new AbortController();
+  // What the source does about it, and when, is its own affair.
+  const cancel = () => void reader.cancel().catch(() => {});
   return {
     fd: theirs.fd,
     closeTheirs: () => theirs.close(),
@@ -67,29 +70,36 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
       try {
         for (;;) {
           const { done, value } = await reader.read();
-          if (done) return undefined;
-          await writeAll(ours.fd, value);
+          if (done || stopping.signal.aborted) return undefined;
+          await writeAll(ours.fd, value, stopping.signal);
         }
       } catch (error) {
         // It was not interested in the rest.
         if (!isErrno(error, EPIPE)) throw error;
-        await reader.cancel();
+        cancel();
         return undefined;
       } finally {
         ours.close();
       }
     },
-    stop: () => reader.cancel(),
+    stop() {
+      stopping.abort();
+      cancel();
+    },
   };
 }
 
-async function writeAll(fd: number, chunk: Uint8Array): Promise<void> {
-  for (let rest = chunk; rest.length > 0;) {
+async function writeAll(
+  fd: number,
+  chunk: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let rest = chunk; rest.length > 0 && !signal.aborted;) {
     try {
       rest = rest.subarray(write(fd, rest));
     } catch (error) {
       if (!isErrno(error, EAGAIN)) throw error;
-      await waitReady(fd, POLLOUT);
+      await waitReady(fd, POLLOUT, signal);
     }
   }
 }
@@ -109,45 +119,50 @@ export function openOutput(
     return openPlain(option, own, owned);
   }
   const [ours, theirs] = openPipe(owned, "reading");
+  const stopping = new AbortController();
   return {
     fd: theirs.fd,
     closeTheirs: () => theirs.close(),
     async moved() {
-      const source = readable(ours);
+      const source = readable(ours, stopping);
       if (option === "piped") {
         return await new Response(source).bytes();
       }
       await source.pipeTo(option);
       return undefined;
     },
-    stop: () => Promise.resolve(),
+    stop: () => stopping.abort(),
   };
 }
 
-function readable(pipe: OwnedFd): ReadableStream<Uint8Array<ArrayBuffer>> {
+function readable(
+  pipe: OwnedFd,
+  stopping: AbortController,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const { signal } = stopping;
   const buffer = new Uint8Array(CHUNK_SIZE);
   let waiting = false;
   let cancelled = false;
   return new ReadableStream({
     async pull(controller) {
-      while (!cancelled) {
+      while (!signal.aborted) {
         try {
           const count = read(pipe.fd, buffer);
           if (count > 0) return controller.enqueue(buffer.slice(0, count));
-          pipe.close();
-          return controller.close();
+          break;
         } catch (error) {
           if (!isErrno(error, EAGAIN)) throw error;
         }
         waiting = true;
-        await waitReady(pipe.fd, POLLIN);
+        await waitReady(pipe.fd, POLLIN, signal);
         waiting = false;
       }
       pipe.close();
+      if (!cancelled) controller.close();
     },
     cancel() {
       cancelled = true;
-      // What is waited for must stay open.
+      stopping.abort();
       if (!waiting) pipe.close();
     },
   }, { highWaterMark: 0 });
@@ -171,7 +186,7 @@ function openPlain(
     fd,
     closeTheirs: () => {},
     moved: () => Promise.resolve(undefined),
-    stop: () => Promise.resolve(),
+    stop: () => {},
   };
 }
 

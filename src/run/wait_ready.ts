@@ -22,14 +22,31 @@ let wake: (() => void) | null = null;
  *
  * @param fd The descriptor, not to be closed before.
  * @param events `POLLIN`, `POLLOUT`.
+ * @param signal Ends the waiting when it is aborted.
  * @throws {SyscallError} EMFILE.
  */
-export async function waitReady(fd: number, events: number): Promise<void> {
+export async function waitReady(
+  fd: number,
+  events: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (signal?.aborted) return;
   const settle = Promise.withResolvers<void>();
-  waiters.add({ fd, events, settle });
+  const waiter = { fd, events, settle };
+  waiters.add(waiter);
   if (wake === null) waitForAll();
   else wake();
-  await settle.promise;
+  function stop(): void {
+    waiters.delete(waiter);
+    wake?.();
+    settle.resolve();
+  }
+  signal?.addEventListener("abort", stop);
+  try {
+    await settle.promise;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
 }
 
 async function waitForAll(): Promise<void> {

@@ -188,6 +188,18 @@ export class SyscallThread {
     return state === idle || state === held;
   }
 
+  /** Lets it end by itself again, with no call made. */
+  release(): void {
+    const { idle, held } = STATE;
+    const state = Atomics.compareExchange(
+      this.#fields,
+      FIELD.state,
+      held,
+      idle,
+    );
+    if (state === held) Atomics.notify(this.#fields, FIELD.state);
+  }
+
   /**
    * Makes calls, one after another until one fails, while the calling thread
    * waits.

@@ -65,6 +65,19 @@ Deno.test("parse() keeps the command's options apart", async () => {
   });
 });
 
+Deno.test("parse() takes a timeout of 0 for none", async () => {
+  for (
+    const [text, expected] of [["0", undefined], ["0.0s", undefined], [
+      "1",
+      1000,
+    ]] as const
+  ) {
+    const args = [`--timeout=${text}`, "root", "cmd"];
+    const words = await parseWords(runDescription.description, args);
+    assertEquals(runDescription.parse(words).options.timeout, expected);
+  }
+});
+
 Deno.test("parse() throws when an option makes no sense", async () => {
   for (
     const [args, message] of [
@@ -76,6 +89,8 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["--gid", "4294967295", "root", "cmd"], "must be an id"],
       [["--chdir", "work", "root", "cmd"], "must be absolute"],
       [["--timeout", "1w", "root", "cmd"], "A duration must be like"],
+      [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid and --gid"],
+      [["--rootless", "--gid=1", "root", "cmd"], "leave out --uid and --gid"],
     ] as const
   ) {
     const words = await parseWords(runDescription.description, [...args]);
@@ -102,6 +117,11 @@ programTest("run passes on how the command ended", () => {
       [["sh", "-c", "exit 7"], 7, /^$/],
       [["--", "sh", "-c", "exit 9"], 9, /^$/],
       [["nosuch"], 127, /^mountat: Cannot run "nosuch": execve: ENOENT/],
+      [
+        ["n".repeat(300)],
+        127,
+        /^mountat: Cannot run "n+": execve: ENAMETOOLONG/,
+      ],
       [["/bin"], 126, /^mountat: Cannot run "\/bin": execve: EACCES/],
     ] as const
   ) {
@@ -112,7 +132,54 @@ programTest("run passes on how the command ended", () => {
   const timeout = run(["run", "--timeout=0.1", root, "sleep", "60"]);
   assertEquals(timeout.code, 143);
   assertEquals(run(["run", `${SCRATCH}/nosuch`, "true"]).code, 125);
-  assertEquals(run(["run", "--nosuch", root, "true"]).code, 1);
+}, NEEDS);
+
+programTest("run exits with 125 when it is not used as it should be", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/config.json`;
+  const oci = (mount: Record<string, unknown>) => {
+    const mounts = [{ destination: "/a", type: "tmpfs", ...mount }];
+    Deno.writeTextFileSync(file, JSON.stringify({ mounts }));
+    return ["--oci", file];
+  };
+  for (
+    const [options, message] of [
+      [() => ["--nosuch"], /^mountat: Unknown option "--nosuch"/],
+      [() => ["--chdir=a"], /^mountat: Option --chdir must be absolute/],
+      [() => oci({ destination: "../a" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ type: "" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ options: ["ro=\0"] }), /^mountat: .*NUL/],
+      [() => oci({ type: "proc", options: ["fd=x", "uid=1\0"] }), /^mountat: /],
+    ] as [() => string[], RegExp][]
+  ) {
+    const { code, stderr } = run(["run", ...options(), root, "true"]);
+    assertMatch(stderr, message);
+    assertMatch(stderr, /\nTry 'mountat run --help'\.\n$/);
+    assert(!/\n\s+at /.test(stderr), stderr);
+    assertEquals(code, 125, stderr);
+  }
+  assertEquals(run(["run"]).code, 125);
+  assertEquals(run(["run", "--help"]).code, 0);
+}, NEEDS);
+
+programTest("run passes over an optional mount that fails", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/config.json`;
+  const options = ["bind", "nofail"];
+  const mounts = [{ destination: "/a", source: "/nosuch", options }];
+  Deno.writeTextFileSync(file, JSON.stringify({ mounts }));
+  for (const quiet of [false, true]) {
+    const { code, stderr } = run([
+      "run",
+      ...quiet ? ["--quiet"] : [],
+      "--oci",
+      file,
+      root,
+      "true",
+    ]);
+    assertEquals(code, 0);
+    assertMatch(stderr, quiet ? /^$/ : /^mountat: Passed over: .*ENOENT.*\n$/);
+  }
 }, NEEDS);
 
 programTest("run needs no permission but for the C library", () => {
@@ -340,6 +407,13 @@ programTest("run --rootless gets the rights to do it", async () => {
     );
     const permissions = ["--allow-ffi", "--allow-run"];
     const options = { wrapper, permissions };
+    // There it has them already.
+    const inside = run(["run", "--gid=7", root, "true"], {
+      wrapper: [...wrapper, "unshare", "-Urm"],
+    });
+    assertEquals(inside.code, 125);
+    assertMatch(inside.stderr, /EPERM/);
+    assert(!inside.stderr.includes("--rootless"), inside.stderr);
     const { code, stdout } = run([
       "run",
       "--rootless",
