@@ -198,7 +198,7 @@ programTest("apply undoes all when a signal comes meanwhile", async () => {
   const root = makeRoot();
   const before = mountTable();
   const entries = Array.from(
-    { length: 300 },
+    { length: 3000 },
     (_, n) => `t /m${n} tmpfs x-mount.mkdir\n`,
   );
   Deno.writeTextFileSync(`${SCRATCH}/fstab`, entries.join(""));
