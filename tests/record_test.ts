@@ -24,7 +24,12 @@ import { libc } from "../src/sys/libc.ts";
 import { mount } from "../src/sys/mount.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
-import { programTest, run, type RunOptions } from "./cli/program.ts";
+import {
+  denoForAll,
+  programTest,
+  run,
+  type RunOptions,
+} from "./cli/program.ts";
 import {
   failEachCall,
   makeCache,
@@ -628,7 +633,7 @@ programTest("MountRecord of a user namespace's root is not root's", () => {
   Deno.mkdirSync(env.XDG_RUNTIME_DIR, { mode: 0o700 });
   Deno.chownSync(env.XDG_RUNTIME_DIR, 65534, 65534);
   const wrapper = [...OTHER_USER, "unshare", "--user", "--map-root-user"];
-  assertEquals(said({ wrapper }, env), "recorded\n");
+  assertEquals(said({ wrapper, deno: denoForAll() }, env), "recorded\n");
   assertEquals(recordNames(env.XDG_RUNTIME_DIR), ["mountat"]);
   assertEquals(recordNames("/run"), []);
 }, { commands: ["setpriv", "unshare"] });

@@ -1,5 +1,5 @@
 /** Runs the program as a user would, in a private mount namespace. */
-import { kernelTest, type Needs, ROOT } from "../support.ts";
+import { kernelTest, type Needs, ROOT, SCRATCH } from "../support.ts";
 
 /** How the program ended. */
 export interface Ended {
@@ -16,6 +16,8 @@ export interface RunOptions {
   wrapper?: string[];
   /** The module. */
   entry?: string;
+  /** Deno, where not the one that runs the tests. */
+  deno?: string;
   /** The working directory. */
   cwd?: string;
 }
@@ -23,18 +25,30 @@ export interface RunOptions {
 /** The command line that runs the program. */
 export function commandLine(
   args: string[],
-  { permissions = ["--allow-ffi"], wrapper = [], entry = "mod.ts" }:
-    RunOptions = {},
+  {
+    permissions = ["--allow-ffi"],
+    wrapper = [],
+    entry = "mod.ts",
+    deno = Deno.execPath(),
+  }: RunOptions = {},
 ): string[] {
   return [
     ...wrapper,
-    Deno.execPath(),
+    deno,
     "run",
     "--no-prompt",
     ...permissions,
     ROOT + entry,
     ...args,
   ];
+}
+
+/** A copy of Deno that every user may execute: the one from npm is its user's. */
+export function denoForAll(): string {
+  const path = `${SCRATCH}/deno-for-all`;
+  Deno.copyFileSync(Deno.execPath(), path);
+  Deno.chmodSync(path, 0o755);
+  return path;
 }
 
 /** Runs the program to its end, in the calling thread's mount namespace. */

@@ -5,7 +5,7 @@ import { UsageError } from "../../src/cli/usage_error.ts";
 import { Directory } from "../../src/directory.ts";
 import { makeRoot, processesWith } from "../run_root.ts";
 import { mountTable, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { commandLine, denoForAll, programTest, run } from "./program.ts";
 
 const NEEDS = { commands: ["busybox"] };
 
@@ -398,18 +398,20 @@ function asNobody(): string[] {
 programTest("run --rootless gets the rights to do it", async () => {
   const root = makeRoot();
   const wrapper = asNobody();
+  const deno = denoForAll();
   try {
-    const refused = run(["run", root, "true"], { wrapper });
+    const refused = run(["run", root, "true"], { wrapper, deno });
     assertEquals(refused.code, 125);
     assertMatch(
       refused.stderr,
       /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
     );
     const permissions = ["--allow-ffi", "--allow-run"];
-    const options = { wrapper, permissions };
+    const options = { wrapper, permissions, deno };
     // There it has them already.
     const inside = run(["run", "--gid=7", root, "true"], {
       wrapper: [...wrapper, "unshare", "-Urm"],
+      deno,
     });
     assertEquals(inside.code, 125);
     assertMatch(inside.stderr, /EPERM/);
