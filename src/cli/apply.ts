@@ -124,7 +124,7 @@ async function readSpecs(
     }
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
-    throw new UsageError(`${file}:${error.message}`);
+    throw new UsageError(`${file}: ${error.message}`);
   }
   for (const spec of specs) checkSpec(spec, file);
   return specs;

@@ -137,6 +137,18 @@ export async function parseWords(
   if (taken !== undefined) {
     throw new UsageError(`Unknown option ${quote(taken)}`);
   }
+  const given = before.map((arg) => /^-(?:-([^=]+)|([^-=]))=/.exec(arg));
+  const valueless = names.find((name) =>
+    !valued.includes(name) &&
+    given.some((found) =>
+      found !== null &&
+      (found[1] === name ||
+        found[2] !== undefined && found[2] === all[name]!.short)
+    )
+  );
+  if (valueless !== undefined) {
+    throw new UsageError(`Option --${valueless} takes no value`);
+  }
   const { parseArgs } = await import("@std/cli/parse-args");
   let unknown: string | undefined;
   const parsed = parseArgs(before, {

@@ -19,8 +19,9 @@ Without a subcommand, /proc and /sys are mounted into the directory for some
 seconds, as by bb_mounter_at. A directory that is called like a subcommand is
 written ./list, say.
 
-Data goes to stdout, messages to stderr. With --json data is JSON, where there is
-some: docs/schema.json in the repository describes it.`,
+Data, and what was done, goes to stdout, what went wrong to stderr. With --json
+data is JSON, where there is some: docs/schema.json in the repository describes
+it.`,
   examples: [{
     call: "mountat /srv/root 10",
     does: "/proc and /sys are mounted in /srv/root for ten seconds",

@@ -210,9 +210,11 @@ function parseVariable(text: string): [name: string, value: string] {
 }
 
 function parseBind(text: string): MountSpec {
-  const [, source, target, ro] = /^(.+?):(.+?)(:ro)?$/s.exec(text) ?? [];
+  const [, source, target, ro] = /^([^:]+):([^:]+)(:ro)?$/.exec(text) ?? [];
   if (source === undefined || target === undefined) {
-    throw new UsageError(`Option --bind must be SRC:DST: ${quote(text)}`);
+    throw new UsageError(
+      `Option --bind must be SRC:DST or SRC:DST:ro: ${quote(text)}`,
+    );
   }
   return {
     type: "bind",

@@ -169,18 +169,18 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
       ["--fstab", "a /a tmpfs\nproc /proc\n", "Line 2, column 11: "],
       ["--oci", '{"mounts": [{"destination": "/a"}]}', "Line 1, column 13: "],
       ["--oci", '{"mounts": [}', "Line 1, column 13: "],
-      ["--fstab", "a /a tmpfs ro=what\n", " line 1: The option"],
+      ["--fstab", "a /a tmpfs ro=what\n", "line 1: The option"],
       [
         "--fstab",
         `a /a tmpfs ${"x".repeat(300)}\n`,
-        " line 1: The option name",
+        "line 1: The option name",
       ],
     ] as const
   ) {
     Deno.writeTextFileSync(file, text);
     const { code, stdout, stderr } = run(["apply", format, file, root], READ);
     assertEquals([code, stdout], [1, ""], stderr);
-    assert(stderr.startsWith(`mountat: ${file}:${place}`), stderr);
+    assert(stderr.startsWith(`mountat: ${file}: ${place}`), stderr);
     assertEquals([mountTable(), names(root)], [before, ["bin"]]);
   }
   for (

@@ -138,6 +138,9 @@ Deno.test("parseWords() throws when an option makes no sense", async () => {
       [["--_", "a"], "Unknown option"],
       [["-_=a"], "Unknown option"],
       [["--depth"], "needs a value"],
+      [["--lazy=no", "a"], "--lazy takes no value"],
+      [["-l=no"], "--lazy takes no value"],
+      [["a", "--json=1"], "--json takes no value"],
       [["--depth", "1", "--depth", "2"], "more than once"],
     ] as const
   ) {

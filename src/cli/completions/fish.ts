@@ -137,7 +137,7 @@ end
 function __mountat_list
     set -l head (commandline -ct | string replace -r '^(--[^=]*=|-\\\\w)' '' | string match -r '.*,')
     while read -l word
-        echo $head$word
+        echo "$head$word"
     end
 end
 
