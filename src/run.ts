@@ -6,7 +6,8 @@ import type { OwnedFd } from "./owned_fd.ts";
 import { CommandProcess } from "./run/command_process.ts";
 import { findProgram, openInRoot } from "./run/find_program.ts";
 import { Keeper, type KeeperKind } from "./run/keeper.ts";
-import { makeDev, makeSys, RootTree } from "./run/root_tree.ts";
+import { makeDev, makeSys } from "./run/file_systems.ts";
+import { RootTree } from "./run/root_tree.ts";
 import { parseRun, type Plan } from "./run/options.ts";
 import { releaseSpawner, spawner } from "./run/spawner.ts";
 import {

@@ -9,22 +9,26 @@ import {
   MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
-  MS_PRIVATE,
-  MS_REC,
   O_CLOEXEC,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
-import { isErrno } from "./sys/error.ts";
+import { SyscallError } from "./sys/error.ts";
 import { flagNames } from "./sys/format.ts";
 import { fsconfigCreate } from "./sys/fsconfig.ts";
 import { fsmount } from "./sys/fsmount.ts";
 import { fsopen } from "./sys/fsopen.ts";
-import { LITTLE_ENDIAN } from "./sys/layout.ts";
 import { moveMount } from "./sys/move_mount.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { SyscallThread, type ThreadCall } from "./sys/thread.ts";
+import {
+  mountPrivately,
+  moveToRoot,
+  openPath,
+  setns,
+  unshare,
+} from "./sys/thread_calls.ts";
 
 /**
  * A mount namespace of its own that a mount tree is built in, where the kernel
@@ -45,28 +49,10 @@ export class Staging implements Disposable {
    */
   constructor(tree: OwnedFd) {
     const opened = onThread([
-      { name: "unshare", args: [CLONE_NEWNS], text: ["CLONE_NEWNS"] },
-      {
-        name: "mount",
-        args: [null, ROOT, null, MS_REC | MS_PRIVATE, null],
-        text: ["NULL", '"/"', "NULL", "MS_REC|MS_PRIVATE", "NULL"],
-      },
-      {
-        name: "move_mount",
-        args: [tree.fd, EMPTY, AT_FDCWD, ROOT, MOVE_MOUNT_F_EMPTY_PATH],
-        text: [
-          { fd: tree.fd },
-          '""',
-          { fd: AT_FDCWD },
-          '"/"',
-          "MOVE_MOUNT_F_EMPTY_PATH",
-        ],
-      },
-      {
-        name: "openat2",
-        args: [AT_FDCWD, OWN_NAMESPACE, CLOSED_ON_EXEC, CLOSED_ON_EXEC.length],
-        text: [{ fd: AT_FDCWD }, `"${OWN_PATH}"`, "{flags=O_CLOEXEC}", "24"],
-      },
+      unshare(CLONE_NEWNS),
+      mountPrivately(),
+      moveToRoot(tree.fd),
+      openPath(OWN_NAMESPACE),
     ]);
     this.#namespace = new OwnedFd(opened);
   }
@@ -119,7 +105,7 @@ export class Staging implements Disposable {
   }
 
   #make(call: ThreadCall): number {
-    return onThread([enter(this.#namespace), call]);
+    return onThread([setns(this.#namespace.fd, CLONE_NEWNS), call]);
   }
 
   [Symbol.dispose](): void {
@@ -128,16 +114,7 @@ export class Staging implements Disposable {
 }
 
 const EMPTY = cString("path", "");
-const ROOT = cString("path", "/");
-const OWN_PATH = "/proc/thread-self/ns/mnt";
-const OWN_NAMESPACE = cString("path", OWN_PATH);
-/** A `struct open_how`. */
-const CLOSED_ON_EXEC = new Uint8Array(24);
-new DataView(CLOSED_ON_EXEC.buffer).setBigUint64(
-  0,
-  BigInt(O_CLOEXEC),
-  LITTLE_ENDIAN,
-);
+const OWN_NAMESPACE = "/proc/thread-self/ns/mnt";
 
 let thread: SyscallThread | undefined;
 
@@ -149,23 +126,12 @@ export function endStagingThread(): void {
 /** Makes calls on a thread that is then in this one's namespace again. */
 function onThread(calls: ThreadCall[]): number {
   using own = new OwnedFd(
-    openat2(AT_FDCWD, OWN_PATH, { flags: O_CLOEXEC }),
+    openat2(AT_FDCWD, OWN_NAMESPACE, { flags: O_CLOEXEC }),
   );
   if (!thread?.hold()) thread = new SyscallThread();
-  return thread.make([
-    // A thread that shares its working directory can't change its namespace.
-    { name: "unshare", args: [CLONE_FS], text: ["CLONE_FS"] },
-    enter(own),
-    ...calls,
-  ], [enter(own)]);
-}
-
-function enter({ fd }: OwnedFd): ThreadCall {
-  return {
-    name: "setns",
-    args: [fd, CLONE_NEWNS],
-    text: [{ fd }, "CLONE_NEWNS"],
-  };
+  const back = setns(own.fd, CLONE_NEWNS);
+  // A thread that shares its working directory can't change its namespace.
+  return thread.make([unshare(CLONE_FS), back, ...calls], [back]);
 }
 
 /**
@@ -180,7 +146,8 @@ export function attachesToDetached(): boolean | undefined {
     moveMount(inner.fd, "", outer.fd, "", flags);
     return true;
   } catch (error) {
-    return isErrno(error, EINVAL) ? false : undefined;
+    if (!(error instanceof SyscallError)) throw error;
+    return error.errno === EINVAL ? false : undefined;
   }
 }
 

@@ -13,7 +13,7 @@ import { isErrno, UnsupportedError } from "./sys/error.ts";
 import { kill, SIGKILL } from "./sys/kill.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
-import { reap } from "./sys/reap.ts";
+import { waitid } from "./sys/waitid.ts";
 import { write } from "./sys/write.ts";
 
 /**
@@ -64,7 +64,7 @@ function open(path: string, flags: number): OwnedFd {
 function reapAfterAll(child: number): void {
   for (;;) {
     try {
-      reap(child);
+      waitid(child);
       return;
     } catch (error) {
       if (!isErrno(error, EINTR)) throw error;

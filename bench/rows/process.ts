@@ -39,7 +39,7 @@ export const firstMount: Row = {
   row: 9,
   work: "The first mount of a process",
   note:
-    "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves. Deno compiles a trampoline for each, 0.1 to 0.3 ms: a declaration that it compiles nothing for binds in a tenth of that, but its errno was wrong once in a million failing calls. What the import takes is said at row 8.",
+    "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves. Deno compiles a trampoline for each, 0.1 to 0.3 ms: a declaration that it compiles nothing for binds in a tenth of that, but in one run of the tests a failing call had another's errno. What the import takes is said at row 8.",
   measure(seconds) {
     const path = `${SCRATCH}/first`;
     Deno.mkdirSync(`${path}/mounted`, { recursive: true });

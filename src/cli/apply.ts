@@ -1,11 +1,11 @@
 import { dirname } from "@std/path/posix/dirname";
 import { type AppliedMounts, applyMounts, planNamed } from "../apply_mounts.ts";
 import { Directory } from "../directory.ts";
-import { attempt } from "../error.ts";
 import { MountTree } from "../mount_tree.ts";
 import { readFile } from "../read_file.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
+import { SyscallError } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -108,10 +108,7 @@ async function readSpecs(
   file: string,
   format: "oci" | "fstab",
 ): Promise<MountSpec[]> {
-  const text = file === "-" ? await readInput() : attempt(
-    { action: `read ${quote(file)}`, target: file, follows: true },
-    () => readFile(file),
-  );
+  const text = file === "-" ? await readInput() : read(file);
   let specs: MountSpec[];
   try {
     if (format === "fstab") {
@@ -139,6 +136,15 @@ function checkSpec(spec: MountSpec, file: string): void {
       throw error;
     }
     throw new UsageError(`${file}: ${error.message}`);
+  }
+}
+
+function read(file: string): string {
+  try {
+    return readFile(file);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new UsageError(`Cannot read ${quote(file)}: ${error.message}`);
   }
 }
 

@@ -36,7 +36,7 @@ import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { waitid } from "../sys/waitid.ts";
 import { write } from "../sys/write.ts";
-import { makeProc } from "./root_tree.ts";
+import { makeProc } from "./file_systems.ts";
 import { spawner } from "./spawner.ts";
 import { waitReady } from "./wait_ready.ts";
 

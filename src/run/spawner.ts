@@ -10,9 +10,6 @@ import {
   CLONE_NEWNS,
   CLONE_NEWPID,
   MNT_DETACH,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MS_PRIVATE,
-  MS_REC,
   O_CLOEXEC,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
@@ -26,6 +23,13 @@ import { openat2 } from "../sys/openat2.ts";
 import type { PreparedSpawn } from "../sys/posix_spawn.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
+import {
+  mountPrivately,
+  moveToRoot,
+  openPath,
+  setns,
+  unshare,
+} from "../sys/thread_calls.ts";
 import { readFile } from "../read_file.ts";
 
 /** Who a command runs as. */
@@ -280,23 +284,7 @@ function setgroups(groups: number[]): ThreadCall {
 /** Mounts a detached tree on the root, and goes there. */
 function mountOnRoot(tree: number): ThreadCall[] {
   return [
-    {
-      name: "move_mount",
-      args: [
-        tree,
-        cString("path", ""),
-        AT_FDCWD,
-        cString("path", "/"),
-        FROM_DESCRIPTOR,
-      ],
-      text: [
-        { fd: tree },
-        '""',
-        { fd: AT_FDCWD },
-        '"/"',
-        "MOVE_MOUNT_F_EMPTY_PATH",
-      ],
-    },
+    moveToRoot(tree),
     { name: "fchdir", args: [tree], text: [{ fd: tree }] },
   ];
 }
@@ -311,51 +299,3 @@ const PIVOT: readonly ThreadCall[] = [
 ];
 
 const CHROOT: ThreadCall = { name: "chroot", args: [DOT], text: ['"."'] };
-
-const FROM_DESCRIPTOR = MOVE_MOUNT_F_EMPTY_PATH;
-
-function unshare(flags: number): ThreadCall {
-  const names = [
-    [CLONE_FS, "CLONE_FS"],
-    [CLONE_NEWNS, "CLONE_NEWNS"],
-    [CLONE_NEWPID, "CLONE_NEWPID"],
-  ] as const;
-  return {
-    name: "unshare",
-    args: [flags],
-    text: [
-      names.filter(([flag]) => flags & flag).map(([, name]) => name).join("|"),
-    ],
-  };
-}
-
-function setns(fd: number, type: number): ThreadCall {
-  return {
-    name: "setns",
-    args: [fd, type],
-    text: [{ fd }, type === CLONE_NEWNS ? "CLONE_NEWNS" : "CLONE_NEWPID"],
-  };
-}
-
-/** What is mounted in the copy appears nowhere else. */
-function mountPrivately(): ThreadCall {
-  return {
-    name: "mount",
-    args: [null, cString("path", "/"), null, MS_REC | MS_PRIVATE, null],
-    text: ["NULL", '"/"', "NULL", "MS_REC|MS_PRIVATE", "NULL"],
-  };
-}
-
-function openPath(path: string): ThreadCall {
-  const how = new BigUint64Array([BigInt(O_CLOEXEC), 0n, 0n]);
-  return {
-    name: "openat2",
-    args: [
-      AT_FDCWD,
-      cString("path", path),
-      new Uint8Array(how.buffer),
-      how.byteLength,
-    ],
-    text: [{ fd: AT_FDCWD }, quote(path), "{flags=O_RDONLY|O_CLOEXEC}", "24"],
-  };
-}

@@ -82,7 +82,6 @@ export { pivotRoot } from "./pivot_root.ts";
 export { read } from "./read.ts";
 export { type LogMessage, readLog } from "./read_log.ts";
 export { readlinkat } from "./readlinkat.ts";
-export { reap } from "./reap.ts";
 export { setns } from "./setns.ts";
 export {
   type Statmount,

@@ -8,6 +8,8 @@ import { tracer } from "./trace.ts";
 export const P_PID = 1;
 /** Wait for one that has ended. */
 export const WEXITED = 0x4;
+/** Wait for a child that sends no signal at its end, too. */
+export const __WALL = 0x4000_0000;
 /** The process exited: include/uapi/asm-generic/siginfo.h. */
 export const CLD_EXITED = 1;
 
@@ -52,7 +54,8 @@ export interface Usage {
  *
  * @param pid The child.
  * @returns How it ended.
- * @throws {SyscallError} ECHILD when it is no child.
+ * @throws {SyscallError} ECHILD when it is no child, EINTR when a signal came
+ * first.
  */
 export function waitid(pid: number): Ended {
   pid = int32("pid", pid);
@@ -63,12 +66,18 @@ export function waitid(pid: number): Ended {
     P_PID,
     pid,
     new Uint8Array(info.buffer),
-    WEXITED,
+    WEXITED | __WALL,
     new Uint8Array(usage.buffer),
   );
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {
-    settle(result, "waitid", ["P_PID", String(pid), "…", "WEXITED", "…"]);
+    settle(result, "waitid", [
+      "P_PID",
+      String(pid),
+      "…",
+      "WEXITED|__WALL",
+      "…",
+    ]);
   }
   const code = info.getInt32(SIGINFO.si_code, LITTLE_ENDIAN);
   const status = info.getInt32(SIGINFO.si_status, LITTLE_ENDIAN);

@@ -9,7 +9,7 @@ import {
 import { SyscallError } from "../../src/sys/error.ts";
 import { kill, SIGKILL } from "../../src/sys/kill.ts";
 import { readlinkat } from "../../src/sys/readlinkat.ts";
-import { reap } from "../../src/sys/reap.ts";
+import { waitid } from "../../src/sys/waitid.ts";
 import { readFile } from "../../src/read_file.ts";
 import { kernelTest } from "../support.ts";
 import { tracedCalls } from "./scratch.ts";
@@ -30,19 +30,19 @@ kernelTest("cloneSleeping() makes a child in a namespace of its own", () => {
     assert(status.includes("\nThreads:\t1\n"), status);
   } finally {
     kill(child, SIGKILL);
-    reap(child);
+    waitid(child);
   }
   assertThrows(() => kill(child, 0), SyscallError, `kill(${child}, 0): ESRCH`);
   assertThrows(
-    () => reap(child),
+    () => waitid(child),
     SyscallError,
-    `waitid(P_PID, ${child}, NULL, WEXITED|__WALL, NULL): ECHILD`,
+    `waitid(P_PID, ${child}, …, WEXITED|__WALL, …): ECHILD`,
   );
 });
 
 kernelTest("cloneSleeping()'s child ends by itself", () => {
   const child = cloneSleeping(CLONE_NEWNS, 0);
-  reap(child);
+  waitid(child);
   assertThrows(() => kill(child, 0), SyscallError, "ESRCH");
 });
 
@@ -54,12 +54,12 @@ kernelTest("cloneSleeping() passes on what the kernel refuses", () => {
   );
 });
 
-kernelTest("cloneSleeping(), kill() and reap() tell a tracer", () => {
+kernelTest("cloneSleeping(), kill() and waitid() tell a tracer", () => {
   let child = 0;
   const calls = tracedCalls(() => {
     child = cloneSleeping(CLONE_NEWUSER, 9);
     kill(child, SIGKILL);
-    reap(child);
+    waitid(child);
   });
   assertEquals(
     calls.map(({ syscall, args, result }) => [syscall, args, result]),
@@ -75,10 +75,10 @@ kernelTest("cloneSleeping(), kill() and reap() tell a tracer", () => {
   );
 });
 
-Deno.test("cloneSleeping(), kill() and reap() refuse what can't be passed on", () => {
+Deno.test("cloneSleeping(), kill() and waitid() refuse what can't be passed on", () => {
   assertThrows(() => cloneSleeping("1" as unknown as number, 1), TypeError);
   assertThrows(() => cloneSleeping(1, -1), RangeError);
   assertThrows(() => kill(0.5, 0), RangeError);
   assertThrows(() => kill(0, "9" as unknown as number), TypeError);
-  assertThrows(() => reap(2 ** 31), RangeError);
+  assertThrows(() => waitid(2 ** 31), RangeError);
 });
