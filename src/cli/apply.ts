@@ -5,6 +5,7 @@ import { MountTree } from "../mount_tree.ts";
 import { readFile } from "../read_file.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
+import { errnoText } from "../sys/errno.ts";
 import { SyscallError } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
@@ -144,7 +145,10 @@ function read(file: string): string {
     return readFile(file);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new UsageError(`Cannot read ${quote(file)}: ${error.message}`);
+    const { code, errno } = error;
+    throw new UsageError(
+      `Cannot read ${quote(file)}: ${code} (${errnoText(errno)})`,
+    );
   }
 }
 

@@ -37,7 +37,7 @@ import { umount2 } from "../../src/sys/umount2.ts";
 import { write } from "../../src/sys/write.ts";
 import { mountManyOfEveryKind } from "../every_kind.ts";
 import { hold } from "../held.ts";
-import { mountTable, SCRATCH } from "../support.ts";
+import { mountTable, ROOT, SCRATCH } from "../support.ts";
 import { commandLine, programTest, run, type RunOptions } from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
@@ -727,6 +727,10 @@ function makeJail(): string {
     mkdirat(AT_FDCWD, path, 0o755);
     if (name === "tmp") continue;
     mount(`/${name}`, path, null, MS_BIND | MS_REC, null);
+  }
+  if (ROOT.startsWith("/tmp/")) {
+    Deno.mkdirSync(jail + ROOT, { recursive: true });
+    mount(ROOT, jail + ROOT, null, MS_BIND, null);
   }
   return jail;
 }

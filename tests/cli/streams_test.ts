@@ -84,7 +84,7 @@ const FAILING: [args: string[], code: number][] = [
   [["remount", "-o", "ro", ".", "missing"], 32],
   [["move", ".", ".", "missing"], 32],
   [["list", "missing"], 1],
-  [["apply", "--fstab", "missing", "."], 32],
+  [["apply", "--fstab", "missing", "."], 1],
   [["run", "missing", "true"], 125],
   [["umount", ".", "missing"], 32],
   [["sweep"], 1],

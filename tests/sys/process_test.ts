@@ -19,7 +19,7 @@ import {
   TIOCGPGRP,
   TIOCSPGRP,
 } from "../../src/sys/terminal.ts";
-import { CLD_EXITED, P_PID, WEXITED } from "../../src/sys/waitid.ts";
+import { __WALL, CLD_EXITED, P_PID, WEXITED } from "../../src/sys/waitid.ts";
 import { gatedTest, missingCommand, missingPermission } from "../support.ts";
 
 const missing = missingPermission(["run", "read", "write"]) ??
@@ -89,6 +89,7 @@ gatedTest(
       TIOCGPGRP,
       TIOCSPGRP,
       WEXITED,
+      __WALL,
       ...SIGNALS,
     };
     const names = Object.keys(ours);
