@@ -11,6 +11,7 @@ import { openat2 } from "../src/sys/openat2.ts";
 import { pipe2 } from "../src/sys/pipe2.ts";
 import { makeDev, makeProc, makeSys } from "../src/run/file_systems.ts";
 import { RootTree } from "../src/run/root_tree.ts";
+import { endSpawner } from "../src/run/spawner.ts";
 import { readFile } from "../src/read_file.ts";
 import { keepers, makeRoot, processesWith, runTest } from "./run_root.ts";
 import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
@@ -1042,6 +1043,8 @@ runTest("run() leaves nothing whichever call fails", async () => {
       ],
     });
   assertEquals((await attempt()).code, 0);
+  // Its thread, which ends by itself when it isn't used for a while.
+  endSpawner();
   const descriptors = openDescriptors();
   const table = mountTable();
   const failures: Record<string, number> = {};
@@ -1061,6 +1064,7 @@ runTest("run() leaves nothing whichever call fails", async () => {
     assert(told || (outcome as RunResult).code === 0, String(outcome));
     assertEquals(keepers(), 0, `${n}: ${failed}`);
     assertEquals(processesWith(mark), [], `${n}: ${failed}`);
+    endSpawner();
     assertEquals(openDescriptors(), descriptors, `${n}: ${failed}`);
   }
   assertEquals(mountTable(), table);
