@@ -1,6 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { errnoCode, errnoText } from "../../src/sys/errno.ts";
 import { SyscallError } from "../../src/sys/error.ts";
+import { cString } from "../../src/sys/argument.ts";
+import {
+  bindUncompiled,
+  errno,
+  ERRNO_SIZE,
+  libc,
+  NR,
+} from "../../src/sys/libc.ts";
 import { openTree } from "../../src/sys/open_tree.ts";
 import { openat2 } from "../../src/sys/openat2.ts";
 import { close } from "../../src/sys/close.ts";
@@ -55,5 +63,31 @@ gatedTest(
     } finally {
       Object.assign(Error, { stackTraceLimit });
     }
+  },
+);
+
+// The first calls of a process are these. It is read as in src/sys.
+gatedTest(
+  "errno is right for 2 million failing calls that Deno does not compile",
+  missingPermission(["ffi"]),
+  () => {
+    const close = bindUncompiled(["i32"]);
+    const openat2 = bindUncompiled(["i32", "buffer", "buffer", "usize"]);
+    const path = cString("path", "");
+    const how = new Uint8Array(24);
+    const wrong: unknown[] = [];
+    let garbage: unknown[] = [];
+    for (let i = 0; i < 1_000_000; i++) {
+      const closed = close(NR.close, -1);
+      if (closed === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+      if (closed !== -1 || errno[0] !== 9) wrong.push([closed, errno[0]]);
+      const fd = openat2(NR.openat2, -100, path, how, how.length);
+      if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+      if (fd !== -1 || errno[0] !== 2) wrong.push([fd, errno[0]]);
+      garbage.push({ i, text: `garbage ${i}`, list: [i, i] });
+      if (garbage.length > 10_000) garbage = [];
+    }
+    assertEquals(wrong, []);
+    assert(garbage.length > 0);
   },
 );
