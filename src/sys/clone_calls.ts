@@ -167,6 +167,6 @@ function setSignalMask(
     SIG_SETMASK,
     mask,
     before,
-    SIGSET_SIZE,
+    BigInt(SIGSET_SIZE),
   );
 }

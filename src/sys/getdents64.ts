@@ -24,7 +24,12 @@ export function getdents64(fd: number): string[] {
   fd = int32("fd", fd);
   const view = new DataView(new ArrayBuffer(BUFFER_SIZE));
   const buffer = new Uint8Array(view.buffer);
-  const length = libc.getdents64(NR.getdents64, fd, buffer, BUFFER_SIZE);
+  const length = libc.getdents64(
+    NR.getdents64,
+    fd,
+    buffer,
+    BigInt(BUFFER_SIZE),
+  );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (length === -1 || tracer) {
     settle(length, "getdents64", [{ fd }, "…", String(BUFFER_SIZE)]);

@@ -3,8 +3,8 @@
  * with the parameters that the call takes, and bound when it is first used.
  *
  * Deno compiles machine code for a declaration: that takes 0.1 to 0.3
- * milliseconds, and saves 0.1 microseconds a call. It is left out until there
- * have been many.
+ * milliseconds, and halves what a call takes besides the kernel. It is left out
+ * for what is called but a few times.
  */
 import { UnsupportedError } from "./error.ts";
 import { SYSCALL_NUMBERS } from "./numbers.ts";
@@ -96,7 +96,8 @@ const PARAMETERS = {
 type Call = keyof typeof PARAMETERS;
 
 type Native<P> = P extends "buffer" ? Uint8Array<ArrayBuffer> | null
-  : P extends "u64" ? number | bigint
+  // A number would do, but takes Deno's slow way.
+  : P extends "u64" | "usize" ? bigint
   : number;
 
 type Natives<P extends readonly Parameter[]> = { [I in keyof P]: Native<P[I]> };
@@ -112,11 +113,13 @@ interface Libc extends Calls {
   /**
    * Copies errno into {@linkcode errno}. To be called on the line after the
    * failing call: V8's own calls overwrite errno when anything is allocated.
+   * (A signal can still come between: Deno's handler leaves EAGAIN there when
+   * some hundred signals wait for an event loop that does not turn.)
    */
   readonly copyErrno: (
     to: Int32Array<ArrayBuffer>,
     from: Deno.PointerValue,
-    size: number,
+    size: bigint,
   ) => void;
   /** Where this thread's errno is. */
   readonly errnoLocation: Deno.PointerValue;
@@ -130,7 +133,7 @@ export const errno: Int32Array<ArrayBuffer> = new Int32Array(
 );
 
 /** Bytes of an errno. */
-export const ERRNO_SIZE = 4;
+export const ERRNO_SIZE = 4n;
 
 // Without Deno importing must still work: the first call throws.
 const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
@@ -163,8 +166,12 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
 
 type NativeCall = (...args: unknown[]) => number;
 
-/** In so many calls about as much is lost as compiling takes. */
-const MOST_UNCOMPILED = 1000;
+/**
+ * As many as most programs that mount once make. V8 keeps count of whom a place
+ * calls after some more of them, and calls compiled code directly only where
+ * that was never anybody else.
+ */
+const MOST_UNCOMPILED = 4;
 
 function bind(
   parameters: readonly Parameter[],

@@ -94,7 +94,7 @@ function ask(
     NR.listmount,
     request.buffer,
     buffer,
-    count,
+    BigInt(count),
     flags,
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

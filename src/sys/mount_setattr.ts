@@ -46,7 +46,7 @@ export function mountSetattr(
     bytes,
     flags,
     buffer,
-    MOUNT_ATTR.SIZE,
+    SIZE,
   );
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {
@@ -64,3 +64,5 @@ export function mountSetattr(
     ]);
   }
 }
+
+const SIZE = BigInt(MOUNT_ATTR.SIZE);

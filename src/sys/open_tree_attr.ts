@@ -48,7 +48,7 @@ export function openTreeAttr(
     bytes,
     flags,
     struct?.buffer ?? null,
-    size,
+    BigInt(size),
   );
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {

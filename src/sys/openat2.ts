@@ -67,7 +67,7 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
   setUint64(view, OPEN_HOW.mode, "mode", mode);
   setUint64(view, OPEN_HOW.resolve, "resolve", resolve);
   const bytes = passString("path", path);
-  const fd = libc.openat2(NR.openat2, dirfd, bytes, buffer, OPEN_HOW.SIZE);
+  const fd = libc.openat2(NR.openat2, dirfd, bytes, buffer, SIZE);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (fd === -1 || tracer) {
     settle(fd, "openat2", [
@@ -84,6 +84,7 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
 
 /** Used again by each call: `how` is read before it is filled. */
 const buffer = new Uint8Array(new ArrayBuffer(OPEN_HOW.SIZE));
+const SIZE = BigInt(OPEN_HOW.SIZE);
 const view = new DataView(buffer.buffer);
 
 const OPEN = {

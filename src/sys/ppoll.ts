@@ -79,10 +79,10 @@ export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {
     ready = libc.ppoll(
       NR.ppoll,
       buffer,
-      fds.length,
+      BigInt(fds.length),
       NO_TIME,
       null,
-      SIGSET_SIZE,
+      BigInt(SIGSET_SIZE),
     );
     if (ready === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
     if (ready === -1 && errno[0] === EINTR) continue;

@@ -20,7 +20,7 @@ export function read(fd: number, buffer: Uint8Array): number {
   fd = int32("fd", fd);
   // What lies in shared memory is copied, there and back.
   const bytes = byteArray("buffer", buffer);
-  const count = libc.read(NR.read, fd, bytes, bytes.length);
+  const count = libc.read(NR.read, fd, bytes, BigInt(bytes.length));
   if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (count === -1 || tracer) {
     settle(count, "read", [

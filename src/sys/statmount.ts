@@ -211,7 +211,7 @@ function ask(
     NR.statmount,
     request.buffer,
     buffer,
-    buffer.length,
+    BigInt(buffer.length),
     flags,
   );
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);

@@ -53,10 +53,11 @@ export function setForegroundGroup(fd: number, group: number): void {
   const argument = new Int32Array([int32("group", group)]);
   const bytes = new Uint8Array(argument.buffer);
   const { rt_sigprocmask } = libc;
-  rt_sigprocmask(NR.rt_sigprocmask, SIG_BLOCK, blocked, before, SIGSET_SIZE);
+  const size = BigInt(SIGSET_SIZE);
+  rt_sigprocmask(NR.rt_sigprocmask, SIG_BLOCK, blocked, before, size);
   const result = libc.ioctl(NR.ioctl, int32("fd", fd), TIOCSPGRP, bytes);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  rt_sigprocmask(NR.rt_sigprocmask, SIG_SETMASK, before, null, SIGSET_SIZE);
+  rt_sigprocmask(NR.rt_sigprocmask, SIG_SETMASK, before, null, size);
   if (result === -1 || tracer) {
     settle(result, "ioctl", [{ fd }, "TIOCSPGRP", `[${group}]`]);
   }

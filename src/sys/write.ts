@@ -19,7 +19,7 @@ import { tracer } from "./trace.ts";
 export function write(fd: number, buffer: Uint8Array): number {
   fd = int32("fd", fd);
   const bytes = byteArray("buffer", buffer);
-  const count = libc.write(NR.write, fd, bytes, bytes.length);
+  const count = libc.write(NR.write, fd, bytes, BigInt(bytes.length));
   if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (count === -1 || tracer) {
     settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);

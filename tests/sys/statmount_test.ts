@@ -323,7 +323,7 @@ kernelTestSince(
 );
 
 kernelTestSince("6.8", "statmount() gives up with EOVERFLOW at 16 MiB", () => {
-  const sizes: number[] = [];
+  const sizes: bigint[] = [];
   const real = libc.statmount;
   const buffer = new Uint8Array(8);
   Object.defineProperty(libc, "statmount", {
@@ -332,12 +332,12 @@ kernelTestSince("6.8", "statmount() gives up with EOVERFLOW at 16 MiB", () => {
       request: Uint8Array<ArrayBuffer>,
       ...rest: [
         unknown,
-        number,
+        bigint,
       ]
     ) => {
       sizes.push(rest[1]);
       // The kernel refuses to list so many, before it writes any.
-      return libc.listmount(NR.listmount, request, buffer, 2_000_000, 0);
+      return libc.listmount(NR.listmount, request, buffer, 2_000_000n, 0);
     },
   });
   try {
@@ -345,7 +345,7 @@ kernelTestSince("6.8", "statmount() gives up with EOVERFLOW at 16 MiB", () => {
   } finally {
     Object.defineProperty(libc, "statmount", { value: real });
   }
-  assertEquals(sizes, [12, 14, 16, 18, 20, 22, 24].map((bits) => 2 ** bits));
+  assertEquals(sizes, [12n, 14n, 16n, 18n, 20n, 22n, 24n].map((n) => 1n << n));
 });
 
 kernelTestSince(
