@@ -7,8 +7,13 @@
  *                fsmount, move_mount; umount2 of /proc/self/fd/DIR/TARGET
  *         exact  the same with what this project asks of the kernel besides:
  *                the mount's id, by statx, and that a bind be no peer
+ *         handles  as exact, each with descriptors of its own, by which it is
+ *                  found again, looked at and unmounted
+ *         tree   as exact, in a detached copy of DIR, which is then closed
  *         path   mount(2) and umount2 of DIR/TARGET
- *   overlay DIR LAYER ...     mount(2) of an overlay on DIR/merged, umount2
+ *   overlay HOW DIR LAYER ...   an overlay on DIR/merged, and umount2:
+ *         exact  as above, fsconfig for each layer
+ *         path   mount(2)
  *   list                      listmount, and statmount of each mount
  *   relative-unmount FD NAME  fchdir(FD), umount2(NAME): once, then it ends
  *
@@ -65,103 +70,226 @@ static void serve(void (*job)(void))
 /* mounts */
 
 static char **entries;
-static int entry_count, directory, exact, by_path;
+static int entry_count, directory;
+static enum { PLAIN, EXACT, HANDLES, TREE, BY_PATH } way;
 
-static int open_beneath(const char *path, int flags)
+/* A mount point: its directory, and for a file what it is called there. */
+struct place {
+    int at, holder;
+    const char *name;
+};
+
+static struct place *places;
+
+static int open_beneath(int from, const char *path, int flags)
 {
     struct open_how how = {
         .flags = O_PATH | O_CLOEXEC | flags,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
-    return check(syscall(SYS_openat2, directory, path, &how, sizeof how), "openat2");
+    return check(syscall(SYS_openat2, from, path, &how, sizeof how), path);
 }
 
-static void mount_by_descriptor(const char *target, const char *type, const char *source)
+static void set_propagation(int mount, uint64_t propagation)
 {
-    int mount, at;
-    if (strcmp(type, "bind") == 0) {
-        mount = check(open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
-            "open_tree");
-        if (exact) {
-            struct mount_attr slave = { .propagation = MS_SLAVE };
-            check(mount_setattr(mount, "", AT_EMPTY_PATH, &slave, sizeof slave),
-                "mount_setattr");
-        }
+    struct mount_attr attr = { .propagation = propagation };
+    check(mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof attr), "mount_setattr");
+}
+
+static int clone_of(const char *source)
+{
+    int mount = check(open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
+        source);
+    if (way != PLAIN) set_propagation(mount, MS_SLAVE);
+    return mount;
+}
+
+/* An fsopen(2) context that has its parameters, made a mount. */
+static int create(int context)
+{
+    check(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "fsconfig");
+    int mount = check(fsmount(context, FSMOUNT_CLOEXEC, 0), "fsmount");
+    close(context);
+    return mount;
+}
+
+static int new_mount(const char *type, const char *source)
+{
+    int context = check(fsopen(type, FSOPEN_CLOEXEC), "fsopen");
+    check(fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0), "fsconfig");
+    return create(context);
+}
+
+/* Asks for the mount's id; says whether it is one of a file. */
+static int identify(int mount)
+{
+    struct statx status;
+    /* STATX_MNT_ID, STATX_MNT_ID_UNIQUE */
+    check(statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+        STATX_TYPE | 0x1000 | 0x4000, &status), "statx");
+    return !S_ISDIR(status.stx_mode);
+}
+
+static struct place open_place(int root, const char *target, int is_file)
+{
+    const char *name = strrchr(target, '/');
+    struct place place;
+    if (!is_file || name == NULL) {
+        place.at = place.holder = open_beneath(root, target, 0);
+        place.name = NULL;
     } else {
-        int fs = check(fsopen(type, FSOPEN_CLOEXEC), "fsopen");
-        check(fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0), "fsconfig");
-        check(fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "fsconfig");
-        mount = check(fsmount(fs, FSMOUNT_CLOEXEC, 0), "fsmount");
-        close(fs);
+        char parent[4096];
+        snprintf(parent, sizeof parent, "%.*s", (int)(name - target), target);
+        place.name = name + 1;
+        place.holder = open_beneath(root, parent, O_DIRECTORY);
+        place.at = open_beneath(place.holder, place.name, 0);
     }
-    if (exact) {
-        struct statx status;
-        /* STATX_MNT_ID, STATX_MNT_ID_UNIQUE */
-        check(statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-            STATX_TYPE | 0x1000 | 0x4000, &status), "statx");
-    }
-    at = open_beneath(target, 0);
+    return place;
+}
+
+static void close_place(struct place place)
+{
+    if (place.at != place.holder) close(place.at);
+    close(place.holder);
+}
+
+static void attach(int mount, int at)
+{
     check(move_mount(mount, "", at, "",
         MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), "move_mount");
     close(mount);
-    close(at);
 }
 
-static void unmount_by_descriptor(const char *target)
+static struct place mount_beneath(int root, char **entry)
+{
+    int mount = strcmp(entry[1], "bind") == 0 ? clone_of(entry[2])
+                                              : new_mount(entry[1], entry[2]);
+    int is_file = way == PLAIN ? 0 : identify(mount);
+    struct place place = open_place(root, entry[0], is_file);
+    attach(mount, place.at);
+    return place;
+}
+
+static void unmount_by_name(int holder, const char *name)
 {
     char path[4096];
-    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", directory, target);
-    check(umount2(path, UMOUNT_NOFOLLOW), "umount2");
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", holder, name);
+    check(umount2(path, UMOUNT_NOFOLLOW), path);
+}
+
+/* Looks whether the mount is still there, and unmounts it. */
+static void unmount_place(struct place place)
+{
+    char path[64], target[4096], name[4096 + 3];
+    struct statx status;
+    ssize_t length;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", place.holder);
+    if (place.name == NULL) {
+        length = readlink(path, target, sizeof target - 1);
+        target[check(length, "readlink")] = 0;
+        snprintf(name, sizeof name, "..%s", strrchr(target, '/'));
+    }
+    check(statx(place.holder, place.name == NULL ? name : place.name,
+        AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+        0x1000 | 0x4000, &status), "statx");
+    if (place.name == NULL) check(umount2(path, 0), path);
+    else unmount_by_name(place.holder, place.name);
+    close(place.holder);
 }
 
 static void mounts(void)
 {
+    int root = directory;
+    if (way == TREE) {
+        root = check(open_tree(directory, "",
+            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), "open_tree");
+        set_propagation(root, MS_PRIVATE);
+    }
     for (int i = 0; i < entry_count; i++) {
         char **entry = entries + 3 * i;
         int bind = strcmp(entry[1], "bind") == 0;
-        if (!by_path) mount_by_descriptor(entry[0], entry[1], entry[2]);
-        else check(mount(entry[2], entry[0], bind ? NULL : entry[1],
-            bind ? MS_BIND : 0, NULL), "mount");
+        if (way == BY_PATH) {
+            check(mount(entry[2], entry[0], bind ? NULL : entry[1],
+                bind ? MS_BIND : 0, NULL), "mount");
+            continue;
+        }
+        struct place place = mount_beneath(root, entry);
+        if (way != HANDLES) close_place(place);
+        else if (place.at != place.holder) close(place.at);
+        places[i] = place;
+    }
+    if (way == TREE) {
+        close(root);
+        return;
     }
     for (int i = entry_count; i--;) {
-        if (!by_path) unmount_by_descriptor(entries[3 * i]);
-        else check(umount2(entries[3 * i], UMOUNT_NOFOLLOW), "umount2");
+        if (way == BY_PATH) check(umount2(entries[3 * i], UMOUNT_NOFOLLOW), "umount2");
+        else if (way == HANDLES) unmount_place(places[i]);
+        else unmount_by_name(directory, entries[3 * i]);
     }
 }
 
 static void prepare_mounts(const char *how, const char *path, char **rest, int count)
 {
-    exact = strcmp(how, "exact") == 0;
-    by_path = strcmp(how, "path") == 0;
+    way = strcmp(how, "path") == 0 ? BY_PATH
+        : strcmp(how, "tree") == 0 ? TREE
+        : strcmp(how, "handles") == 0 ? HANDLES
+        : strcmp(how, "exact") == 0 ? EXACT : PLAIN;
     entries = rest;
     entry_count = count / 3;
+    places = calloc(entry_count, sizeof *places);
     directory = check(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), path);
-    for (int i = 0; by_path && i < entry_count; i++)
+    for (int i = 0; way == BY_PATH && i < entry_count; i++)
         if (asprintf(&entries[3 * i], "%s/%s", path, entries[3 * i]) < 0) fail("asprintf");
 }
 
 /* overlay */
 
 static char overlay_options[1 << 20], *overlay_target;
+static char **layers, *upper, *work;
+static int layer_count;
 
-static void overlay(void)
+static void overlay_by_path(void)
 {
     check(mount("overlay", overlay_target, "overlay", 0, overlay_options), "mount");
     check(umount2(overlay_target, UMOUNT_NOFOLLOW), "umount2");
 }
 
-static void prepare_overlay(const char *path, char **layers, int count)
+static void overlay_by_descriptor(void)
 {
-    size_t length = sprintf(overlay_options, "upperdir=%s/upper,workdir=%s/work", path, path);
+    int context = check(fsopen("overlay", FSOPEN_CLOEXEC), "fsopen");
+    for (int i = 0; i < layer_count; i++)
+        check(fsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", layers[i], 0), "fsconfig");
+    check(fsconfig(context, FSCONFIG_SET_STRING, "upperdir", upper, 0), "fsconfig");
+    check(fsconfig(context, FSCONFIG_SET_STRING, "workdir", work, 0), "fsconfig");
+    int mount = create(context);
+    struct place place = open_place(directory, "merged", identify(mount));
+    attach(mount, place.at);
+    close_place(place);
+    unmount_by_name(directory, "merged");
+}
+
+static void prepare_overlay(const char *path, char **names, int count)
+{
+    directory = check(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), path);
+    layers = names;
+    layer_count = count;
+    if (asprintf(&overlay_target, "%s/merged", path) < 0) fail("asprintf");
+    if (asprintf(&upper, "%s/upper", path) < 0) fail("asprintf");
+    if (asprintf(&work, "%s/work", path) < 0) fail("asprintf");
+    size_t length = sprintf(overlay_options, "upperdir=%s,workdir=%s", upper, work);
     for (int i = 0; i < count; i++)
         length += sprintf(overlay_options + length, "%s%s",
             i == 0 ? ",lowerdir=" : ":", layers[i]);
-    /* More would be cut off without a word. */
-    if (length >= (size_t)sysconf(_SC_PAGESIZE)) {
+}
+
+/* More would be cut off without a word. */
+static void check_overlay_options(void)
+{
+    if (strlen(overlay_options) >= (size_t)sysconf(_SC_PAGESIZE)) {
         printf("its options are longer than the page that mount(2) takes\n");
         exit(1);
     }
-    if (asprintf(&overlay_target, "%s/merged", path) < 0) fail("asprintf");
 }
 
 /* list */
@@ -213,9 +341,11 @@ int main(int argc, char **argv)
     if (strcmp(job, "mounts") == 0 && argc > 6) {
         prepare_mounts(argv[2], argv[3], argv + 4, argc - 4);
         serve(mounts);
-    } else if (strcmp(job, "overlay") == 0 && argc > 3) {
-        prepare_overlay(argv[2], argv + 3, argc - 3);
-        serve(overlay);
+    } else if (strcmp(job, "overlay") == 0 && argc > 4) {
+        int by_path = strcmp(argv[2], "path") == 0;
+        prepare_overlay(argv[3], argv + 4, argc - 4);
+        if (by_path) check_overlay_options();
+        serve(by_path ? overlay_by_path : overlay_by_descriptor);
     } else if (strcmp(job, "list") == 0) {
         serve(list);
     } else if (strcmp(job, "relative-unmount") == 0 && argc == 4) {
