@@ -13,7 +13,7 @@ export const overlay: Row = {
   row: 11,
   work: "An overlay, up and down",
   note:
-    "mountat sets each layer by itself (lowerdir+); the options of mount(2) have to fit into one page, which limits how many layers it can name. Nine tenths of our time are fsconfig(2), once for each layer, and umount2(2) (--cpu-prof).",
+    "mountat sets each layer by itself (lowerdir+): what the C loop takes longer with the same calls, one fsconfig(2) for each layer, is the price of that. The options of mount(2) have to fit into one page, which limits how many layers it can name.",
   async measure(seconds) {
     const path = `${SCRATCH}/overlay`;
     for (const name of ["merged", "upper", "work"]) {

@@ -39,7 +39,7 @@ export const firstMount: Row = {
   row: 9,
   work: "The first mount of a process",
   note:
-    "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves. Deno compiles a trampoline for each, 0.1 to 0.3 ms: a declaration that it compiles nothing for binds in a tenth of that, but in one run of the tests a failing call had another's errno. What the import takes is said at row 8.",
+    "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves. Deno would compile a trampoline for each, in 0.1 to 0.3 ms: the first four calls go without, by a declaration that it compiles nothing for. What the import takes is said at row 8.",
   measure(seconds) {
     const path = `${SCRATCH}/first`;
     Deno.mkdirSync(`${path}/mounted`, { recursive: true });
