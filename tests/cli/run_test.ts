@@ -291,13 +291,14 @@ programTest("run forwards SIGINT, SIGTERM and SIGHUP, once", async () => {
     assertEquals(await caught.rest, "caught\n");
   }
   // Under nohup(1) it stays ignored.
+  const fifo = `${root}/fifo`;
+  new Deno.Command("mkfifo", { args: [fifo] }).outputSync();
   const ignoring = await started(
-    [root, "sh", "-c", "echo; sleep 0.2; exit 6"],
-    {
-      nohup: true,
-    },
+    [root, "sh", "-c", "echo; cat /fifo; exit 6"],
+    { nohup: true },
   );
   ignoring.child.kill("SIGHUP");
+  Deno.writeTextFileSync(fifo, "");
   assertEquals((await ignoring.child.status).code, 6);
   await ignoring.rest;
 }, NEEDS);
