@@ -1,4 +1,5 @@
 /** Options of a mount by name: each stands for a word of `options`. */
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 
 /** A range of user or group ids, for {@linkcode IdMaps}. */
 export interface IdMap {
@@ -75,6 +76,24 @@ export interface NewAttributeOptions extends AttributeOptions {
   idmap?: IdMaps | number;
 }
 
+/** The names of {@linkcode AttributeOptions}. */
+export const ATTRIBUTE_NAMES: OptionNames<AttributeOptions> = {
+  readonly: true,
+  nosuid: true,
+  nodev: true,
+  noexec: true,
+  nosymfollow: true,
+  nodiratime: true,
+  atime: true,
+  propagation: true,
+};
+
+/** The names of {@linkcode NewAttributeOptions}. */
+export const NEW_ATTRIBUTE_NAMES: OptionNames<NewAttributeOptions> = {
+  ...ATTRIBUTE_NAMES,
+  idmap: true,
+};
+
 /** The words for true and for false. */
 const SWITCHES = [
   ["readonly", "ro", "rw"],
@@ -138,13 +157,26 @@ export function parseIdmap(
       `"idmap" must be an open descriptor: received ${idmap}`,
     );
   }
-  const { uids, gids, ...more } = idmap ?? {};
+  checkOptions(idmap, MAPS_NAMES);
+  const { uids, gids, ...more } = idmap;
   return {
     ...more,
     uids: parseMaps("uids", uids),
     gids: parseMaps("gids", gids),
   };
 }
+
+const MAPS_NAMES: OptionNames<IdMaps> = {
+  uids: true,
+  gids: true,
+  recursive: true,
+};
+
+const MAP_NAMES: OptionNames<IdMap> = {
+  inside: true,
+  outside: true,
+  length: true,
+};
 
 /** user_namespaces(7): "the maximum length … is 340 lines". */
 const MOST_MAPS = 340;
@@ -156,6 +188,7 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
     );
   }
   return maps.map((map) => {
+    checkOptions(map, MAP_NAMES);
     const length = parseId("length", map?.length, 1, MOST_IDS);
     const last = MOST_IDS - length;
     return {

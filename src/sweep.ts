@@ -29,6 +29,7 @@ import { quote } from "./sys/format.ts";
 import { getdents64 } from "./sys/getdents64.ts";
 import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { statx } from "./sys/statx.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
 import { umount, unmountFlags } from "./unmountat.ts";
@@ -48,6 +49,8 @@ export interface SweepOptions {
    */
   lazy?: boolean;
 }
+
+const SWEEP_NAMES: OptionNames<SweepOptions> = { dryRun: true, lazy: true };
 
 /** A mount that a `MountRecord` tells of. */
 export interface RecordedMount {
@@ -117,11 +120,13 @@ export interface SweepResult {
  *
  * @param options How to unmount.
  * @returns What was unmounted, and what was left and why.
+ * @throws {TypeError} For an unknown option.
  * @throws {MountError} Where the directory of records can't be used: see
  * {@linkcode MountRecord.open}.
  * @throws {Deno.errors.NotCapable} Without a permission.
  */
 export function sweep(options: SweepOptions = {}): SweepResult {
+  checkOptions(options, SWEEP_NAMES);
   const directory = openRecordDirectory(false);
   if (directory === null) return { unmounted: [], left: [], ignored: [] };
   const { path, fd } = directory;

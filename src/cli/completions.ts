@@ -8,7 +8,7 @@ import { formatBash } from "./completions/bash.ts";
 import { formatFish } from "./completions/fish.ts";
 import { toSubcommand } from "./completions/model.ts";
 import { formatZsh } from "./completions/zsh.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
 const SHELLS = { bash: formatBash, fish: formatFish, zsh: formatZsh } as const;

@@ -5,7 +5,7 @@ import {
   expectPositionals,
 } from "./command.ts";
 import { formatHelp, formatOverview } from "./help.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `help` mean. */
