@@ -21,7 +21,7 @@ Records are in /run/mountat, or for who does not own /run in
 $XDG_RUNTIME_DIR/mountat; Deno must be allowed to write there. A mount is found by
 the kernel's unique id, never by its path: what was mounted there since stays, as
 do mounts of processes that are alive, those in other mount namespaces, and what
-another mount covers.
+a mount covers, or has inside, that is not swept itself: lazily, too.
 
 Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
 be unmounted, 64 when some of several could not.`,
