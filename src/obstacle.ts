@@ -24,7 +24,7 @@ export interface Obstacle {
  * @param id The mount.
  * @param gone Mounts that count as if they were not there.
  * @returns The first on the way from the root, null where there is none, or
- * undefined where the mounts can't be listed.
+ * undefined where the mount can't be found in a list of all.
  */
 export function findObstacle(
   id: bigint,
@@ -49,8 +49,9 @@ function obstacleIn(
   mounts: readonly MountInfo[],
   id: bigint,
   gone: ReadonlySet<bigint>,
-): Obstacle | null {
+): Obstacle | null | undefined {
   const known = new Map(mounts.map((mount) => [mount.id, mount]));
+  if (!known.has(id)) return undefined;
   const children = Map.groupBy(
     mounts.filter((mount) => !gone.has(mount.id)),
     ({ parentId }) => parentId,

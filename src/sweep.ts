@@ -405,5 +405,7 @@ function whyNotUnmounted(
   if (obstacle && !(whole && obstacle.where === "inside")) {
     return { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) };
   }
-  return gone === null ? { detail: "another mount is in the way" } : null;
+  return gone === null || obstacle === undefined
+    ? { detail: "another mount is in the way" }
+    : null;
 }
