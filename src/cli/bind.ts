@@ -8,6 +8,7 @@ import {
 } from "./command.ts";
 import { formatJson } from "./json.ts";
 import { COMMON, parseCommon, parsePlacing, PLACING } from "./mount_words.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `bind` mean. */
 export interface Arguments {
@@ -64,7 +65,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.bind(source, name, options);
     made.keep();
-    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    if (json) printNow(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };
