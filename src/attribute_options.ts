@@ -1,4 +1,5 @@
 /** Options of a mount by name: each stands for a word of `options`. */
+import { quote } from "./sys/format.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
 
 /** A range of user or group ids, for {@linkcode IdMaps}. */
@@ -68,12 +69,12 @@ export interface AttributeOptions {
 /** Options of a mount that is not attached yet. */
 export interface NewAttributeOptions extends AttributeOptions {
   /**
-   * Shows other owners than the file system has: maps, or a descriptor of a user
-   * namespace that has them (which needs no /proc). Since Linux 5.12, for file
-   * systems that can do it; a mount that has an id map gets another since Linux
-   * 6.15.
+   * Shows other owners than the file system has: maps, or a user namespace that
+   * has them, by a descriptor (which needs no /proc) or an absolute path,
+   * `/proc/PID/ns/user`. Since Linux 5.12, for file systems that can do it; a
+   * mount that has an id map gets another since Linux 6.15.
    */
-  idmap?: IdMaps | number;
+  idmap?: IdMaps | number | string;
 }
 
 /** The names of {@linkcode AttributeOptions}. */
@@ -148,9 +149,17 @@ export function namedWords(
  * @throws {TypeError | RangeError}
  */
 export function parseIdmap(
-  idmap: IdMaps | number | undefined,
-): IdMaps | number | null {
+  idmap: IdMaps | number | string | undefined,
+): IdMaps | number | string | null {
   if (idmap === undefined) return null;
+  if (typeof idmap === "string") {
+    if (idmap.startsWith("/") && !idmap.includes("\0")) return idmap;
+    throw new TypeError(
+      `"idmap" must be the absolute path of a user namespace: received ${
+        quote(idmap)
+      }`,
+    );
+  }
   if (typeof idmap === "number") {
     if (Number.isInteger(idmap) && idmap >= 0) return idmap + 0;
     throw new TypeError(

@@ -353,7 +353,9 @@ Deno.test("an id map that is none is refused before any call", () => {
   const map = (range: object) => ({ uids: [range], gids: good });
   const wrong: [unknown, typeof TypeError | typeof RangeError][] = [
     [null, TypeError],
-    ["/proc/self/ns/user", TypeError],
+    ["", TypeError],
+    ["proc/self/ns/user", TypeError],
+    ["/proc/self/ns/user\0", TypeError],
     [-1, TypeError],
     [0.5, TypeError],
     [{}, TypeError],

@@ -172,9 +172,16 @@ function parseSource(source: Value, bundle: string | undefined): string {
 function parseIdMap(
   config: Value,
   mount: Value,
-  { idmap }: SortedWords,
-): { idmap?: IdMaps } {
+  { idmap, mapped }: SortedWords,
+): { idmap?: IdMaps | string } {
   let maps = idMapsOf(mount);
+  if (mapped !== undefined) {
+    if (maps === null && idmap === undefined) return { idmap: mapped.idmap };
+    throw new Malformed(
+      mapped.word,
+      `${quote(mapped.word.text)} can't go with other mappings`,
+    );
+  }
   if (idmap !== undefined && maps === null) {
     const linux = member(config, "linux");
     maps = linux === undefined ? null : idMapsOf(linux);
