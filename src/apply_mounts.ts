@@ -8,7 +8,7 @@ import { attachInTree, MountTree } from "./mount_tree.ts";
 import { planMount } from "./mountat.ts";
 import { UnsupportedError } from "./sys/error.ts";
 import type { BindSpec, MountSpec } from "./spec/mount_spec.ts";
-import type { UnmountOptions } from "./unmountat.ts";
+import { unmountFlags, type UnmountOptions } from "./unmountat.ts";
 
 /** An optional mount that could not be made. */
 export interface PassedOver {
@@ -57,6 +57,8 @@ export class AppliedMounts implements Disposable {
    * @throws {MountError} As {@linkcode Mount.unmount}.
    */
   unmount(options: UnmountOptions = {}): void {
+    // A wrong option is an error where nothing is mounted, too.
+    unmountFlags(options);
     for (const { mount, created } of this.#entries.toReversed()) {
       if (mount.mounted) mount.unmount(options);
       created[Symbol.dispose]();

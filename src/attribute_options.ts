@@ -1,4 +1,6 @@
 /** Options of a mount by name: each stands for a word of `options`. */
+import { quote } from "./sys/format.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 
 /** A range of user or group ids, for {@linkcode IdMaps}. */
 export interface IdMap {
@@ -67,13 +69,31 @@ export interface AttributeOptions {
 /** Options of a mount that is not attached yet. */
 export interface NewAttributeOptions extends AttributeOptions {
   /**
-   * Shows other owners than the file system has: maps, or a descriptor of a user
-   * namespace that has them (which needs no /proc). Since Linux 5.12, for file
-   * systems that can do it; a mount that has an id map gets another since Linux
-   * 6.15.
+   * Shows other owners than the file system has: maps, or a user namespace that
+   * has them, by a descriptor (which needs no /proc) or an absolute path,
+   * `/proc/PID/ns/user`. Since Linux 5.12, for file systems that can do it; a
+   * mount that has an id map gets another since Linux 6.15.
    */
-  idmap?: IdMaps | number;
+  idmap?: IdMaps | number | string;
 }
+
+/** The names of {@linkcode AttributeOptions}. */
+export const ATTRIBUTE_NAMES: OptionNames<AttributeOptions> = {
+  readonly: true,
+  nosuid: true,
+  nodev: true,
+  noexec: true,
+  nosymfollow: true,
+  nodiratime: true,
+  atime: true,
+  propagation: true,
+};
+
+/** The names of {@linkcode NewAttributeOptions}. */
+export const NEW_ATTRIBUTE_NAMES: OptionNames<NewAttributeOptions> = {
+  ...ATTRIBUTE_NAMES,
+  idmap: true,
+};
 
 /** The words for true and for false. */
 const SWITCHES = [
@@ -129,22 +149,43 @@ export function namedWords(
  * @throws {TypeError | RangeError}
  */
 export function parseIdmap(
-  idmap: IdMaps | number | undefined,
-): IdMaps | number | null {
+  idmap: IdMaps | number | string | undefined,
+): IdMaps | number | string | null {
   if (idmap === undefined) return null;
+  if (typeof idmap === "string") {
+    if (idmap.startsWith("/") && !idmap.includes("\0")) return idmap;
+    throw new TypeError(
+      `"idmap" must be the absolute path of a user namespace: received ${
+        quote(idmap)
+      }`,
+    );
+  }
   if (typeof idmap === "number") {
     if (Number.isInteger(idmap) && idmap >= 0) return idmap + 0;
     throw new TypeError(
       `"idmap" must be an open descriptor: received ${idmap}`,
     );
   }
-  const { uids, gids, ...more } = idmap ?? {};
+  checkOptions(idmap, MAPS_NAMES);
+  const { uids, gids, ...more } = idmap;
   return {
     ...more,
     uids: parseMaps("uids", uids),
     gids: parseMaps("gids", gids),
   };
 }
+
+const MAPS_NAMES: OptionNames<IdMaps> = {
+  uids: true,
+  gids: true,
+  recursive: true,
+};
+
+const MAP_NAMES: OptionNames<IdMap> = {
+  inside: true,
+  outside: true,
+  length: true,
+};
 
 /** user_namespaces(7): "the maximum length … is 340 lines". */
 const MOST_MAPS = 340;
@@ -156,6 +197,7 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
     );
   }
   return maps.map((map) => {
+    checkOptions(map, MAP_NAMES);
     const length = parseId("length", map?.length, 1, MOST_IDS);
     const last = MOST_IDS - length;
     return {

@@ -1,6 +1,7 @@
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import {
   namedWords,
+  NEW_ATTRIBUTE_NAMES,
   type NewAttributeOptions,
   parseIdmap,
 } from "./attribute_options.ts";
@@ -33,10 +34,12 @@ import {
 } from "./sys/constants.ts";
 import { ENOSYS } from "./sys/errno.ts";
 import { isErrno } from "./sys/error.ts";
+import { type BindSpec, SPEC_NAMES } from "./spec/mount_spec.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { openTree } from "./sys/open_tree.ts";
 import { openTreeAttr } from "./sys/open_tree_attr.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { pathArgument } from "./path_argument.ts";
 import { parseTarget } from "./target.ts";
 
@@ -82,6 +85,19 @@ export interface BindOptions extends NewAttributeOptions {
    */
   record?: MountRecord | null;
 }
+
+/** Whoever takes `BindOptions` may be given a whole `BindSpec`. */
+const BIND_NAMES: OptionNames<BindSpec> = {
+  ...NEW_ATTRIBUTE_NAMES,
+  ...SPEC_NAMES,
+  type: true,
+  source: true,
+  options: true,
+  recursive: true,
+  mkdir: true,
+  beneath: true,
+  record: true,
+};
 
 /**
  * Mounts a directory or file that is there already on a target relative to a
@@ -164,6 +180,7 @@ export function planBind(
 ): MountPlan {
   const parsed = parseTarget(target);
   const from = parseSource(source);
+  checkOptions(options, BIND_NAMES);
   const mode = parseMkdir(options.mkdir);
   const asked = parseChange(options);
   const recursive = Boolean(options.recursive);

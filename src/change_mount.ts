@@ -1,17 +1,21 @@
 /** Changes of a mount's attributes, before it is attached and after. */
 import type { IdMaps } from "./attribute_options.ts";
 import type { AttributeChange, ParsedOptions } from "./mount_options.ts";
-import type { OwnedFd } from "./owned_fd.ts";
+import { OwnedFd } from "./owned_fd.ts";
 import {
   AT_EMPTY_PATH,
+  AT_FDCWD,
   AT_RECURSIVE,
   MOUNT_ATTR_IDMAP,
   MS_PRIVATE,
   MS_SHARED,
   MS_UNBINDABLE,
+  O_CLOEXEC,
+  O_RDONLY,
 } from "./sys/constants.ts";
 import type { MountAttr } from "./sys/mount_attr.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
+import { openat2 } from "./sys/openat2.ts";
 import { createUserNamespace } from "./user_namespace.ts";
 
 /** What is to change: first of all mounts of a tree, then of its root alone. */
@@ -105,16 +109,19 @@ export interface Idmap extends Disposable {
  * @param recursive Whether it is for all mounts where it does not say.
  */
 export function openIdmap(
-  idmap: IdMaps | number,
+  idmap: IdMaps | number | string,
   recursive = false,
 ): Idmap {
   if (typeof idmap === "number") {
     return { fd: idmap, recursive, [Symbol.dispose]() {} };
   }
-  const namespace = createUserNamespace(idmap);
+  const isPath = typeof idmap === "string";
+  const namespace = isPath
+    ? new OwnedFd(openat2(AT_FDCWD, idmap, { flags: O_RDONLY | O_CLOEXEC }))
+    : createUserNamespace(idmap);
   return {
     fd: namespace.fd,
-    recursive: idmap.recursive ?? recursive,
+    recursive: (isPath ? undefined : idmap.recursive) ?? recursive,
     [Symbol.dispose]: () => namespace.close(),
   };
 }

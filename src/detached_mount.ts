@@ -32,7 +32,7 @@ export interface FileSystem {
   /** What the mount gets. */
   readonly change: AttributeChange;
   /** Its id map, null for none. */
-  readonly idmap: IdMaps | number | null;
+  readonly idmap: IdMaps | number | string | null;
   /** The file that a loop device shows it, which is the source then. */
   readonly loop?: LoopImage;
 }
@@ -100,7 +100,7 @@ function create(
   });
 }
 
-function mapIds(mount: OwnedFd, idmap: IdMaps | number): void {
+function mapIds(mount: OwnedFd, idmap: IdMaps | number | string): void {
   using namespace = openIdmap(idmap);
   mountSetattr(mount.fd, "", AT_EMPTY_PATH, idmapAttributes(namespace));
 }

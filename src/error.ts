@@ -90,11 +90,15 @@ export function attempt<T>(attempted: Attempt, work: () => T): T {
   }
 }
 
-/** Makes of a failed call the error that says what could not be done. */
+/**
+ * Makes of a failed call the error that says what could not be done.
+ *
+ * @param options What is known better than by looking around.
+ */
 export function explain(
   attempted: Attempt,
   cause: SyscallError,
-  options: Omit<MountErrorOptions, "hint" | "holders"> = {},
+  options: Omit<MountErrorOptions, "holders"> = {},
 ): MountError | UnsupportedError {
   const advice = adviceOn(attempted, cause);
   const { action, target } = attempted;
@@ -105,5 +109,5 @@ export function explain(
       { cause },
     );
   }
-  return new MountError(done, target, cause, { ...options, ...advice });
+  return new MountError(done, target, cause, { ...advice, ...options });
 }

@@ -21,6 +21,7 @@ import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { statmount } from "./sys/statmount.ts";
 import { statx } from "./sys/statx.ts";
@@ -55,6 +56,11 @@ export interface ListMountsOptions {
   namespace?: number | bigint;
 }
 
+const LIST_NAMES: OptionNames<ListMountsOptions> = {
+  below: true,
+  namespace: true,
+};
+
 /**
  * Lists mounts, in the order of the mount table: since Linux 6.8 from the
  * oldest to the newest. Those that others cover are listed, too.
@@ -82,7 +88,8 @@ export interface ListMountsOptions {
  * @param options Which mounts.
  * @returns The mounts.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
- * is not absolute, and for a namespace that is neither number nor bigint.
+ * is not absolute, for a namespace that is neither number nor bigint, and for an
+ * unknown option.
  * @throws {RangeError} For a number that is no process id.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
  * opened; ENOENT for a directory that is in no mount of this mount namespace,
@@ -91,6 +98,7 @@ export interface ListMountsOptions {
  * @throws {UnsupportedError} For a namespace by its id, before Linux 6.13.
  */
 export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
+  checkOptions(options, LIST_NAMES);
   const { below, namespace } = options;
   if (namespace !== undefined) return listElsewhere(namespace, below);
   if (below === undefined) {

@@ -4,7 +4,10 @@ import type { MkdirOptions } from "./directory.ts";
 import { attempt } from "./error.ts";
 import { parseMode } from "./mountat.ts";
 import { quote } from "./sys/format.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { parseTarget } from "./target.ts";
+
+const MKDIR_NAMES: OptionNames<MkdirOptions> = { mode: true, recursive: true };
 
 /**
  * Makes a directory beneath another, through no symlink, or nothing.
@@ -15,9 +18,11 @@ import { parseTarget } from "./target.ts";
 export function makeDirectory(
   dirfd: number,
   path: string,
-  { mode = 0o777, recursive = false }: MkdirOptions,
+  options: MkdirOptions,
 ): CreatedPaths {
   const target = parseTarget(path);
+  checkOptions(options, MKDIR_NAMES);
+  const { mode = 0o777, recursive = false } = options;
   parseMode(mode);
   const attempted = {
     action: `create directory ${quote(path)}`,

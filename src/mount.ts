@@ -8,6 +8,7 @@ import {
   placeOfName,
 } from "./mount_place.ts";
 import type { MountPoint } from "./mount_point.ts";
+import { findObstacle, obstacleHint, obstacleText } from "./obstacle.ts";
 import { MNT_DETACH } from "./sys/constants.ts";
 import { EBUSY, EINVAL } from "./sys/errno.ts";
 import { SyscallError } from "./sys/error.ts";
@@ -97,8 +98,8 @@ export class Mount implements Disposable {
    *
    * @param options How to unmount. `all` takes what is stacked on top, too.
    * @throws {TypeError} For a wrong option.
-   * @throws {MountError} EBUSY while it is in use or another mount is on top of
-   * it, EINVAL when it is gone or was moved elsewhere, EPERM without the
+   * @throws {MountError} EBUSY while it is in use, or another mount is on top of
+   * it or covers a directory that it must be looked for in, EINVAL when it is gone or was moved elsewhere, EPERM without the
    * capability.
    */
   unmount(options: UnmountOptions = {}): void {
@@ -118,10 +119,9 @@ export class Mount implements Disposable {
     const attempted = this.#attempted();
     return attempt(attempted, () => {
       using place = this.#gone ? null : this.#place();
-      if (place === null) return false;
       for (let covered = true; covered;) {
         const cover = this.#cover(place, attempted, options);
-        if (cover === "gone") return false;
+        if (place === null || cover === "gone") return false;
         covered = cover === "another";
         umount(attempted, strategy, place.dirfd, place.name, flags);
       }
@@ -146,23 +146,39 @@ export class Mount implements Disposable {
    * @throws {MountError} When it is elsewhere, or covered and not all is to go.
    */
   #cover(
-    place: Place,
+    place: Place | null,
     attempted: Attempt,
     { all, expire }: UnmountOptions,
   ): "nothing" | "another" | "gone" {
     // To look a mount up is to use it: it would never expire.
-    if (expire && isTopmostOn(this.id, place.below())) return "nothing";
-    const topmost = place.topmost();
+    if (expire && place !== null && isTopmostOn(this.id, place.below())) {
+      return "nothing";
+    }
+    const topmost = place?.topmost();
     if (topmost === this.id) return "nothing";
-    const nothing = topmost === place.below();
-    if (!(isMounted(this.id) ?? !nothing)) return "gone";
-    if (nothing) throw notThere(attempted, "it was moved elsewhere");
-    if (all) return "another";
-    throw explain(
-      { ...attempted, mountId: this.id },
-      new SyscallError("umount2", EBUSY, [quote(attempted.target), "0"]),
-      { detail: "another mount is on top of it" },
-    );
+    const nothing = topmost === place?.below();
+    if (this.#gone || !(isMounted(this.id) ?? !nothing)) return "gone";
+    const busy = new SyscallError("umount2", EBUSY, [
+      quote(attempted.target),
+      "0",
+    ]);
+    const obstacle = findObstacle(this.id);
+    if (obstacle?.where === "above") {
+      throw explain(
+        { ...attempted, searchLimit: 0 },
+        busy,
+        { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) },
+      );
+    }
+    const onTop = obstacle === undefined
+      ? !nothing
+      : obstacle?.where === "on top";
+    if (!onTop) throw notThere(attempted, "it was moved elsewhere");
+    // At the place may be another's while this one was moved elsewhere.
+    if (all && topmost === (obstacle?.mount.id ?? topmost)) return "another";
+    throw explain({ ...attempted, mountId: this.id }, busy, {
+      detail: "another mount is on top of it",
+    });
   }
 
   /**

@@ -295,7 +295,7 @@ function isRecord(value: unknown): boolean {
 }
 
 /** Splits at commas outside double quotes that no backslash escapes. */
-function splitWords(text: string): string[] {
+export function splitWords(text: string): string[] {
   const words: string[] = [];
   let word = "";
   let quoted = false;

@@ -25,6 +25,7 @@ import { EINVAL } from "./sys/errno.ts";
 import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { parseTarget } from "./target.ts";
 
 /** Options of {@linkcode MountTree.from}. */
@@ -36,6 +37,8 @@ export interface MountTreeOptions {
    */
   recursive?: boolean;
 }
+
+const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
 
 let attachIn: (tree: MountTree, plan: MountPlan) => void;
 let cloneOf: (tree: MountTree) => OwnedFd;
@@ -95,16 +98,18 @@ export class MountTree implements Disposable {
    * @param directory The directory.
    * @param options Whether to take along what is mounted below it.
    * @returns The tree; close it, or bind it with `using`.
+   * @throws {TypeError} For an unknown option.
    * @throws {MountError} EINVAL for what can't be bound, EPERM without the
    * capability.
    * @throws {UnsupportedError} Where the system or kernel can't do it.
    */
   static from(
     directory: Directory,
-    { recursive = false }: MountTreeOptions = {},
+    options: MountTreeOptions = {},
   ): MountTree {
+    checkOptions(options, TREE_NAMES);
     const { fd } = directory;
-    const below = recursive ? AT_RECURSIVE : 0;
+    const below = options.recursive ? AT_RECURSIVE : 0;
     const attempted = {
       action: `make a mount tree of descriptor ${fd}`,
       target: ".",

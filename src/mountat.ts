@@ -1,6 +1,7 @@
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import {
   namedWords,
+  NEW_ATTRIBUTE_NAMES,
   type NewAttributeOptions,
   parseIdmap,
 } from "./attribute_options.ts";
@@ -17,7 +18,9 @@ import {
   UNCHANGED,
 } from "./mount_options.ts";
 import type { MountRecord } from "./record.ts";
+import { type FileSystemSpec, SPEC_NAMES } from "./spec/mount_spec.ts";
 import { quote } from "./sys/format.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { parseTarget, type Target } from "./target.ts";
 
 /** Options of {@linkcode mountat}. */
@@ -70,6 +73,18 @@ export interface MountOptions extends NewAttributeOptions {
    */
   record?: MountRecord | null;
 }
+
+/** Whoever takes `MountOptions` may be given a whole `FileSystemSpec`. */
+const MOUNT_NAMES: OptionNames<FileSystemSpec> = {
+  ...NEW_ATTRIBUTE_NAMES,
+  ...SPEC_NAMES,
+  type: true,
+  source: true,
+  options: true,
+  mkdir: true,
+  beneath: true,
+  record: true,
+};
 
 /**
  * Mounts a new file system on a target relative to a directory.
@@ -164,6 +179,7 @@ export function planMount(
 export function parseFileSystem(
   mountOptions: MountOptions,
 ): FileSystem {
+  checkOptions(mountOptions, MOUNT_NAMES);
   const { type, source, options = "" } = mountOptions;
   if (typeof type !== "string" || type === "") {
     throw new TypeError("The type of the file system must be given");

@@ -32,6 +32,7 @@ import { EINVAL } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { statx } from "./sys/statx.ts";
 import { parseTarget } from "./target.ts";
 import { umountAt } from "./unmount_strategy.ts";
@@ -61,6 +62,12 @@ export interface MoveOptions {
    */
   beneath?: boolean;
 }
+
+const MOVE_NAMES: OptionNames<MoveOptions> = {
+  makePrivate: true,
+  mkdir: true,
+  beneath: true,
+};
 
 /**
  * Moves a mount, with all that is mounted inside it, from one place to another,
@@ -114,6 +121,7 @@ export function moveat(
   const from = parseTarget(fromTarget);
   const toDirectory = descriptorOf(toDirfd);
   const to = parseTarget(toTarget);
+  checkOptions(options, MOVE_NAMES);
   const mode = parseMkdir(options.mkdir);
   const beneath = parseBeneath(options.beneath, to);
   const attempted = {

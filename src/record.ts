@@ -33,6 +33,7 @@ import { isErrno, SyscallError } from "./sys/error.ts";
 import { flock } from "./sys/flock.ts";
 import { quote } from "./sys/format.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
 import { statx } from "./sys/statx.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
@@ -47,6 +48,8 @@ export interface RecordOptions {
    */
   whole?: boolean;
 }
+
+const RECORD_NAMES: OptionNames<RecordOptions> = { whole: true };
 
 /**
  * A record of the mounts that this process makes, so that {@linkcode sweep}, or
@@ -123,14 +126,17 @@ export class MountRecord implements Disposable {
    * @param target Where it is or will be, for people to read: a path, or a
    * descriptor of the mount point.
    * @param options Whether all that is mounted inside goes with it.
-   * @throws {TypeError} When the id is no unique one, or the record is closed.
+   * @throws {TypeError} When the id is no unique one, for an unknown option, or
+   * when the record is closed.
    * @throws {MountError} ENOSPC, for one, when it can't be written.
    */
   add(
     id: bigint,
     target: string | number,
-    { whole = false }: RecordOptions = {},
+    options: RecordOptions = {},
   ): void {
+    checkOptions(options, RECORD_NAMES);
+    const { whole = false } = options;
     if (typeof id !== "bigint" || !isUniqueId(id)) {
       throw new TypeError(`A mount is recorded by its unique id: ${id}`);
     }

@@ -1,4 +1,8 @@
-import { type AttributeOptions, namedWords } from "./attribute_options.ts";
+import {
+  ATTRIBUTE_NAMES,
+  type AttributeOptions,
+  namedWords,
+} from "./attribute_options.ts";
 import { openAt } from "./beneath.ts";
 import { changeAttributes, changes } from "./change_mount.ts";
 import { inContext } from "./context.ts";
@@ -33,6 +37,7 @@ import { isErrno } from "./sys/error.ts";
 import { fsconfigReconfigure } from "./sys/fsconfig.ts";
 import { quote } from "./sys/format.ts";
 import { fspick } from "./sys/fspick.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { statmount } from "./sys/statmount.ts";
 import { parseTarget } from "./target.ts";
 
@@ -50,6 +55,12 @@ export interface RemountOptions extends AttributeOptions {
    */
   recursive?: boolean;
 }
+
+const REMOUNT_NAMES: OptionNames<RemountOptions> = {
+  ...ATTRIBUTE_NAMES,
+  options: true,
+  recursive: true,
+};
 
 /**
  * Changes the topmost mount on a target relative to a directory: all that is
@@ -124,6 +135,7 @@ export function remountat(
  * @throws {TypeError | RangeError}
  */
 export function parseRemount(options: RemountOptions): ParsedOptions {
+  checkOptions(options, REMOUNT_NAMES);
   const named = namedWords(options, options.recursive);
   const parsed = parseMountOptions(options.options ?? "", named);
   const { own, recursive, parameters, loop } = parsed;

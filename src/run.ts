@@ -245,14 +245,16 @@ async function runPlanned(
   const furnished = await furnish(tree, plan);
   await using keeper = furnished.keeper;
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
+  const atTerminal = terminal !== null && keeper.kind !== "group";
+  using stops = new HeldSignals(atTerminal ? ["SIGTSTP"] : []);
   using process = start(tree, keeper, plan, streams, terminal);
   // From here on the command's mount namespace holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
-  const atTerminal = terminal !== null && keeper.kind !== "group";
   signals.deliverTo((name) =>
     process.signal(name, atTerminal && FROM_TERMINAL.includes(name))
   );
+  stops.deliverTo(() => process.suspend());
   const result = await attend(process, keeper, plan, streams);
   plan.abort?.throwIfAborted();
   return { ...result, passedOver: furnished.passedOver };

@@ -2,6 +2,7 @@ import { BENEATH } from "./beneath.ts";
 import { attempt, explain, MountError } from "./error.ts";
 import { isMounted, mountId } from "./mount_id.ts";
 import { pathOfMount, type Place, placeOfMount } from "./mount_place.ts";
+import { findObstacle, obstacleHint, obstacleText } from "./obstacle.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { readAll } from "./read_file.ts";
 import {
@@ -29,6 +30,7 @@ import { quote } from "./sys/format.ts";
 import { getdents64 } from "./sys/getdents64.ts";
 import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { statx } from "./sys/statx.ts";
 import { unlinkat } from "./sys/unlinkat.ts";
 import { umount, unmountFlags } from "./unmountat.ts";
@@ -48,6 +50,8 @@ export interface SweepOptions {
    */
   lazy?: boolean;
 }
+
+const SWEEP_NAMES: OptionNames<SweepOptions> = { dryRun: true, lazy: true };
 
 /** A mount that a `MountRecord` tells of. */
 export interface RecordedMount {
@@ -97,8 +101,8 @@ export interface SweepResult {
  * when they died.
  *
  * A mount is found by its unique id, wherever it is by now; its path is used for
- * nothing. What another mount covers stays, as does what is in use; but a
- * recursive bind goes with all that is inside it. A process is
+ * nothing. What another mount covers stays, as does what is in use, unless that
+ * other is swept, too; but a recursive bind goes with all that is inside it. A process is
  * alive while it has its record locked, or one with its number and start time is
  * there. Records of which no mount is left are removed. One sweep waits for
  * another.
@@ -117,11 +121,13 @@ export interface SweepResult {
  *
  * @param options How to unmount.
  * @returns What was unmounted, and what was left and why.
+ * @throws {TypeError} For an unknown option.
  * @throws {MountError} Where the directory of records can't be used: see
  * {@linkcode MountRecord.open}.
  * @throws {Deno.errors.NotCapable} Without a permission.
  */
 export function sweep(options: SweepOptions = {}): SweepResult {
+  checkOptions(options, SWEEP_NAMES);
   const directory = openRecordDirectory(false);
   if (directory === null) return { unmounted: [], left: [], ignored: [] };
   const { path, fd } = directory;
@@ -146,14 +152,19 @@ function rank({ reason }: Found): number {
   return reason === "owner alive" ? 1 : 0;
 }
 
+/** How many milliseconds to look for who is in the way, of all together. */
+const SEARCH_LIMIT = 500;
+
 class Sweep {
   readonly #directory: RecordDirectory;
   readonly #options: SweepOptions;
   readonly #result: SweepResult = { unmounted: [], left: [], ignored: [] };
   readonly #here = thisNamespace();
   readonly #bootId = bootId();
+  /** What was unmounted, or would be. */
+  readonly #gone = new Set<bigint>();
   /** How many milliseconds to look for who is in the way, of all together. */
-  #searchLimit = 500;
+  #searchLimit = 0;
 
   constructor(directory: RecordDirectory, options: SweepOptions) {
     this.#directory = directory;
@@ -169,16 +180,30 @@ class Sweep {
     found.sort((a, b) =>
       a.id === b.id ? rank(b) - rank(a) : a.id < b.id ? 1 : -1
     );
+    this.#takeAll(found.filter(({ id }, i) => id !== found[i - 1]?.id));
     const finished = new Set(found.map(({ record }) => record));
-    let last: bigint | undefined;
-    let gone = false;
-    for (const mount of found) {
-      if (mount.id !== last) gone = this.#take(mount);
-      last = mount.id;
-      if (!gone) finished.delete(mount.record);
+    for (const { id, record } of found) {
+      if (!this.#gone.has(id)) finished.delete(record);
     }
     for (const name of finished) this.#remove(name);
     return this.#result;
+  }
+
+  /** Unmounts what can be, again where another may have been in the way. */
+  #takeAll(mounts: readonly Found[]): void {
+    // Only where nothing more can be done it matters who is in the way.
+    for (let last = false;;) {
+      this.#searchLimit = last ? SEARCH_LIMIT : 0;
+      const left = mounts.flatMap((mount) => this.#take(mount) ?? []);
+      const progress = left.length < mounts.length;
+      if (left.length === 0 || last && !progress) {
+        this.#result.left.push(...left);
+        return;
+      }
+      const ids = new Set(left.map(({ id }) => id));
+      mounts = mounts.filter(({ id }) => ids.has(id));
+      last = !progress;
+    }
   }
 
   #names(): string[] {
@@ -249,32 +274,31 @@ class Sweep {
     this.#result.ignored.push({ path, reason });
   }
 
-  /** Unmounts what was found, where it should; returns whether it is gone. */
-  #take({ id, target, pid, reason, whole }: Found): boolean {
-    const { dryRun, lazy = false } = this.#options;
-    const { left, unmounted } = this.#result;
+  /** Unmounts what was found, where it should; null when it is gone. */
+  #take({ id, target, pid, reason, whole }: Found): LeftMount | null {
+    const { dryRun = false, lazy = false } = this.#options;
     if (reason !== null) {
-      left.push({ id, target: pathOfMount(id) ?? target, pid, reason });
-      return false;
+      return { id, target: pathOfMount(id) ?? target, pid, reason };
     }
     // Another that was lazily unmounted took it along.
-    if (isMounted(id) === false) return true;
-    const path = pathOfMount(id);
-    if (path === null) {
-      left.push({ id, target, pid, reason: "out of sight" });
-      return false;
+    if (isMounted(id) === false) {
+      this.#gone.add(id);
+      return null;
     }
+    const path = pathOfMount(id);
+    if (path === null) return { id, target, pid, reason: "out of sight" };
     const start = performance.now();
     try {
-      if (!dryRun) unmount(id, path, { whole, lazy }, this.#searchLimit);
-      unmounted.push({ id, target: path, pid });
-      return true;
+      const how = { whole, lazy, dryRun };
+      unmount(id, path, how, this.#gone, this.#searchLimit);
+      this.#result.unmounted.push({ id, target: path, pid });
+      this.#gone.add(id);
+      return null;
     } catch (error) {
       if (!(error instanceof MountError)) throw error;
       const spent = Math.ceil(performance.now() - start);
       this.#searchLimit = Math.max(0, this.#searchLimit - spent);
-      left.push({ id, target: path, pid, reason: "failed", error });
-      return false;
+      return { id, target: path, pid, reason: "failed", error };
     }
   }
 
@@ -325,12 +349,14 @@ const MOST_BYTES = 64n << 20n;
 /**
  * Unmounts a mount and no other, where the kernel has it.
  *
- * @throws {MountError} EBUSY where it is in use or covered.
+ * @param gone Mounts that would be gone by now in a trial run.
+ * @throws {MountError} EBUSY where it is in use or another is in the way.
  */
 function unmount(
   id: bigint,
   target: string,
-  { whole, lazy }: { whole: boolean; lazy: boolean },
+  { whole, lazy, dryRun }: { whole: boolean; lazy: boolean; dryRun: boolean },
+  gone: ReadonlySet<bigint>,
   searchLimit: number,
 ): void {
   const attempted = {
@@ -341,21 +367,21 @@ function unmount(
   };
   attempt(attempted, () => {
     using place = placeOfMount(id);
-    const obstacle = whyNotUnmounted(id, place, lazy && !whole);
-    if (obstacle === null) {
-      umount(
-        attempted,
-        undefined,
-        place!.dirfd,
-        place!.name,
-        unmountFlags({ lazy: lazy || whole }),
+    const advice = whyNotUnmounted(id, place, whole, dryRun ? gone : null);
+    if (advice !== null) {
+      throw explain(
+        { ...attempted, searchLimit: 0 },
+        new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+        advice,
       );
-      return;
     }
-    throw explain(
+    if (dryRun) return;
+    umount(
       attempted,
-      new SyscallError("umount2", EBUSY, [quote(target), "0"]),
-      { detail: obstacle },
+      undefined,
+      place!.dirfd,
+      place!.name,
+      unmountFlags({ lazy: lazy || whole }),
     );
   });
 }
@@ -363,15 +389,23 @@ function unmount(
 function whyNotUnmounted(
   id: bigint,
   place: Place | null,
-  lazy: boolean,
-): string | null {
+  whole: boolean,
+  gone: ReadonlySet<bigint> | null,
+): { detail: string; hint?: string } | null {
   // umount2(2) would make its file system read-only.
   if (id === mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) {
-    return "it is the root of this process";
+    return { detail: "it is the root of this process" };
   }
-  if (place?.topmost() !== id) return "another mount is on top of it";
-  // That would go, too, whoever made it.
-  return lazy && listmount(id, { count: 1 }).length > 0
-    ? "another mount is inside it"
+  const covered = place?.topmost() !== id;
+  // What is inside would go, too, whoever made it.
+  if (!covered && (whole || listmount(id, { count: 1 }).length === 0)) {
+    return null;
+  }
+  const obstacle = findObstacle(id, gone ?? undefined);
+  if (obstacle && !(whole && obstacle.where === "inside")) {
+    return { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) };
+  }
+  return gone === null || obstacle === undefined
+    ? { detail: "another mount is in the way" }
     : null;
 }

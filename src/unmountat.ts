@@ -15,6 +15,7 @@ import { SyscallError } from "./sys/error.ts";
 import { mountId } from "./mount_id.ts";
 import { type Place, placeOfDescriptor, placeOfName } from "./mount_place.ts";
 import { quote } from "./sys/format.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { parseTarget } from "./target.ts";
 import {
   isStrategy,
@@ -68,6 +69,14 @@ export interface UnmountOptions {
    */
   all?: boolean;
 }
+
+const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
+  strategy: true,
+  lazy: true,
+  force: true,
+  expire: true,
+  all: true,
+};
 
 /**
  * Unmounts the topmost mount on a target relative to a directory.
@@ -188,9 +197,10 @@ export function umount(
 /**
  * The flags that options mean.
  *
- * @throws {TypeError} For an unknown strategy.
+ * @throws {TypeError} For an unknown option or strategy.
  */
 export function unmountFlags(options: UnmountOptions): number {
+  checkOptions(options, UNMOUNT_NAMES);
   const { strategy, lazy, force, expire } = options;
   if (strategy !== undefined && !isStrategy(strategy)) {
     throw new TypeError(`There is no strategy "${strategy}" to unmount by`);

@@ -17,8 +17,8 @@ import { waitid } from "./sys/waitid.ts";
 import { write } from "./sys/write.ts";
 
 /**
- * How long the child lives when this process is killed before it could end it:
- * until then it holds all descriptors.
+ * How long the child lives at the most when this process is killed before it
+ * could end it, and the child had not begun: it holds all descriptors.
  */
 const CHILD_SECONDS = 2;
 

@@ -37,6 +37,7 @@ import {
   fanotifyMark,
 } from "./sys/fanotify_mark.ts";
 import { openat2 } from "./sys/openat2.ts";
+import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { pidfdOpen } from "./sys/pidfd_open.ts";
 import { pipe2 } from "./sys/pipe2.ts";
 import { type PollFd, POLLIN, POLLPRI, ppoll } from "./sys/ppoll.ts";
@@ -67,6 +68,11 @@ export interface WatchMountsOptions {
    */
   namespace?: number;
 }
+
+const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
+  below: true,
+  namespace: true,
+};
 
 /**
  * Watches mounts come, go and move.
@@ -103,13 +109,14 @@ export interface WatchMountsOptions {
  * @param options What to watch.
  * @returns The watch; close it, bind it with `using`, or leave the loop over it.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
- * is not absolute.
+ * is not absolute, and for an unknown option.
  * @throws {RangeError} For what is no process id.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
  * opened; ENOENT or ESRCH for a process that is not there, ENOENT without /proc;
  * EMFILE.
  */
 export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
+  checkOptions(options, WATCH_NAMES);
   const { below, namespace } = options;
   const pid = namespace === undefined ? null : processId(namespace);
   const path = below === undefined

@@ -244,7 +244,8 @@ kernelTest("nothing stays where a file system can have no id map", () => {
   using _disk = root.mount("disk", { type: "tmpfs", mkdir: true });
   using _proc = root.mount("disk/proc", { type: "proc", mkdir: true });
   const before = mountTable();
-  const options = { idmap: maps(0, 1, 1), recursive: true, mkdir: true };
+  const options = { idmap: maps(0, 1, 1), mkdir: true };
+  const whole = { ...options, recursive: true };
   const refuse = () => {
     for (
       const [words, make] of [
@@ -252,7 +253,7 @@ kernelTest("nothing stays where a file system can have no id map", () => {
           "Cannot mount proc",
           () => root.mount("a/m", { ...options, type: "proc" }),
         ],
-        ["Cannot bind", () => root.bind(`${SCRATCH}/disk`, "a/m", options)],
+        ["Cannot bind", () => root.bind(`${SCRATCH}/disk`, "a/m", whole)],
       ] as const
     ) {
       const error = assertThrows(make, MountError, words);
@@ -352,7 +353,9 @@ Deno.test("an id map that is none is refused before any call", () => {
   const map = (range: object) => ({ uids: [range], gids: good });
   const wrong: [unknown, typeof TypeError | typeof RangeError][] = [
     [null, TypeError],
-    ["/proc/self/ns/user", TypeError],
+    ["", TypeError],
+    ["proc/self/ns/user", TypeError],
+    ["/proc/self/ns/user\0", TypeError],
     [-1, TypeError],
     [0.5, TypeError],
     [{}, TypeError],

@@ -11,6 +11,7 @@ import {
 import { mount as oldMount } from "../src/sys/mount.ts";
 import { statx } from "../src/sys/statx.ts";
 import { umount2 } from "../src/sys/umount2.ts";
+import { MountTree } from "../src/mount_tree.ts";
 import { withCallRefused, withoutCall } from "./sys/scratch.ts";
 import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
 
@@ -107,6 +108,71 @@ kernelTest("Mount.unmount() spares another mount on top of it", () => {
   assert(below.mounted && above.mounted);
   above.unmount();
   below.unmount();
+});
+
+kernelTest(
+  "Mount.unmount() says what covers a directory that leads to it",
+  () => {
+    using scratch = Directory.open(SCRATCH);
+    scratch.mkdir("x/kept", { recursive: true });
+    scratch.mkdir("x/self");
+    using root = scratch.openDirectory("x");
+    const kept = root.mount("kept", TMPFS);
+    kept.keep();
+    using self = root.openDirectory("self");
+    using onSelf = self.mount(".", TMPFS);
+    using named = root.mount("named", { ...TMPFS, mkdir: true });
+    for (
+      const furnish of [
+        () => {},
+        (tree: MountTree) =>
+          ["kept", "self"].forEach((name) => tree.mkdir(name)),
+        (tree: MountTree) =>
+          ["kept", "self"].forEach((name) =>
+            tree.mount(name, { ...TMPFS, mkdir: true })
+          ),
+      ]
+    ) {
+      using tree = MountTree.create({ ...TMPFS, source: "cover" });
+      furnish(tree);
+      using _cover = tree.attach(root);
+      for (const mount of [kept, onSelf, named]) {
+        for (const options of [{}, { all: true }, { lazy: true }]) {
+          const { code, message, hint } = assertThrows(
+            () => mount.unmount(options),
+            MountError,
+          );
+          assertEquals(code, "EBUSY", message);
+          const words = `the mount on "${SCRATCH}/x" covers what leads to it`;
+          assert(message.endsWith(words), message);
+          assertEquals(
+            hint,
+            `Unmount what is on "${SCRATCH}/x" first, a "tmpfs" from "cover"; unmounting lazily does not help`,
+          );
+        }
+        assert(mount.mounted);
+      }
+    }
+    for (const mount of [kept, onSelf, named]) mount.unmount();
+  },
+);
+
+kernelTest("Mount.unmount() spares all that took its place", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  root.mkdir("n");
+  const mount = root.mount("m", TMPFS);
+  oldMount(`${SCRATCH}/m`, `${SCRATCH}/n`, null, MS_MOVE, null);
+  using other = root.mount("m", TMPFS);
+  assertNotUnmounted(mount, "EINVAL", "it was moved elsewhere");
+  using onTop = root.mount("n", TMPFS);
+  for (const options of [{}, { all: true }]) {
+    assertThrows(() => mount.unmount(options), MountError, "EBUSY");
+  }
+  assert(other.mounted && onTop.mounted && mount.mounted);
+  onTop.unmount();
+  root.unmount("n");
+  mount[Symbol.dispose]();
 });
 
 kernelTest("Mount.unmount() takes what is on top when asked for all", () => {

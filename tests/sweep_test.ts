@@ -133,12 +133,18 @@ kernelTest("sweep() leaves a mount that another covers, and the other", () => {
   for (const lazy of [false, true]) {
     const { unmounted, left } = sweep({ lazy });
     assertEquals([unmounted, reasons(left)], [[], ["failed"]]);
+    const { message, hint } = left[0]!.error!;
     assertEquals(
-      left[0]!.error!.message,
+      message,
       `Cannot unmount "${SCRATCH}/a": umount2: EBUSY (Device or resource busy): another mount is on top of it`,
+    );
+    assertEquals(
+      hint,
+      `Unmount what is on "${SCRATCH}/a" first, a "tmpfs" from "left"; unmounting lazily does not help`,
     );
     assertEquals(places(), ["a", "a"]);
   }
+  assertEquals(reasons(sweep({ dryRun: true }).left), ["failed"]);
   assert(Deno.statSync(path).isFile);
   umount2(`${SCRATCH}/a`);
   assertEquals(sweep().unmounted.length, 1);
@@ -156,7 +162,12 @@ kernelTest(
       writeRecord(recordText(ids));
       const { unmounted, left } = sweep({ lazy: true });
       assertEquals([unmounted, reasons(left)], [[], ["failed"]]);
+      const { message, hint } = left[0]!.error!;
+      const words = `the mount on "${SCRATCH}/x" covers what leads to it`;
+      assert(message.endsWith(words), message);
+      assert(hint!.startsWith(`Unmount what is on "${SCRATCH}/x" first`), hint);
     }
+    assertEquals(reasons(sweep({ dryRun: true }).left), ["failed"]);
     umount2(`${SCRATCH}/x`);
     // There are two records of it by now.
     assertEquals(sweep().unmounted.length, 1);
@@ -164,6 +175,41 @@ kernelTest(
   },
   needs,
 );
+
+kernelTest("sweep() takes a mount that what it takes later covered", () => {
+  // Older than what they cover, and than what they are in.
+  const [moved, top] = mountAll("moved", "top");
+  using root = Directory.open(SCRATCH);
+  using beneath = root.mount("top", { type: "tmpfs", beneath: true });
+  const { id } = beneath;
+  beneath.keep();
+  const [holder] = mountAll("holder");
+  makeDirectory("holder/inside");
+  mount(`${SCRATCH}/moved`, `${SCRATCH}/holder/inside`, null, MS_MOVE, null);
+  writeRecord(recordText([moved!, top!, id, holder!]));
+  const before = mountTable();
+  const { unmounted, left } = sweep({ dryRun: true });
+  assertEquals(left, []);
+  assertEquals(unmounted.length, 4);
+  assertEquals(mountTable(), before);
+  assertEquals(sweep(), { ...NOTHING, unmounted });
+  assertEquals([places(), recordNames()], [[], []]);
+}, needs);
+
+kernelTest("sweep() says what is inside a mount, and not to be lazy", () => {
+  const [id] = mountAll("a", "a/theirs");
+  writeRecord(recordText([id!]));
+  for (const options of [{}, { lazy: true }, { dryRun: true }]) {
+    const { message, hint } = sweep(options).left[0]!.error!;
+    assert(message.endsWith("another mount is inside it"), message);
+    assertEquals(
+      hint,
+      `Unmount what is on "${SCRATCH}/a/theirs" first, a "tmpfs" from "left"; unmounting lazily does not help`,
+    );
+  }
+  umount2(`${SCRATCH}/a/theirs`);
+  assertEquals(sweep().unmounted.length, 1);
+}, needs);
 
 kernelTest("sweep() leaves what is in use, unless lazily", () => {
   const ids = mountAll("a", "b");

@@ -14,6 +14,7 @@ import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `apply` mean. */
 export interface Arguments {
@@ -178,7 +179,7 @@ function tell(
     if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
-    console.log(formatJson({
+    printNow(formatJson({
       ...(tree === undefined ? {} : { tree }),
       mounted: mounts.map(({ target, id }) => ({ target, id: Number(id) })),
       passedOver: passedOver.map(({ spec: { target }, error }) => ({
@@ -187,8 +188,8 @@ function tell(
       })),
     }));
   } else if (tree !== undefined) {
-    console.log(tree);
+    printNow(tree);
   } else if (!quiet) {
-    for (const { target } of mounts) console.log(`Mounted ${quote(target)}.`);
+    for (const { target } of mounts) printNow(`Mounted ${quote(target)}.`);
   }
 }

@@ -7,7 +7,15 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { formatJson } from "./json.ts";
-import { COMMON, parseCommon, parsePlacing, PLACING } from "./mount_words.ts";
+import {
+  COMMON,
+  IDMAP_SUMMARY,
+  parseCommon,
+  parsePlacing,
+  PLACING,
+  takeIdmap,
+} from "./mount_words.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `bind` mean. */
 export interface Arguments {
@@ -33,6 +41,8 @@ path may lead through symlinks. What -o leaves unsaid is as it is in the source.
 With --recursive, --read-only is for all of it, and -o ro for the topmost mount:
 ro=recursive or rro is for all.
 
+${IDMAP_SUMMARY} With --recursive it is for all of it.
+
 Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
 it failed.`,
     operands: ["file", "directory", "name"],
@@ -44,6 +54,9 @@ it failed.`,
     examples: [{
       call: "mountat bind --recursive --read-only /usr /srv/root usr",
       does: "/srv/root/usr shows /usr, and nobody can write there",
+    }, {
+      call: "mountat bind -o X-mount.idmap=0:1000:1 /srv/data /srv/root data",
+      does: "what is root's in /srv/data, /srv/root/data shows as user 1000's",
     }],
   },
   failureStatus: 32,
@@ -53,7 +66,7 @@ it failed.`,
     const [source, directory, name] = positionals;
     const options = {
       recursive: switches.has("recursive"),
-      ...parseCommon(words),
+      ...takeIdmap(parseCommon(words)),
       ...parsePlacing(words),
     };
     const path = parseTargetArgument(name!).path;
@@ -64,7 +77,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.bind(source, name, options);
     made.keep();
-    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    if (json) printNow(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };

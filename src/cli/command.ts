@@ -168,7 +168,7 @@ export async function parseWords(
     },
   });
   if (unknown !== undefined) {
-    const { nearest } = await import("./nearest.ts");
+    const { nearest } = await import("../sys/nearest.ts");
     throw new UsageError(
       `Unknown option ${quote(unknown)}${
         nearest(unknown.replace(/=.*$/s, ""), names.map((name) => `--${name}`))

@@ -5,8 +5,9 @@ import {
   expectPositionals,
 } from "./command.ts";
 import { formatHelp, formatOverview } from "./help.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `help` mean. */
 export interface Arguments {
@@ -62,9 +63,9 @@ With --man this is a manual page of all of it, for man(1).`,
       const described = all.find(({ name }) => name === subcommand);
       if (man) {
         const { formatManual } = await import("./man.ts");
-        console.log(formatManual(all));
+        printNow(formatManual(all));
       } else {
-        console.log(
+        printNow(
           described === undefined ? formatOverview(all) : formatHelp(described),
         );
       }

@@ -1,5 +1,5 @@
 import { openDirectoryAt } from "../beneath.ts";
-import { spelledAlike } from "../hint/spelling.ts";
+import { spelledAlike } from "../sys/spelling.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 
 /**

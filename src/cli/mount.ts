@@ -1,5 +1,5 @@
 import { Directory } from "../directory.ts";
-import { parseMountOptions } from "../mount_options.ts";
+import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
 import { type MountOptions, planMount } from "../mountat.ts";
 import {
   checkArguments,
@@ -8,8 +8,16 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { formatJson } from "./json.ts";
-import { COMMON, parseCommon, parsePlacing, PLACING } from "./mount_words.ts";
+import {
+  COMMON,
+  IDMAP_SUMMARY,
+  parseCommon,
+  parsePlacing,
+  PLACING,
+  takeIdmap,
+} from "./mount_words.ts";
 import { UsageError } from "./usage_error.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `mount` mean. */
 export interface Arguments {
@@ -44,6 +52,8 @@ Generic words of -o (ro, nosuid, nodev, noexec, noatime, ...) become attributes 
 the mount, all else goes to the file system: ro makes the mount read-only, ro=fs
 the file system.
 
+${IDMAP_SUMMARY}
+
 Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
 it failed.`,
     operands: ["file", "name", "name"],
@@ -62,7 +72,7 @@ it failed.`,
     const { positionals, values } = words;
     expectPositionals(this.description, positionals, 2, 3);
     const [name, directory, source] = positionals.toReversed();
-    const common = parseCommon(words);
+    const common = takeIdmap(parseCommon(words));
     checkArguments(() => refuseSubcommand(common.options));
     const [type] = values["types"] ?? [];
     if (type === undefined) {
@@ -82,12 +92,12 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.mount(name, options);
     made.keep();
-    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    if (json) printNow(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };
 
-function refuseSubcommand(options: string): void {
+function refuseSubcommand(options: OptionsInput): void {
   for (const { key } of parseMountOptions(options).parameters) {
     if (!Object.hasOwn(SUBCOMMANDS, key)) continue;
     throw new UsageError(

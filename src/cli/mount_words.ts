@@ -1,6 +1,12 @@
 /** What `mount`, `bind` and `remount` share. */
-import { GENERIC_OPTIONS } from "../mount_options.ts";
-import type { OptionDescription, Words } from "./command.ts";
+import type { IdMaps } from "../attribute_options.ts";
+import { GENERIC_OPTIONS, splitWords } from "../mount_options.ts";
+import { isIdmapWord, parseIdmapWord } from "../spec/idmap.ts";
+import {
+  checkArguments,
+  type OptionDescription,
+  type Words,
+} from "./command.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** The words that `--make-*` may end in. */
@@ -38,6 +44,33 @@ export const PLACING: Readonly<Record<string, OptionDescription>> = {
     help: "make the mount point where it is missing, by default with 0755",
   },
 };
+
+/** What is said of the option that {@linkcode takeIdmap} takes. */
+export const IDMAP_SUMMARY =
+  `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows what the file system has of user
+INSIDE as user OUTSIDE's, and so on for LENGTH users; g: is for groups, b: or nothing
+for both. There must be ranges of both; they are separated by spaces. Or the value
+is the path of a user namespace that has the maps, /proc/PID/ns/user.`;
+
+/**
+ * Takes the id map out of options.
+ *
+ * @throws {UsageError} For one that is malformed.
+ */
+export function takeIdmap<T extends { options: string }>(
+  common: T,
+): Omit<T, "options"> & {
+  options: string | string[];
+  idmap?: IdMaps | string;
+} {
+  return checkArguments(() => {
+    const words = splitWords(common.options);
+    const word = words.findLast(isIdmapWord);
+    if (word === undefined) return common;
+    const options = words.filter((word) => !isIdmapWord(word));
+    return { ...common, options, idmap: parseIdmapWord(word) };
+  });
+}
 
 /**
  * The words that the options mean.

@@ -1,4 +1,5 @@
 import { Directory } from "../directory.ts";
+import { splitWords } from "../mount_options.ts";
 import { parseRemount, type RemountOptions } from "../remountat.ts";
 import {
   checkArguments,
@@ -7,6 +8,8 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { COMMON, parseCommon } from "./mount_words.ts";
+import { isIdmapWord } from "../spec/idmap.ts";
+import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `remount` mean. */
 export interface Arguments {
@@ -58,7 +61,12 @@ it failed.`,
       ...parseCommon(words),
     };
     const path = parseTargetArgument(name!).path;
-    checkArguments(() => parseRemount(options));
+    checkArguments(() => {
+      if (splitWords(options.options).some(isIdmapWord)) {
+        throw new UsageError("X-mount.idmap is for a new mount");
+      }
+      parseRemount(options);
+    });
     return { directory: directory!, name: path, options };
   },
   run({ directory, name, options }) {

@@ -54,9 +54,10 @@ the signals that it has no handler for when it sends them itself, abort(3) shows
 as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
 open files is the one that Deno has raised.
 
-At a terminal the command stays in mountat's process group: kill 0 in it reaches
-mountat, too, and Ctrl-Z stops mountat, but not the command. With --host-pid it
-has a group of its own.
+At a terminal Ctrl-Z stops the command, and mountat with it, unless the command
+ignores SIGTSTP or has a handler for it: then it stays with that. The command is
+in mountat's process group, as under unshare(1): kill 0 in it reaches mountat, too.
+With --host-pid it has a group of its own, and nothing notices that Ctrl-Z stops it.
 
 Exit status: that of the command, 128 and the signal's number when one ended it,
 so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat

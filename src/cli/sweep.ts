@@ -9,6 +9,7 @@ import { type Command, expectPositionals } from "./command.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
+import { printNow } from "./print_now.ts";
 
 /** `mountat sweep`. */
 export const sweep: Command<Required<SweepOptions>> = {
@@ -21,7 +22,7 @@ Records are in /run/mountat, or for who does not own /run in
 $XDG_RUNTIME_DIR/mountat; Deno must be allowed to write there. A mount is found by
 the kernel's unique id, never by its path: what was mounted there since stays, as
 do mounts of processes that are alive, those in other mount namespaces, and what
-another mount covers.
+a mount covers, or has inside, that is not swept itself: lazily, too.
 
 Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
 be unmounted, 64 when some of several could not.`,
@@ -48,7 +49,7 @@ be unmounted, 64 when some of several could not.`,
   },
   run(options, manner) {
     const result = sweepMounts(options);
-    if (manner.json) console.log(formatJson(toData(result)));
+    if (manner.json) printNow(formatJson(toData(result)));
     else if (!manner.quiet) tell(result, options);
     return reportFailures(result);
   },
@@ -85,10 +86,10 @@ function tell(
 ): void {
   const done = dryRun ? "Would unmount" : "Unmounted";
   for (const { target, pid } of unmounted) {
-    console.log(`${done} ${quote(target)} of process ${pid}.`);
+    printNow(`${done} ${quote(target)} of process ${pid}.`);
   }
   for (const { target, pid, reason } of left) {
-    console.log(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
+    printNow(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
   }
 }
 

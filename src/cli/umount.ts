@@ -16,6 +16,7 @@ import {
 import { formatJson } from "./json.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
+import { printNow } from "./print_now.ts";
 
 /** What the arguments of `umount` mean. */
 export interface Arguments {
@@ -187,10 +188,10 @@ function tell(
       code,
       ...(hint === undefined ? {} : { hint }),
     }));
-    console.log(formatJson({ unmounted, failed }));
+    printNow(formatJson({ unmounted, failed }));
   } else if (!quiet) {
     for (const target of unmounted) {
-      console.log(`Unmounted ${quote(target)}.`);
+      printNow(`Unmounted ${quote(target)}.`);
     }
   }
   let status = 0;

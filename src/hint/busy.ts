@@ -37,9 +37,12 @@ export function busyHint(
   const ours = holders.every((use) =>
     use.own && (use.by === "mount descriptor" || isNamedBy(use, namedBy))
   );
-  return ours
-    ? found
-    : `${found}; end, close or unmount that first, or unmount lazily`;
+  if (ours) return found;
+  // Whoever unmounts by the path, lazily too, takes what is on top instead.
+  const lazily = holders.some(({ onTop }) => onTop)
+    ? ""
+    : ", or unmount lazily";
+  return `${found}; end, close or unmount that first${lazily}`;
 }
 
 /** What no process shows. */

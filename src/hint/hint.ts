@@ -16,9 +16,9 @@ import {
   unmountHint,
 } from "./place.ts";
 import { readFile } from "../read_file.ts";
-import { spelledAlike } from "./spelling.ts";
 import type { SyscallError } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
+import { spelledAlike } from "../sys/spelling.ts";
 import { setTracer } from "../sys/trace.ts";
 
 /** What was attempted, for messages and to find out why it failed. */

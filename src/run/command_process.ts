@@ -61,6 +61,19 @@ export class CommandProcess implements Disposable {
     }
   }
 
+  /**
+   * Stops with it, as the terminal's Ctrl-Z has it, unless it has its own way
+   * with that; returns once this process goes on.
+   */
+  suspend(): void {
+    if (this.#reaped || this.#minds("SIGTSTP")) return;
+    // The first process of a PID namespace is spared what the terminal has sent.
+    if (this.#isInit) kill(this.pid, SIGNALS.SIGSTOP);
+    // Unlike SIGSTOP this stops nobody whom no shell would let go on.
+    kill(Deno.pid, SIGNALS.SIGTTOU);
+    kill(this.pid, SIGNALS.SIGCONT);
+  }
+
   #minds(name: SignalName): boolean {
     const { ignores, catches } = dispositions(this.#process.fd);
     return ignores(name) || catches(name);

@@ -7,7 +7,7 @@
 import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { cString } from "../sys/argument.ts";
-import { cloneCalls } from "../sys/clone_calls.ts";
+import { CLONE_VM, cloneCalls } from "../sys/clone_calls.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -158,7 +158,7 @@ export class Keeper implements AsyncDisposable {
     const [outputEnd, output] = openPipe(owned);
     const { flags, before, become, after } = WAYS[kind]();
     const byte = new Uint8Array(new ArrayBuffer(1));
-    const process = cloneCalls(flags, [
+    const process = cloneCalls(CLONE_VM | flags, [
       call("setpgid", 0, 0),
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,

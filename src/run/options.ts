@@ -7,6 +7,7 @@ import type { OptionsInput } from "../mount_options.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { environ } from "../sys/environ.ts";
 import { quote } from "../sys/format.ts";
+import { checkOptions, type OptionNames } from "../sys/options.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
 import { encodeText } from "../sys/text.ts";
 import type { Ids } from "./spawner.ts";
@@ -46,6 +47,26 @@ const MOST_MILLISECONDS = 0x7fff_ffff;
 /** The last id is none: it means "leave it". */
 const MOST_ID = 0xffff_fffe;
 
+const RUN_NAMES: OptionNames<RunOptions> = {
+  mounts: true,
+  proc: true,
+  sys: true,
+  dev: true,
+  cwd: true,
+  env: true,
+  clearEnv: true,
+  uid: true,
+  gid: true,
+  hostPid: true,
+  timeout: true,
+  killAfter: true,
+  signal: true,
+  forwardSignals: true,
+  stdin: true,
+  stdout: true,
+  stderr: true,
+};
+
 /**
  * Checks what a caller asks for.
  *
@@ -55,6 +76,7 @@ export function parseRun(
   command: readonly string[],
   options: RunOptions,
 ): Plan {
+  checkOptions(options, RUN_NAMES);
   const { cwd = "/", hostPid = false, uid, mounts = [] } = options;
   const [program, ...args] = command;
   if (program === undefined || program === "") {

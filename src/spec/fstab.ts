@@ -18,7 +18,10 @@ import { sortWords, splitWords, type Word } from "./words.ts";
  *   links that udev makes in `/dev/disk`.
  * - An entry with `bind` or `rbind` is a bind, whatever its type.
  * - `nofail` makes an entry optional, `X-mount.mkdir[=MODE]` makes its mount
- *   point. `user` and `users` imply `noexec`, `nosuid` and `nodev`, `owner` and
+ *   point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
+ *   has of user 0 as user 1000's, `g:` is for groups, `b:` or nothing for both,
+ *   more ranges follow after `\040`; or it has the path of a user namespace. It
+ *   holds for all of an `rbind`. `user` and `users` imply `noexec`, `nosuid` and `nodev`, `owner` and
  *   `group` the latter two. `_netdev`, `x-systemd.automount` and their like
  *   have no effect.
  *
@@ -94,6 +97,7 @@ function parseLine(line: string, start: number, place: string): MountSpec[] {
     target: targetOf(mountPoint, path),
     options: sorted.options,
     ...(sorted.mkdir === undefined ? {} : { mkdir: sorted.mkdir }),
+    ...(sorted.mapped === undefined ? {} : { idmap: sorted.mapped.idmap }),
     ...(sorted.optional ? { optional: true } : {}),
     place,
   };

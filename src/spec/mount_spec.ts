@@ -1,6 +1,7 @@
 import type { BindOptions } from "../bindat.ts";
 import type { Directory } from "../directory.ts";
 import type { MountOptions } from "../mountat.ts";
+import type { OptionNames } from "../sys/options.ts";
 
 /** A mount to make beneath a root: of a new file system, or a bind. */
 export type MountSpec = FileSystemSpec | BindSpec;
@@ -18,6 +19,13 @@ export interface SpecCommon {
   /** Where this is written, for messages: `mounts[3]`, `line 7`. */
   place?: string;
 }
+
+/** The names of {@linkcode SpecCommon}. */
+export const SPEC_NAMES: OptionNames<SpecCommon> = {
+  target: true,
+  optional: true,
+  place: true,
+};
 
 /** A new file system to mount. */
 export interface FileSystemSpec extends MountOptions, SpecCommon {}

@@ -1,5 +1,6 @@
 import { pathArgument } from "../path_argument.ts";
 import { quote } from "../sys/format.ts";
+import { checkOptions, type OptionNames } from "../sys/options.ts";
 import { targetOf, typeOf } from "./entry.ts";
 import { type JsonNode, parseJson } from "./json.ts";
 import type { IdMap, IdMaps } from "../attribute_options.ts";
@@ -17,6 +18,8 @@ export interface ParseOciMountsOptions {
    */
   bundle?: string | URL;
 }
+
+const OCI_NAMES: OptionNames<ParseOciMountsOptions> = { bundle: true };
 
 /** A value of the configuration, and where it is. */
 interface Value extends JsonNode, Place {}
@@ -72,12 +75,13 @@ interface Value extends JsonNode, Place {}
  * @returns The mounts, in the order to make them in.
  * @throws {SpecSyntaxError} Where the text is no JSON, the specification is not
  * kept to, or what it asks for can't be done.
- * @throws {TypeError} When the text is no string.
+ * @throws {TypeError} When the text is no string, and for an unknown option.
  */
 export function parseOciMounts(
   text: string,
   options: ParseOciMountsOptions = {},
 ): MountSpec[] {
+  checkOptions(options, OCI_NAMES);
   const bundle = options.bundle === undefined
     ? undefined
     : pathArgument("The bundle", options.bundle);
@@ -168,9 +172,16 @@ function parseSource(source: Value, bundle: string | undefined): string {
 function parseIdMap(
   config: Value,
   mount: Value,
-  { idmap }: SortedWords,
-): { idmap?: IdMaps } {
+  { idmap, mapped }: SortedWords,
+): { idmap?: IdMaps | string } {
   let maps = idMapsOf(mount);
+  if (mapped !== undefined) {
+    if (maps === null && idmap === undefined) return { idmap: mapped.idmap };
+    throw new Malformed(
+      mapped.word,
+      `${quote(mapped.word.text)} can't go with other mappings`,
+    );
+  }
   if (idmap !== undefined && maps === null) {
     const linux = member(config, "linux");
     maps = linux === undefined ? null : idMapsOf(linux);

@@ -2,7 +2,9 @@
  * The option words of mount(8) and of the OCI runtime specification, and what
  * becomes of each. `TABLE` and `PATTERNS` have them all.
  */
+import type { IdMaps } from "../attribute_options.ts";
 import { quote } from "../sys/format.ts";
+import { parseIdmapWord } from "./idmap.ts";
 import { Malformed, type Place } from "./place.ts";
 
 /** A word or character of the options, and where it is written. */
@@ -18,6 +20,8 @@ export interface SortedWords {
   bind?: { recursive: boolean };
   /** Shows other owners, by a map that is written elsewhere. */
   idmap?: { word: Word; recursive: boolean };
+  /** Shows other owners, by a map that is written here. */
+  mapped?: { word: Word; idmap: IdMaps | string };
   /** A failure is passed over. */
   optional?: true;
   /** Makes the mount point, with this mode where it is a number. */
@@ -105,6 +109,10 @@ const PATTERNS: [Effect, RegExp][] = [
     (sorted, word) => sorted.mkdir = parseMode(word),
     /^[xX]-mount\.mkdir(=|$)/,
   ],
+  [
+    (sorted, word) => sorted.mapped = { word, idmap: parseIdmap(word) },
+    /^X-mount\.idmap(=|$)/,
+  ],
   [refused("only mount(8) does that"), /^[xX]-mount\./],
   [nothing, /^[xX]-|^(comment|uhelper)=/],
 ];
@@ -140,6 +148,15 @@ function effectOf(word: Word): Effect {
   if (effect !== undefined) return effect;
   // `ro=recursive`, but cifs has a `user=` of its own.
   return EFFECTS.get(name) === mount ? mount : fileSystem;
+}
+
+function parseIdmap(word: Word): IdMaps | string {
+  try {
+    return parseIdmapWord(word.text);
+  } catch (error) {
+    const malformed = error instanceof TypeError || error instanceof RangeError;
+    throw malformed ? new Malformed(word, error.message) : error;
+  }
 }
 
 function parseMode(word: Word): true | number {

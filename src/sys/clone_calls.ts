@@ -7,7 +7,7 @@ import { UnsupportedError } from "./error.ts";
 import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, UCONTEXT } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
-import { CLONE_NEWNS, CLONE_NEWPID } from "./constants.ts";
+import { CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER } from "./constants.ts";
 import { settle } from "./settle.ts";
 import { SIGNALS } from "./signals.ts";
 import { SIG_SETMASK } from "./terminal.ts";
@@ -16,6 +16,8 @@ import { tracer } from "./trace.ts";
 
 // include/uapi/linux/sched.h
 export const CLONE_VM = 0x100;
+
+const NAMES = { CLONE_VM, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID };
 
 /** More than one call needs. */
 const STACK_BYTES = 4096;
@@ -60,14 +62,15 @@ let symbols: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] | undefined;
 export interface CallingProcess {
   /** Its number in this PID namespace. */
   readonly pid: number;
-  /** What it works with: to be kept for as long as it lives. */
+  /** What it works with: where it is shared, to be kept for as long as it lives. */
   readonly memory: unknown;
 }
 
 /**
  * Starts a process that makes system calls, one after another, whether or not
- * they succeed, and ends. It shares this process's memory, as the child of
- * vfork(2) does, on a stack of its own; descriptors and the rest are copies.
+ * they succeed, and ends. With `CLONE_VM` it shares this process's memory, as the
+ * child of vfork(2) does, on a stack of its own; descriptors and the rest are
+ * copies.
  * Every signal is blocked in it, for the handlers are Deno's.
  *
  * The calls are a chain of contexts: makecontext(3) makes of each a call of
@@ -77,7 +80,7 @@ export interface CallingProcess {
  *
  * See clone(2).
  *
- * @param flags `CLONE_NEW*`.
+ * @param flags `CLONE_NEW*`, and `CLONE_VM` where the memory is kept.
  * @param calls The calls.
  * @returns The process.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC where there are as
@@ -130,14 +133,14 @@ export function cloneCalls(
   const pid = clone(
     setcontext,
     top,
-    CLONE_VM | SIGNALS.SIGCHLD | flags,
+    SIGNALS.SIGCHLD | flags,
     memory,
   );
   if (pid === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   setSignalMask(signals, null);
   if (pid === -1 || tracer) {
     settle(pid, "clone", [
-      `CLONE_VM|${flagNames(flags, { CLONE_NEWNS, CLONE_NEWPID })}|SIGCHLD`,
+      `${flagNames(flags >>> 0, NAMES)}|SIGCHLD`,
     ]);
   }
   return { pid, memory: [memory, calls] };

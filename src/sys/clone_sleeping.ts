@@ -1,6 +1,9 @@
 import { int32, uint32 } from "./argument.ts";
 import { CLONE_NEWUSER } from "./constants.ts";
+import { cloneCalls } from "./clone_calls.ts";
+import { UnsupportedError } from "./error.ts";
 import { flagNames } from "./format.ts";
+import { SIGKILL } from "./kill.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
@@ -17,15 +20,18 @@ const SYMBOLS = {
 
 let symbols: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] | undefined;
 
+// include/uapi/linux/prctl.h
+export const PR_SET_PDEATHSIG = 1;
+
 /**
  * Makes a child that sleeps and ends: a copy of this process, in new
- * namespaces, that runs nothing but the C library's sleep(3). It has the
- * descriptors of this process until it ends, for there is no exec(2).
+ * namespaces, that runs nothing. It has the descriptors of this process until it
+ * ends, for there is no exec(2). It ends with the thread that made it, too, but
+ * with musl, where it runs sleep(3), which does not see to that.
  *
  * `int clone(int (*fn)(void *), void *stack, int flags, void *arg);`
  *
- * See clone(2). The child sends no signal when it ends: wait for it with
- * `__WALL`.
+ * See clone(2). Wait for it with `__WALL`.
  *
  * @param flags `CLONE_NEW*`.
  * @param seconds How long it sleeps when nobody ends it before.
@@ -36,6 +42,16 @@ let symbols: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] | undefined;
 export function cloneSleeping(flags: number, seconds: number): number {
   flags = int32("flags", flags);
   seconds = uint32("seconds", seconds);
+  const time = new BigUint64Array([BigInt(seconds), 0n]);
+  const timeout = new Uint8Array(time.buffer);
+  try {
+    return cloneCalls(flags, [
+      { name: "prctl", args: [PR_SET_PDEATHSIG, SIGKILL], text: [] },
+      { name: "ppoll", args: [null, 0, timeout, null, 0], text: [] },
+    ]).pid;
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+  }
   symbols ??= Deno.dlopen(libraryPath(), SYMBOLS).symbols;
   // It grows downwards, in the child's copy of it.
   const top = new Uint8Array(STACK_BYTES).subarray(-16);

@@ -1,6 +1,7 @@
 import { int32 } from "./argument.ts";
 import { F_DUPFD, F_DUPFD_CLOEXEC } from "./constants.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { checkOptions, type OptionNames } from "./options.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -20,6 +21,8 @@ export interface DupOptions {
   min?: number;
 }
 
+const DUP_NAMES: OptionNames<DupOptions> = { cloexec: true, min: true };
+
 /**
  * Makes another descriptor of the same open file (`F_DUPFD_CLOEXEC`, or
  * `F_DUPFD`).
@@ -36,6 +39,7 @@ export interface DupOptions {
  */
 export function dup(fd: number, options: DupOptions = {}): number {
   fd = int32("fd", fd);
+  checkOptions(options, DUP_NAMES);
   const min = int32("min", options.min ?? 0);
   const cloexec = options.cloexec ?? true;
   const command = cloexec ? F_DUPFD_CLOEXEC : F_DUPFD;

@@ -6,7 +6,9 @@ import {
   hexadecimal,
   mntIdReq,
   type MountNamespaceOptions,
+  NAMESPACE_NAMES,
 } from "./mnt_id_req.ts";
+import { checkOptions, type OptionNames } from "./options.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -39,6 +41,14 @@ export interface ListmountOptions extends MountNamespaceOptions {
   flags?: number;
 }
 
+const LIST_NAMES: OptionNames<ListmountOptions> = {
+  ...NAMESPACE_NAMES,
+  last: true,
+  reverse: true,
+  count: true,
+  flags: true,
+};
+
 /** How many ids a call asks for where all are wanted. */
 const PAGE_LENGTH = 1024;
 
@@ -64,6 +74,7 @@ export function listmount(
   id: bigint,
   options: ListmountOptions = {},
 ): bigint[] {
+  checkOptions(options, LIST_NAMES);
   const flags = (uint32("flags", options.flags ?? 0) |
     (options.reverse ? LISTMOUNT_REVERSE : 0)) >>> 0;
   let last = uint64("last", options.last ?? 0n);

@@ -1,6 +1,7 @@
 import { int32, uint64 } from "./argument.ts";
 import { LSMT_ROOT, MNT_ID_REQ_SIZE_VER0 } from "./constants.ts";
 import { LITTLE_ENDIAN, MNT_ID_REQ } from "./layout.ts";
+import type { OptionNames } from "./options.ts";
 
 /** Whose mounts are meant, where they are not those of this mount namespace. */
 export interface MountNamespaceOptions {
@@ -18,6 +19,12 @@ export interface MountNamespaceOptions {
    */
   nsFd?: number;
 }
+
+/** The names of {@linkcode MountNamespaceOptions}. */
+export const NAMESPACE_NAMES: OptionNames<MountNamespaceOptions> = {
+  nsId: true,
+  nsFd: true,
+};
 
 /** `struct mnt_id_req`, and how it is printed. */
 export interface MntIdReq {

@@ -16,6 +16,7 @@ import {
 } from "./constants.ts";
 import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, MOUNT_ATTR } from "./layout.ts";
+import { checkOptions, type OptionNames } from "./options.ts";
 
 /** How a mount is to change: `struct mount_attr`. */
 export interface MountAttr {
@@ -47,6 +48,13 @@ export interface MountAttr {
   usernsFd?: number;
 }
 
+const ATTR_NAMES: OptionNames<MountAttr> = {
+  attrSet: true,
+  attrClr: true,
+  propagation: true,
+  usernsFd: true,
+};
+
 const ATTRIBUTES = {
   MOUNT_ATTR_RDONLY,
   MOUNT_ATTR_NOSUID,
@@ -72,6 +80,7 @@ const view = new DataView(buffer.buffer);
 export function mountAttr(
   attr: MountAttr,
 ): { buffer: Uint8Array<ArrayBuffer>; format: () => string } {
+  checkOptions(attr, ATTR_NAMES);
   const { attrSet = 0, attrClr = 0, propagation = 0, usernsFd = 0 } = attr;
   setUint64(view, MOUNT_ATTR.attr_set, "attrSet", attrSet);
   setUint64(view, MOUNT_ATTR.attr_clr, "attrClr", attrClr);

@@ -24,6 +24,7 @@ import {
 import { flagNames, octal, quote } from "./format.ts";
 import { OPEN_HOW } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { checkOptions, type OptionNames } from "./options.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -45,6 +46,12 @@ export interface OpenHow {
   resolve?: number | bigint;
 }
 
+const HOW_NAMES: OptionNames<OpenHow> = {
+  flags: true,
+  mode: true,
+  resolve: true,
+};
+
 /**
  * Opens a file, with limits on how its path is resolved.
  *
@@ -62,6 +69,7 @@ export interface OpenHow {
  */
 export function openat2(dirfd: number, path: string, how: OpenHow): number {
   dirfd = int32("dirfd", dirfd);
+  checkOptions(how, HOW_NAMES);
   const { flags, mode = 0, resolve = 0 } = how;
   setUint64(view, OPEN_HOW.flags, "flags", flags);
   setUint64(view, OPEN_HOW.mode, "mode", mode);

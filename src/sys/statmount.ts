@@ -26,7 +26,9 @@ import {
   type MntIdReq,
   mntIdReq,
   type MountNamespaceOptions,
+  NAMESPACE_NAMES,
 } from "./mnt_id_req.ts";
+import { checkOptions, type OptionNames } from "./options.ts";
 import { settle } from "./settle.ts";
 import { decodeText } from "./text.ts";
 import { tracer } from "./trace.ts";
@@ -108,6 +110,11 @@ export interface StatmountOptions extends MountNamespaceOptions {
   flags?: number;
 }
 
+const STAT_NAMES: OptionNames<StatmountOptions> = {
+  ...NAMESPACE_NAMES,
+  flags: true,
+};
+
 const MASKS = {
   STATMOUNT_SB_BASIC,
   STATMOUNT_MNT_BASIC,
@@ -163,6 +170,7 @@ export function statmount(
   mask: bigint | number = EVERYTHING,
   options: StatmountOptions = {},
 ): Statmount {
+  checkOptions(options, STAT_NAMES);
   const wanted = uint64("mask", mask);
   const request = mntIdReq(id, wanted, options);
   const flags = uint32("flags", options.flags ?? 0);

@@ -4,6 +4,7 @@ import { parseWords } from "../../src/cli/command.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import { MS_SHARED } from "../../src/sys/constants.ts";
 import { mount } from "../../src/sys/mount.ts";
+import { createUserNamespace } from "../../src/user_namespace.ts";
 import { tableOptions } from "../sys/scratch.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 import { programTest, run } from "./program.ts";
@@ -43,6 +44,80 @@ Deno.test("bind throws when its arguments make no sense", async () => {
   for (const [args, words] of wrong) {
     await assertRejects(() => parse(args), UsageError, words);
   }
+});
+
+Deno.test("bind takes an id map out of its options", async () => {
+  const { options } = await parse(
+    ["-o", 'ro,"X-mount.idmap=u:0:1:2 g:3:4:5",noexec', "s", "d", "n"],
+  );
+  assertEquals(options.options, ["ro", "noexec"]);
+  assertEquals(options.idmap, {
+    uids: [{ inside: 0, outside: 1, length: 2 }],
+    gids: [{ inside: 3, outside: 4, length: 5 }],
+  });
+  const wrong: [string, string][] = [
+    ["X-mount.idmap", "needs the path"],
+    ["X-mount.idmap=u:0:1:1", "maps no group ids"],
+    ["X-mount.idmap=0:1:4294967296", '"length" of an id range'],
+    ["X-mount.idmap=ns/user", "needs the path"],
+  ];
+  for (const [word, words] of wrong) {
+    const parsing = () => parse(["-o", word, "s", "d", "n"]);
+    await assertRejects(parsing, UsageError, words);
+  }
+});
+
+/** The owner of what is at a path in the scratch directory. */
+function owner(path: string): (number | null)[] {
+  const { uid, gid } = Deno.statSync(`${SCRATCH}/${path}`);
+  return [uid, gid];
+}
+
+programTest("mount, bind and apply show other owners by X-mount.idmap", () => {
+  for (const [i, path] of ["own", "own/in", "view", "again"].entries()) {
+    Deno.mkdirSync(`${SCRATCH}/${path}`);
+    Deno.chownSync(`${SCRATCH}/${path}`, i, i + 10);
+  }
+  const done = { code: 0, stdout: "", stderr: "" };
+  const bound = ["-o", "X-mount.idmap=u:1:1001:1 g:11:1011:1"];
+  const source = `${SCRATCH}/own`;
+  assertEquals(run(["bind", ...bound, source, SCRATCH, "view"]), done);
+  assertEquals([owner("own/in"), owner("view/in")], [[1, 11], [1001, 1011]]);
+  // What is in no range is nobody's.
+  assertEquals(owner("view"), [65534, 65534]);
+
+  using namespace = createUserNamespace({
+    uids: [{ inside: 1, outside: 2001, length: 1 }],
+    gids: [{ inside: 11, outside: 2011, length: 1 }],
+  });
+  const path = `/proc/${Deno.pid}/fd/${namespace.fd}`;
+  const again = ["-o", `X-mount.idmap=${path}`, source, SCRATCH, "again"];
+  assertEquals(run(["bind", ...again]), done);
+  assertEquals(owner("again/in"), [2001, 2011]);
+
+  const tmpfs = ["-m", "-t", "tmpfs", "-o", "X-mount.idmap=0:7:1,mode=0711"];
+  assertEquals(run(["mount", ...tmpfs, SCRATCH, "new"]), done);
+  assertEquals(owner("new"), [7, 7]);
+
+  Deno.writeTextFileSync(
+    `${SCRATCH}/fstab`,
+    `${source} /listed none bind,X-mount.mkdir,X-mount.idmap=u:1:8:1\\040g:11:9:1\n`,
+  );
+  const fstab = ["--quiet", "apply", "--fstab", `${SCRATCH}/fstab`, SCRATCH];
+  assertEquals(run(fstab), done);
+  assertEquals(owner("listed/in"), [8, 9]);
+
+  const before = mountsBelow(SCRATCH);
+  for (const path of ["/proc/self/ns/mnt", "/proc/0/ns/user"]) {
+    const args = ["-o", `X-mount.idmap=${path}`, source, SCRATCH, "own/in"];
+    assertEquals(run(["bind", ...args]).code, 32, path);
+  }
+  const remount = ["remount", "-o", "X-mount.idmap=0:1:1", SCRATCH, "new"];
+  const { code, stderr } = run(remount);
+  assertEquals(code, 1);
+  assert(stderr.includes("X-mount.idmap is for a new mount"), stderr);
+  assertEquals(mountsBelow(SCRATCH), before);
+  assertEquals(run(["umount", "-qR", SCRATCH]).code, 0);
 });
 
 programTest("bind shows all of a tree, and none of it to write", () => {

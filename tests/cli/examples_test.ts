@@ -41,6 +41,11 @@ const STAGES: Record<string, Stage> = {
     before: "mkdir usr",
     after: "test -d usr/bin; not touch usr/x; umount -R usr",
   },
+  "mountat bind -o X-mount.idmap=0:1000:1 /srv/data /srv/root data": {
+    before: "mkdir /srv/data data; touch /srv/data/file",
+    after: `test $(stat -c %u:%g data/file) = 1000:1000
+      umount data; rm -r /srv/data`,
+  },
   "mountat remount -o ro,size=1g /srv/root tmp": {
     before: TMPFS,
     after: `findmnt -n -o VFS-OPTIONS tmp | grep ^ro

@@ -3,13 +3,11 @@ import {
   assertEquals,
   assertGreater,
   assertRejects,
-  assertThrows,
 } from "@std/assert";
 import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import type { MountInfo } from "../../src/mount_info.ts";
-import { OwnedFd } from "../../src/owned_fd.ts";
 import { readAll, readFile } from "../../src/read_file.ts";
 import {
   AT_FDCWD,
@@ -20,24 +18,17 @@ import {
   MS_NOSUID,
   MS_RDONLY,
   MS_REC,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  O_WRONLY,
 } from "../../src/sys/constants.ts";
-import { dup } from "../../src/sys/dup.ts";
-import { SyscallError } from "../../src/sys/error.ts";
 import { NR } from "../../src/sys/libc.ts";
 import { mkdirat } from "../../src/sys/mkdirat.ts";
 import { mount } from "../../src/sys/mount.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { pipe2 } from "../../src/sys/pipe2.ts";
 import { setNonblocking } from "../../src/sys/set_nonblocking.ts";
 import { decodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
-import { write } from "../../src/sys/write.ts";
 import { mountManyOfEveryKind } from "../every_kind.ts";
 import { hold } from "../held.ts";
 import { mountTable, ROOT, SCRATCH } from "../support.ts";
+import { Pipe } from "./pipe.ts";
 import { commandLine, programTest, run, type RunOptions } from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
@@ -581,42 +572,6 @@ programTest("list --watch ends when nobody reads", async () => {
   await watching.ignore();
   assertEquals((await watching.process.status).code, 0);
 });
-
-/** A pipe whose one end, that is written to, children have, too. */
-class Pipe implements Disposable {
-  readonly reading: OwnedFd;
-  readonly writing: OwnedFd;
-
-  constructor() {
-    const [reading, writing] = pipe2().map((fd) => new OwnedFd(fd));
-    this.reading = reading!;
-    this.writing = new OwnedFd(dup(writing!.fd, { cloexec: false }));
-    writing!.close();
-  }
-
-  /** A command that runs another with the pipe as its stdout. */
-  get wrapper(): string[] {
-    const script = 'exec "${@:2}" >&$1';
-    return ["bash", "-c", script, "bash", String(this.writing.fd)];
-  }
-
-  /** Leaves no room. */
-  fill(): void {
-    const path = `/proc/self/fd/${this.writing.fd}`;
-    const flags = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
-    using filling = new OwnedFd(openat2(AT_FDCWD, path, { flags }));
-    const page = new Uint8Array(4096);
-    const fill = () => {
-      while (true) write(filling.fd, page);
-    };
-    assertThrows(fill, SyscallError, "EAGAIN");
-  }
-
-  [Symbol.dispose](): void {
-    this.reading.close();
-    this.writing.close();
-  }
-}
 
 /** Waits until a thread of a process is in a system call. */
 function waitUntilIn(pid: number, call: string): void {

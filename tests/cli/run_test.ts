@@ -316,6 +316,16 @@ programTest(
      run ${root} sh -c 'trap "echo caught; exit 3" INT; echo go; while :; do sleep 0.01; done'
      run --host-pid ${root} cat
      run ${root} sh -ic 'echo go; cat; echo back'
+     set -m
+     run ${root} cat
+     kept=$(jobs -p)
+     for pid in $(cat /proc/$kept/task/*/children); do
+       [ "$(cat /proc/$pid/comm)" = cat ] && command=$pid
+     done
+     until grep -q ^State:.T /proc/$command/status; do :; done
+     echo stopped; fg > /dev/null; echo "=$?"
+     run ${root} sh -c 'trap "echo caught; exit 4" TSTP; echo go; while :; do :; done'
+     set +m
      head -n1 | tr a-z A-Z
     `,
       { mode: 0o755 },
@@ -356,6 +366,18 @@ programTest(
     await until("line\r\nline\r\n");
     await type("\x04");
     await until("=0");
+    await type("go\r");
+    await until("go\r\ngo\r\n");
+    await type("\x1a");
+    await until("=150");
+    await until("stopped\r\n");
+    await type("line\r");
+    await until("line\r\nline\r\n");
+    await type("\x03");
+    await until("=130");
+    await until("go\r\n");
+    await type("\x1a");
+    await until("caught\r\n=4");
     await type("mine\r");
     await until("MINE");
     await keys.close();

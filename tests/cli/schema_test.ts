@@ -32,6 +32,7 @@ function check(name: string, stdout: string): any {
   const data = JSON.parse(stdout);
   const validate = ajv.getSchema(`closed#/$defs/${name}`)!;
   assert(validate(data), ajv.errorsText(validate.errors) + stdout);
+  assert(ajv.validate("closed", data), stdout);
   return data;
 }
 
@@ -79,6 +80,9 @@ Deno.test("docs/schema.json is a schema, and refuses other data", () => {
   assert(validate({ id: 1, directory: "a", name: "b", more: true }));
   assert(!validate({ id: -1, directory: "a", name: "b" }));
   assert(!validate({ id: 1, directory: "a" }));
+  assert(validate({ target: "/a", action: null }));
+  assert(!validate({ target: 1 }));
+  assert(!validate({}));
 });
 
 programTest("--json prints what docs/schema.json says", () => {
@@ -146,7 +150,7 @@ programTest(
       await new Promise((resolve) => setTimeout(resolve));
     }
     const [line] = (await read).split("\n");
-    assertEquals(check("filesystem", line!).action, "mount");
+    assertEquals(check("list-watch", line!).action, "mount");
     child.process.kill("SIGINT");
     assertEquals((await child.process.status).code, 130);
   },

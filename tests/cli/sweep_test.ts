@@ -94,6 +94,7 @@ programTest("sweep spares what took the place of a left mount", async () => {
     `Left "${root}/sys" of process ${pid}, which could not be unmounted.\n`,
   );
   assert(ended.stderr.includes("another mount is on top of it"), ended.stderr);
+  assert(ended.stderr.includes(`Unmount what is on "${root}/sys" first`));
   assertEquals(mountsBelow(root).length, 3);
   umount2(`${root}/sys`);
   assertEquals(runSweep().code, 0);

@@ -75,7 +75,7 @@ Deno.test("busyHint() calls mounts what the caller would", () => {
   ];
   assertEquals(
     hint(mounts, { target: "a/m/" }),
-    `In use: "a/m/x" is mounted inside it; another mount is on top of it; "/elsewhere" is mounted inside it${END}`,
+    `In use: "a/m/x" is mounted inside it; another mount is on top of it; "/elsewhere" is mounted inside it; end, close or unmount that first`,
   );
 });
 

@@ -222,6 +222,29 @@ const FSTABS: Cases = [
     'A bind takes no option of a file system: "size=1m"',
   ],
   ["/a /b none bind,¶idmap", 'No mappings for "idmap"'],
+  ...["", "=", "=a", "=u:0:1:2\\0401:2", "=x:0:1:2", "=0:-1:1", "=0:1:2:3"]
+    .map((value): [string, string] => [
+      `/a /b none bind,¶X-mount.idmap${value}`,
+      `"X-mount.idmap${
+        value.replace("\\040", " ")
+      }" needs the path of a user namespace, or ranges like "u:0:1000:1", "g:0:1000:1" or "0:1000:1", separated by spaces`,
+    ]),
+  [
+    "/a /b none bind,¶X-mount.idmap=u:0:1:2",
+    '"X-mount.idmap=u:0:1:2" maps no group ids, and the kernel takes no map without',
+  ],
+  [
+    "a /b tmpfs ¶X-mount.idmap=g:0:1:2",
+    '"X-mount.idmap=g:0:1:2" maps no user ids, and the kernel takes no map without',
+  ],
+  [
+    "a /b tmpfs ¶X-mount.idmap=0:1:0",
+    '"length" of an id range must be 1 to 4294967295: received 0',
+  ],
+  [
+    "a /b tmpfs ro,¶X-mount.idmap=0:4294967295:1",
+    '"outside" of an id range must be 0 to 4294967294: received 4294967295',
+  ],
   ["a /b tmpfs ro ¶x", '"x" is no number'],
   ["a /b tmpfs ro ¶# note", '"#" is no number'],
   ["a /b tmpfs ro ¶-1 0", '"-1" is no number'],

@@ -112,6 +112,40 @@ function fstab(options: string): MountSpec {
   return parseFstab(`/b /a ext4 ${options}`)[0]!;
 }
 
+Deno.test("parseFstab() reads id maps as mount(8) does", () => {
+  const range = (inside: number, outside: number, length: number) => ({
+    inside,
+    outside,
+    length,
+  });
+  const cases: [string, MountSpec["idmap"]][] = [
+    ["=0:1000:1", { uids: [range(0, 1000, 1)], gids: [range(0, 1000, 1)] }],
+    ["=b:5:6:7", { uids: [range(5, 6, 7)], gids: [range(5, 6, 7)] }],
+    ["=u:1000:0:1\\040\\040g:1001:1:2\\0405000:1000:2", {
+      uids: [range(1000, 0, 1), range(5000, 1000, 2)],
+      gids: [range(1001, 1, 2), range(5000, 1000, 2)],
+    }],
+    ["=/proc/7/ns/user", "/proc/7/ns/user"],
+  ];
+  for (const [value, idmap] of cases) {
+    const spec = fstab(`ro,X-mount.idmap${value},noexec`);
+    assertEquals([spec.idmap, spec.options], [idmap, ["ro", "noexec"]]);
+  }
+  assertEquals(fstab("X-mount.idmap=0:1:1,X-mount.idmap=/ns").idmap, "/ns");
+  const { idmap, options } = parseOciMounts(
+    '{"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["X-mount.idmap=/ns"]}]}',
+  )[0]!;
+  assertEquals([idmap, options], ["/ns", []]);
+  assertThrows(
+    () =>
+      parseOciMounts(
+        '{"mounts": [{"destination": "/a", "source": "/b", "options": ["bind", "idmap", "X-mount.idmap=/ns"]}]}',
+      ),
+    SpecSyntaxError,
+    `"X-mount.idmap=/ns" can't go with other mappings`,
+  );
+});
+
 Deno.test("parseFstab() drops what speaks to userspace", () => {
   for (
     const word of [

@@ -1,4 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { OwnedFd } from "../../src/owned_fd.ts";
+import { waitReady } from "../../src/run/wait_ready.ts";
 import { cloneSleeping } from "../../src/sys/clone_sleeping.ts";
 import {
   AT_FDCWD,
@@ -8,10 +10,14 @@ import {
 } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { kill, SIGKILL } from "../../src/sys/kill.ts";
+import { NR } from "../../src/sys/libc.ts";
+import { pidfdOpen } from "../../src/sys/pidfd_open.ts";
+import { POLLIN } from "../../src/sys/ppoll.ts";
 import { readlinkat } from "../../src/sys/readlinkat.ts";
 import { waitid } from "../../src/sys/waitid.ts";
 import { readFile } from "../../src/read_file.ts";
-import { kernelTest } from "../support.ts";
+import { hold } from "../held.ts";
+import { kernelTest, ROOT, SCRATCH } from "../support.ts";
 import { tracedCalls } from "./scratch.ts";
 
 function namespace(pid: number | string, name: string): string {
@@ -46,11 +52,34 @@ kernelTest("cloneSleeping()'s child ends by itself", () => {
   assertThrows(() => kill(child, 0), SyscallError, "ESRCH");
 });
 
+kernelTest(
+  "cloneSleeping()'s child ends when this process is killed",
+  async () => {
+    const fixture = `${ROOT}tests/fixtures/sleeping.ts`;
+    const path = `${SCRATCH}/child`;
+    let child: OwnedFd;
+    {
+      const command = [Deno.execPath(), "run", "--allow-ffi", "--allow-write"];
+      await using _parent = await hold([...command, fixture, path]);
+      const pid = readFile(path);
+      child = new OwnedFd(pidfdOpen(Number(pid)));
+      const sleeping = `${NR.ppoll} `;
+      while (!readFile(`/proc/${pid}/syscall`).startsWith(sleeping));
+    }
+    using _ = child;
+    const killed = performance.now();
+    await waitReady(child.fd, POLLIN);
+    // It would have slept for a minute.
+    assertLess(performance.now() - killed, 30_000);
+  },
+  { permissions: ["run", "read", "write", "env"] },
+);
+
 kernelTest("cloneSleeping() passes on what the kernel refuses", () => {
   assertThrows(
     () => cloneSleeping(CLONE_NEWUSER | CLONE_FS, 1),
     SyscallError,
-    "clone(sleep, …, CLONE_NEWUSER|0x200, 1): EINVAL (Invalid argument)",
+    "clone(CLONE_NEWUSER|0x200|SIGCHLD): EINVAL (Invalid argument)",
   );
 });
 
@@ -64,7 +93,7 @@ kernelTest("cloneSleeping(), kill() and waitid() tell a tracer", () => {
   assertEquals(
     calls.map(({ syscall, args, result }) => [syscall, args, result]),
     [
-      ["clone", ["sleep", "…", "CLONE_NEWUSER", "9"], child],
+      ["clone", ["CLONE_NEWUSER|SIGCHLD"], child],
       ["kill", [String(child), "9"], 0],
       [
         "waitid",

@@ -1,6 +1,7 @@
 /** Asks the C compiler what the C library's headers say of processes. */
 import { assert, assertEquals } from "@std/assert";
 import { PR_SET_NAME } from "../../src/run/keeper.ts";
+import { PR_SET_PDEATHSIG } from "../../src/sys/clone_sleeping.ts";
 import { PR_GET_DUMPABLE, PR_SET_DUMPABLE } from "../../src/run/spawner.ts";
 import { CLONE_VM } from "../../src/sys/clone_calls.ts";
 import { POLLFD, RUSAGE, SIGINFO, UCONTEXT } from "../../src/sys/layout.ts";
@@ -84,6 +85,7 @@ gatedTest(
       PR_GET_DUMPABLE,
       PR_SET_DUMPABLE,
       PR_SET_NAME,
+      PR_SET_PDEATHSIG,
       SIG_BLOCK,
       SIG_SETMASK,
       TIOCGPGRP,

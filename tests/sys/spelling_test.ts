@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { spelledAlike } from "../../src/hint/spelling.ts";
+import { spelledAlike } from "../../src/sys/spelling.ts";
 
 const NAMES =
   "sysfs tmpfs bdev proc cgroup cgroup2 devtmpfs ramfs overlay ext3 ext2 ext4 squashfs vfat msdos iso9660 fuseblk fuse fusectl btrfs xfs erofs"

@@ -1,4 +1,4 @@
-import { spelledAlike } from "../hint/spelling.ts";
+import { spelledAlike } from "./spelling.ts";
 
 /**
  * Asks whether another word was meant.
