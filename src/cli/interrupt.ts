@@ -49,6 +49,9 @@ export class Interrupt implements Disposable {
       await this.#pause(Math.min(left, 0x7fff_ffff));
       left = end - performance.now();
     }
+    // Where the event loop stood meanwhile, as it does while all is mounted, a
+    // timer that is due goes before a signal that came long ago.
+    if (this.status === null) await this.#pause(0);
   }
 
   #pause(milliseconds: number): Promise<void> {
