@@ -50,8 +50,9 @@ export class Interrupt implements Disposable {
       left = end - performance.now();
     }
     // Where the event loop stood meanwhile, as it does while all is mounted, a
-    // timer that is due goes before a signal that came long ago.
-    if (this.status === null) await this.#pause(0);
+    // timer that is due goes before a signal that came long ago. Who waits for
+    // nothing is spared the loop's first turn, which takes milliseconds.
+    if (seconds > 0 && this.status === null) await this.#pause(0);
   }
 
   #pause(milliseconds: number): Promise<void> {
