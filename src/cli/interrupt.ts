@@ -4,6 +4,12 @@ import { SyscallError } from "../sys/error.ts";
 /** The exit status that a signal's default action would have led to. */
 const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
+/**
+ * How often the event loop turns until a signal is told that came long ago: what
+ * timer is due goes before it, and where all is slow that is the next one, too.
+ */
+const TURNS = 5;
+
 type Caught = keyof typeof STATUS;
 
 /** Whether a hang-up is ignored: nohup(1) does that, and takes the terminal away. */
@@ -48,6 +54,13 @@ export class Interrupt implements Disposable {
     for (let left = seconds * 1000; left > 0 && this.status === null;) {
       await this.#pause(Math.min(left, 0x7fff_ffff));
       left = end - performance.now();
+    }
+  }
+
+  /** Waits until it is told what came before, while the event loop stood. */
+  async told(): Promise<void> {
+    for (let turn = 0; turn < TURNS && this.status === null; turn++) {
+      await this.#pause(1);
     }
   }
 
