@@ -186,6 +186,7 @@ kernelTestSince(
     using many = mountMany(1100);
     using namespace = open("/proc/thread-self/ns/mnt", 0);
     const nsId = statmount(many.id, STATMOUNT_MNT_NS_ID).mntNsId!;
+    const own = listmount(LSMT_ROOT);
     unshare(CLONE_NEWNS);
     try {
       assertThrows(() => listmount(many.id), SyscallError, "ENOENT");
@@ -194,10 +195,10 @@ kernelTestSince(
         listmount(many.id, { nsFd: namespace.fd, reverse: true }),
         many.ids.toReversed(),
       );
-      assertEquals(
-        listmount(LSMT_ROOT, { nsId }).length,
-        listmount(LSMT_ROOT).length,
-      );
+      // More than from within, where the root is not that of the namespace, as
+      // after an initramfs.
+      const all = new Set(listmount(LSMT_ROOT, { nsId }));
+      assertEquals(own.filter((id) => !all.has(id)), []);
     } finally {
       setns(namespace.fd, CLONE_NEWNS);
     }
