@@ -49,7 +49,8 @@ export interface ListMountsOptions {
    * its root; their ids are unique since Linux 6.18, and with CAP_SYS_ADMIN
    * there. With a bigint those of the mount namespace that has this id
    * (`mntNsId` of statmount(2)): since Linux 6.13, and only with CAP_SYS_ADMIN
-   * in the user namespace that owns it.
+   * in the user namespace that owns it. What an initramfs left beneath the root
+   * is among them.
    *
    * @default {undefined}, this thread's
    */

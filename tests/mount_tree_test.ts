@@ -226,7 +226,9 @@ programTest(
   () => {
     using root = makeRoot();
     using tree = MountTree.from(root);
-    for (const name of ["usr", "lib", "lib64", "bin"]) {
+    // Where the dynamic linker is; on aarch64 Debian has no lib64.
+    const names = ["bin", "lib", "lib64", "usr"].filter(isThere);
+    for (const name of names) {
       tree.bind(`/${name}`, name, { mkdir: true });
     }
     tree.mount("proc", { type: "proc", mkdir: true });
@@ -236,7 +238,9 @@ programTest(
     }).outputSync();
     const text = new TextDecoder();
     assert(success, text.decode(stderr));
-    const listed = "bin\nlib\nlib64\nproc\nusr\n";
+    const listed = [...names, "proc"].sort().map((name) => `${name}\n`).join(
+      "",
+    );
     assertEquals(
       text.decode(stdout),
       `/:\n${listed}\n/proc/self/root:\n${listed}`,
@@ -306,3 +310,8 @@ kernelTest("MountTree.from() refuses what can't be bound", () => {
   mount(null, `${SCRATCH}/root/m`, null, MS_PRIVATE | MS_REC, null);
   root.unmount("m");
 });
+
+/** Whether the root directory has this name. */
+function isThere(name: string): boolean {
+  return [...Deno.readDirSync("/")].some((entry) => entry.name === name);
+}

@@ -94,7 +94,7 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
       specs.map((spec) => ({ ...spec, record })),
     );
     // What came meanwhile is told only now.
-    await interrupt.sleep(0.005);
+    await interrupt.told();
     if (interrupt.status !== null) {
       applied.unmount();
       return interrupt.status;

@@ -4,6 +4,12 @@ import { SyscallError } from "../sys/error.ts";
 /** The exit status that a signal's default action would have led to. */
 const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
+/**
+ * How often the event loop turns until a signal is told that came long ago: what
+ * timer is due goes before it, and where all is slow that is the next one, too.
+ */
+const TURNS = 5;
+
 type Caught = keyof typeof STATUS;
 
 /** Whether a hang-up is ignored: nohup(1) does that, and takes the terminal away. */
@@ -49,10 +55,13 @@ export class Interrupt implements Disposable {
       await this.#pause(Math.min(left, 0x7fff_ffff));
       left = end - performance.now();
     }
-    // Where the event loop stood meanwhile, as it does while all is mounted, a
-    // timer that is due goes before a signal that came long ago. Who waits for
-    // nothing is spared the loop's first turn, which takes milliseconds.
-    if (seconds > 0 && this.status === null) await this.#pause(0);
+  }
+
+  /** Waits until it is told what came before, while the event loop stood. */
+  async told(): Promise<void> {
+    for (let turn = 0; turn < TURNS && this.status === null; turn++) {
+      await this.#pause(1);
+    }
   }
 
   #pause(milliseconds: number): Promise<void> {

@@ -66,6 +66,7 @@ export function spawner(): Spawner {
     current?.end();
     current = null;
     current = new Spawner(identity);
+    current.hold();
   }
   return current;
 }
