@@ -106,7 +106,8 @@ export interface RunOptions {
   /** Kills the command when it is aborted; `run` then rejects with its reason. */
   signal?: AbortSignal;
   /**
-   * Signals to this process that go to the command instead, while it runs.
+   * Signals to this process that go to the command instead, while it runs. At a
+   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
    *
    * @default {[]}
    */

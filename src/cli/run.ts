@@ -34,6 +34,9 @@ export interface Arguments {
   readonly rootless: readonly string[] | null;
 }
 
+/** The signals that go to the command. */
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /** The exit statuses of what runs a command: env(1), sh(1). */
 const STATUS = { failed: 125, notExecutable: 126, notFound: 127 } as const;
 
@@ -136,10 +139,13 @@ found.`,
       const all: RunOptions = {
         ...options,
         mounts,
-        forwardSignals: ["SIGINT", "SIGTERM", "SIGHUP"],
+        forwardSignals: FORWARDED,
       };
       checkArguments(() => parseRun(command, all));
       using root = Directory.open(path);
+      // To its end: Deno hears late of what came before, and would end by it
+      // where nobody listens any more.
+      for (const name of FORWARDED) Deno.addSignalListener(name, () => {});
       const { code, passedOver } = await runCommand(root, command, all);
       for (const { error } of passedOver) {
         if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
