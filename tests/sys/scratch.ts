@@ -6,6 +6,7 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   O_CLOEXEC,
   O_PATH,
+  OPEN_TREE_CLONE,
   STATX_MNT_ID_UNIQUE,
 } from "../../src/sys/constants.ts";
 import { fsconfigCreate, fsconfigSetString } from "../../src/sys/fsconfig.ts";
@@ -110,30 +111,42 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
 }
 
 /**
- * Runs something while the kernel attaches nothing into a detached mount, as
- * before Linux 6.15: this thread's move_mount(2) answers EINVAL there.
+ * Until it is disposed of, the kernel neither attaches into a detached mount nor
+ * copies it, as before Linux 6.15: this thread's calls answer EINVAL there.
  */
-export function withoutDetachedTargets(fn: () => void): void {
-  const real = libc.move_mount;
+export function withoutDetachedTargets(): Disposable {
+  const { move_mount: move, open_tree: open } = libc;
   const isDetached = (fd: number) =>
     fd >= 0 && isMounted(mountIdAt(fd)) === false;
+  // They answer so for flags that they don't know.
+  const unknown = -1 >>> 0;
+  // Looking takes other calls, which write their paths where these have theirs.
   Object.defineProperty(libc, "move_mount", {
     value: ((number, from, path, to, toPath, flags) =>
-      // It answers so for flags that it doesn't know.
-      real(
+      move(
         number,
         from,
-        path,
+        path!.slice(),
         to,
-        toPath,
-        isDetached(to) ? -1 >>> 0 : flags,
-      )) satisfies typeof real,
+        toPath!.slice(),
+        isDetached(to) ? unknown : flags,
+      )) satisfies typeof move,
   });
-  try {
-    fn();
-  } finally {
-    Object.defineProperty(libc, "move_mount", { value: real });
-  }
+  Object.defineProperty(libc, "open_tree", {
+    value: ((number, fd, path, flags) =>
+      open(
+        number,
+        fd,
+        path!.slice(),
+        (flags & OPEN_TREE_CLONE) !== 0 && isDetached(fd) ? unknown : flags,
+      )) satisfies typeof open,
+  });
+  return {
+    [Symbol.dispose]() {
+      Object.defineProperty(libc, "move_mount", { value: move });
+      Object.defineProperty(libc, "open_tree", { value: open });
+    },
+  };
 }
 
 /** Runs something while a call is refused with EPERM, as by a seccomp filter. */
