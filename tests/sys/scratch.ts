@@ -22,7 +22,7 @@ import { encodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { isMounted, mountIdAt } from "../../src/mount_id.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
+import { kernelTest, mountsBelow, SCRATCH } from "../support.ts";
 
 /** A mount, with all that is below it unmounted at the end of its block. */
 export interface ScratchMount extends Disposable {
@@ -108,6 +108,33 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
   } finally {
     numbers[name] = real;
   }
+}
+
+/** Runs a function as before Linux 6.8: mounts have but the ids of the table. */
+export function withReusedIds(fn: () => void): void {
+  const real = libc.statx;
+  Object.defineProperty(libc, "statx", {
+    value: ((number, fd, path, flags, mask, buffer) =>
+      real(
+        number,
+        fd,
+        path,
+        flags,
+        mask & ~STATX_MNT_ID_UNIQUE,
+        buffer,
+      )) satisfies typeof real,
+  });
+  try {
+    withoutCall("statmount", () => withoutCall("listmount", fn));
+  } finally {
+    Object.defineProperty(libc, "statx", { value: real });
+  }
+}
+
+/** Registers a test for kernels of both kinds of ids, where this one has both. */
+export function idTest(name: string, fn: () => void): void {
+  kernelTest(name, fn);
+  kernelTest(`${name}, where ids are used again`, () => withReusedIds(fn));
 }
 
 /**
