@@ -1,7 +1,11 @@
 /** Roots to run commands in, and what commands leave. */
 import { endSpawner } from "../src/run/spawner.ts";
 import { endStagingThread } from "../src/staging.ts";
+import { has } from "./sys/kernel.ts";
 import { kernelTest, type Needs, SCRATCH } from "./support.ts";
+
+/** Whether the kernel lets a command be the first of its PID namespace. */
+export const isFirst = has("procPidns");
 
 /** A root with nothing in it but a static busybox, at `bin`. */
 export function makeRoot(name = "root"): string {

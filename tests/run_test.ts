@@ -14,8 +14,14 @@ import { RootTree } from "../src/run/root_tree.ts";
 import { endSpawner } from "../src/run/spawner.ts";
 import { endStagingThread } from "../src/staging.ts";
 import { readFile } from "../src/read_file.ts";
-import { keepers, makeRoot, processesWith, runTest } from "./run_root.ts";
-import { has } from "./sys/kernel.ts";
+import {
+  isFirst,
+  keepers,
+  makeRoot,
+  processesWith,
+  runTest,
+} from "./run_root.ts";
+import { has, missingSince } from "./sys/kernel.ts";
 import { withoutDetachedTargets } from "./sys/scratch.ts";
 import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
 
@@ -41,9 +47,6 @@ async function shell(
     err: text.decode(result.stderr),
   };
 }
-
-/** Whether the kernel lets a command be the first of its PID namespace. */
-const isFirst = has("procPidns");
 
 /** Registers a test for both ways to build a root, where the kernel has both. */
 function rootTest(name: string, fn: () => Promise<void>): void {
@@ -1128,7 +1131,7 @@ for (
     await assertRejects(
       () => lacking(name, () => run(root, ["true"], options)),
       UnsupportedError,
-      name === "unshare" && isFirst
+      name === "unshare" && missingSince("6.11", {}) === null
         ? "PID namespaces"
         : `Cannot run "true": ${name}: `,
     );
