@@ -62,7 +62,10 @@ export function processesWith(text: string): string[] {
 }
 
 function isGone(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ESRCH";
+  return error instanceof Error &&
+    ("code" in error && error.code === "ESRCH" ||
+      // What ends between its opening and the reading has no code.
+      error.message.includes("os error 3)"));
 }
 
 /**
