@@ -1,10 +1,10 @@
 import { OwnedFd } from "./owned_fd.ts";
 import { privileges } from "./hint/privileges.ts";
+import { knowsMountBeneath } from "./mount_beneath.ts";
 import { attachesToDetached } from "./staging.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
-  MOVE_MOUNT_BENEATH,
   O_CLOEXEC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
@@ -226,15 +226,6 @@ function tellsMountIds(bit: number): boolean | undefined {
     if (error instanceof SyscallError) return undefined;
     throw error;
   }
-}
-
-/** An unknown flag is refused before the descriptors are looked at. */
-function knowsMountBeneath(): boolean | undefined {
-  const code = errorOf(() =>
-    moveMount(NOT_OPEN, "x", NOT_OPEN, "x", MOVE_MOUNT_BENEATH)
-  );
-  if (code === "EBADF") return true;
-  return code === "EINVAL" || code === "ENOSYS" ? false : undefined;
 }
 
 /** An unknown command is refused before the descriptor is looked at. */

@@ -183,7 +183,8 @@ export class Mount implements Disposable {
 
   /**
    * Lets the mount outlive the handle: the descriptor is given back, and
-   * disposing leaves the mount. It can still be unmounted.
+   * disposing leaves the mount. It can still be unmounted: before Linux 6.8 by an
+   * id that another mount has once this one is gone.
    */
   keep(): void {
     this.#kept = true;

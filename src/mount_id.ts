@@ -1,4 +1,5 @@
 /** Who a mount is: its id, and whether that is still in the tree. */
+import { lineOf, parseMountinfo } from "./mountinfo.ts";
 import { readFile } from "./read_file.ts";
 import {
   AT_EMPTY_PATH,
@@ -64,8 +65,8 @@ export function identify(fd: number): { id: bigint; isFile: boolean } {
 
 /**
  * Whether a mount is in the mount tree that this thread sees: null where that
- * can't be told by its id, because statmount(2) is hidden (an old seccomp
- * filter does that).
+ * can't be told by its id: because statmount(2) is hidden (an old seccomp filter
+ * does that), or it is missing, and /proc, too.
  */
 export function isMounted(id: bigint): boolean | null {
   try {
@@ -76,7 +77,18 @@ export function isMounted(id: bigint): boolean | null {
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
     if (isUniqueId(id)) return null;
     // Before Linux 6.8 the id is the one in the table.
-    return `\n${readFile("/proc/thread-self/mountinfo")}`.includes(`\n${id} `);
+    const table = readTable();
+    return table === null ? null : `\n${table}`.includes(`\n${id} `);
+  }
+}
+
+/** This thread's mount table, null without /proc. */
+function readTable(): string | null {
+  try {
+    return readFile("/proc/thread-self/mountinfo");
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
   }
 }
 
@@ -89,9 +101,16 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
     return statmount(id, STATMOUNT_MNT_BASIC).mntParentId === below &&
       listmount(id, { count: 1 }).length === 0;
   } catch (error) {
-    if (isErrno(error, ENOENT, EINVAL, ENOSYS, EPERM)) return false;
-    throw error;
+    if (isErrno(error, ENOENT, EINVAL)) return false;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return !isUniqueId(id) && isTopmostInTable(Number(id), Number(below));
   }
+}
+
+function isTopmostInTable(id: number, below: number): boolean {
+  const table = parseMountinfo(readTable() ?? "");
+  return lineOf(table, id)?.parentId === below &&
+    !table.some(({ parentId }) => parentId === id);
 }
 
 /** Whether an id is of those that are never used again; since Linux 6.8. */

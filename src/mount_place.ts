@@ -1,8 +1,10 @@
 /** Where a mount is: what umount2(2) must be told to take it and no other. */
 import { openDirectoryAt } from "./beneath.ts";
 import { procPath } from "./dirfd.ts";
-import { mountId, mountIdAt } from "./mount_id.ts";
+import { isUniqueId, mountId, mountIdAt } from "./mount_id.ts";
+import { lineOf, parseMountinfo } from "./mountinfo.ts";
 import type { OwnedFd } from "./owned_fd.ts";
+import { readFile } from "./read_file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -115,11 +117,23 @@ function nameOf(fd: number, id?: bigint): string | null {
 /** Where the kernel has a mount, null when it is gone or can't be seen from here. */
 export function pathOfMount(id: bigint): string | null {
   try {
-    return statmount(id, STATMOUNT_MNT_POINT).mntPoint ?? null;
+    // Before Linux 6.13 what is out of sight has an empty one.
+    return statmount(id, STATMOUNT_MNT_POINT).mntPoint || null;
   } catch (error) {
-    if (isErrno(error, ENOENT, ENOSYS, EPERM)) return null;
-    throw error;
+    if (isErrno(error, ENOENT)) return null;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return isUniqueId(id) ? null : pathInTable(id);
   }
+}
+
+/**
+ * Where the mount table has a mount: before Linux 6.8 the id is the one there.
+ *
+ * @throws {SyscallError} ENOENT without /proc: then nobody can tell.
+ */
+function pathInTable(id: bigint): string | null {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  return lineOf(table, Number(id))?.mountPoint ?? null;
 }
 
 function mountIdUnlessMissing(dirfd: number, path: string): bigint | null {

@@ -18,11 +18,9 @@ import { closeMountPoint } from "./mount_point.ts";
 import { type MountOptions, parseFileSystem, planMount } from "./mountat.ts";
 import { UNCHANGED } from "./mount_options.ts";
 import { InheritableFd, OwnedFd } from "./owned_fd.ts";
-import { attachesToDetached, Staging } from "./staging.ts";
+import { Staging } from "./staging.ts";
 import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "./sys/constants.ts";
 import { dup } from "./sys/dup.ts";
-import { EINVAL } from "./sys/errno.ts";
-import { isErrno } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
@@ -76,19 +74,18 @@ let cloneOf: (tree: MountTree) => OwnedFd;
 export class MountTree implements Disposable {
   readonly #fd: OwnedFd;
   readonly #created: CreatedPaths[] = [];
-  #staging: Staging | null = null;
+  readonly #staging = new Staging();
   /** What is to be done once the tree is attached. */
   readonly #unsettled: (Disposable & { settle(): void })[] = [];
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd.closeWhenDropped();
+    this.#staging.hold(fd);
   }
 
   static {
     attachIn = (tree, plan) => tree.#attach(plan);
-    cloneOf = (tree) =>
-      tree.#staging?.clone(tree.#fd) ??
-        cloneTree(tree.fd, "", AT_RECURSIVE).closeWhenDropped();
+    cloneOf = (tree) => tree.#staging.clone(tree.#fd);
   }
 
   /**
@@ -217,7 +214,7 @@ export class MountTree implements Disposable {
         this.fd,
         // What is in no table is not to be swept.
         { ...plan, make, settle: null, record: null },
-        (mount, at, beneath) => this.#attachInside(mount, at, beneath),
+        (mount, at, beneath) => this.#staging.attach(mount, at, beneath),
       );
       closeMountPoint(mountPoint);
       this.#created.push(created);
@@ -241,19 +238,6 @@ export class MountTree implements Disposable {
     for (const unsettled of this.#unsettled.splice(from)) {
       unsettled[Symbol.dispose]();
     }
-  }
-
-  #attachInside(mount: OwnedFd, mountPoint: OwnedFd, beneath = false): void {
-    if (this.#staging === null) {
-      try {
-        return attach(mount, mountPoint, beneath);
-      } catch (error) {
-        const old = isErrno(error, EINVAL) && attachesToDetached() === false;
-        if (!old) throw error;
-        this.#staging = new Staging(this.#fd);
-      }
-    }
-    this.#staging.attach(mount, mountPoint, beneath);
   }
 
   /**
@@ -281,7 +265,7 @@ export class MountTree implements Disposable {
       mkdir: false,
     };
     return attempt(attempted, () => {
-      using staged = this.#staging?.clone(this.#fd);
+      using staged = this.#staging.takeOut(this.#fd);
       const tree = staged ?? this.#fd;
       const id = mountIdAt(tree.fd);
       const at = openDirectoryAt(fd, parsed.path);
@@ -302,7 +286,7 @@ export class MountTree implements Disposable {
           attempted,
           () => {
             // A copy has other mounts than those that were made.
-            if (staged !== undefined) return;
+            if (staged !== null) return;
             for (const { settle } of this.#unsettled) settle();
           },
           () => mount.unmount(),
@@ -340,7 +324,7 @@ export class MountTree implements Disposable {
     }
     this.#forgetUnsettled(0);
     this.#fd.close();
-    this.#staging?.[Symbol.dispose]();
+    this.#staging[Symbol.dispose]();
   }
 
   /** Closes the tree. */

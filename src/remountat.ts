@@ -13,7 +13,7 @@ import type { Attempt } from "./hint/hint.ts";
 import { idInTableAt } from "./hint/place.ts";
 import { mountIdAt } from "./mount_id.ts";
 import { openTopmost } from "./mount_place.ts";
-import { lineOf, parseMountinfo } from "./mountinfo.ts";
+import { lineOf, type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
 import {
   type AttributeChange,
   changeOfNew,
@@ -32,8 +32,8 @@ import {
   STATMOUNT_MNT_BASIC,
   STATMOUNT_SB_BASIC,
 } from "./sys/constants.ts";
-import { ENOSYS, EPERM } from "./sys/errno.ts";
-import { isErrno } from "./sys/error.ts";
+import { ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import { fsconfigReconfigure } from "./sys/fsconfig.ts";
 import { quote } from "./sys/format.ts";
 import { fspick } from "./sys/fspick.ts";
@@ -165,13 +165,22 @@ function withSuperblock(fd: number, change: ParsedOptions): ParsedOptions {
   return { ...change, parameters: [...parameters, { key: "rw", value: true }] };
 }
 
-/** Whether a file system is read-only, as far as the kernel tells by its id. */
+/** Whether a file system is read-only, as far as the kernel tells. */
 function isReadOnly(fd: number): boolean {
   try {
     const { sbFlags } = statmount(mountIdAt(fd), STATMOUNT_SB_BASIC);
     return ((sbFlags ?? 0) & MS_RDONLY) !== 0;
   } catch (error) {
-    if (isErrno(error, ENOSYS, EPERM)) return false;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return isReadOnlyInTable(fd);
+  }
+}
+
+function isReadOnlyInTable(fd: number): boolean {
+  try {
+    return lineAt(fd)?.superOptions.includes("ro") ?? false;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return false;
     throw error;
   }
 }
@@ -228,15 +237,20 @@ function changeReversibly(
   return () => changeAttributes(fd, 0, back);
 }
 
+/** What the mount table has of the mount whose root a descriptor is. */
+function lineAt(fd: number): MountinfoLine | undefined {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  return lineOf(table, idInTableAt({ dirfd: fd, path: "" }));
+}
+
 /** The `MOUNT_ATTR_*` of the mount whose root a descriptor is. */
 function attributesAt(fd: number): number {
   try {
     return Number(statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC).mntAttr);
   } catch (error) {
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
-    const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
-    const line = lineOf(table, idInTableAt({ dirfd: fd, path: "" }));
-    if (line === undefined) throw error;
+    const line = lineAt(fd);
+    if (line === undefined) throw new SyscallError("statmount", ENOENT, []);
     // Which alone has no word there.
     const words = ["strictatime", ...line.options];
     return changeOfNew(parseMountOptions(words)).attrSet;

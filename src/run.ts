@@ -178,10 +178,13 @@ export interface RunResult {
  * The command has this process's credentials, or the given ids: this parts what
  * it sees, and does not confine a command of root.
  *
- * Needs Linux 6.15, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
+ * Needs Linux 5.12, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
  * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc 2.35.
  * Before Linux 6.18 the command is not the first process of its PID namespace,
- * but one of those that the first looks after. See pid_namespaces(7),
+ * but one of those that the first looks after, a /bin/cat, and its procfs takes
+ * no options. Before Linux 6.15 the root is built in another mount namespace,
+ * until the command starts: a file system that is unmounted meanwhile stays in
+ * use there, and what is made unbindable is left out. See pid_namespaces(7),
  * mount_namespaces(7), posix_spawn(3).
  *
  * @example Run a command, and read what it says
@@ -270,7 +273,7 @@ async function furnish(
 ): Promise<{ keeper: Keeper; passedOver: PassedOver[] }> {
   tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
   if (plan.sys) tree.put("sys", makeSys());
-  if (plan.dev) tree.put("dev", makeDev());
+  if (plan.dev) tree.put("dev", makeDev(tree.staging));
   const { keeper, proc } = await keep(plan);
   try {
     if (proc !== null) tree.put("proc", proc);
@@ -287,6 +290,7 @@ async function furnish(
       }
     }
     tree.seal();
+    keeper.seal();
     return { keeper, passedOver };
   } catch (error) {
     await keeper[Symbol.asyncDispose]();

@@ -1,3 +1,6 @@
+import { attach } from "./attach.ts";
+import { openDirectoryAt } from "./beneath.ts";
+import { cloneTree } from "./bindat.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { cString } from "./sys/argument.ts";
 import {
@@ -14,11 +17,12 @@ import {
   OPEN_TREE_CLONE,
 } from "./sys/constants.ts";
 import { EINVAL } from "./sys/errno.ts";
-import { SyscallError } from "./sys/error.ts";
+import { isErrno, SyscallError } from "./sys/error.ts";
 import { flagNames } from "./sys/format.ts";
 import { fsconfigCreate } from "./sys/fsconfig.ts";
 import { fsmount } from "./sys/fsmount.ts";
 import { fsopen } from "./sys/fsopen.ts";
+import { mkdirat } from "./sys/mkdirat.ts";
 import { moveMount } from "./sys/move_mount.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { SyscallThread, type ThreadCall } from "./sys/thread.ts";
@@ -31,37 +35,127 @@ import {
 } from "./sys/thread_calls.ts";
 
 /**
- * A mount namespace of its own that a mount tree is built in, where the kernel
- * attaches nothing into a mount that is attached to nothing (before Linux 6.15).
+ * What mounts are attached in that are attached to nothing themselves.
  *
- * A thread enters it for each call, and leaves it. A descriptor holds it: it is
- * gone, with all that is mounted there, when that is closed or the process ends.
+ * Before Linux 6.15 the kernel neither attaches into such a mount nor copies it.
+ * Where it answers so, what is built is brought into a mount namespace of its
+ * own, and is worked on there.
  */
 export class Staging implements Disposable {
-  readonly #namespace: OwnedFd;
+  #namespace: StagingNamespace | null = null;
+  /** What is to be brought into the namespace. */
+  readonly #held: OwnedFd[] = [];
 
   /**
-   * Makes the namespace, and attaches a tree to its root.
+   * Takes a mount that others are to be attached in.
    *
-   * @param tree The root of the tree, attached to nothing.
-   * @throws {SyscallError} ENOENT without /proc, which leads to namespaces.
-   * @throws {UnsupportedError} When no thread can be started.
+   * @param mount A directory, attached to nothing; borrowed. It may be closed
+   * once nothing is attached in it any more.
    */
-  constructor(tree: OwnedFd) {
-    const opened = onThread([
-      unshare(CLONE_NEWNS),
-      mountPrivately(),
-      moveToRoot(tree.fd),
-      openPath(OWN_NAMESPACE),
-    ]);
-    this.#namespace = new OwnedFd(opened);
+  hold(mount: OwnedFd): void {
+    this.#held.push(mount);
   }
 
   /**
-   * Attaches a mount in the tree.
+   * Attaches a mount in one that is held: one that is held, too, may move there.
    *
-   * @throws {SyscallError} What move_mount(2) answers.
+   * @param beneath Whether it goes beneath the mount whose root that is.
+   * @throws {SyscallError} What move_mount(2) answers, ENOENT without /proc, which
+   * leads to namespaces.
+   * @throws {UnsupportedError} When no thread can be started.
    */
+  attach(mount: OwnedFd, mountPoint: OwnedFd, beneath = false): void {
+    this.#make(
+      () => attach(mount, mountPoint, beneath),
+      (namespace) => namespace.attach(mount, mountPoint, beneath),
+    );
+  }
+
+  /**
+   * Copies what is at a descriptor in a mount that is held, with all that is
+   * mounted below, attached to nothing.
+   *
+   * @throws {SyscallError} What open_tree(2) answers, and as `attach`.
+   * @throws {UnsupportedError} When no thread can be started.
+   */
+  clone({ fd }: OwnedFd): OwnedFd {
+    return this.#make(
+      () => cloneTree(fd, "", AT_RECURSIVE),
+      (namespace) => namespace.clone(fd),
+    );
+  }
+
+  /**
+   * What can be attached elsewhere of a mount that is held: a copy where it is
+   * in a namespace, without what is unbindable. Null where it is the mount itself.
+   *
+   * @throws {SyscallError} What open_tree(2) answers.
+   */
+  takeOut({ fd }: OwnedFd): OwnedFd | null {
+    return this.#namespace?.clone(fd) ?? null;
+  }
+
+  #make<T>(
+    directly: () => T,
+    inNamespace: (namespace: StagingNamespace) => T,
+  ): T {
+    if (this.#namespace === null) {
+      try {
+        return directly();
+      } catch (error) {
+        const old = isErrno(error, EINVAL) && attachesToDetached() === false;
+        if (!old) throw error;
+        this.#namespace = new StagingNamespace();
+      }
+    }
+    for (let mount; (mount = this.#held[0]) !== undefined;) {
+      if (!mount.closed) this.#namespace.bring(mount);
+      this.#held.shift();
+    }
+    return inNamespace(this.#namespace);
+  }
+
+  [Symbol.dispose](): void {
+    this.#namespace?.[Symbol.dispose]();
+  }
+}
+
+/**
+ * A mount namespace that mounts are attached in, and moved.
+ *
+ * A thread enters it for each call, and leaves it. Descriptors hold it: it is
+ * gone, with all that is mounted there, when they are closed or the process ends.
+ */
+class StagingNamespace implements Disposable {
+  readonly #fd: OwnedFd;
+  /** A directory for each mount that was brought: on one they would cover each other. */
+  readonly #bench: OwnedFd;
+  #brought = 0;
+
+  /**
+   * @throws {SyscallError} ENOENT without /proc, which leads to namespaces.
+   * @throws {UnsupportedError} When no thread can be started.
+   */
+  constructor() {
+    using owned = new DisposableStack();
+    this.#bench = owned.use(detachedTmpfs());
+    const opened = onThread([
+      unshare(CLONE_NEWNS),
+      mountPrivately(),
+      moveToRoot(this.#bench.fd),
+      openPath(OWN_NAMESPACE),
+    ]);
+    this.#fd = new OwnedFd(opened);
+    owned.move();
+  }
+
+  bring(mount: OwnedFd): void {
+    const name = String(this.#brought++);
+    mkdirat(this.#bench.fd, name, 0o755);
+    using at = openDirectoryAt(this.#bench.fd, name);
+    this.attach(mount, at, false);
+  }
+
   attach(mount: OwnedFd, mountPoint: OwnedFd, beneath: boolean): void {
     const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
       (beneath ? MOVE_MOUNT_BENEATH : 0);
@@ -82,20 +176,15 @@ export class Staging implements Disposable {
     });
   }
 
-  /**
-   * Copies the tree, attached to nothing.
-   *
-   * @throws {SyscallError} What open_tree(2) answers.
-   */
-  clone(tree: OwnedFd): OwnedFd {
+  clone(fd: number): OwnedFd {
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
       AT_EMPTY_PATH;
     return new OwnedFd(
       this.#make({
         name: "open_tree",
-        args: [tree.fd, EMPTY, flags],
+        args: [fd, EMPTY, flags],
         text: [
-          { fd: tree.fd },
+          { fd },
           '""',
           "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE|AT_EMPTY_PATH",
         ],
@@ -105,11 +194,12 @@ export class Staging implements Disposable {
   }
 
   #make(call: ThreadCall): number {
-    return onThread([setns(this.#namespace.fd, CLONE_NEWNS), call]);
+    return onThread([setns(this.#fd.fd, CLONE_NEWNS), call]);
   }
 
   [Symbol.dispose](): void {
-    this.#namespace.close();
+    this.#fd.close();
+    this.#bench.close();
   }
 }
 

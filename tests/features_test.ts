@@ -122,9 +122,15 @@ kernelTest("features() leaves open what takes the capability to try", () => {
     attachToDetached: _attach,
     mountBeneath: _beneath,
     procPidns: _pidns,
+    mountEvents,
     ...told
   } = features();
-  assertEquals(found, { ...told, mayMount: false, sysAdmin: false });
+  assertEquals(found, {
+    ...told,
+    ...mountEvents ? { mountEvents } : {},
+    mayMount: false,
+    sysAdmin: false,
+  });
 }, { permissions: permissions, commands: ["setpriv"] });
 
 kernelTest("features() knows whose the mount namespace is", () => {

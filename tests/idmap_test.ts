@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import type { IdMaps } from "../src/attribute_options.ts";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
+import { MountTree } from "../src/mount_tree.ts";
 import { readFile } from "../src/read_file.ts";
 import { UnsupportedError } from "../src/sys/error.ts";
 import { statmount } from "../src/sys/statmount.ts";
@@ -17,6 +18,7 @@ import {
 } from "./sys/scratch.ts";
 import {
   kernelTest,
+  missingFor,
   mountsBelow,
   mountTable,
   SCRATCH,
@@ -44,6 +46,21 @@ function children(): string {
 }
 
 const permissions: Deno.PermissionName[] = ["read", "write"];
+
+/** Whether a tmpfs can have an id map: which file systems can grows with Linux. */
+const missing = missingFor({}) ?? whyNoMap();
+
+function whyNoMap(): string | null {
+  try {
+    MountTree.create({ type: "tmpfs", idmap: maps(0, 1, 1) }).close();
+    return null;
+  } catch (error) {
+    if (error instanceof MountError && error.code === "EINVAL") {
+      return "needs Linux 6.3";
+    }
+    throw error;
+  }
+}
 
 kernelTest(
   "a recursive bind is id-mapped and read-only at every level",
@@ -92,7 +109,7 @@ kernelTest(
     mount.unmount({ lazy: true });
     assertEquals(children(), "");
   },
-  { permissions },
+  { permissions, missing },
 );
 
 kernelTest("what is made through an id-mapped mount is the inside's", () => {
@@ -112,7 +129,7 @@ kernelTest("what is made through an id-mapped mount is the inside's", () => {
   createFile("view/file");
   assertEquals(owner("view/file"), [0, 0]);
   assertEquals(owner("disk/file"), [1000, 3000]);
-}, { permissions });
+}, { permissions, missing });
 
 kernelTest("who is in no range can make nothing", () => {
   using root = Directory.open(SCRATCH);
@@ -124,7 +141,7 @@ kernelTest("who is in no range can make nothing", () => {
   });
   assertEquals(owner("m"), [1000, 1000]);
   assertThrows(() => createFile("m/file"), Error, "Value too large");
-}, { permissions });
+}, { permissions, missing });
 
 kernelTest("a bind is id-mapped alone when it is not recursive", () => {
   using root = Directory.open(SCRATCH);
@@ -134,7 +151,7 @@ kernelTest("a bind is id-mapped alone when it is not recursive", () => {
     mkdir: true,
   });
   assertEquals([owner("view"), owner("file")], [[7, 7], [0, 0]]);
-}, { permissions });
+}, { permissions, missing });
 
 kernelTestSince("6.15", "the kernel has the ranges of an id map", () => {
   using root = Directory.open(SCRATCH);
@@ -173,7 +190,7 @@ kernelTest("an id map can be that of a user namespace", () => {
     });
     assertEquals([owner("m"), owner("b")], [[9, 9], [9, 9]]);
   });
-}, { permissions });
+}, { permissions, missing });
 
 kernelTestSince("6.15", "a bind's id map takes the place of another", () => {
   using root = Directory.open(SCRATCH);
@@ -219,7 +236,7 @@ kernelTest("a bind is id-mapped where open_tree_attr(2) is missing", () => {
     assertEquals([owner("view"), owner("view/in")], [[5, 5], [5, 5]]);
     mount.unmount({ lazy: true });
   });
-}, { permissions });
+}, { permissions, missing });
 
 kernelTest("an id map of its own holds for fewer mounts than the bind", () => {
   using root = Directory.open(SCRATCH);
@@ -237,7 +254,7 @@ kernelTest("an id map of its own holds for fewer mounts than the bind", () => {
     ["ro,relatime,idmapped", "ro,relatime"],
   );
   mount.unmount({ lazy: true });
-});
+}, { missing });
 
 kernelTest("nothing stays where a file system can have no id map", () => {
   using root = Directory.open(SCRATCH);
@@ -306,6 +323,7 @@ kernelTest("an id map can be made in a user namespace", () => {
   assertEquals(new TextDecoder().decode(stdout), "done\n");
 }, {
   permissions: ["run", "read", "write", "env"],
+  missing,
   commands: ["unshare"],
 });
 

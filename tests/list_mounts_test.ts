@@ -43,6 +43,7 @@ import {
   mountTmpfs,
 } from "./every_kind.ts";
 import { type Held, hold } from "./held.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import {
   kernelTest,
   mountsBelow,
@@ -90,29 +91,33 @@ function withoutSources(fn: () => void): void {
   }
 }
 
-kernelTest("listMounts() finds the same both ways, of every kind", () => {
-  try {
-    mountEveryKind();
-    const many = makeDirectory("many");
-    for (let i = 0; i < 200; i++) {
-      mkdirat(AT_FDCWD, `${many}/${i}`, 0o755);
-      bind(`${SCRATCH}/source/sub`, `${many}/${i}`, i % 2 ? MS_REC : 0);
+kernelTestSince(
+  "6.13",
+  "listMounts() finds the same both ways, of every kind",
+  () => {
+    try {
+      mountEveryKind();
+      const many = makeDirectory("many");
+      for (let i = 0; i < 200; i++) {
+        mkdirat(AT_FDCWD, `${many}/${i}`, 0o755);
+        bind(`${SCRATCH}/source/sub`, `${many}/${i}`, i % 2 ? MS_REC : 0);
+      }
+      const mounts = listByStatmount()!;
+      assert(mounts.length > 300);
+      assertEquals(listByTable(), mounts);
+      assertEquals(listMounts(), mounts);
+      assertEquals(mounts.length, mountTable().length);
+      for (const path of ["", "/many", "/newer", "/odd0", "/shared", "/gone"]) {
+        makeOrOpen(`${SCRATCH}${path}`, (directory) => {
+          const found = belowByStatmount(directory.fd, ATTEMPTED);
+          assertEquals(belowByTable(directory.fd, ATTEMPTED), found);
+        });
+      }
+    } finally {
+      unmountScratch();
     }
-    const mounts = listByStatmount()!;
-    assert(mounts.length > 300);
-    assertEquals(listByTable(), mounts);
-    assertEquals(listMounts(), mounts);
-    assertEquals(mounts.length, mountTable().length);
-    for (const path of ["", "/many", "/newer", "/odd0", "/shared", "/gone"]) {
-      makeOrOpen(`${SCRATCH}${path}`, (directory) => {
-        const found = belowByStatmount(directory.fd, ATTEMPTED);
-        assertEquals(belowByTable(directory.fd, ATTEMPTED), found);
-      });
-    }
-  } finally {
-    unmountScratch();
-  }
-});
+  },
+);
 
 const ATTEMPTED = { action: "list", target: "." };
 
@@ -124,7 +129,7 @@ function makeOrOpen(path: string, fn: (directory: Directory) => void): void {
   fn(directory);
 }
 
-kernelTest("listMounts() tells what a mount is", () => {
+kernelTestSince("6.8", "listMounts() tells what a mount is", () => {
   try {
     mountEveryKind();
     const find = (name: string) => {
@@ -204,7 +209,8 @@ kernelTest("listMounts() tells what a mount is", () => {
   }
 });
 
-kernelTest(
+kernelTestSince(
+  "6.13",
   "listMounts() tells a group that mounts come from by way of one out of sight",
   () => {
     const shared = mountTmpfs(makeDirectory("shared"));
@@ -230,7 +236,8 @@ kernelTest(
   },
 );
 
-kernelTest(
+kernelTestSince(
+  "6.13",
   "listMounts() finds the same both ways, of 10,000 of every kind",
   async () => {
     const many = mountManyOfEveryKind(10_000);
@@ -254,16 +261,20 @@ kernelTest(
   NAMESPACE_NEEDS,
 );
 
-kernelTest("listMounts() asks the kernel for no more than the subtree", () => {
-  const a = mountTmpfs(makeDirectory("a"));
-  for (let i = 0; i < 5; i++) mountTmpfs(makeDirectory(`a/${i}`));
-  const calls = tracedCalls(() => assertEquals(below(a).length, 6));
-  const asked = calls.filter(({ syscall }) => syscall === "statmount");
-  // Each once, and where the directory and what holds it are.
-  assert(asked.length < 6 + 8, String(asked.length));
-  assert(!calls.some(({ args }) => args.join().includes("mountinfo")));
-  umount2(a, MNT_DETACH);
-});
+kernelTestSince(
+  "6.13",
+  "listMounts() asks the kernel for no more than the subtree",
+  () => {
+    const a = mountTmpfs(makeDirectory("a"));
+    for (let i = 0; i < 5; i++) mountTmpfs(makeDirectory(`a/${i}`));
+    const calls = tracedCalls(() => assertEquals(below(a).length, 6));
+    const asked = calls.filter(({ syscall }) => syscall === "statmount");
+    // Each once, and where the directory and what holds it are.
+    assert(asked.length < 6 + 8, String(asked.length));
+    assert(!calls.some(({ args }) => args.join().includes("mountinfo")));
+    umount2(a, MNT_DETACH);
+  },
+);
 
 kernelTest("listMounts() with below takes no name that only starts so", () => {
   for (const name of ["a", "ab", "a/b", "a-"]) mountTmpfs(makeDirectory(name));
@@ -308,21 +319,25 @@ kernelTest("listMounts() throws when it can't open what is below", () => {
   assertThrows(() => listMounts({ below: directory }), TypeError, "closed");
 });
 
-kernelTest("listMounts() leaves out what vanishes meanwhile", () => {
-  const a = mountTmpfs(makeDirectory("a"));
-  const b = mountTmpfs(makeDirectory("b"));
-  const before = listMounts().length;
-  onFirst("listmount", () => umount2(a));
-  assertEquals(listMounts().length, before - 1);
-  onFirst("listmount", () => umount2(b));
-  assertEquals(below(SCRATCH), [""]);
-  // Between the table and the ids.
-  mountTmpfs(a);
-  withoutSources(() => {
+kernelTestSince(
+  "6.8",
+  "listMounts() leaves out what vanishes meanwhile",
+  () => {
+    const a = mountTmpfs(makeDirectory("a"));
+    const b = mountTmpfs(makeDirectory("b"));
+    const before = listMounts().length;
     onFirst("listmount", () => umount2(a));
-    assertEquals(targets(listByTable()).includes("/a"), false);
-  });
-});
+    assertEquals(listMounts().length, before - 1);
+    onFirst("listmount", () => umount2(b));
+    assertEquals(below(SCRATCH), [""]);
+    // Between the table and the ids.
+    mountTmpfs(a);
+    withoutSources(() => {
+      onFirst("listmount", () => umount2(a));
+      assertEquals(targets(listByTable()).includes("/a"), false);
+    });
+  },
+);
 
 /** Does something right after the first call of a name that is made. */
 function onFirst(name: string, fn: () => void): void {
@@ -371,26 +386,30 @@ function rename(directory: Directory, from: string, to: string): void {
   assertEquals(result, 0);
 }
 
-kernelTest("Directory.mounts() has a stack, opened before or after", () => {
-  makeDirectory("d");
-  using before = Directory.open(`${SCRATCH}/d`);
-  assertEquals(before.mounts(), []);
-  mountTmpfs(`${SCRATCH}/d`);
-  using between = Directory.open(`${SCRATCH}/d`);
-  makeDirectory("d/in");
-  mountTmpfs(`${SCRATCH}/d/in`);
-  mountTmpfs(`${SCRATCH}/d`);
-  using after = Directory.open(`${SCRATCH}/d`);
-  const all = ["/d", "/d/in", "/d"];
-  for (const directory of [before, between, after]) {
-    assertEquals(targets(directory.mounts()), all);
-    assertEquals(
-      belowByTable(directory.fd, ATTEMPTED),
-      belowByStatmount(directory.fd, ATTEMPTED),
-    );
-  }
-  unmountScratch(true);
-});
+kernelTestSince(
+  "6.13",
+  "Directory.mounts() has a stack, opened before or after",
+  () => {
+    makeDirectory("d");
+    using before = Directory.open(`${SCRATCH}/d`);
+    assertEquals(before.mounts(), []);
+    mountTmpfs(`${SCRATCH}/d`);
+    using between = Directory.open(`${SCRATCH}/d`);
+    makeDirectory("d/in");
+    mountTmpfs(`${SCRATCH}/d/in`);
+    mountTmpfs(`${SCRATCH}/d`);
+    using after = Directory.open(`${SCRATCH}/d`);
+    const all = ["/d", "/d/in", "/d"];
+    for (const directory of [before, between, after]) {
+      assertEquals(targets(directory.mounts()), all);
+      assertEquals(
+        belowByTable(directory.fd, ATTEMPTED),
+        belowByStatmount(directory.fd, ATTEMPTED),
+      );
+    }
+    unmountScratch(true);
+  },
+);
 
 kernelTest("Directory.mounts() has nothing of what covers it", () => {
   makeDirectory("a");
@@ -493,42 +512,50 @@ async function holdNamespace(path: string, inside = ""): Promise<Held> {
   ]);
 }
 
-kernelTest("listMounts() lists another process's mounts", async () => {
-  const a = makeDirectory("a");
-  const own = listMounts();
-  await using held = await holdNamespace(a, 'mkdir "$0/b";');
-  const namespace = held.pid;
-  const theirs = listMounts({ namespace });
-  assertEquals(theirs.length, own.length + 1);
-  assertEquals(targets(listMounts({ namespace, below: a })), ["/a"]);
-  assertEquals(listMounts({ namespace, below: `${a}/` }).length, 1);
-  assertEquals(listMounts({ namespace, below: `${a}/b` }), []);
-  assertEquals(listMounts(), own);
-  const { id, source } = theirs.at(-1)!;
-  assertEquals([source, id > own.at(-1)!.id], ["there", true]);
-  // The same by the namespace's id.
-  using file = openNamespace(`/proc/${namespace}`);
-  const nsFd = file.fd;
-  const { mntNsId } = statmount(id, STATMOUNT_MNT_NS_ID, { nsFd });
-  const all = listMounts({ namespace: mntNsId! });
-  const seen = new Set(theirs.map(({ id }) => id));
-  assertEquals(all.filter(({ id }) => seen.has(id)), theirs);
-  // What else it has, an initramfs say, the process's root hides.
-  const hidden = all.filter(({ id }) => !seen.has(id));
-  assertEquals(hidden.filter(({ tableId }) => inTable(held.pid, tableId)), []);
-  // Where the ids can't be asked for, they are those of the table.
-  withoutCall("listmount", () => {
+kernelTestSince(
+  "6.13",
+  "listMounts() lists another process's mounts",
+  async () => {
+    const a = makeDirectory("a");
+    const own = listMounts();
+    await using held = await holdNamespace(a, 'mkdir "$0/b";');
+    const namespace = held.pid;
+    const theirs = listMounts({ namespace });
+    assertEquals(theirs.length, own.length + 1);
+    assertEquals(targets(listMounts({ namespace, below: a })), ["/a"]);
+    assertEquals(listMounts({ namespace, below: `${a}/` }).length, 1);
+    assertEquals(listMounts({ namespace, below: `${a}/b` }), []);
+    assertEquals(listMounts(), own);
+    const { id, source } = theirs.at(-1)!;
+    assertEquals([source, id > own.at(-1)!.id], ["there", true]);
+    // The same by the namespace's id.
+    using file = openNamespace(`/proc/${namespace}`);
+    const nsFd = file.fd;
+    const { mntNsId } = statmount(id, STATMOUNT_MNT_NS_ID, { nsFd });
+    const all = listMounts({ namespace: mntNsId! });
+    const seen = new Set(theirs.map(({ id }) => id));
+    assertEquals(all.filter(({ id }) => seen.has(id)), theirs);
+    // What else it has, an initramfs say, the process's root hides.
+    const hidden = all.filter(({ id }) => !seen.has(id));
     assertEquals(
-      listMounts({ namespace }).map(({ id }) => Number(id)),
-      theirs.map(({ tableId }) => tableId),
+      hidden.filter(({ tableId }) => inTable(held.pid, tableId)),
+      [],
     );
-    assertThrows(
-      () => listMounts({ namespace: mntNsId! }),
-      UnsupportedError,
-      "Linux 6.13",
-    );
-  });
-}, NAMESPACE_NEEDS);
+    // Where the ids can't be asked for, they are those of the table.
+    withoutCall("listmount", () => {
+      assertEquals(
+        listMounts({ namespace }).map(({ id }) => Number(id)),
+        theirs.map(({ tableId }) => tableId),
+      );
+      assertThrows(
+        () => listMounts({ namespace: mntNsId! }),
+        UnsupportedError,
+        "Linux 6.13",
+      );
+    });
+  },
+  NAMESPACE_NEEDS,
+);
 
 kernelTest("listMounts() shows what a process sees from its root", async () => {
   const jail = makeDirectory("jail");
@@ -545,7 +572,8 @@ kernelTest("listMounts() shows what a process sees from its root", async () => {
   umount2(jail, MNT_DETACH);
 }, NAMESPACE_NEEDS);
 
-kernelTest(
+kernelTestSince(
+  "6.11",
   "listMounts() throws for a namespace that is not there",
   async () => {
     const held = await hold(["sh", "-c", "echo; sleep 1000"]);
@@ -614,7 +642,7 @@ kernelTest("listMounts() has unique ids where sources can't be asked", () => {
   unmountScratch();
 });
 
-kernelTest("listMounts() needs /proc for a path alone", () => {
+kernelTestSince("6.13", "listMounts() needs /proc for a path alone", () => {
   mountTmpfs(makeDirectory("a"));
   makeDirectory("d");
   using plain = Directory.open(`${SCRATCH}/d`);

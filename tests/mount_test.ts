@@ -12,7 +12,8 @@ import { mount as oldMount } from "../src/sys/mount.ts";
 import { statx } from "../src/sys/statx.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { MountTree } from "../src/mount_tree.ts";
-import { withCallRefused, withoutCall } from "./sys/scratch.ts";
+import { idTest, withCallRefused, withoutCall } from "./sys/scratch.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
 
 const TMPFS = { type: "tmpfs" };
@@ -52,7 +53,7 @@ kernelTest("Mount unmounts when disposed of", () => {
   assertEquals(mountsBelow(`${SCRATCH}/m`).length, 0);
 });
 
-kernelTest("Mount stays when kept, and can still be unmounted", () => {
+idTest("Mount stays when kept, and can still be unmounted", () => {
   using root = Directory.open(SCRATCH);
   root.mkdir("m");
   {
@@ -190,18 +191,22 @@ kernelTest("Mount.unmount() takes what is on top when asked for all", () => {
   umount2(`${SCRATCH}/m`, UMOUNT_NOFOLLOW);
 });
 
-kernelTest("Mount.unmount() spares a mount that took its place", () => {
-  using root = Directory.open(SCRATCH);
-  root.mkdir("m");
-  const mount = root.mount("m", TMPFS);
-  root.unmount("m");
-  assert(!mount.mounted);
-  using other = root.mount("m", TMPFS);
-  assertNotUnmounted(mount, "EINVAL", "it is gone");
-  assertThrows(() => mount.unmount({ all: true }), MountError, "it is gone");
-  mount[Symbol.dispose]();
-  assert(other.mounted);
-});
+kernelTestSince(
+  "6.8",
+  "Mount.unmount() spares a mount that took its place",
+  () => {
+    using root = Directory.open(SCRATCH);
+    root.mkdir("m");
+    const mount = root.mount("m", TMPFS);
+    root.unmount("m");
+    assert(!mount.mounted);
+    using other = root.mount("m", TMPFS);
+    assertNotUnmounted(mount, "EINVAL", "it is gone");
+    assertThrows(() => mount.unmount({ all: true }), MountError, "it is gone");
+    mount[Symbol.dispose]();
+    assert(other.mounted);
+  },
+);
 
 kernelTest("Mount.unmount() says that the mount was moved elsewhere", () => {
   using root = Directory.open(SCRATCH);
@@ -324,7 +329,7 @@ kernelTest("Mount unmounts from a path that is too long to be told", () => {
   assert(!mount.mounted);
 }, { permissions: ["read", "write"] });
 
-kernelTest("Mount.unmount() finds a kept mount by its id", () => {
+idTest("Mount.unmount() finds a kept mount by its id", () => {
   using root = Directory.open(SCRATCH);
   root.mkdir("m");
   const mount = root.mount("m", TMPFS);
@@ -344,7 +349,7 @@ kernelTest("10,000 cycles leave mounts and descriptors as they were", () => {
   for (let i = 0; i < 10_000; i++) root.mount("m", TMPFS).unmount();
 });
 
-kernelTest("Mount.unmount() expires the mount at the second call", () => {
+idTest("Mount.unmount() expires the mount at the second call", () => {
   using root = Directory.open(SCRATCH);
   root.mkdir("m");
   const mount = root.mount("m", TMPFS);

@@ -7,6 +7,7 @@ import { close } from "../src/sys/close.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { statx } from "../src/sys/statx.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
 
 function createFile(path: string): void {
@@ -174,19 +175,23 @@ kernelTest(
   },
 );
 
-kernelTest("mountat() passes a Directory as the value of an option", () => {
-  using root = Directory.open(SCRATCH);
-  for (const name of ["m", "lower", "upper", "work"]) root.mkdir(name);
-  root.mkdir("lower/seen");
-  using lower = root.openDirectory("lower");
-  using upper = root.openDirectory("upper");
-  using work = root.openDirectory("work");
-  using _ = mountat(root, "m", {
-    type: "overlay",
-    options: { "lowerdir+": lower, upperdir: upper, workdir: work },
-  });
-  assert(exists(`${SCRATCH}/m/seen`));
-});
+kernelTestSince(
+  "6.13",
+  "mountat() passes a Directory as the value of an option",
+  () => {
+    using root = Directory.open(SCRATCH);
+    for (const name of ["m", "lower", "upper", "work"]) root.mkdir(name);
+    root.mkdir("lower/seen");
+    using lower = root.openDirectory("lower");
+    using upper = root.openDirectory("upper");
+    using work = root.openDirectory("work");
+    using _ = mountat(root, "m", {
+      type: "overlay",
+      options: { "lowerdir+": lower, upperdir: upper, workdir: work },
+    });
+    assert(exists(`${SCRATCH}/m/seen`));
+  },
+);
 
 kernelTest("mountat() names an unknown file system", () => {
   using root = Directory.open(SCRATCH);

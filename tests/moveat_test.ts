@@ -17,6 +17,7 @@ import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { mount } from "../src/sys/mount.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { umount2 } from "../src/sys/umount2.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import {
   kernelTest,
   mountsBelow,
@@ -298,17 +299,21 @@ kernelTest("moveat() makes the holder shared again when the move fails", () => {
   root.unmount("m");
 });
 
-kernelTest("moveat() moves out of a shared mount without /proc", () => {
-  using root = Directory.open(SCRATCH);
-  root.mount("from", { type: "tmpfs", mkdir: true }).keep();
-  root.mkdir("to");
-  setPropagation(SCRATCH, MS_SHARED);
-  withoutProc(() => {
-    using mount = moveat(root, "from", root, "to");
-    assertEquals(mount.made, "cloned");
-    mount.keep();
-  });
-  assertEquals(places(), ["to"]);
-  setPropagation(SCRATCH, MS_PRIVATE);
-  root.unmount("to");
-});
+kernelTestSince(
+  "6.13",
+  "moveat() moves out of a shared mount without /proc",
+  () => {
+    using root = Directory.open(SCRATCH);
+    root.mount("from", { type: "tmpfs", mkdir: true }).keep();
+    root.mkdir("to");
+    setPropagation(SCRATCH, MS_SHARED);
+    withoutProc(() => {
+      using mount = moveat(root, "from", root, "to");
+      assertEquals(mount.made, "cloned");
+      mount.keep();
+    });
+    assertEquals(places(), ["to"]);
+    setPropagation(SCRATCH, MS_PRIVATE);
+    root.unmount("to");
+  },
+);

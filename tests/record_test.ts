@@ -24,22 +24,18 @@ import { libc } from "../src/sys/libc.ts";
 import { mount } from "../src/sys/mount.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
-import {
-  denoForAll,
-  programTest,
-  run,
-  type RunOptions,
-} from "./cli/program.ts";
+import { denoForAll, run, type RunOptions } from "./cli/program.ts";
 import {
   failEachCall,
   makeCache,
   OTHER_USER,
+  recordingTest,
   recordLines,
   recordNames,
   RECORDS,
+  recordTest,
 } from "./records.ts";
 import {
-  kernelTest,
   mountsBelow,
   type Needs,
   openDescriptors,
@@ -135,7 +131,7 @@ function modeOf(path: string): number {
   return Deno.lstatSync(path).mode! & 0o7777;
 }
 
-kernelTest("MountRecord has a mount before it is attached", () => {
+recordTest("MountRecord has a mount before it is attached", () => {
   using root = Directory.open(SCRATCH);
   using record = openRecord();
   Deno.writeTextFileSync(`${SCRATCH}/file`, "");
@@ -165,7 +161,7 @@ kernelTest("MountRecord has a mount before it is attached", () => {
   assertEquals(`${bootId}\n`, Deno.readTextFileSync(path));
 }, needs);
 
-kernelTest("MountRecord is this user's alone, synchronised and locked", () => {
+recordTest("MountRecord is this user's alone, synchronised and locked", () => {
   const calls = tracedCalls(() => {
     using _record = openRecord();
     const [name] = recordNames();
@@ -190,7 +186,7 @@ kernelTest("MountRecord is this user's alone, synchronised and locked", () => {
   }
 }, needs);
 
-kernelTest("MountRecord is removed when no mount of it is left", () => {
+recordTest("MountRecord is removed when no mount of it is left", () => {
   using root = Directory.open(SCRATCH);
   const record = openRecord();
   root.mount("m", { type: "tmpfs", mkdir: true, record }).unmount();
@@ -210,7 +206,7 @@ kernelTest("MountRecord is removed when no mount of it is left", () => {
   assertThrows(() => record.add(kept.id, "/x"), TypeError, "closed");
 }, needs);
 
-kernelTest("MountRecord stays when a mount of it does", () => {
+recordTest("MountRecord stays when a mount of it does", () => {
   using root = Directory.open(SCRATCH);
   {
     using record = openRecord();
@@ -221,7 +217,7 @@ kernelTest("MountRecord stays when a mount of it does", () => {
   root.unmount("m");
 }, needs);
 
-kernelTest("MountRecord stays where it can't be told what is left", () => {
+recordTest("MountRecord stays where it can't be told what is left", () => {
   using root = Directory.open(SCRATCH);
   const record = openRecord();
   const mount = root.mount("m", { type: "tmpfs", mkdir: true, record });
@@ -239,7 +235,7 @@ kernelTest("MountRecord stays where it can't be told what is left", () => {
   assertEquals(recordNames().length, 1);
 }, needs);
 
-kernelTest("MountRecord.add() refuses what is no unique id", () => {
+recordTest("MountRecord.add() refuses what is no unique id", () => {
   using record = openRecord();
   for (const id of [0n, 35n, -1n, 35, undefined]) {
     assertThrows(() => record.add(id as bigint, "/x"), TypeError);
@@ -247,7 +243,7 @@ kernelTest("MountRecord.add() refuses what is no unique id", () => {
   assertEquals(recordLines().length, 1);
 }, needs);
 
-kernelTest(
+recordTest(
   "MountRecord begins a new file when most lines mean nothing",
   async () => {
     using root = Directory.open(SCRATCH);
@@ -292,7 +288,7 @@ function resize(options: string): void {
 
 const PAGE = 4096;
 
-kernelTest(
+recordTest(
   "MountRecord keeps from mounting when it can't be written",
   () =>
     withRun(`size=${PAGE}`, () => {
@@ -319,7 +315,7 @@ kernelTest(
   needs,
 );
 
-kernelTest(
+recordTest(
   "MountRecord goes on in its file when a new one fails",
   () =>
     withRun("", async () => {
@@ -344,7 +340,7 @@ kernelTest(
   needs,
 );
 
-kernelTest(
+recordTest(
   "MountRecord leaves no new file that it can't write",
   () =>
     withRun(`size=${PAGE}`, () => {
@@ -364,7 +360,7 @@ function assertTold(error: unknown, call: string): void {
   assert(error === undefined || error instanceof MountError, call);
 }
 
-kernelTest("MountRecord.open() leaves nothing when any call fails", () => {
+recordTest("MountRecord.open() leaves nothing when any call fails", () => {
   Deno.mkdirSync(RECORDS, { mode: 0o700 });
   const calls = failEachCall((call, failing) => {
     let record: MountRecord | null = null;
@@ -378,7 +374,7 @@ kernelTest("MountRecord.open() leaves nothing when any call fails", () => {
   assert(calls > 10, String(calls));
 }, needs);
 
-kernelTest("MountRecord keeps from mounting when any call of it fails", () => {
+recordTest("MountRecord keeps from mounting when any call of it fails", () => {
   using root = Directory.open(SCRATCH);
   using record = openRecord();
   const calls = failEachCall((call, failing) => {
@@ -395,7 +391,7 @@ kernelTest("MountRecord keeps from mounting when any call of it fails", () => {
   assert(calls >= 5, String(calls));
 }, needs);
 
-kernelTest("MountRecord is closed whatever call fails", () => {
+recordTest("MountRecord is closed whatever call fails", () => {
   using root = Directory.open(SCRATCH);
   using mounted = root.mount("m", { type: "tmpfs", mkdir: true });
   const calls = failEachCall((call, failing) => {
@@ -423,7 +419,7 @@ for (
     }],
   ] as const
 ) {
-  kernelTest(`MountRecord.open() tries again when a sweep ${what} it`, () => {
+  recordTest(`MountRecord.open() tries again when a sweep ${what} it`, () => {
     const real = libc.flock;
     let held: OwnedFd | null = null;
     let seen = "";
@@ -465,7 +461,7 @@ for (
     }],
   ] as const
 ) {
-  kernelTest(`MountRecord.open() throws when its directory is ${what}`, () => {
+  recordTest(`MountRecord.open() throws when its directory is ${what}`, () => {
     make();
     const error = assertThrows(() => MountRecord.open(), MountError);
     assertEquals(error.code, code);
@@ -481,22 +477,22 @@ for (
     ["others may write to /run", () => Deno.chmodSync("/run", 0o1777)],
   ] as const
 ) {
-  kernelTest(`MountRecord.open() gives null when ${what}`, () => {
+  recordTest(`MountRecord.open() gives null when ${what}`, () => {
     make();
     assertEquals(MountRecord.open(), null);
   }, needs);
 }
 
-kernelTest(
+recordTest(
   "MountRecord.open() gives null when /run is read-only",
   () => withRun("ro", () => assertEquals(MountRecord.open(), null)),
 );
 
-kernelTest("MountRecord.open() gives null without /proc", () => {
+recordTest("MountRecord.open() gives null without /proc", () => {
   withoutProc(() => assertEquals(MountRecord.open(), null));
 });
 
-kernelTest("MountRecord.open() gives null where ids are used again", () => {
+recordTest("MountRecord.open() gives null where ids are used again", () => {
   const real = libc.statx;
   try {
     // As before Linux 6.8: the bit is unknown.
@@ -532,7 +528,7 @@ function said(options: RunOptions, env: Record<string, string> = {}): string {
   return stdout;
 }
 
-programTest("MountRecord.open() gives null without the permission", () => {
+recordingTest("MountRecord.open() gives null without the permission", () => {
   for (
     const permissions of [
       ["--allow-ffi"],
@@ -571,7 +567,7 @@ async function atTerminal(...permissions: string[]): Promise<string> {
   return shown;
 }
 
-programTest("MountRecord.open() asks nobody at a terminal", async () => {
+recordingTest("MountRecord.open() asks nobody at a terminal", async () => {
   const shown = await atTerminal("--allow-ffi");
   assert(!shown.includes("requests"), shown);
   assert(shown.includes("Unmounting sys"), shown);
@@ -579,7 +575,7 @@ programTest("MountRecord.open() asks nobody at a terminal", async () => {
   assert((await atTerminal()).includes("requests ffi access"));
 }, { commands: ["script"] });
 
-programTest(
+recordingTest(
   "MountRecord is in XDG_RUNTIME_DIR where /run is not the user's",
   () => {
     const runtime = `${SCRATCH}/runtime`;
@@ -625,7 +621,7 @@ programTest(
   { commands: ["setpriv"] },
 );
 
-programTest("MountRecord of a user namespace's root is not root's", () => {
+recordingTest("MountRecord of a user namespace's root is not root's", () => {
   const env = {
     DENO_DIR: makeCache(),
     XDG_RUNTIME_DIR: `${SCRATCH}/runtime`,

@@ -2,12 +2,25 @@
 import { formatEntry, formatOwner, type Owner } from "../src/record_file.ts";
 import { thisNamespace, thisProcess } from "../src/recorded.ts";
 import { libc, NR } from "../src/sys/libc.ts";
-import { SCRATCH } from "./support.ts";
+import { type Needs, SCRATCH } from "./support.ts";
+import { kernelTestSince, missingSince } from "./sys/kernel.ts";
 import { type Held, hold } from "./held.ts";
-import { commandLine, type RunOptions } from "./cli/program.ts";
+import { commandLine, programTest, type RunOptions } from "./cli/program.ts";
 
 /** Where root's records are. */
 export const RECORDS = "/run/mountat";
+
+type Test = () => void | Promise<void>;
+
+/** Registers a test that records mounts, which takes ids that are never used again. */
+export function recordTest(name: string, fn: Test, needs: Needs = {}): void {
+  kernelTestSince("6.8", name, fn, needs);
+}
+
+/** Registers a test that runs the program, and records mounts. */
+export function recordingTest(name: string, fn: Test, needs: Needs = {}): void {
+  programTest(name, fn, { missing: missingSince("6.8", {}), ...needs });
+}
 
 /** The names of the records that are there. */
 export function recordNames(directory = RECORDS): string[] {

@@ -17,6 +17,7 @@ import { setns } from "../src/sys/setns.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unshare } from "../src/sys/unshare.ts";
 import {
+  idTest,
   open,
   tableOptions,
   tracedCalls,
@@ -367,7 +368,7 @@ kernelTest(
   },
 );
 
-kernelTest("remountat() makes a read-only file system writable, too", () => {
+idTest("remountat() makes a read-only file system writable, too", () => {
   using root = Directory.open(SCRATCH);
   using _m = root.mount("m", {
     type: "tmpfs",

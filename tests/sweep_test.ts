@@ -18,7 +18,7 @@ import { libc } from "../src/sys/libc.ts";
 import { mkdirat } from "../src/sys/mkdirat.ts";
 import { mount } from "../src/sys/mount.ts";
 import { umount2 } from "../src/sys/umount2.ts";
-import { commandLine, programTest, run } from "./cli/program.ts";
+import { commandLine, run } from "./cli/program.ts";
 import { type Held, hold } from "./held.ts";
 import {
   DEAD,
@@ -26,15 +26,16 @@ import {
   leaveMounts,
   recorder,
   recorderCommand,
+  recordingTest,
   recordLines,
   recordName,
   recordNames,
   RECORDS,
+  recordTest,
   recordText,
   writeRecord,
 } from "./records.ts";
 import {
-  kernelTest,
   mountsBelow,
   mountTable,
   type Needs,
@@ -71,7 +72,7 @@ function reasons(left: LeftMount[]): string[] {
 
 const NOTHING = { unmounted: [], left: [], ignored: [] };
 
-kernelTest("sweep() does nothing where there is nothing", () => {
+recordTest("sweep() does nothing where there is nothing", () => {
   assertEquals(sweep(), NOTHING);
   // Nor does it make the directory.
   assertEquals(recordNames("/run"), []);
@@ -79,7 +80,7 @@ kernelTest("sweep() does nothing where there is nothing", () => {
   assertEquals(sweep(), NOTHING);
 }, needs);
 
-kernelTest("sweep() unmounts what a killed process left", async () => {
+recordTest("sweep() unmounts what a killed process left", async () => {
   const pid = await leaveMounts(SCRATCH, ["a", "b"]);
   assertEquals(places(), ["a", "b"]);
   const [, a, b] = recordLines().map(({ mount }) => mount);
@@ -94,7 +95,7 @@ kernelTest("sweep() unmounts what a killed process left", async () => {
   assertEquals(recordNames(), []);
 }, mayRun);
 
-kernelTest("sweep() finds a mount wherever it is by now", () => {
+recordTest("sweep() finds a mount wherever it is by now", () => {
   makeDirectory("x");
   const ids = mountAll("x/a", "b");
   writeRecord(recordText(ids));
@@ -115,7 +116,7 @@ kernelTest("sweep() finds a mount wherever it is by now", () => {
   umount2(`${SCRATCH}/x/a`);
 }, needs);
 
-kernelTest("sweep() spares what was mounted at the same path later", () => {
+recordTest("sweep() spares what was mounted at the same path later", () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   umount2(`${SCRATCH}/a`);
@@ -126,7 +127,7 @@ kernelTest("sweep() spares what was mounted at the same path later", () => {
   umount2(`${SCRATCH}/a`);
 }, needs);
 
-kernelTest("sweep() leaves a mount that another covers, and the other", () => {
+recordTest("sweep() leaves a mount that another covers, and the other", () => {
   const [id] = mountAll("a");
   mountOn(`${SCRATCH}/a`);
   const path = writeRecord(recordText([id!]));
@@ -151,7 +152,7 @@ kernelTest("sweep() leaves a mount that another covers, and the other", () => {
   assertEquals([places(), recordNames()], [[], []]);
 }, needs);
 
-kernelTest(
+recordTest(
   "sweep() leaves a mount below a directory that another covers",
   () => {
     makeDirectory("x");
@@ -176,7 +177,7 @@ kernelTest(
   needs,
 );
 
-kernelTest("sweep() takes a mount that what it takes later covered", () => {
+recordTest("sweep() takes a mount that what it takes later covered", () => {
   // Older than what they cover, and than what they are in.
   const [moved, top] = mountAll("moved", "top");
   using root = Directory.open(SCRATCH);
@@ -194,9 +195,9 @@ kernelTest("sweep() takes a mount that what it takes later covered", () => {
   assertEquals(mountTable(), before);
   assertEquals(sweep(), { ...NOTHING, unmounted });
   assertEquals([places(), recordNames()], [[], []]);
-}, needs);
+});
 
-kernelTest("sweep() says what is inside a mount, and not to be lazy", () => {
+recordTest("sweep() says what is inside a mount, and not to be lazy", () => {
   const [id] = mountAll("a", "a/theirs");
   writeRecord(recordText([id!]));
   for (const options of [{}, { lazy: true }, { dryRun: true }]) {
@@ -209,9 +210,9 @@ kernelTest("sweep() says what is inside a mount, and not to be lazy", () => {
   }
   umount2(`${SCRATCH}/a/theirs`);
   assertEquals(sweep().unmounted.length, 1);
-}, needs);
+});
 
-kernelTest("sweep() leaves what is in use, unless lazily", () => {
+recordTest("sweep() leaves what is in use, unless lazily", () => {
   const ids = mountAll("a", "b");
   writeRecord(recordText(ids));
   using _file = Deno.createSync(`${SCRATCH}/a/file`);
@@ -224,7 +225,7 @@ kernelTest("sweep() leaves what is in use, unless lazily", () => {
   assertEquals([places(), recordNames()], [[], []]);
 }, needs);
 
-kernelTest("sweep() takes no mount of others along, not even lazily", () => {
+recordTest("sweep() takes no mount of others along, not even lazily", () => {
   const ids = mountAll("a", "a/theirs");
   writeRecord(recordText([ids[0]!]));
   for (const lazy of [false, true]) {
@@ -236,7 +237,7 @@ kernelTest("sweep() takes no mount of others along, not even lazily", () => {
   assertEquals(sweep().unmounted.map(({ id }) => id), ids.toReversed());
 }, needs);
 
-kernelTest("sweep() leaves a living process alone", async () => {
+recordTest("sweep() leaves a living process alone", async () => {
   {
     await using living = await recorder(SCRATCH, ["a"]);
     const { unmounted, left } = sweep({ lazy: true });
@@ -247,7 +248,7 @@ kernelTest("sweep() leaves a living process alone", async () => {
   assertEquals(sweep().unmounted.length, 1);
 }, mayRun);
 
-kernelTest(
+recordTest(
   "sweep() leaves a process alone that can't be seen in /proc",
   async () => {
     // It has its record locked, whatever its number is here.
@@ -261,7 +262,7 @@ kernelTest(
   { ...mayRun, commands: ["unshare"] },
 );
 
-kernelTest("sweep() leaves what this process kept, and has still open", () => {
+recordTest("sweep() leaves what this process kept, and has still open", () => {
   using root = Directory.open(SCRATCH);
   {
     using record = MountRecord.open();
@@ -274,7 +275,7 @@ kernelTest("sweep() leaves what this process kept, and has still open", () => {
   root.unmount("a");
 }, needs);
 
-kernelTest(
+recordTest(
   "sweep() leaves a mount that a living process has taken over",
   () => {
     const [id] = mountAll("a");
@@ -291,7 +292,7 @@ kernelTest(
   needs,
 );
 
-kernelTest("sweep() unmounts what was kept by a process that ended", () => {
+recordTest("sweep() unmounts what was kept by a process that ended", () => {
   const { code, stderr } = run(["keep", SCRATCH, "a"], {
     entry: "tests/fixtures/recorder.ts",
     permissions: ["-A"],
@@ -301,7 +302,7 @@ kernelTest("sweep() unmounts what was kept by a process that ended", () => {
   assertEquals(sweep().unmounted.length, 1);
 }, mayRun);
 
-kernelTest("sweep() knows a process that has a dead one's number", () => {
+recordTest("sweep() knows a process that has a dead one's number", () => {
   const ids = mountAll("a");
   const owner = thisProcess();
   const living = writeRecord(recordText(ids, owner));
@@ -311,7 +312,7 @@ kernelTest("sweep() knows a process that has a dead one's number", () => {
   assertEquals(sweep().unmounted.length, 1);
 }, needs);
 
-kernelTest(
+recordTest(
   "sweep() takes one for dead that nobody has waited for",
   async () => {
     const ids = mountAll("a");
@@ -334,7 +335,7 @@ kernelTest(
   mayRun,
 );
 
-kernelTest(
+recordTest(
   "sweep() removes what an earlier boot recorded, unmounts nothing",
   () => {
     const ids = mountAll("a");
@@ -349,7 +350,7 @@ kernelTest(
   needs,
 );
 
-kernelTest("sweep() uses what can be read of a record", () => {
+recordTest("sweep() uses what can be read of a record", () => {
   const ids = mountAll("a", "b");
   // Cut where a process was killed while it wrote.
   const text = recordText(ids);
@@ -365,7 +366,7 @@ kernelTest("sweep() uses what can be read of a record", () => {
   assertEquals(recordNames(), []);
 }, needs);
 
-kernelTest("sweep() changes nothing when it is to be dry", () => {
+recordTest("sweep() changes nothing when it is to be dry", () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   const gone = writeRecord(recordText([2n ** 60n]));
@@ -414,7 +415,7 @@ const DISTRUSTED: Record<string, (path: string, text: string) => void> = {
 };
 
 for (const [reason, make] of Object.entries(DISTRUSTED)) {
-  kernelTest(`sweep() ignores a file when ${reason}`, () => {
+  recordTest(`sweep() ignores a file when ${reason}`, () => {
     const ids = mountAll("a");
     Deno.mkdirSync(RECORDS, { mode: 0o700 });
     const path = `${RECORDS}/${recordName(7)}`;
@@ -437,7 +438,7 @@ for (const [reason, make] of Object.entries(DISTRUSTED)) {
   }, mayRun);
 }
 
-kernelTest("sweep() knows its files by their names", () => {
+recordTest("sweep() knows its files by their names", () => {
   const ids = mountAll("a");
   Deno.mkdirSync(RECORDS, { mode: 0o700 });
   for (const name of ["notes", "1.jsonl", `${recordName(1)}~`]) {
@@ -449,14 +450,14 @@ kernelTest("sweep() knows its files by their names", () => {
   umount2(`${SCRATCH}/a`);
 }, needs);
 
-kernelTest("sweep() reads all records of a large directory", () => {
+recordTest("sweep() reads all records of a large directory", () => {
   const ids = mountAll("a", "b");
   for (let i = 0; i < 1000; i++) writeRecord(i === 500 ? recordText(ids) : "");
   assertEquals(sweep().unmounted.length, 2);
   assertEquals(recordNames(), []);
 }, needs);
 
-kernelTest("sweep() throws when others may write to its directory", () => {
+recordTest("sweep() throws when others may write to its directory", () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   Deno.chmodSync(RECORDS, 0o770);
@@ -486,7 +487,7 @@ function leftInNamespace(): Promise<Held> {
   ]);
 }
 
-kernelTest("sweep() leaves mounts in another mount namespace", async () => {
+recordTest("sweep() leaves mounts in another mount namespace", async () => {
   {
     await using _ = await leftInNamespace();
     assertEquals(places(), []);
@@ -500,7 +501,7 @@ kernelTest("sweep() leaves mounts in another mount namespace", async () => {
   assertEquals(recordNames(), []);
 }, mayRun);
 
-kernelTest(
+recordTest(
   "sweep() keeps the record where it can't tell what is gone",
   async () => {
     {
@@ -535,7 +536,7 @@ function toLine(line: unknown): string {
   return `${JSON.stringify(line)}\n`;
 }
 
-kernelTest("sweep() leaves what is outside its root, and its root", () => {
+recordTest("sweep() leaves what is outside its root, and its root", () => {
   const jail = makeDirectory("jail");
   const ids = mountAll("a");
   mount("/", jail, null, MS_BIND | MS_REC, null);
@@ -554,7 +555,7 @@ kernelTest("sweep() leaves what is outside its root, and its root", () => {
   assertEquals(sweep().unmounted.length, 1);
 }, { ...mayRun, commands: ["chroot"] });
 
-kernelTest("sweep() leaves all where no id can be asked for", () => {
+recordTest("sweep() leaves all where no id can be asked for", () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   withoutCall("statmount", () => {
@@ -563,7 +564,7 @@ kernelTest("sweep() leaves all where no id can be asked for", () => {
   assertEquals(sweep().unmounted.length, 1);
 }, needs);
 
-kernelTest("sweep() waits for another one", async () => {
+recordTest("sweep() waits for another one", async () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   const directory = open(RECORDS, O_RDONLY);
@@ -584,7 +585,7 @@ kernelTest("sweep() waits for another one", async () => {
   assert(new TextDecoder().decode(stdout).includes(`Unmounted "${SCRATCH}/a"`));
 }, mayRun);
 
-kernelTest("two sweeps at once do no harm", async () => {
+recordTest("two sweeps at once do no harm", async () => {
   const names = Array.from({ length: 40 }, (_, i) => `m${i}`);
   const ids = mountAll(...names);
   for (const id of ids) writeRecord(recordText([id]));
@@ -608,7 +609,7 @@ kernelTest("two sweeps at once do no harm", async () => {
   assertEquals([places(), recordNames()], [[], []]);
 }, mayRun);
 
-kernelTest("sweep() reads no record that its owner just removed", () => {
+recordTest("sweep() reads no record that its owner just removed", () => {
   using root = Directory.open(SCRATCH);
   const mounted = root.mount("a", { type: "tmpfs", mkdir: true });
   // In another PID namespace, where it would look dead.
@@ -637,7 +638,7 @@ kernelTest("sweep() reads no record that its owner just removed", () => {
   mounted.unmount();
 }, needs);
 
-programTest("sweep() throws without the permission", () => {
+recordingTest("sweep() throws without the permission", () => {
   mkdirat(AT_FDCWD, RECORDS, 0o700);
   const denied = run(["sweep"], { permissions: ["--allow-ffi"] });
   assertEquals([denied.code, denied.stdout], [1, ""]);
@@ -650,7 +651,7 @@ programTest("sweep() throws without the permission", () => {
   assertEquals(run(["sweep"], { permissions: permissions.slice(1) }).code, 1);
 });
 
-kernelTest("sweep() throws where it can't tell who is alive", () => {
+recordTest("sweep() throws where it can't tell who is alive", () => {
   const ids = mountAll("a");
   writeRecord(recordText(ids));
   withoutProc(() => {
@@ -660,7 +661,7 @@ kernelTest("sweep() throws where it can't tell who is alive", () => {
   assertEquals(sweep().unmounted.length, 1);
 }, needs);
 
-kernelTest("sweep() forgets no mount when any call of it fails", () => {
+recordTest("sweep() forgets no mount when any call of it fails", () => {
   makeDirectory("a");
   makeDirectory("b");
   const calls = failEachCall((call, failing) => {

@@ -16,6 +16,7 @@ import { umount2 } from "../src/sys/umount2.ts";
 import { unshare } from "../src/sys/unshare.ts";
 import { setTracer } from "../src/sys/trace.ts";
 import { trace } from "../src/trace.ts";
+import { kernelTestSince } from "./sys/kernel.ts";
 import {
   gatedTest,
   kernelTest,
@@ -55,23 +56,27 @@ kernelTest(
   },
 );
 
-kernelTest("trace() changes nothing of what the calls answer", () => {
-  using scratch = Directory.open(SCRATCH);
-  using _mount = scratch.mount("a", {
-    type: "tmpfs",
-    mkdir: true,
-  });
-  const lists = [
-    () => listMounts(),
-    () => listMounts({ below: `${SCRATCH}/a` }),
-    () => [readlinkat(AT_FDCWD, "/proc/self/fd/0")],
-    () => [statmount(listMounts().at(-1)!.id)],
-  ];
-  for (const list of lists) {
-    const expected = list();
-    linesOf(() => assertEquals(list(), expected));
-  }
-});
+kernelTestSince(
+  "6.8",
+  "trace() changes nothing of what the calls answer",
+  () => {
+    using scratch = Directory.open(SCRATCH);
+    using _mount = scratch.mount("a", {
+      type: "tmpfs",
+      mkdir: true,
+    });
+    const lists = [
+      () => listMounts(),
+      () => listMounts({ below: `${SCRATCH}/a` }),
+      () => [readlinkat(AT_FDCWD, "/proc/self/fd/0")],
+      () => [statmount(listMounts().at(-1)!.id)],
+    ];
+    for (const list of lists) {
+      const expected = list();
+      linesOf(() => assertEquals(list(), expected));
+    }
+  },
+);
 
 kernelTest("trace() does not guess what an unseen descriptor led to", () => {
   const directory = Directory.open(SCRATCH);

@@ -12,6 +12,9 @@ import { setTracer, type TracedCall } from "../src/sys/trace.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unmountat, type UnmountOptions } from "../src/unmountat.ts";
 import { umountAt } from "../src/unmount_strategy.ts";
+import { MountError } from "../src/error.ts";
+import { withReusedIds } from "./sys/scratch.ts";
+import { kernelTestSince, missingSince } from "./sys/kernel.ts";
 import { kernelTest, mountsBelow, SCRATCH, withoutProc } from "./support.ts";
 
 const STRATEGIES = ["procfd", "worker", "subprocess", "mtab"] as const;
@@ -153,7 +156,7 @@ for (const strategy of [undefined, "worker", "mtab"] as const) {
       assertEquals(outcome(root, "a/missing", options), "ENOENT");
     });
     assertEquals(mountsBelow(SCRATCH).length, 1);
-  });
+  }, { missing: strategy === "mtab" ? missingSince("6.13", {}) : null });
 }
 
 kernelTest(
@@ -179,22 +182,26 @@ kernelTest("unmountat() by procfd says that /proc is missing", () => {
   unmountat(root, "m");
 });
 
-kernelTest("Mount.unmount() needs no /proc, on a directory or a file", () => {
-  using root = Directory.open(SCRATCH);
-  const fd = openat2(AT_FDCWD, `${SCRATCH}/source`, {
-    flags: O_CREAT | O_RDWR,
-    mode: 0o600,
-  });
-  close(fd);
-  const directory = root.mount("d", { type: "tmpfs", mkdir: true });
-  const file = root.bind(`${SCRATCH}/source`, "f", { mkdir: true });
-  withoutProc(() => {
-    assert(directory.mounted && file.mounted);
-    directory.unmount();
-    file.unmount();
-    assert(!directory.mounted && !file.mounted);
-  });
-});
+kernelTestSince(
+  "6.8",
+  "Mount.unmount() needs no /proc, on a directory or a file",
+  () => {
+    using root = Directory.open(SCRATCH);
+    const fd = openat2(AT_FDCWD, `${SCRATCH}/source`, {
+      flags: O_CREAT | O_RDWR,
+      mode: 0o600,
+    });
+    close(fd);
+    const directory = root.mount("d", { type: "tmpfs", mkdir: true });
+    const file = root.bind(`${SCRATCH}/source`, "f", { mkdir: true });
+    withoutProc(() => {
+      assert(directory.mounted && file.mounted);
+      directory.unmount();
+      file.unmount();
+      assert(!directory.mounted && !file.mounted);
+    });
+  },
+);
 
 for (const strategy of STRATEGIES) {
   kernelTest(
@@ -312,7 +319,8 @@ Deno.test("findMounts() goes by the name and the directories before it", () => {
   assertEquals(find("a proc"), [5]);
 });
 
-kernelTest(
+kernelTestSince(
+  "6.13",
   "unmountat() by mtab names the candidates of an ambiguous look-up",
   () => {
     using root = Directory.open(SCRATCH);
@@ -353,3 +361,20 @@ kernelTest("unmountat() refuses the root of this process", () => {
   }
   assertEquals(mountsBelow("/")[0], before);
 }, { permissions: ["run", "read"] });
+
+kernelTest(
+  "Mount.unmount() says that it needs /proc where ids are used again",
+  () => {
+    using root = Directory.open(SCRATCH);
+    withReusedIds(() => {
+      const directory = root.mount("d", { type: "tmpfs", mkdir: true });
+      const file = root.bind("/dev/null", "f", { mkdir: true });
+      withoutProc(() => {
+        const error = assertThrows(() => directory.unmount(), MountError);
+        assertEquals([error.syscall, error.code], ["openat2", "ENOENT"]);
+        file.unmount();
+      });
+      directory.unmount();
+    });
+  },
+);

@@ -126,7 +126,7 @@ export const FEATURES: readonly FeatureDescription[] = [
     name: "mounts in detached mounts",
     since: "6.15",
     without:
-      "a mount tree takes a mount namespace and a thread, and no command can be run in one",
+      "a mount tree, or a command's root, takes a mount namespace and a thread",
   },
   {
     feature: "mountEvents",

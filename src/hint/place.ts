@@ -1,6 +1,7 @@
 /** What a person can do where the kernel dislikes a place: it is looked at. */
 import { procPath } from "../dirfd.ts";
 import { isMounted } from "../mount_id.ts";
+import { knowsMountBeneath } from "../mount_beneath.ts";
 import { lineOf, type MountinfoLine, parseMountinfo } from "../mountinfo.ts";
 import { OwnedFd } from "../owned_fd.ts";
 import { privileges } from "./privileges.ts";
@@ -115,6 +116,9 @@ export function moveHint(onto: At, from?: At): string | undefined {
 
 /** Why nothing could be put beneath a mount; undefined where it can't be told. */
 export function beneathHint(top: At): string | undefined {
+  if (knowsMountBeneath() === false) {
+    return "This kernel puts no mount beneath another: Linux 6.5 does";
+  }
   const found = look(top);
   if (isMounted(found.id) === false) return undefined;
   return found.isRoot ? undefined : "Nothing is mounted there to go beneath";

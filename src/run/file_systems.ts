@@ -1,5 +1,4 @@
 /** The file systems that a command expects, mounted on nothing yet. */
-import { attach } from "../attach.ts";
 import { openAt, openDirectoryAt } from "../beneath.ts";
 import { cloneTree } from "../bindat.ts";
 import { createDetachedMount } from "../detached_mount.ts";
@@ -7,6 +6,7 @@ import { MountError } from "../error.ts";
 import type { OptionsInput } from "../mount_options.ts";
 import { parseFileSystem } from "../mountat.ts";
 import type { OwnedFd } from "../owned_fd.ts";
+import type { Staging } from "../staging.ts";
 import { close } from "../sys/close.ts";
 import {
   AT_EMPTY_PATH,
@@ -62,15 +62,20 @@ export function makeSys(): OwnedFd {
   }
 }
 
-/** A /dev: devices by bind, for a user namespace can't make them. */
-export function makeDev(): OwnedFd {
+/**
+ * A /dev: devices by bind, for a user namespace can't make them.
+ *
+ * @param staging Where it is held then.
+ */
+export function makeDev(staging: Staging): OwnedFd {
   using owned = new DisposableStack();
   const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
+  staging.hold(dev);
   for (const name of DEVICES) {
     makeFile(dev.fd, name);
     using device = cloneTree(AT_FDCWD, `/dev/${name}`, 0);
     using at = openAt(dev.fd, name);
-    attach(device, at);
+    staging.attach(device, at);
   }
   for (const [name, target] of Object.entries(DEVICE_LINKS)) {
     symlinkat(target, dev.fd, name);
@@ -84,7 +89,7 @@ export function makeDev(): OwnedFd {
     mkdirat(dev.fd, name, 0o755);
     using mount = make(type, options, `dev/${name}`);
     using at = openDirectoryAt(dev.fd, name);
-    attach(mount, at);
+    staging.attach(mount, at);
   }
   owned.move();
   return dev;

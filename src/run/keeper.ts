@@ -140,8 +140,6 @@ export class Keeper implements AsyncDisposable {
   readonly #owned: DisposableStack;
   readonly #input: OwnedFd;
   readonly #process: OwnedFd;
-  /** What was /proc when it had mounted one, of a `shared` one. */
-  readonly #proc: OwnedFd | null;
   /** It works with this until its end. */
   #memory: unknown;
 
@@ -185,10 +183,6 @@ export class Keeper implements AsyncDisposable {
           "This kernel needs /bin/cat to run a command",
         );
       }
-      this.#proc = kind === "shared"
-        ? owned.use(spawner().cloneIn(this.#process.fd, AT_FDCWD, "/proc"))
-        : null;
-      if (kind === "shared") spawner().empty(this.#process.fd);
       if (kind === "group") this.pidns = null;
       else if (kind === "shared") this.pidns = this.#process;
       else this.pidns = openNested(owned, this.#process.fd);
@@ -210,18 +204,28 @@ export class Keeper implements AsyncDisposable {
    * the PID namespace of who mounts it.
    */
   makeProc(options: OptionsInput = "nosuid,nodev,noexec"): OwnedFd {
-    if (this.#proc === null) return makeProc(options, this.pidns);
+    if (this.kind !== "shared") return makeProc(options, this.pidns);
     if (parseMountOptions(options).parameters.length > 0) {
       throw new UnsupportedError(
         "This kernel gives a command's procfs no options: Linux 6.18 does",
       );
     }
-    if (isSame(look(this.#proc.fd), look(AT_FDCWD, "/proc"))) {
-      throw new UnsupportedError(
-        "A procfs can't be mounted in a PID namespace of its own",
-      );
-    }
-    return spawner().cloneIn(this.#process.fd, this.#proc.fd);
+    const proc = spawner().cloneIn(this.#process.fd, "/proc");
+    if (!isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) return proc;
+    proc.close();
+    throw new UnsupportedError(
+      "A procfs can't be mounted in a PID namespace of its own",
+    );
+  }
+
+  /**
+   * Ends the making of procfs: the command comes next, and sees what the keeper
+   * does.
+   *
+   * @throws {SyscallError | MountError}
+   */
+  seal(): void {
+    if (this.kind === "shared") spawner().empty(this.#process.fd);
   }
 
   /** Ends it, and with it all that it keeps; returns when that is gone. */

@@ -4,7 +4,7 @@
  * something to mount on is missing, an empty tmpfs with everything else in it
  * takes the directory's place.
  */
-import { attach, type MountPlan } from "../attach.ts";
+import type { MountPlan } from "../attach.ts";
 import { openAt, openDirectoryAt } from "../beneath.ts";
 import { cloneTree } from "../bindat.ts";
 import type { Directory } from "../directory.ts";
@@ -12,6 +12,7 @@ import { attempt, MountError } from "../error.ts";
 import { identify, mountIdAt } from "../mount_id.ts";
 import { cloneOfTree, MountTree } from "../mount_tree.ts";
 import { OwnedFd } from "../owned_fd.ts";
+import { Staging } from "../staging.ts";
 import {
   AT_EMPTY_PATH,
   AT_RECURSIVE,
@@ -49,6 +50,8 @@ import { make, makeFile } from "./file_systems.ts";
 /** A command's root. */
 export class RootTree implements Disposable {
   #root: OwnedFd;
+  /** What it is built in. */
+  readonly staging = new Staging();
   /** The tmpfs that stand in for directories. */
   readonly #standIns: OwnedFd[] = [];
   /** The mounts that mount points are made in: those, /dev, a new tmpfs. */
@@ -74,6 +77,7 @@ export class RootTree implements Disposable {
       this.#root.close();
       throw error;
     }
+    this.staging.hold(this.#root);
   }
 
   /** The descriptor of its root. */
@@ -120,8 +124,9 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * Mounts a detached mount on a directory in the root, and closes it.
+   * Mounts a mount on a directory in the root, and closes it.
    *
+   * @param mount Attached to nothing, or held where the tree is built.
    * @throws {MountError}
    */
   put(name: "proc" | "sys" | "dev", mount: OwnedFd): void {
@@ -144,7 +149,7 @@ export class RootTree implements Disposable {
       ? openDirectoryAt(holder.fd, ".")
       : this.#openIn(holder, name, isFile) ??
         this.#makeIn(holder, name, isFile);
-    attach(mount, at);
+    this.staging.attach(mount, at);
   }
 
   /** Opens a directory in the tree; what is missing on the way is made. */
@@ -194,7 +199,7 @@ export class RootTree implements Disposable {
       this.#root.close();
       this.#root = new OwnedFd(dup(standIn.fd), "tree");
     } else {
-      attach(standIn, directory);
+      this.staging.attach(standIn, directory);
     }
     return standIn.fd;
   }
@@ -222,15 +227,49 @@ export class RootTree implements Disposable {
     }
     this.#standIns.push(standIn);
     this.#writable.add(mountIdAt(standIn.fd));
+    this.staging.hold(standIn);
     for (const name of namesIn(directory)) {
-      if (!but.includes(name)) show(directory, name, standIn.fd);
+      if (!but.includes(name)) this.#show(directory, name, standIn.fd);
     }
     return standIn;
   }
 
+  /** Shows what has a name in one directory by the same name in another. */
+  #show(from: number, name: string, to: number): void {
+    const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    let entry: OwnedFd;
+    try {
+      entry = new OwnedFd(
+        openat2(from, name, { flags, resolve: RESOLVE_BENEATH }),
+      );
+    } catch (error) {
+      // It was removed meanwhile; so may it be further down.
+      if (isErrno(error, ENOENT)) return;
+      throw error;
+    }
+    using _ = entry;
+    const { mode } = statx(entry.fd, "", AT_EMPTY_PATH, STATX_TYPE);
+    const type = mode! & S_IFMT;
+    if (type === S_IFLNK) {
+      symlinkat(readlinkat(entry.fd, ""), to, name);
+      return;
+    }
+    const isDirectory = type === S_IFDIR;
+    if (isDirectory) mkdirat(to, name, 0o755);
+    else makeFile(to, name);
+    try {
+      using clone = this.staging.clone(entry);
+      using at = openAt(to, name);
+      this.staging.attach(clone, at);
+    } catch (error) {
+      if (!isErrno(error, ENOENT)) throw error;
+      unlinkat(to, name, isDirectory ? AT_REMOVEDIR : 0);
+    }
+  }
+
   /**
-   * Ends the building: nobody shall take a stand-in for the directory, and miss
-   * later what was written there.
+   * Ends the building: the tree is attached to nothing then. Nobody shall take a
+   * stand-in for the directory, and miss later what was written there.
    *
    * @throws {SyscallError}
    */
@@ -242,12 +281,17 @@ export class RootTree implements Disposable {
       fsconfigSetFlag(context.fd, "ro");
       fsconfigReconfigure(context.fd);
     }
+    const copy = this.staging.takeOut(this.#root);
+    if (copy === null) return;
+    this.#root.close();
+    this.#root = copy;
   }
 
   /** Lets go of it: what is not attached by then is gone. */
   [Symbol.dispose](): void {
     for (const standIn of this.#standIns) standIn.close();
     this.#root.close();
+    this.staging[Symbol.dispose]();
   }
 }
 
@@ -269,39 +313,6 @@ function namesIn(directory: number): string[] {
       return names.filter((name) => name !== "." && name !== "..");
     }
     names.push(...some);
-  }
-}
-
-/** Shows what has a name in one directory by the same name in another. */
-function show(from: number, name: string, to: number): void {
-  const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-  let entry: OwnedFd;
-  try {
-    entry = new OwnedFd(
-      openat2(from, name, { flags, resolve: RESOLVE_BENEATH }),
-    );
-  } catch (error) {
-    // It was removed meanwhile; so may it be further down.
-    if (isErrno(error, ENOENT)) return;
-    throw error;
-  }
-  using _ = entry;
-  const { mode } = statx(entry.fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  const type = mode! & S_IFMT;
-  if (type === S_IFLNK) {
-    symlinkat(readlinkat(entry.fd, ""), to, name);
-    return;
-  }
-  const isDirectory = type === S_IFDIR;
-  if (isDirectory) mkdirat(to, name, 0o755);
-  else makeFile(to, name);
-  try {
-    using clone = cloneTree(entry.fd, "", AT_RECURSIVE);
-    using at = openAt(to, name);
-    attach(clone, at);
-  } catch (error) {
-    if (!isErrno(error, ENOENT)) throw error;
-    unlinkat(to, name, isDirectory ? AT_REMOVEDIR : 0);
   }
 }
 

@@ -4,7 +4,6 @@
  */
 import { cString } from "../sys/argument.ts";
 import {
-  AT_EMPTY_PATH,
   AT_FDCWD,
   CLONE_FS,
   CLONE_NEWNS,
@@ -167,24 +166,23 @@ export class Spawner {
   }
 
   /**
-   * Makes a detached copy of a mount in another mount namespace, or of such a
-   * copy, which can be copied there alone.
+   * Makes a detached copy of a mount in another mount namespace.
    *
    * @param namespace The namespace, or a process that is in it.
    * @throws {SyscallError}
    */
-  cloneIn(namespace: number, dirfd: number, path = ""): OwnedFd {
-    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  cloneIn(namespace: number, path: string): OwnedFd {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     return new OwnedFd(
       this.#thread.make([
         setns(namespace, CLONE_NEWNS),
         {
           name: "open_tree",
-          args: [dirfd, cString("path", path), flags],
+          args: [AT_FDCWD, cString("path", path), flags],
           text: [
-            { fd: dirfd },
+            { fd: AT_FDCWD },
             quote(path),
-            "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH",
+            "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC",
           ],
         },
       ], this.#leave()),

@@ -3,6 +3,7 @@ import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, mount } from "../../src/cli/mount.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import { tableOptions } from "../sys/scratch.ts";
+import { has } from "../sys/kernel.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 import { programTest, run } from "./program.ts";
 
@@ -79,7 +80,19 @@ programTest("mount mounts, and leaves it there", () => {
   const line = mountsBelow(`${SCRATCH}/a/b`)[0]!;
   assert(line.endsWith("- tmpfs src rw,size=64k"), line);
   assertEquals(Deno.statSync(`${SCRATCH}/a`).mode! & 0o777, 0o700);
+  assertEquals(run(["umount", SCRATCH, "a/b"]).code, 0);
+});
+
+programTest("mount --beneath mounts beneath what is there", () => {
+  const call = ["mount", "-t", "tmpfs", "-o", "nodev", "--mkdir"];
+  assertEquals(run([...call, "-r", SCRATCH, "a/b"]).code, 0);
   const json = run([...call, "--beneath", "--json", SCRATCH, "a/b"]);
+  if (!has("mountBeneath")) {
+    assertEquals(json.code, 32);
+    assert(json.stderr.includes("hint: This kernel puts no"), json.stderr);
+    assertEquals(run(["umount", SCRATCH, "a/b"]).code, 0);
+    return;
+  }
   assertEquals(json.code, 0, json.stderr);
   const { id, ...place } = JSON.parse(json.stdout);
   assertEquals(place, { directory: SCRATCH, name: "a/b" });

@@ -9,6 +9,7 @@ import {
   makeCache,
   OTHER_USER,
   recorder,
+  recordingTest,
   recordLines,
   recordName,
   recordNames,
@@ -18,7 +19,7 @@ import {
 } from "../records.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 import { makeDirectory, mountId } from "../sys/scratch.ts";
-import { commandLine, type Ended, programTest, run } from "./program.ts";
+import { commandLine, type Ended, run } from "./program.ts";
 import { runTraced } from "./strace.ts";
 
 async function parse(args: string[]) {
@@ -56,7 +57,7 @@ async function killMainJob(root: string): Promise<number> {
   return job.pid;
 }
 
-programTest("sweep unmounts what kill -9 of the main job left", async () => {
+recordingTest("sweep unmounts what kill -9 of the main job left", async () => {
   const root = `${SCRATCH}/root`;
   const pid = await killMainJob(root);
   assertEquals(mountsBelow(root).length, 2);
@@ -81,7 +82,7 @@ programTest("sweep unmounts what kill -9 of the main job left", async () => {
   umount2(`${root}/proc`);
 });
 
-programTest("sweep spares what took the place of a left mount", async () => {
+recordingTest("sweep spares what took the place of a left mount", async () => {
   const root = `${SCRATCH}/root`;
   const pid = await killMainJob(root);
   umount2(`${root}/proc`);
@@ -104,7 +105,7 @@ programTest("sweep spares what took the place of a left mount", async () => {
   umount2(`${root}/proc`);
 });
 
-programTest("sweep leaves the main job alone while it runs", async () => {
+recordingTest("sweep leaves the main job alone while it runs", async () => {
   const root = `${SCRATCH}/root`;
   {
     await using job = await startMainJob(root);
@@ -121,7 +122,7 @@ programTest("sweep leaves the main job alone while it runs", async () => {
   assertEquals(mountsBelow(root), []);
 });
 
-programTest("mountat removes its record when it has unmounted", () => {
+recordingTest("mountat removes its record when it has unmounted", () => {
   const root = `${SCRATCH}/root`;
   const { ended, calls } = runTraced([root, "0"], ["-e", "trace=%file"], {
     permissions: PERMISSIONS,
@@ -132,7 +133,7 @@ programTest("mountat removes its record when it has unmounted", () => {
 }, { commands: ["strace"] });
 
 for (const [point, first] of [["first", 1], ["second", 2]] as const) {
-  programTest(
+  recordingTest(
     `sweep knows what the main job wrote before its ${point} mount`,
     () => {
       const root = `${SCRATCH}/root`;
@@ -152,7 +153,7 @@ for (const [point, first] of [["first", 1], ["second", 2]] as const) {
   );
 }
 
-programTest("mountat records nothing where Deno does not allow it", () => {
+recordingTest("mountat records nothing where Deno does not allow it", () => {
   const root = `${SCRATCH}/root`;
   const { ended, calls } = runTraced([root, "0"], ["-e", "trace=%file"]);
   assertEquals([ended.code, ended.stderr], [0, ""]);
@@ -160,7 +161,7 @@ programTest("mountat records nothing where Deno does not allow it", () => {
   assertEquals([asked, recordNames("/run")], [[], []]);
 }, { commands: ["strace"] });
 
-programTest("mountat mounts where it can't record, and says so", () => {
+recordingTest("mountat mounts where it can't record, and says so", () => {
   Deno.symlinkSync("/tmp", RECORDS);
   const ended = run([`${SCRATCH}/root`, "0"], { permissions: PERMISSIONS });
   assertEquals(ended.code, 0);
@@ -172,7 +173,7 @@ programTest("mountat mounts where it can't record, and says so", () => {
   assertEquals(runSweep().code, 32);
 });
 
-programTest("sweep --json tells of all it found", () => {
+recordingTest("sweep --json tells of all it found", () => {
   for (const name of ["a", "busy"]) {
     mount("left", makeDirectory(name), "tmpfs", 0, null);
   }
@@ -215,7 +216,7 @@ programTest("sweep --json tells of all it found", () => {
   assertEquals(mountsBelow(`${SCRATCH}/busy`), []);
 });
 
-programTest("sweep is not permitted without the capability", () => {
+recordingTest("sweep is not permitted without the capability", () => {
   mount("left", makeDirectory("a"), "tmpfs", 0, null);
   writeRecord(recordText([mountId(`${SCRATCH}/a`)]));
   const ended = run(["sweep"], {
@@ -228,14 +229,14 @@ programTest("sweep is not permitted without the capability", () => {
   assertEquals(runSweep().code, 0);
 }, { commands: ["setpriv"] });
 
-programTest("sweep prints no control characters of names", () => {
+recordingTest("sweep prints no control characters of names", () => {
   const path = makeDirectory("esc\x1b[31m");
   mount("left", path, "tmpfs", 0, null);
   writeRecord(recordText([mountId(path)]));
   assertMatch(runSweep().stdout, /esc\\x1b\[31m"/);
 });
 
-programTest(
+recordingTest(
   "sweep of another user sweeps what that user recorded",
   async () => {
     const [root, runtime] = [`${SCRATCH}/root`, `${SCRATCH}/runtime`];

@@ -5,6 +5,7 @@ import { umount2 } from "../../src/sys/umount2.ts";
 import { compiled } from "../compiled.ts";
 import { failing, type FailingOptions } from "../failing.ts";
 import { kernelTest, type Needs, SCRATCH } from "../support.ts";
+import { missingSince } from "../sys/kernel.ts";
 
 /** Each cause of EPERM: the call that fails, and what is said about it. */
 interface Cause {
@@ -126,7 +127,10 @@ for (
     assertEquals([failure.syscall, failure.code], [syscall, "EPERM"]);
     assert(failure.hint!.includes(says), failure.hint);
     umount2(`${SCRATCH}/ro`);
-  }, NEEDS);
+  }, {
+    ...NEEDS,
+    missing: syscall === "open_tree_attr" ? missingSince("6.15", {}) : null,
+  });
 }
 
 kernelTest("EPERM of a procfs that would reveal says what is hidden", () => {

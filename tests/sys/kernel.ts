@@ -5,6 +5,7 @@ import {
   STATMOUNT_SB_SOURCE,
   STATMOUNT_SUPPORTED_MASK,
 } from "../../src/sys/constants.ts";
+import { type Features, features } from "../../src/features.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { listmount } from "../../src/sys/listmount.ts";
 import { openTreeAttr } from "../../src/sys/open_tree_attr.ts";
@@ -19,7 +20,10 @@ const PROBES = {
   "6.15": () =>
     knows(STATMOUNT_SUPPORTED_MASK) &&
     answers(() => openTreeAttr(AT_FDCWD, "", 0)) !== "ENOSYS",
-  "6.18": () => answers(() => listmount(LSMT_ROOT, { nsFd: -1 })) === "EBADF",
+  "6.18": () =>
+    // Linux 6.11 takes descriptors of namespaces already, and says so nowhere.
+    answers(() => listmount(LSMT_ROOT, { nsFd: -1 })) === "EBADF" &&
+    features().procPidns === true,
 };
 
 /** A Linux version that a test may need. */
@@ -59,6 +63,12 @@ function answers(fn: () => unknown): string | undefined {
 
 /** Whether statmount gives, of the oldest mount, what a bit of the mask asks for. */
 function knows(bit: number): boolean {
+  if (!PROBES["6.8"]()) return false;
   const [id] = listmount(LSMT_ROOT, { count: 1 });
   return statmount(id!, bit).mask === BigInt(bit);
+}
+
+/** Whether the kernel has a feature; false where tests that mount can't run. */
+export function has(feature: keyof Features): boolean {
+  return missingFor({}) === null && features()[feature] === true;
 }

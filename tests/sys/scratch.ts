@@ -6,6 +6,7 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   O_CLOEXEC,
   O_PATH,
+  OPEN_TREE_CLONE,
   STATX_MNT_ID_UNIQUE,
 } from "../../src/sys/constants.ts";
 import { fsconfigCreate, fsconfigSetString } from "../../src/sys/fsconfig.ts";
@@ -21,7 +22,7 @@ import { encodeText } from "../../src/sys/text.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { isMounted, mountIdAt } from "../../src/mount_id.ts";
 import { OwnedFd } from "../../src/owned_fd.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
+import { kernelTest, mountsBelow, SCRATCH } from "../support.ts";
 
 /** A mount, with all that is below it unmounted at the end of its block. */
 export interface ScratchMount extends Disposable {
@@ -109,31 +110,70 @@ export function withoutCall(name: keyof typeof NR, fn: () => void): void {
   }
 }
 
-/**
- * Runs something while the kernel attaches nothing into a detached mount, as
- * before Linux 6.15: this thread's move_mount(2) answers EINVAL there.
- */
-export function withoutDetachedTargets(fn: () => void): void {
-  const real = libc.move_mount;
-  const isDetached = (fd: number) =>
-    fd >= 0 && isMounted(mountIdAt(fd)) === false;
-  Object.defineProperty(libc, "move_mount", {
-    value: ((number, from, path, to, toPath, flags) =>
-      // It answers so for flags that it doesn't know.
+/** Runs a function as before Linux 6.8: mounts have but the ids of the table. */
+export function withReusedIds(fn: () => void): void {
+  const real = libc.statx;
+  Object.defineProperty(libc, "statx", {
+    value: ((number, fd, path, flags, mask, buffer) =>
       real(
         number,
-        from,
+        fd,
         path,
-        to,
-        toPath,
-        isDetached(to) ? -1 >>> 0 : flags,
+        flags,
+        mask & ~STATX_MNT_ID_UNIQUE,
+        buffer,
       )) satisfies typeof real,
   });
   try {
-    fn();
+    withoutCall("statmount", () => withoutCall("listmount", fn));
   } finally {
-    Object.defineProperty(libc, "move_mount", { value: real });
+    Object.defineProperty(libc, "statx", { value: real });
   }
+}
+
+/** Registers a test for kernels of both kinds of ids, where this one has both. */
+export function idTest(name: string, fn: () => void): void {
+  kernelTest(name, fn);
+  kernelTest(`${name}, where ids are used again`, () => withReusedIds(fn));
+}
+
+/**
+ * Until it is disposed of, the kernel neither attaches into a detached mount nor
+ * copies it, as before Linux 6.15: this thread's calls answer EINVAL there.
+ */
+export function withoutDetachedTargets(): Disposable {
+  const { move_mount: move, open_tree: open } = libc;
+  const isDetached = (fd: number) =>
+    fd >= 0 && isMounted(mountIdAt(fd)) === false;
+  // They answer so for flags that they don't know.
+  const unknown = -1 >>> 0;
+  // Looking takes other calls, which write their paths where these have theirs.
+  Object.defineProperty(libc, "move_mount", {
+    value: ((number, from, path, to, toPath, flags) =>
+      move(
+        number,
+        from,
+        path!.slice(),
+        to,
+        toPath!.slice(),
+        isDetached(to) ? unknown : flags,
+      )) satisfies typeof move,
+  });
+  Object.defineProperty(libc, "open_tree", {
+    value: ((number, fd, path, flags) =>
+      open(
+        number,
+        fd,
+        path!.slice(),
+        (flags & OPEN_TREE_CLONE) !== 0 && isDetached(fd) ? unknown : flags,
+      )) satisfies typeof open,
+  });
+  return {
+    [Symbol.dispose]() {
+      Object.defineProperty(libc, "move_mount", { value: move });
+      Object.defineProperty(libc, "open_tree", { value: open });
+    },
+  };
 }
 
 /** Runs something while a call is refused with EPERM, as by a seccomp filter. */
