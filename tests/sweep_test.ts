@@ -195,7 +195,7 @@ recordTest("sweep() takes a mount that what it takes later covered", () => {
   assertEquals(mountTable(), before);
   assertEquals(sweep(), { ...NOTHING, unmounted });
   assertEquals([places(), recordNames()], [[], []]);
-});
+}, needs);
 
 recordTest("sweep() says what is inside a mount, and not to be lazy", () => {
   const [id] = mountAll("a", "a/theirs");
@@ -210,7 +210,7 @@ recordTest("sweep() says what is inside a mount, and not to be lazy", () => {
   }
   umount2(`${SCRATCH}/a/theirs`);
   assertEquals(sweep().unmounted.length, 1);
-});
+}, needs);
 
 recordTest("sweep() leaves what is in use, unless lazily", () => {
   const ids = mountAll("a", "b");
