@@ -550,7 +550,8 @@ async function atTerminal(...permissions: string[]): Promise<string> {
   const command = [Deno.execPath(), "run", ...permissions, ...program];
   const process = new Deno.Command("script", {
     args: ["-qec", command.join(" "), "/dev/null"],
-    stdin: "null",
+    // Open to the end: who is asked must not answer by that.
+    stdin: "piped",
     stdout: "piped",
   }).spawn();
   let shown = "";
@@ -558,12 +559,13 @@ async function atTerminal(...permissions: string[]): Promise<string> {
     const text of process.stdout.pipeThrough(new TextDecoderStream())
   ) {
     shown += text;
-    if (shown.includes("requests")) {
+    if (shown.includes("Allow?")) {
       process.kill("SIGKILL");
       break;
     }
   }
   await process.status;
+  await process.stdin.close();
   return shown;
 }
 
