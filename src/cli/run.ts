@@ -143,10 +143,12 @@ found.`,
       };
       checkArguments(() => parseRun(command, all));
       using root = Directory.open(path);
+      // By its first wait it knows what is ignored.
+      const running = runCommand(root, command, all);
       // To its end: Deno hears late of what came before, and would end by it
       // where nobody listens any more.
       for (const name of FORWARDED) Deno.addSignalListener(name, () => {});
-      const { code, passedOver } = await runCommand(root, command, all);
+      const { code, passedOver } = await running;
       for (const { error } of passedOver) {
         if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
       }
