@@ -166,7 +166,7 @@ export function parseIdmap(
       `"idmap" must be an open descriptor: received ${idmap}`,
     );
   }
-  checkOptions(idmap, MAPS_NAMES);
+  checkOptions(idmap, MAPS_NAMES, '"idmap"');
   const { uids, gids, ...more } = idmap;
   return {
     ...more,
@@ -197,8 +197,8 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
     );
   }
   return maps.map((map) => {
-    checkOptions(map, MAP_NAMES);
-    const length = parseId("length", map?.length, 1, MOST_IDS);
+    checkOptions(map, MAP_NAMES, `Each of "${name}"`);
+    const length = parseId("length", map.length, 1, MOST_IDS);
     const last = MOST_IDS - length;
     return {
       inside: parseId("inside", map?.inside, 0, last),

@@ -11,6 +11,8 @@ import {
   MS_SHARED,
   MS_UNBINDABLE,
   O_CLOEXEC,
+  O_NOCTTY,
+  O_NONBLOCK,
   O_RDONLY,
 } from "./sys/constants.ts";
 import type { MountAttr } from "./sys/mount_attr.ts";
@@ -117,7 +119,7 @@ export function openIdmap(
   }
   const isPath = typeof idmap === "string";
   const namespace = isPath
-    ? new OwnedFd(openat2(AT_FDCWD, idmap, { flags: O_RDONLY | O_CLOEXEC }))
+    ? new OwnedFd(openat2(AT_FDCWD, idmap, { flags: OPEN_NAMESPACE }))
     : createUserNamespace(idmap);
   return {
     fd: namespace.fd,
@@ -125,6 +127,9 @@ export function openIdmap(
     [Symbol.dispose]: () => namespace.close(),
   };
 }
+
+/** What is no namespace's file shall neither hold this up nor be a terminal. */
+const OPEN_NAMESPACE = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
 /** What gives a mount an id map. */
 export function idmapAttributes({ fd }: Idmap): MountAttr {

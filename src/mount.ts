@@ -99,8 +99,8 @@ export class Mount implements Disposable {
    * @param options How to unmount. `all` takes what is stacked on top, too.
    * @throws {TypeError} For a wrong option.
    * @throws {MountError} EBUSY while it is in use, or another mount is on top of
-   * it or covers a directory that it must be looked for in, EINVAL when it is gone or was moved elsewhere, EPERM without the
-   * capability.
+   * it or covers a directory that it must be looked for in, EINVAL when it is
+   * gone or was moved elsewhere, EPERM without the capability.
    */
   unmount(options: UnmountOptions = {}): void {
     if (this.#unmount(options)) return;

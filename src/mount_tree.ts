@@ -4,7 +4,7 @@ import {
   type MountPlan,
   settleOrUnmount,
 } from "./attach.ts";
-import { openDirectoryAt } from "./beneath.ts";
+import { openAt, openDirectoryAt } from "./beneath.ts";
 import { type BindOptions, cloneTree, planBind } from "./bindat.ts";
 import { afterAttach, changed } from "./change_mount.ts";
 import type { CreatedPaths } from "./created_paths.ts";
@@ -37,6 +37,14 @@ export interface MountTreeOptions {
 }
 
 const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
+
+/** A mount that something is to be done with once the tree is attached. */
+interface Unsettled {
+  readonly mount: OwnedFd;
+  /** Where it is in the tree. */
+  readonly path: string;
+  readonly settle: NonNullable<MountPlan["settle"]>;
+}
 
 let attachIn: (tree: MountTree, plan: MountPlan) => void;
 let cloneOf: (tree: MountTree) => OwnedFd;
@@ -76,7 +84,7 @@ export class MountTree implements Disposable {
   readonly #created: CreatedPaths[] = [];
   readonly #staging = new Staging();
   /** What is to be done once the tree is attached. */
-  readonly #unsettled: (Disposable & { settle(): void })[] = [];
+  readonly #unsettled: Unsettled[] = [];
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd.closeWhenDropped();
@@ -149,7 +157,7 @@ export class MountTree implements Disposable {
       const mount = createDetachedMount(fileSystem, attempted);
       const tree = new MountTree(mount);
       const change = { own: fileSystem.change, recursive: UNCHANGED };
-      changed(mount, () => tree.#settleLater(mount, afterAttach(change)));
+      changed(mount, () => tree.#settleLater(mount, ".", afterAttach(change)));
       return tree;
     });
   }
@@ -207,7 +215,8 @@ export class MountTree implements Disposable {
     const { length } = this.#unsettled;
     const make = () => {
       const mount = plan.make();
-      return changed(mount, () => this.#settleLater(mount, plan.settle));
+      const { path } = plan.target;
+      return changed(mount, () => this.#settleLater(mount, path, plan.settle));
     };
     try {
       const { mountPoint, created } = attachBeneath(
@@ -225,19 +234,21 @@ export class MountTree implements Disposable {
   }
 
   /** In a detached tree the kernel changes no mount but the root. */
-  #settleLater(mount: OwnedFd, settle: MountPlan["settle"]): void {
+  #settleLater(
+    mount: OwnedFd,
+    path: string,
+    settle: MountPlan["settle"],
+  ): void {
     if (settle === null) return;
-    const copy = new OwnedFd(dup(mount.fd));
     this.#unsettled.push({
-      settle: () => settle(copy),
-      [Symbol.dispose]: () => copy.close(),
+      mount: new OwnedFd(dup(mount.fd)),
+      path,
+      settle,
     });
   }
 
   #forgetUnsettled(from: number): void {
-    for (const unsettled of this.#unsettled.splice(from)) {
-      unsettled[Symbol.dispose]();
-    }
+    for (const { mount } of this.#unsettled.splice(from)) mount.close();
   }
 
   /**
@@ -285,9 +296,15 @@ export class MountTree implements Disposable {
         settleOrUnmount(
           attempted,
           () => {
-            // A copy has other mounts than those that were made.
-            if (staged !== null) return;
-            for (const { settle } of this.#unsettled) settle();
+            for (const { mount, path, settle } of this.#unsettled) {
+              if (staged === null) {
+                settle(mount);
+                continue;
+              }
+              // A copy has other mounts than those that were made.
+              using copy = openAt(staged.fd, path);
+              settle(copy);
+            }
           },
           () => mount.unmount(),
         );

@@ -102,10 +102,10 @@ export interface SweepResult {
  *
  * A mount is found by its unique id, wherever it is by now; its path is used for
  * nothing. What another mount covers stays, as does what is in use, unless that
- * other is swept, too; but a recursive bind goes with all that is inside it. A process is
- * alive while it has its record locked, or one with its number and start time is
- * there. Records of which no mount is left are removed. One sweep waits for
- * another.
+ * other is swept, too; but a recursive bind goes with all that is inside it. A
+ * process is alive while it has its record locked, or one with its number and
+ * start time is there. Records of which no mount is left are removed. One sweep
+ * waits for another.
  *
  * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.

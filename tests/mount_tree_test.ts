@@ -202,6 +202,37 @@ treeTest(
   },
 );
 
+treeTest(
+  "MountTree gives each mount its propagation under a shared one",
+  () => {
+    using root = makeRoot();
+    using _shared = root.mount("m", {
+      type: "tmpfs",
+      propagation: "shared",
+      mkdir: true,
+    });
+    using place = root.openDirectory("m");
+    using tree = MountTree.create({ type: "tmpfs", propagation: "private" });
+    for (const propagation of ["unbindable", "slave", "private"] as const) {
+      tree.mount(propagation, { type: "tmpfs", propagation, mkdir: true });
+    }
+    tree.mount("private/plain", { type: "tmpfs", mkdir: true });
+    using _tree = tree.attach(place);
+    assertEquals(
+      root.mounts().slice(1).map((
+        { target, propagation },
+      ) => [target.split("/").at(-1), propagation]).sort(),
+      [
+        ["m", "private"],
+        ["plain", "shared"],
+        ["private", "private"],
+        ["slave", "private"],
+        ["unbindable", "unbindable"],
+      ],
+    );
+  },
+);
+
 kernelTest(
   "MountTree needs a thread only for moments where it needs one",
   () => {

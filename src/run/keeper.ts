@@ -155,7 +155,9 @@ export class Keeper implements AsyncDisposable {
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
     const { flags, before, become, after } = WAYS[kind]();
+    // The keeper's, which shares this process's memory: another for what it says.
     const byte = new Uint8Array(new ArrayBuffer(1));
+    const said = new Uint8Array(1);
     const process = cloneCalls(CLONE_VM | flags, [
       call("setpgid", 0, 0),
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
@@ -174,8 +176,8 @@ export class Keeper implements AsyncDisposable {
       output.close();
       // What cat has copied, it has been loaded for: then it needs no root.
       if (kind === "shared") write(inputEnd.fd, COPIED);
-      const waits = read(outputEnd.fd, byte) > 0 &&
-        (kind !== "shared" || byte[0] === COPIED[0]);
+      const waits = read(outputEnd.fd, said) > 0 &&
+        (kind !== "shared" || said[0] === COPIED[0]);
       outputEnd.close();
       this.#process = owned.use(new OwnedFd(pidfdOpen(this.pid)));
       if (kind === "shared" && !waits) {

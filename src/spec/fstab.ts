@@ -21,9 +21,9 @@ import { sortWords, splitWords, type Word } from "./words.ts";
  *   point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
  *   has of user 0 as user 1000's, `g:` is for groups, `b:` or nothing for both,
  *   more ranges follow after `\040`; or it has the path of a user namespace. It
- *   holds for all of an `rbind`. `user` and `users` imply `noexec`, `nosuid` and `nodev`, `owner` and
- *   `group` the latter two. `_netdev`, `x-systemd.automount` and their like
- *   have no effect.
+ *   holds for all of an `rbind`. `user` and `users` imply `noexec`, `nosuid` and
+ *   `nodev`, `owner` and `group` the latter two. `_netdev`,
+ *   `x-systemd.automount` and their like have no effect.
  *
  * Other than there, every mount point and the source of a bind must be absolute,
  * the type must be known (`auto` and lists of types are refused), and so are

@@ -19,7 +19,7 @@ export function isIdmapWord(word: string): boolean {
  */
 export function parseIdmapWord(word: string): IdMaps | string {
   const value = word.slice(word.indexOf("=") + 1).trim();
-  if (value.startsWith("/")) return value;
+  if (value.startsWith("/")) return parseIdmap(value) as string;
   const uids: IdMap[] = [];
   const gids: IdMap[] = [];
   for (const range of value.split(/ +/)) {

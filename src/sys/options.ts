@@ -1,3 +1,4 @@
+import { quote } from "./format.ts";
 import { nearest } from "./nearest.ts";
 
 /** The names of all options of a type: what lacks one does not compile. */
@@ -11,15 +12,17 @@ export type OptionNames<Options> = {
  *
  * @param options What the caller gave; the object's own properties count.
  * @param known The names that there are.
+ * @param what What a message calls the options.
  * @throws {TypeError} For another name, or what is no object.
  */
 export function checkOptions<Options extends object>(
   options: Options,
   known: OptionNames<Options>,
+  what = "Options",
 ): void {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(
-      `Options must be an object, not ${
+      `${what} must be an object, not ${
         options === null ? "null" : typeof options
       }`,
     );
@@ -27,7 +30,7 @@ export function checkOptions<Options extends object>(
   for (const name in options) {
     if (known[name] !== true && Object.hasOwn(options, name)) {
       throw new TypeError(
-        `Unknown option "${name}"${nearest(name, Object.keys(known))}`,
+        `Unknown option ${quote(name)}${nearest(name, Object.keys(known))}`,
       );
     }
   }
