@@ -16,7 +16,6 @@ import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
 import { quote } from "./src/sys/format.ts";
-import { printNow } from "./src/cli/print_now.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -111,7 +110,7 @@ async function runLoaded(
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
     const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
-    printNow(
+    console.log(
       word === ""
         ? formatOverview(await describeAll())
         : formatHelp(command.description),
@@ -122,7 +121,7 @@ async function runLoaded(
     const { default: { version } } = await import("./deno.json", {
       with: { type: "json" },
     });
-    printNow(`mountat ${version}`);
+    console.log(`mountat ${version}`);
     return 0;
   }
   const manner = {

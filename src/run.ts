@@ -249,16 +249,26 @@ async function runPlanned(
   const furnished = await furnish(tree, plan);
   await using keeper = furnished.keeper;
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
-  const atTerminal = terminal !== null && keeper.kind !== "group";
-  using stops = new HeldSignals(atTerminal ? ["SIGTSTP"] : []);
-  using process = start(tree, keeper, plan, streams, terminal);
+  // A job of a shell's, in the foreground or not: as a group of its own what that
+  // does would not reach the command.
+  const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
+    keeper.kind !== "group";
+  using stops = new HeldSignals(atTerminal ? STOPS : []);
+  using process = start(tree, keeper, plan, streams, {
+    atTerminal,
+    foreground: terminal !== null,
+  });
   // From here on the command's mount namespace holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
   signals.deliverTo((name) =>
     process.signal(name, atTerminal && FROM_TERMINAL.includes(name))
   );
-  stops.deliverTo(() => process.suspend());
+  stops.deliverTo((name) => {
+    // More than one comes, until the command is stopped.
+    const late = name === "SIGTTIN" && Terminal.ours() !== null;
+    if (!late) process.suspend(name);
+  });
   const result = await attend(process, keeper, plan, streams);
   plan.abort?.throwIfAborted();
   return { ...result, passedOver: furnished.passedOver };
@@ -326,7 +336,7 @@ function start(
   keeper: Keeper,
   plan: Plan,
   [stdin, stdout, stderr]: Streams,
-  terminal: Terminal | null,
+  { atTerminal, foreground }: { atTerminal: boolean; foreground: boolean },
 ): CommandProcess {
   const { command, cwd, environment, ids } = plan;
   const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
@@ -340,8 +350,8 @@ function start(
     descriptors: [stdin.fd, stdout.fd, stderr.fd],
     // A terminal's signals must reach it, and this process: the first of a PID
     // namespace is spared them.
-    processGroup: group ? keeper.pid : terminal === null ? 0 : null,
-    foreground: group && terminal !== null,
+    processGroup: group ? keeper.pid : atTerminal ? null : 0,
+    foreground: group && foreground,
   });
   const pidns = keeper.pidns?.fd ?? null;
   const place = { tree: tree.fd, cwd: directory.fd, pidns, ids };
@@ -408,3 +418,6 @@ async function attend(
 
 /** What a terminal sends to the whole foreground: termios(3). */
 const FROM_TERMINAL: readonly SignalName[] = ["SIGINT", "SIGQUIT"];
+
+/** What stops a job: Ctrl-Z, and reading while another has the terminal. */
+const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN"];

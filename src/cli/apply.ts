@@ -14,7 +14,6 @@ import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `apply` mean. */
 export interface Arguments {
@@ -179,7 +178,7 @@ function tell(
     if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
-    printNow(formatJson({
+    console.log(formatJson({
       ...(tree === undefined ? {} : { tree }),
       mounted: mounts.map(({ target, id }) => ({ target, id: Number(id) })),
       passedOver: passedOver.map(({ spec: { target }, error }) => ({
@@ -188,8 +187,8 @@ function tell(
       })),
     }));
   } else if (tree !== undefined) {
-    printNow(tree);
+    console.log(tree);
   } else if (!quiet) {
-    for (const { target } of mounts) printNow(`Mounted ${quote(target)}.`);
+    for (const { target } of mounts) console.log(`Mounted ${quote(target)}.`);
   }
 }

@@ -11,7 +11,6 @@ import { parseDelay } from "./bb_mounter_at.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { report } from "./report.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `bb_mounter` mean. */
 export interface Arguments {
@@ -102,7 +101,7 @@ async function mountAndWait(
   let status = 0;
   try {
     for (const entry of ENTRIES) {
-      if (!quiet && !json) printNow(`mounting '${path}/${entry.target}'.`);
+      if (!quiet && !json) console.log(`mounting '${path}/${entry.target}'.`);
       makeMountPoint(mountPoints, directory.fd, entry);
       undo.push(
         legacy ? mountByPath(path, entry) : mountByFd(directory.fd, entry),

@@ -10,7 +10,6 @@ import { Interrupt } from "./interrupt.ts";
 import { openRecord } from "./record.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `bb_mounter_at` mean. */
 export interface Arguments {
@@ -78,7 +77,7 @@ async function mountAndWait(
   { json, quiet }: Manner,
 ): Promise<number> {
   // There is no data in these lines.
-  const say = quiet || json ? () => {} : printNow;
+  const say = quiet || json ? () => {} : console.log;
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
   using record = await openRecord();

@@ -15,7 +15,6 @@ import {
   PLACING,
   takeIdmap,
 } from "./mount_words.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `bind` mean. */
 export interface Arguments {
@@ -77,7 +76,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.bind(source, name, options);
     made.keep();
-    if (json) printNow(formatJson({ id: Number(made.id), directory, name }));
+    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };

@@ -10,7 +10,6 @@ import { toSubcommand } from "./completions/model.ts";
 import { formatZsh } from "./completions/zsh.ts";
 import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 const SHELLS = { bash: formatBash, fish: formatFish, zsh: formatZsh } as const;
 
@@ -66,7 +65,7 @@ Or once and for all, for shells to come, into a file that they look for:
       );
     },
     async run(shell) {
-      printNow(SHELLS[shell]((await describe()).map(toSubcommand)));
+      console.log(SHELLS[shell]((await describe()).map(toSubcommand)));
       return 0;
     },
   };

@@ -1,7 +1,6 @@
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { type Check, diagnose, type Diagnosis } from "./diagnosis.ts";
 import { formatTable } from "./table.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `doctor` mean. */
 export interface DoctorArguments {
@@ -37,7 +36,7 @@ Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
   },
   async run({ directory }, manner) {
     const diagnosis = diagnose(directory);
-    if (manner.json) printNow(formatJson(diagnosis));
+    if (manner.json) console.log(formatJson(diagnosis));
     else await print(diagnosis, manner);
     return diagnosis.works ? 0 : 1;
   },
@@ -46,9 +45,9 @@ Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
 async function print(diagnosis: Diagnosis, { quiet }: Manner): Promise<void> {
   const colored = Deno.stdout.isTerminal() && !Deno.noColor;
   const paint = colored ? await painter() : (_: unknown, text: string) => text;
-  printNow(formatDiagnosis(diagnosis, paint));
+  console.log(formatDiagnosis(diagnosis, paint));
   if (quiet) return;
-  printNow(
+  console.log(
     `\nMounting /proc and /sys ${
       diagnosis.works ? "works" : "does not work"
     } here.`,

@@ -7,7 +7,6 @@ import {
 import { formatHelp, formatOverview } from "./help.ts";
 import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `help` mean. */
 export interface Arguments {
@@ -63,9 +62,9 @@ With --man this is a manual page of all of it, for man(1).`,
       const described = all.find(({ name }) => name === subcommand);
       if (man) {
         const { formatManual } = await import("./man.ts");
-        printNow(formatManual(all));
+        console.log(formatManual(all));
       } else {
-        printNow(
+        console.log(
           described === undefined ? formatOverview(all) : formatHelp(described),
         );
       }

@@ -17,7 +17,6 @@ import {
   takeIdmap,
 } from "./mount_words.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `mount` mean. */
 export interface Arguments {
@@ -92,7 +91,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.mount(name, options);
     made.keep();
-    if (json) printNow(formatJson({ id: Number(made.id), directory, name }));
+    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };

@@ -8,7 +8,6 @@ import {
 } from "./command.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `move` mean. */
 export interface Arguments {
@@ -73,10 +72,10 @@ it failed.`,
     mount.keep();
     const { made, id } = mount;
     if (json) {
-      printNow(formatJson({ made, name, from, to, id: Number(id) }));
+      console.log(formatJson({ made, name, from, to, id: Number(id) }));
     } else if (!quiet) {
       const what = made === "moved" ? "Moved" : "Cloned and unmounted";
-      printNow(
+      console.log(
         `${what} ${quote(name)} from ${quote(from)} to ${quote(to)}.`,
       );
       if (made === "cloned") {

@@ -19,7 +19,6 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { printMessage } from "./message.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `relative-unmount` mean. */
 export interface Arguments {
@@ -99,7 +98,7 @@ function unmount(
     printMessage(failure);
     printMessage(error.message);
     const { syscall, errno, code } = error;
-    if (json) printNow(JSON.stringify({ syscall, errno, code }));
+    if (json) console.log(JSON.stringify({ syscall, errno, code }));
     return 1;
   }
 }

@@ -9,7 +9,6 @@ import { type Command, expectPositionals } from "./command.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { report } from "./report.ts";
-import { printNow } from "./print_now.ts";
 
 /** `mountat sweep`. */
 export const sweep: Command<Required<SweepOptions>> = {
@@ -49,7 +48,7 @@ be unmounted, 64 when some of several could not.`,
   },
   run(options, manner) {
     const result = sweepMounts(options);
-    if (manner.json) printNow(formatJson(toData(result)));
+    if (manner.json) console.log(formatJson(toData(result)));
     else if (!manner.quiet) tell(result, options);
     return reportFailures(result);
   },
@@ -86,10 +85,10 @@ function tell(
 ): void {
   const done = dryRun ? "Would unmount" : "Unmounted";
   for (const { target, pid } of unmounted) {
-    printNow(`${done} ${quote(target)} of process ${pid}.`);
+    console.log(`${done} ${quote(target)} of process ${pid}.`);
   }
   for (const { target, pid, reason } of left) {
-    printNow(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
+    console.log(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
   }
 }
 

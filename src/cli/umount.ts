@@ -16,7 +16,6 @@ import {
 import { formatJson } from "./json.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
-import { printNow } from "./print_now.ts";
 
 /** What the arguments of `umount` mean. */
 export interface Arguments {
@@ -188,10 +187,10 @@ function tell(
       code,
       ...(hint === undefined ? {} : { hint }),
     }));
-    printNow(formatJson({ unmounted, failed }));
+    console.log(formatJson({ unmounted, failed }));
   } else if (!quiet) {
     for (const target of unmounted) {
-      printNow(`Unmounted ${quote(target)}.`);
+      console.log(`Unmounted ${quote(target)}.`);
     }
   }
   let status = 0;

@@ -62,11 +62,11 @@ export class CommandProcess implements Disposable {
   }
 
   /**
-   * Stops with it, as the terminal's Ctrl-Z has it, unless it has its own way
-   * with that; returns once this process goes on.
+   * Stops with it, as a signal of the terminal's has it, unless it has its own
+   * way with that; returns once this process goes on.
    */
-  suspend(): void {
-    if (this.#reaped || this.#minds("SIGTSTP")) return;
+  suspend(name: SignalName): void {
+    if (this.#reaped || this.#minds(name)) return;
     // The first process of a PID namespace is spared what the terminal has sent.
     if (this.#isInit) kill(this.pid, SIGNALS.SIGSTOP);
     // Unlike SIGSTOP this stops nobody whom no shell would let go on.

@@ -19,6 +19,11 @@ export class Terminal implements Disposable {
     return foregroundGroup(0) === group ? new Terminal(group) : null;
   }
 
+  /** Whether standard input is this session's terminal, whoever has it. */
+  static isThere(): boolean {
+    return foregroundGroup(0) !== null;
+  }
+
   /** Takes the foreground back from whom the command gave it to. */
   [Symbol.dispose](): void {
     try {

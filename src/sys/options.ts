@@ -28,7 +28,7 @@ export function checkOptions<Options extends object>(
     );
   }
   for (const name in options) {
-    if (known[name] !== true && Object.hasOwn(options, name)) {
+    if (Object.hasOwn(options, name) && !Object.hasOwn(known, name)) {
       throw new TypeError(
         `Unknown option ${quote(name)}${nearest(name, Object.keys(known))}`,
       );

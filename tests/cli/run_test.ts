@@ -323,6 +323,9 @@ programTest(
      until grep -q ^State:.T /proc/$command/status; do :; done
      echo stopped; fg > /dev/null; echo "=$?"
      run ${root} sh -c 'trap "echo caught; exit 4" TSTP; echo go; while :; do :; done'
+     ${commandLine(["run"]).join(" ")} ${root} cat &
+     until [ -n "$(jobs -s)" ]; do :; done
+     echo background; fg > /dev/null; echo "=$?"
      set +m
      head -n1 | tr a-z A-Z
     `,
@@ -376,6 +379,12 @@ programTest(
     await until("go\r\n");
     await type("\x1a");
     await until("caught\r\n=4");
+    // What would read in the background stops.
+    await until("background\r\n");
+    await type("line\r");
+    await until("line\r\nline\r\n");
+    await type("\x04");
+    await until("=0");
     await type("mine\r");
     await until("MINE");
     await keys.close();

@@ -1,10 +1,7 @@
 /** Where things are printed: data on stdout, messages on stderr. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { readAll, readFile } from "../../src/read_file.ts";
-import { setNonblocking } from "../../src/sys/set_nonblocking.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
-import { Pipe } from "./pipe.ts";
 import { commandLine, programTest, run } from "./program.ts";
 
 /** The subcommands, as `mountat --help` lists them. */
@@ -157,69 +154,6 @@ programTest("a reader that stops early is no error", () => {
     assertEquals(runUnread(["relative-unmount", "x", "x"], where).code, 2);
   }
 }, { commands: ["bash", "mkfifo"] });
-
-/** Runs the program with a full pipe as its stdout, which it finds so. */
-async function runFull(args: string[]): Promise<{ code: number; all: string }> {
-  const trace = `${SCRATCH}/trace`;
-  Deno.writeTextFileSync(trace, "");
-  using pipe = new Pipe();
-  setNonblocking(pipe.writing.fd);
-  const filled = pipe.fill();
-  const strace = ["strace", "-f", "-qq", "-e", "trace=write", "-o", trace];
-  const [command, ...rest] = commandLine(args, {
-    permissions: ["-A"],
-    wrapper: [...strace, ...pipe.wrapper],
-  });
-  await using process = new Deno.Command(command!, {
-    args: rest,
-    cwd: SCRATCH,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).spawn();
-  while (!/write\(1, .*EAGAIN/.test(Deno.readTextFileSync(trace))) {
-    const { pid } = process;
-    assert(!/\) Z /.test(readFile(`/proc/${pid}/stat`)), args.join(" "));
-  }
-  pipe.writing.close();
-  const text = readAll(pipe.reading.fd);
-  return { code: (await process.status).code, all: text.slice(filled) };
-}
-
-programTest(
-  "nothing is lost where stdout is full and does not wait",
-  async () => {
-    Deno.mkdirSync(`${SCRATCH}/root`);
-    Deno.mkdirSync(`${SCRATCH}/other/m`, { recursive: true });
-    for (
-      const args of [
-        ["--json", "mount", "-t", "tmpfs", "--mkdir", "root", "m"],
-        ["--json", "bind", "--mkdir", "root", "root", "b"],
-        ["--json", "move", "root", "other", "m"],
-        ["--json", "umount", "root", "b"],
-        ["umount", "other", "m"],
-        ["bb_mounter_at", "root", "0"],
-        ["bb_mounter", "root"],
-        ["--json", "doctor"],
-        ["list"],
-        ["help", "--man"],
-        ["help", "mount"],
-        ["mount", "--help"],
-        ["completions", "bash"],
-        ["--version"],
-      ]
-    ) {
-      const { code, all } = await runFull(args);
-      assertEquals(code, 0, args.join(" "));
-      if (args[0] === "--json") JSON.parse(all);
-      else assert(all.endsWith("\n"), all);
-      if (["help", "completions", "--version"].includes(args[0]!)) {
-        assertEquals(all, run(args, { permissions: ["-A"] }).stdout);
-      }
-    }
-    assertEquals(mountsBelow(SCRATCH).length, 1);
-  },
-  { commands: ["bash", "strace"] },
-);
 
 programTest(
   "a trace that can't be written keeps nothing from being done",
