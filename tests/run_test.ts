@@ -988,7 +988,14 @@ runTest(
         [["a"], { stderr: -1 }, "must be an open descriptor"],
         [["a"], { forwardSignals: ["SIGNOT"] }, "Unknown signal"],
         [["a"], { mounts: [{ type: "", target: "a" }] }, "mounts[0]: The type"],
-      ] as [string[], RunOptions, string][]
+        ["sh", {}, "The command must be an array, not string"],
+        [["a"], { mounts: "x" }, '"mounts" must be an array'],
+        [["a"], { forwardSignals: "SIGINT" }, '"forwardSignals" must be an'],
+        [["a"], { signal: null }, '"signal" must be an AbortSignal'],
+        [["a"], { hostPid: "false" }, '"hostPid" must be true or false'],
+        [["a"], { proc: "no" }, '"proc" must be true or false'],
+        [["a"], { clearEnv: "no" }, '"clearEnv" must be true or false'],
+      ] as unknown as [string[], RunOptions, string][]
     ) {
       const error = await assertRejects(
         () => run(root, command, options),

@@ -77,7 +77,13 @@ export function parseRun(
   options: RunOptions,
 ): Plan {
   checkOptions(options, RUN_NAMES);
-  const { cwd = "/", hostPid = false, uid, mounts = [] } = options;
+  const { cwd = "/", uid, mounts = [], forwardSignals = [], signal } = options;
+  checkList("The command", command);
+  checkList('"mounts"', mounts);
+  checkList('"forwardSignals"', forwardSignals);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new TypeError('"signal" must be an AbortSignal');
+  }
   const [program, ...args] = command;
   if (program === undefined || program === "") {
     throw new TypeError("The command must have a program");
@@ -99,7 +105,6 @@ export function parseRun(
     }
     return [name, `${name}=${value}`] as const;
   });
-  const forwardSignals = (options.forwardSignals ?? []).map(checkSignal);
   const gid = options.gid ?? uid;
   const plan = {
     command: [program, ...args] as const,
@@ -108,15 +113,15 @@ export function parseRun(
       const { type, options = "" } = spec;
       return { ...plan, spec, procOptions: type === "proc" ? options : null };
     }),
-    proc: options.proc ?? true,
-    sys: options.sys ?? true,
-    dev: options.dev ?? true,
+    proc: checkSwitch("proc", options.proc ?? true),
+    sys: checkSwitch("sys", options.sys ?? true),
+    dev: checkSwitch("dev", options.dev ?? true),
     cwd,
     ids: gid === undefined ? null : {
       uid: uid === undefined ? null : checkNumber("uid", uid, MOST_ID),
       gid: checkNumber("gid", gid, MOST_ID),
     },
-    hostPid,
+    hostPid: checkSwitch("hostPid", options.hostPid ?? false),
     timeout: options.timeout === undefined
       ? null
       : checkNumber("timeout", options.timeout, MOST_MILLISECONDS),
@@ -125,18 +130,29 @@ export function parseRun(
       options.killAfter ?? 5000,
       MOST_MILLISECONDS,
     ),
-    abort: options.signal,
-    forwardSignals,
+    abort: signal,
+    forwardSignals: forwardSignals.map(checkSignal),
     stdin: checkStream("stdin", options.stdin, ReadableStream, Uint8Array),
     stdout: checkStream("stdout", options.stdout, WritableStream),
     stderr: checkStream("stderr", options.stderr, WritableStream),
   };
   // The first call; what is wrong has been told.
-  const inherited = options.clearEnv
+  const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
     ? []
     : environ().map((entry) => [entry.split("=", 1)[0]!, entry] as const);
   const environment = [...new Map([...inherited, ...variables]).values()];
   return { ...plan, environment };
+}
+
+function checkList(what: string, value: unknown): void {
+  if (!Array.isArray(value)) {
+    throw new TypeError(`${what} must be an array, not ${typeof value}`);
+  }
+}
+
+function checkSwitch(name: string, value: boolean): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`"${name}" must be true or false, not ${typeof value}`);
 }
 
 function checkSignal(name: Deno.Signal): SignalName {
