@@ -60,8 +60,8 @@ let cloneOf: (tree: MountTree) => OwnedFd;
  *
  * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
  * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
- * of its own, by a thread that enters it; that takes /proc, and `attach` leaves
- * out what is unbindable. See open_tree(2), move_mount(2).
+ * of its own, by a thread that enters it; that takes /proc.
+ * See open_tree(2), move_mount(2).
  *
  * @example A root for a build action
  * ```ts

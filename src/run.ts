@@ -184,7 +184,7 @@ export interface RunResult {
  * but one of those that the first looks after, a /bin/cat, and its procfs takes
  * no options. Before Linux 6.15 the root is built in another mount namespace,
  * until the command starts: a file system that is unmounted meanwhile stays in
- * use there, and what is made unbindable is left out. See pid_namespaces(7),
+ * use there. See pid_namespaces(7),
  * mount_namespaces(7), posix_spawn(3).
  *
  * @example Run a command, and read what it says

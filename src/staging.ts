@@ -87,7 +87,7 @@ export class Staging implements Disposable {
 
   /**
    * What can be attached elsewhere of a mount that is held: a copy where it is
-   * in a namespace, without what is unbindable. Null where it is the mount itself.
+   * in a namespace; null where it is the mount itself.
    *
    * @throws {SyscallError} What open_tree(2) answers.
    */

@@ -10,7 +10,7 @@ export const program: Row = {
   row: 8,
   work: "The program from exec to exit",
   note:
-    "Both with --allow-ffi, without type checks, from Deno's cache. Deno takes 0.06 ms for each module that is loaded and 7 µs for each import in it, however empty they are (a hundred modules in a chain, with one import each and with nine): mod.ts loads the whole library, cli.ts what the main job takes. All in one file (deno bundle) it is about 1.8 times the empty run, half of which are the first calls of functions that V8 has not compiled yet (--cpu-prof).",
+    "Both with --allow-ffi, without type checks, from Deno's cache. Deno takes 0.06 ms for each module that is loaded and 7 µs for each import in it, however empty they are (a hundred modules in a chain, with one import each and with nine): mod.ts loads the whole library, cli.ts what the main job takes. In the chunks of deno bundle --code-splitting cli.ts takes 2.1 times the empty run.",
   async measure(seconds) {
     const empty = `${SCRATCH}/empty.ts`;
     Deno.writeTextFileSync(empty, "");

@@ -197,6 +197,27 @@ export function bindUncompiled(parameters: readonly Parameter[]): NativeCall {
 const UNCOMPILED = { struct: ["f64"] } as const;
 const NOTHING = new Uint8Array(8);
 
+const elsewhere = new Map<Call, unknown>();
+
+/** A call, made by a thread of Deno's that may wait: only that has its errno. */
+export function bindElsewhere<C extends Call>(
+  call: C,
+): (...args: Parameters<Calls[C]>) => Promise<number> {
+  let bound = elsewhere.get(call);
+  if (bound === undefined) {
+    const { symbols } = Deno.dlopen(libraryPath(), {
+      syscall: {
+        parameters: ["i32", ...PARAMETERS[call]],
+        result: "i32",
+        nonblocking: true,
+      },
+    });
+    bound = symbols.syscall;
+    elsewhere.set(call, bound);
+  }
+  return bound as (...args: Parameters<Calls[C]>) => Promise<number>;
+}
+
 let path: string | undefined;
 
 /** The path or name that the C library was found by. */

@@ -2,7 +2,7 @@ import { int32 } from "./argument.ts";
 import { EINTR } from "./errno.ts";
 import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, POLLFD } from "./layout.ts";
-import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
+import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -63,7 +63,7 @@ export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {
     "NULL",
     String(SIGSET_SIZE),
   ];
-  const elsewhere = bindElsewhere();
+  const elsewhere = bindElsewhere("ppoll");
   while (true) {
     let ready = await elsewhere(
       NR.ppoll,
@@ -102,21 +102,4 @@ function formatPollFd({ fd, events }: PollFd): string {
     POLLHUP,
   });
   return `{fd=${fd}, events=${names}}`;
-}
-
-const DECLARATION = {
-  syscall: {
-    parameters: ["i32", "buffer", "usize", "buffer", "buffer", "usize"],
-    result: "i32",
-    nonblocking: true,
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-let bound:
-  | Deno.DynamicLibrary<typeof DECLARATION>["symbols"]["syscall"]
-  | undefined;
-
-/** The call, made by a thread of Deno's that may wait. */
-function bindElsewhere(): NonNullable<typeof bound> {
-  return bound ??= Deno.dlopen(libraryPath(), DECLARATION).symbols.syscall;
 }

@@ -1,6 +1,6 @@
 import { byteArray, int32 } from "./argument.ts";
 import { quoteStart } from "./format.ts";
-import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
+import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
 import { tracer } from "./trace.ts";
 
@@ -46,7 +46,7 @@ export async function writeElsewhere(
 ): Promise<number> {
   fd = int32("fd", fd);
   const bytes = byteArray("buffer", buffer);
-  const elsewhere = bindElsewhere();
+  const elsewhere = bindElsewhere("write");
   const count = await elsewhere(NR.write, fd, bytes, BigInt(bytes.length));
   // Only that thread has its errno: what failed there fails on this one, too.
   if (count === -1) return write(fd, bytes);
@@ -54,21 +54,4 @@ export async function writeElsewhere(
     settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
   }
   return count;
-}
-
-const DECLARATION = {
-  syscall: {
-    parameters: ["i32", "i32", "buffer", "usize"],
-    result: "i32",
-    nonblocking: true,
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-let bound:
-  | Deno.DynamicLibrary<typeof DECLARATION>["symbols"]["syscall"]
-  | undefined;
-
-/** The call, made by a thread of Deno's that may wait. */
-function bindElsewhere(): NonNullable<typeof bound> {
-  return bound ??= Deno.dlopen(libraryPath(), DECLARATION).symbols.syscall;
 }
