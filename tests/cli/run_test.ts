@@ -331,8 +331,10 @@ programTest(
     `,
       { mode: 0o755 },
     );
+    // script starts what SHELL says: one that stays would end by the first ^C.
+    const session = `exec env --default-signal ${SCRATCH}/session`;
     const terminal = new Deno.Command("script", {
-      args: ["-qec", `${SCRATCH}/session`, "/dev/null"],
+      args: ["-qec", session, "/dev/null"],
       stdin: "piped",
       stdout: "piped",
     }).spawn();
