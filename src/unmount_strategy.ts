@@ -20,6 +20,7 @@ import { EINVAL, ENOENT } from "./sys/errno.ts";
 import { isErrno, SyscallError, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { readlinkat } from "./sys/readlinkat.ts";
+import { stopIgnoring } from "./sys/rt_sigaction.ts";
 import { statx } from "./sys/statx.ts";
 import { threadUmount2 } from "./sys/thread_umount2.ts";
 import { umount2 } from "./sys/umount2.ts";
@@ -122,6 +123,7 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
       "Deno starts no process where /proc is missing: use another strategy",
     );
   }
+  stopIgnoring("SIGCHLD");
   using inherited = new InheritableFd(dirfd);
   const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
     args: Deno.build.standalone

@@ -1,5 +1,6 @@
 import { programCommand } from "../program.ts";
 import { UnsupportedError } from "../sys/error.ts";
+import { stopIgnoring } from "../sys/rt_sigaction.ts";
 
 /** What gets the rights to mount: the user is root in there, and nobody else. */
 const UNSHARE = ["--user", "--map-root-user", "--mount"];
@@ -12,6 +13,7 @@ const UNSHARE = ["--user", "--map-root-user", "--mount"];
  * @throws {UnsupportedError} Where the system lets this user have none.
  */
 export async function runRootless(args: readonly string[]): Promise<number> {
+  stopIgnoring("SIGCHLD");
   const probe = await new Deno.Command("unshare", {
     args: [...UNSHARE, "true"],
     stdin: "null",

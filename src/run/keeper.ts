@@ -31,6 +31,7 @@ import { pipe2 } from "../sys/pipe2.ts";
 import { stringArray } from "../sys/posix_spawn.ts";
 import { POLLIN } from "../sys/ppoll.ts";
 import { read } from "../sys/read.ts";
+import { SIG_IGN, sigaction, SIGSET_SIZE } from "../sys/rt_sigaction.ts";
 import { SIGNALS } from "../sys/signals.ts";
 import { type Statx, statx } from "../sys/statx.ts";
 import type { ThreadCall } from "../sys/thread.ts";
@@ -63,11 +64,6 @@ interface Way {
   readonly after: readonly ThreadCall[];
 }
 
-// include/uapi/asm-generic/signal.h
-const SIG_IGN = 1n;
-/** Bytes of the kernel's `sigset_t`. */
-const SIGSET_SIZE = 8;
-
 /** Unlike what a keeper itself says when it waits. */
 const COPIED = new Uint8Array([1]);
 /** Bytes of a `struct open_how`. */
@@ -85,9 +81,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
     const place = cString("proc", "/proc");
     const attributes = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     const privately = MS_REC | MS_PRIVATE;
-    // struct sigaction of the kernel: the handler comes first.
-    const ignore = new BigUint64Array([SIG_IGN, 0n, 0n, 0n]);
-    const action = new Uint8Array(ignore.buffer);
+    const ignored = sigaction(SIG_IGN);
     const namespace = cString("namespace", "/proc/self/ns/mnt");
     const how = new Uint8Array(OPEN_HOW_SIZE);
     const cat = cString("cat", "/bin/cat");
@@ -96,7 +90,7 @@ const WAYS: Readonly<Record<KeeperKind, () => Way>> = {
       flags: CLONE_NEWPID | CLONE_NEWNS,
       // The kernel then reaps what the command leaves behind.
       before: [
-        call("rt_sigaction", SIGNALS.SIGCHLD, action, null, SIGSET_SIZE),
+        call("rt_sigaction", SIGNALS.SIGCHLD, ignored, null, SIGSET_SIZE),
       ],
       // The command sees it, and must not see this process's memory in it.
       become: (input, output) => [

@@ -21,6 +21,7 @@ import { quote } from "../sys/format.ts";
 import { openat2 } from "../sys/openat2.ts";
 import type { PreparedSpawn } from "../sys/posix_spawn.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
+import { stopIgnoring } from "../sys/rt_sigaction.ts";
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
 import {
   mountPrivately,
@@ -102,6 +103,8 @@ export class Spawner {
 
   constructor(identity: string) {
     this.identity = identity;
+    // Otherwise a command could not be waited for: wait(2).
+    stopIgnoring("SIGCHLD");
     using owned = new DisposableStack();
     const pids = owned.use(
       new OwnedFd(

@@ -9,7 +9,6 @@ import { LITTLE_ENDIAN, UCONTEXT } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
 import { CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER } from "./constants.ts";
 import { settle } from "./settle.ts";
-import { SIGNALS } from "./signals.ts";
 import { SIG_SETMASK } from "./terminal.ts";
 import { addressOf, type ThreadCall, wordsOf } from "./thread.ts";
 import { tracer } from "./trace.ts";
@@ -71,7 +70,8 @@ export interface CallingProcess {
  * they succeed, and ends. With `CLONE_VM` it shares this process's memory, as the
  * child of vfork(2) does, on a stack of its own; descriptors and the rest are
  * copies.
- * Every signal is blocked in it, for the handlers are Deno's.
+ * Every signal is blocked in it, for the handlers are Deno's. Its end sends no
+ * signal: wait for it with `__WALL`.
  *
  * The calls are a chain of contexts: makecontext(3) makes of each a call of
  * syscall(2), and the end of one leads to the next.
@@ -130,18 +130,11 @@ export function cloneCalls(
     makecontext(context, syscall, CALL_WORDS, ...words);
   });
   const top = address + BigInt(memory.length) & ~15n;
-  const pid = clone(
-    setcontext,
-    top,
-    SIGNALS.SIGCHLD | flags,
-    memory,
-  );
+  const pid = clone(setcontext, top, flags, memory);
   if (pid === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   setSignalMask(signals, null);
   if (pid === -1 || tracer) {
-    settle(pid, "clone", [
-      `${flagNames(flags >>> 0, NAMES)}|SIGCHLD`,
-    ]);
+    settle(pid, "clone", [flagNames(flags >>> 0, NAMES)]);
   }
   return { pid, memory: [memory, calls] };
 }

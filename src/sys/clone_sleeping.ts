@@ -31,7 +31,7 @@ export const PR_SET_PDEATHSIG = 1;
  *
  * `int clone(int (*fn)(void *), void *stack, int flags, void *arg);`
  *
- * See clone(2). Wait for it with `__WALL`.
+ * See clone(2). Its end sends no signal: wait for it with `__WALL`.
  *
  * @param flags `CLONE_NEW*`.
  * @param seconds How long it sleeps when nobody ends it before.

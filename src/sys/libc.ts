@@ -69,6 +69,8 @@ const PARAMETERS = {
   read: ["i32", "buffer", "usize"],
   // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
   readlinkat: ["i32", "buffer", "buffer", "i32"],
+  // int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);
+  rt_sigaction: ["i32", "buffer", "buffer", "usize"],
   // int rt_sigprocmask(int how, const kernel_sigset_t *set, kernel_sigset_t *oldset, size_t sigsetsize);
   rt_sigprocmask: ["i32", "buffer", "buffer", "usize"],
   // int setns(int fd, int nstype);

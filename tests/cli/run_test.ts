@@ -301,6 +301,16 @@ programTest("run forwards SIGINT, SIGTERM and SIGHUP, once", async () => {
   await ignoring.rest;
 }, NEEDS);
 
+for (const [name, ...options] of [["run"], ["run --host-pid", "--host-pid"]]) {
+  programTest(`${name} sees the command's end where SIGCHLD is ignored`, () => {
+    const { code, stderr } = run(
+      ["run", ...options, makeRoot(), "sh", "-c", "exit 3"],
+      { wrapper: ["env", "--ignore-signal=CHLD"] },
+    );
+    assertEquals([code, stderr], [3, ""]);
+  }, NEEDS);
+}
+
 programTest(
   "run on a terminal gives it to the command, and takes it back",
   async () => {
@@ -470,7 +480,7 @@ programTest("run --rootless gets the rights to do it", async () => {
       'echo $$ "$A" "$1"; exit 4',
       "sh",
       "--rootless",
-    ], options);
+    ], { ...options, wrapper: ["env", "--ignore-signal=CHLD", ...wrapper] });
     assertEquals([code, stdout], [4, `${isFirst ? 1 : 2} b c --rootless\n`]);
     // What is killed takes all with it.
     const mark = crypto.randomUUID();
