@@ -49,6 +49,7 @@ function type(
   name: "bash" | "zsh",
   setup: string,
   lines: readonly string[],
+  locale = "C.UTF-8",
 ): string[][] {
   const called = `${SCRATCH}/called`;
   const rc = `${SCRATCH}/home/.${name}rc`;
@@ -65,7 +66,7 @@ source ${SCRATCH}/completions.${name}
     ? `bash --noprofile --rcfile ${rc} -i`
     : "zsh -d -i";
   const seen = shell(
-    ["script", "-qec", interactive, "/dev/null"],
+    ["env", `LC_ALL=${locale}`, "script", "-qec", interactive, "/dev/null"],
     [...lines, "exit", ""].join("\n"),
   );
   const calls = Deno.readTextFileSync(called).split("\0\n\0").slice(0, -1);
@@ -152,10 +153,17 @@ const SETUP = {
 };
 
 for (
-  const [name, label, more] of [
-    ["bash", "", ""],
-    ["bash", " where no character breaks them", "COMP_WORDBREAKS=$' \\t\\n'"],
-    ["zsh", "", ""],
+  const [name, label, more, locale] of [
+    ["bash", "", "", "C.UTF-8"],
+    [
+      "bash",
+      " where no character breaks them",
+      "COMP_WORDBREAKS=$' \\t\\n'",
+      "C.UTF-8",
+    ],
+    ["bash", " in the locale C", "", "C"],
+    ["zsh", "", "", "C.UTF-8"],
+    ["zsh", " in the locale C", "", "C"],
   ] as const
 ) {
   programTest(
@@ -164,7 +172,7 @@ for (
       prepare();
       install(name);
       const typed = TYPED.map(([line]) => line);
-      const calls = type(name, `${SETUP[name]}\n${more}`, typed);
+      const calls = type(name, `${SETUP[name]}\n${more}`, typed, locale);
       TYPED.forEach(([line, args], i) => {
         // A word that is complete gets a space, a directory in zsh a slash.
         assertEquals(

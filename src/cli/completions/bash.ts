@@ -49,6 +49,23 @@ _mountat_unquote() {
   [[ $REPLY != '~' && $REPLY != '~/'* ]] || REPLY=$HOME\${REPLY:1}
 }
 
+# Text so that the shell takes it as it is, into REPLY. For what it can't show,
+# as é in the locale C, %q gives $'…', which begins like nothing that is typed.
+_mountat_quote() {
+  local i character special=$' \\t\\\\\\'"\`!$&()*;<>?[]^{|}'
+  REPLY=
+  [[ $1 != ['~#']* ]] || REPLY=\\\\
+  for ((i = 0; i < \${#1}; i++)); do
+    character=\${1:i:1}
+    if [[ $character == $'\\n' ]]; then
+      character="$'\\\\n'"
+    elif [[ $special == *"$character"* ]]; then
+      character=\\\\$character
+    fi
+    REPLY+=$character
+  done
+}
+
 # What begins like $2 and is of the kind that $1 names, into candidates.
 _mountat_candidates() {
   local kind words directory first second target
@@ -66,8 +83,8 @@ _mountat_candidates() {
     _mountat_unquote "$2"
     [[ -d $directory ]] || return
     while IFS= read -r target; do
-      printf -v target %q "$target"
-      candidates+=("$target")
+      _mountat_quote "$target"
+      candidates+=("$REPLY")
     done < <(cd -- "$directory" && compgen -d -- "$REPLY")
     ;;
   mount-point)
@@ -78,8 +95,8 @@ _mountat_candidates() {
       # A space is \\040 there.
       printf -v target %b "\${target//\\\\/\\\\0}"
       [[ $target == "$directory"/?* ]] || continue
-      printf -v target %q "\${target#"$directory"/}"
-      candidates+=("$target")
+      _mountat_quote "\${target#"$directory"/}"
+      candidates+=("$REPLY")
     done </proc/self/mountinfo
     ;;
   esac
