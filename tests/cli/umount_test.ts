@@ -268,14 +268,17 @@ for (const strategy of ["procfd", "worker", "subprocess", "mtab"]) {
   });
 }
 
-programTest("umount --strategy subprocess works where SIGCHLD is ignored", () => {
-  mountAll("a");
-  const ended = run(["umount", "--strategy", "subprocess", SCRATCH, "a"], {
-    permissions: ["--allow-ffi", "--allow-run"],
-    wrapper: ["env", "--ignore-signal=CHLD"],
-  });
-  assertEquals([ended.code, ended.stderr, left()], [0, "", []]);
-});
+programTest(
+  "umount --strategy subprocess works where SIGCHLD is ignored",
+  () => {
+    mountAll("a");
+    const ended = run(["umount", "--strategy", "subprocess", SCRATCH, "a"], {
+      permissions: ["--allow-ffi", "--allow-run"],
+      wrapper: ["env", "--ignore-signal=CHLD"],
+    });
+    assertEquals([ended.code, ended.stderr, left()], [0, "", []]);
+  },
+);
 
 programTest("umount --strategy subprocess is not permitted without run", () => {
   mountAll("a");
