@@ -550,6 +550,7 @@ async function atTerminal(...permissions: string[]): Promise<string> {
   const command = [Deno.execPath(), "run", ...permissions, ...program];
   const process = new Deno.Command("script", {
     args: ["-qec", command.join(" "), "/dev/null"],
+    env: { NO_COLOR: "1" },
     // Open to the end: who is asked must not answer by that.
     stdin: "piped",
     stdout: "piped",

@@ -536,6 +536,26 @@ runTest("run() changes the user and groups of the command alone", async () => {
 });
 
 runTest(
+  "run() lets every user on the way to a mount, whatever the umask",
+  async () => {
+    const path = makeRoot();
+    Deno.writeTextFileSync(`${path}/file`, "content");
+    using root = Directory.open(path);
+    const before = Deno.umask(0o077);
+    try {
+      const { out, err } = await shell(root, "cat /opt/a/b", {
+        mounts: [{ type: "bind", source: `${path}/file`, target: "opt/a/b" }],
+        uid: 1000,
+      });
+      assertEquals([out, err], ["content", ""]);
+    } finally {
+      Deno.umask(before);
+    }
+  },
+  { permissions: ["sys"] },
+);
+
+runTest(
   "run() starts in its working directory, and finds the program",
   async () => {
     const path = makeRoot();

@@ -35,10 +35,20 @@ export { ROOT, ROOT_URL } from "./root.ts";
  */
 export const SCRATCH = `/tmp/mountat-test-${crypto.randomUUID().slice(0, 8)}`;
 
+// What is made has the permissions that a test gives it, and the records of root
+// are in /run, whoever runs the tests.
+if (granted({ name: "sys", kind: "umask" })) Deno.umask(0o022);
+if (granted({ name: "env", variable: "XDG_RUNTIME_DIR" })) {
+  Deno.env.delete("XDG_RUNTIME_DIR");
+}
+
+function granted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}
+
 /** In CI nothing may be ignored: what is missing fails there. */
-const STRICT =
-  Deno.permissions.querySync({ name: "env", variable: "MOUNTAT_TEST_STRICT" })
-      .state === "granted" && Deno.env.get("MOUNTAT_TEST_STRICT") === "1";
+const STRICT = granted({ name: "env", variable: "MOUNTAT_TEST_STRICT" }) &&
+  Deno.env.get("MOUNTAT_TEST_STRICT") === "1";
 
 /**
  * Registers a test that mounts. It runs in a fresh private mount namespace with
@@ -92,8 +102,7 @@ export function missingFor(needs: Needs): string | null {
 /** The first of these permissions that is not granted, as a reason. */
 export function missingPermission(names: Deno.PermissionName[]): string | null {
   const missing = names.find((name) =>
-    Deno.permissions.querySync({ name } as Deno.PermissionDescriptor).state !==
-      "granted"
+    !granted({ name } as Deno.PermissionDescriptor)
   );
   return missing === undefined ? null : `needs --allow-${missing}`;
 }

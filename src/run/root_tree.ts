@@ -33,6 +33,7 @@ import {
 import { dup } from "../sys/dup.ts";
 import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
+import { fchmodat } from "../sys/fchmodat.ts";
 import { quote } from "../sys/format.ts";
 import { fsconfigReconfigure, fsconfigSetFlag } from "../sys/fsconfig.ts";
 import { fspick } from "../sys/fspick.ts";
@@ -184,6 +185,8 @@ export class RootTree implements Disposable {
     try {
       if (isFile) makeFile(fd, name);
       else mkdirat(fd, name, 0o755);
+      // Less this process's umask another user could not pass it.
+      if (!isFile) fchmodat(fd, name, 0o755);
     } catch (error) {
       // It has come meanwhile: opening tells what it is.
       if (!isErrno(error, EEXIST)) throw error;

@@ -21,6 +21,8 @@ const PARAMETERS = {
   fanotify_mark: ["i32", "u32", "u64", "i32", "buffer"],
   // int fchdir(int fd);
   fchdir: ["i32"],
+  // int fchmodat(int dirfd, const char *path, mode_t mode);
+  fchmodat: ["i32", "buffer", "u32"],
   // int fcntl(int fd, int cmd, int arg);
   fcntl: ["i32", "i32", "i32"],
   // int flock(int fd, int op);

@@ -13,6 +13,7 @@ import {
 } from "../../src/sys/posix_spawn.ts";
 import { POLLIN, POLLOUT } from "../../src/sys/ppoll.ts";
 import { F_SETFL } from "../../src/sys/set_nonblocking.ts";
+import { SIG_DFL, SIG_IGN } from "../../src/sys/rt_sigaction.ts";
 import { SIGNALS } from "../../src/sys/signals.ts";
 import {
   SIG_BLOCK,
@@ -87,6 +88,8 @@ gatedTest(
       PR_SET_NAME,
       PR_SET_PDEATHSIG,
       SIG_BLOCK,
+      SIG_DFL: Number(SIG_DFL),
+      SIG_IGN: Number(SIG_IGN),
       SIG_SETMASK,
       TIOCGPGRP,
       TIOCSPGRP,
