@@ -21,6 +21,7 @@ import {
   processesWith,
   runTest,
 } from "./run_root.ts";
+import { hold } from "./held.ts";
 import { has, missingSince } from "./sys/kernel.ts";
 import { withoutDetachedTargets } from "./sys/scratch.ts";
 import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
@@ -893,6 +894,26 @@ runTest(
     assertEquals(keepers(), 0);
   },
 );
+
+for (const hostPid of [false, true]) {
+  runTest(
+    `run() with hostPid ${hostPid} in a Worker that was terminated ends with the process`,
+    async () => {
+      const path = makeRoot();
+      const mark = crypto.randomUUID();
+      const program = [Deno.execPath(), "run", "-A"];
+      const fixture = `${ROOT}tests/fixtures/terminated_worker.ts`;
+      const args = [path, mark, String(hostPid)];
+      {
+        await using _killed = await hold([...program, fixture, ...args]);
+        // The command has no more than that of the fixture's.
+        const lines = processesWith(mark);
+        assertEquals(lines.filter((line) => !line.includes(path)).length, 1);
+      }
+      await untilGone(mark);
+    },
+  );
+}
 
 /** Waits until what was killed is gone: another process reaps it. */
 async function untilGone(mark: string): Promise<void> {

@@ -149,10 +149,10 @@ export class Keeper implements AsyncDisposable {
     const [input, inputEnd] = openPipe(owned);
     const [outputEnd, output] = openPipe(owned);
     const { flags, before, become, after } = WAYS[kind]();
-    // The keeper's, which shares this process's memory: another for what it says.
+    // The keeper's, where it shares this process's memory: another for what it says.
     const byte = new Uint8Array(new ArrayBuffer(1));
     const said = new Uint8Array(1);
-    const process = cloneCalls(CLONE_VM | flags, [
+    const process = cloneCalls((sharesMemory(kind) ? CLONE_VM : 0) | flags, [
       call("setpgid", 0, 0),
       call("prctl", PR_SET_NAME, cString("name", "mountat keeper")),
       ...before,
@@ -239,6 +239,16 @@ export class Keeper implements AsyncDisposable {
     waitid(this.pid);
     this.#memory = null;
   }
+}
+
+/**
+ * Whether a keeper may work in this process's memory, and need not be given a
+ * copy. A Worker's is gone when that is terminated. And the OOM killer ends all
+ * that share one: that is what the first of a PID namespace is for, but the one
+ * of a group has something to do then.
+ */
+function sharesMemory(kind: KeeperKind): boolean {
+  return kind !== "group" && !("DedicatedWorkerGlobalScope" in globalThis);
 }
 
 // include/uapi/linux/prctl.h
