@@ -18,6 +18,7 @@ import {
 } from "./mount_point.ts";
 import { parseBeneath, parseMkdir } from "./mountat.ts";
 import type { OwnedFd } from "./owned_fd.ts";
+import type { MountRecord } from "./record.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -28,7 +29,7 @@ import {
   MS_SLAVE,
   STATX_ATTR_MOUNT_ROOT,
 } from "./sys/constants.ts";
-import { EINVAL } from "./sys/errno.ts";
+import { EINVAL, ELOOP } from "./sys/errno.ts";
 import { isErrno, SyscallError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
@@ -61,12 +62,20 @@ export interface MoveOptions {
    * @default {false}
    */
   beneath?: boolean;
+  /**
+   * Records the copy, where one takes the mount's place: it has another id than
+   * the mount, which may be in a record. What moves itself keeps its id.
+   *
+   * @default {null}
+   */
+  record?: MountRecord | null;
 }
 
 const MOVE_NAMES: OptionNames<MoveOptions> = {
   makePrivate: true,
   mkdir: true,
   beneath: true,
+  record: true,
 };
 
 /**
@@ -158,7 +167,7 @@ function moveOrClone(
   mountPoint: MountPoint,
   target: string,
   attempted: Attempt,
-  { makePrivate = false, beneath = false }: MoveOptions,
+  { makePrivate = false, beneath = false, record = null }: MoveOptions,
 ): Mount {
   const id = mountIdAt(original.fd);
   try {
@@ -172,7 +181,14 @@ function moveOrClone(
     if (beneath && !makePrivate) throw error;
     if (!makePrivate) {
       const inside = mountsInside(id, table);
-      return replaceByClone(original, mountPoint, target, attempted, inside);
+      const onto = mountIdAt(mountPoint.at.fd);
+      if (onto === id || inside.some((mount) => mount.id === onto)) {
+        // The kernel says so where the holder is private. A copy would go with
+        // the original.
+        throw new SyscallError("move_mount", ELOOP, [{ fd: original.fd }]);
+      }
+      const plan = { attempted, inside, record };
+      return replaceByClone(original, mountPoint, target, plan);
     }
     const places = {
       from: { dirfd: original.fd, path: "" },
@@ -219,8 +235,11 @@ function replaceByClone(
   original: OwnedFd,
   mountPoint: MountPoint,
   target: string,
-  attempted: Attempt,
-  inside: readonly MountInfo[],
+  { attempted, inside, record }: {
+    readonly attempted: Attempt;
+    readonly inside: readonly MountInfo[];
+    readonly record: MountRecord | null;
+  },
 ): Mount {
   const unbindable = inside.find((mount) => mount.propagation === "unbindable");
   if (unbindable !== undefined) {
@@ -237,6 +256,7 @@ function replaceByClone(
   }
   using clone = cloneTree(original.fd, "", AT_RECURSIVE);
   const id = mountIdAt(clone.fd);
+  record?.add(id, mountPoint.at.fd, { whole: inside.length > 0 });
   attach(clone, mountPoint.at);
   try {
     // The copy, and other peers, would lose what is inside with the original.

@@ -208,6 +208,25 @@ kernelTest("moveat() leaves a mount that would move into itself", () => {
   assert(mount.mounted);
 });
 
+kernelTest(
+  "moveat() leaves a mount in a shared one that would move into itself",
+  () => {
+    using root = Directory.open(SCRATCH);
+    setPropagation(SCRATCH, MS_SHARED);
+    using mount = root.mount("m", { type: "tmpfs", mkdir: true });
+    root.mkdir("m/inner");
+    using inside = root.mount("m/in", { type: "tmpfs", mkdir: true });
+    root.mkdir("m/in/inner");
+    for (const to of ["m", "m/inner", "m/in", "m/in/inner"]) {
+      assertStays(() => moveat(root, "m", root, to), "ELOOP");
+    }
+    assert(mount.mounted && inside.mounted);
+    inside.unmount();
+    mount.unmount();
+    setPropagation(SCRATCH, MS_PRIVATE);
+  },
+);
+
 kernelTest("moveat() leaves an unbindable mount of a shared one", () => {
   using root = stage();
   setPropagation(SCRATCH, MS_SHARED);

@@ -14,7 +14,9 @@ import {
   LOCK_EX,
   LOCK_NB,
   MNT_DETACH,
+  MS_PRIVATE,
   MS_REMOUNT,
+  MS_SHARED,
   O_RDONLY,
   STATX_MNT_ID_UNIQUE,
 } from "../src/sys/constants.ts";
@@ -22,6 +24,7 @@ import { SyscallError } from "../src/sys/error.ts";
 import { flock } from "../src/sys/flock.ts";
 import { libc } from "../src/sys/libc.ts";
 import { mount } from "../src/sys/mount.ts";
+import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
 import { denoForAll, run, type RunOptions } from "./cli/program.ts";
@@ -159,6 +162,23 @@ recordTest("MountRecord has a mount before it is attached", () => {
   assert(stat.split(" ").includes(String(startTime)), stat);
   const path = "/proc/sys/kernel/random/boot_id";
   assertEquals(`${bootId}\n`, Deno.readTextFileSync(path));
+}, needs);
+
+recordTest("MountRecord has the copy that takes a moved mount's place", () => {
+  using root = Directory.open(SCRATCH);
+  using record = openRecord();
+  mountSetattr(AT_FDCWD, SCRATCH, 0, { propagation: MS_SHARED });
+  root.mount("a", { type: "tmpfs", mkdir: true }).keep();
+  const calls = tracedCalls(() => {
+    using moved = root.move("a", root, "b", { mkdir: true, record });
+    assertEquals(moved.made, "cloned");
+    const last = recordLines().at(-1)!;
+    assertEquals(last["mount"], String(moved.id));
+    assertEquals(last["target"], `${SCRATCH}/b`);
+    assertEquals(last["whole"], undefined);
+  }).map(({ syscall }) => syscall);
+  assert(calls.indexOf("write") < calls.lastIndexOf("move_mount"));
+  mountSetattr(AT_FDCWD, SCRATCH, 0, { propagation: MS_PRIVATE });
 }, needs);
 
 recordTest("MountRecord is this user's alone, synchronised and locked", () => {
