@@ -97,7 +97,8 @@ export class Mount implements Disposable {
    * namespace.
    *
    * @param options How to unmount. `all` takes what is stacked on top, too.
-   * @throws {TypeError} For a wrong option.
+   * @throws {TypeError} For a wrong option, and for `expire` of a mount tree or
+   * a recursive bind.
    * @throws {MountError} EBUSY while it is in use, or another mount is on top of
    * it or covers a directory that it must be looked for in, EINVAL when it is
    * gone or was moved elsewhere, EPERM without the capability.
@@ -115,6 +116,11 @@ export class Mount implements Disposable {
   /** @returns Whether it was there. */
   #unmount(options: UnmountOptions): boolean {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
+    if (this.#whole && options.expire) {
+      throw new TypeError(
+        "A mount tree, or a recursive bind, goes as a whole: it can't expire",
+      );
+    }
     const { strategy } = options;
     const attempted = this.#attempted();
     return attempt(attempted, () => {

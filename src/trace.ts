@@ -31,8 +31,8 @@ import { setTracer, type TracedCall } from "./sys/trace.ts";
  * ```
  *
  * @param write Is given a line, without a newline, after each call was made.
- * What it calls itself is not told. What it throws reaches the caller of the
- * call that was made, and a descriptor that this had opened stays open.
+ * What it calls itself is not told. It must not throw: that would be an
+ * uncaught error.
  * @returns Ends the tracing when it is disposed of: the last one begun first.
  */
 export function trace(write: (line: string) => void): Disposable {

@@ -109,6 +109,13 @@ kernelTest("Mount.unmount() spares another mount on top of it", () => {
   assert(below.mounted && above.mounted);
   above.unmount();
   below.unmount();
+  using whole = root.bind(SCRATCH, "m", { recursive: true });
+  assertThrows(
+    () => whole.unmount({ expire: true }),
+    TypeError,
+    "goes as a whole: it can't expire",
+  );
+  assert(whole.mounted);
 });
 
 kernelTest(

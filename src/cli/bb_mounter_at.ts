@@ -119,7 +119,11 @@ function makeDirectory(
   resolve?: number,
 ): OwnedFd {
   return attempt(
-    { action: `open or create directory ${quote(path)}`, target: path },
+    {
+      action: `open or create directory ${quote(path)}`,
+      target: path,
+      follows: resolve !== undefined,
+    },
     () => created.makeDirectory(dirfd, path, mode, resolve),
   );
 }

@@ -172,12 +172,13 @@ export function statmount(
 ): Statmount {
   checkOptions(options, STAT_NAMES);
   const wanted = uint64("mask", mask);
-  const request = mntIdReq(id, wanted, options);
   const flags = uint32("flags", options.flags ?? 0);
   // A tracer may ask for a mount itself.
   let answer = tracer ? new Answer(FIRST_BUFFER_SIZE) : shared;
   while (true) {
     try {
+      // Each time anew: a tracer's own question takes the same memory.
+      const request = mntIdReq(id, wanted, options);
       ask(request, wanted, answer.bytes, flags);
       return decode(answer);
     } catch (error) {

@@ -154,6 +154,8 @@ programTest("mountat leaves nothing when the directory is a file", () => {
   Deno.symlinkSync("missing", `${SCRATCH}/dangling`);
   assertFails([`${SCRATCH}/dangling/x`, "0"], "ENOENT");
   assertFails([`${SCRATCH}/new/${"x".repeat(300)}`, "0"], "ENAMETOOLONG");
+  Deno.symlinkSync("loop", `${SCRATCH}/loop`);
+  assertFails([`${SCRATCH}/loop`, "0"], "Its symlinks lead in a circle");
 });
 
 for (const name of ["proc", "sys"]) {

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OwnedFd } from "../../src/owned_fd.ts";
 import { dup } from "../../src/sys/dup.ts";
 import { close } from "../../src/sys/close.ts";
@@ -14,7 +14,15 @@ import { readlinkat } from "../../src/sys/readlinkat.ts";
 import { statx } from "../../src/sys/statx.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
-import { gatedTest, missingPermission } from "../support.ts";
+import { Directory } from "../../src/directory.ts";
+import { mountId } from "../../src/mount_id.ts";
+import { statmount } from "../../src/sys/statmount.ts";
+import {
+  gatedTest,
+  kernelTest,
+  missingPermission,
+  SCRATCH,
+} from "../support.ts";
 
 gatedTest(
   "what a tracer or a getter calls changes no call that is being made",
@@ -52,6 +60,40 @@ gatedTest(
       setTracer(previous);
     }
     assertEquals(told, 6);
+  },
+);
+
+kernelTest(
+  "what a tracer asks of mounts changes no answer that has to grow",
+  () => {
+    using root = Directory.open(SCRATCH);
+    const layers = Array.from(
+      { length: 30 },
+      (_, i) => `layer-${i}`.repeat(20),
+    );
+    for (const layer of layers) {
+      root.mkdir(layer);
+    }
+    using overlay = root.mount("o", {
+      type: "overlay",
+      options: { "lowerdir+": layers.map((layer) => `${SCRATCH}/${layer}`) },
+      mkdir: true,
+    });
+    const untold = statmount(overlay.id);
+    // More than fits at first.
+    assert(untold.optArray!.join().length > 4096);
+    const rootId = mountId(AT_FDCWD, "/", 0);
+    const tracer = () => {
+      setTracer(null);
+      statmount(rootId);
+      setTracer(tracer);
+    };
+    const previous = setTracer(tracer);
+    try {
+      assertEquals(statmount(overlay.id), untold);
+    } finally {
+      setTracer(previous);
+    }
   },
 );
 
