@@ -20,7 +20,7 @@ import { descriptorOf } from "./dirfd.ts";
 import type { At } from "./hint/place.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { type OptionsInput, parseMountOptions } from "./mount_options.ts";
-import { parseBeneath, parseMkdir } from "./mountat.ts";
+import { parseMkdir } from "./mkdir.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import type { MountRecord } from "./record.ts";
 import {
@@ -41,7 +41,7 @@ import { openTree } from "./sys/open_tree.ts";
 import { openTreeAttr } from "./sys/open_tree_attr.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { pathArgument } from "./path_argument.ts";
-import { parseTarget } from "./target.ts";
+import { parseBeneath, parseTarget } from "./target.ts";
 
 /** Options of {@linkcode bindat}. */
 export interface BindOptions extends NewAttributeOptions {

@@ -1,5 +1,5 @@
 import { OwnedFd } from "./owned_fd.ts";
-import { privileges } from "./hint/privileges.ts";
+import { privileges } from "./privileges.ts";
 import { knowsMountBeneath } from "./mount_beneath.ts";
 import { attachesToDetached } from "./staging.ts";
 import {

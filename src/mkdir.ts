@@ -2,7 +2,6 @@ import { openDirectoryAt } from "./beneath.ts";
 import { CreatedPaths } from "./created_paths.ts";
 import type { MkdirOptions } from "./directory.ts";
 import { attempt } from "./error.ts";
-import { parseMode } from "./mountat.ts";
 import { quote } from "./sys/format.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { parseTarget } from "./target.ts";
@@ -43,4 +42,24 @@ export function makeDirectory(
       throw error;
     }
   });
+}
+
+/** The mode to make mount points with, null when they must exist. */
+export function parseMkdir(mkdir: boolean | number = false): number | null {
+  if (mkdir === false) return null;
+  if (mkdir === true) return 0o755;
+  return parseMode(mkdir);
+}
+
+/** Checks a file mode. */
+function parseMode(mode: number): number {
+  if (typeof mode !== "number") {
+    throw new TypeError(`A mode must be a number, not ${typeof mode}`);
+  }
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
+    throw new RangeError(
+      `A mode must be between 0 and 0o7777: received ${mode}`,
+    );
+  }
+  return mode;
 }

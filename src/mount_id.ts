@@ -3,6 +3,7 @@ import { lineOf, parseMountinfo } from "./mountinfo.ts";
 import { readFile } from "./read_file.ts";
 import {
   AT_EMPTY_PATH,
+  AT_NO_AUTOMOUNT,
   AT_STATX_DONT_SYNC,
   STATMOUNT_MNT_BASIC,
   STATX_MNT_ID,
@@ -13,7 +14,7 @@ import { EINVAL, ENOENT, ENOSYS, EPERM } from "./sys/errno.ts";
 import { isErrno, UnsupportedError } from "./sys/error.ts";
 import { listmount } from "./sys/listmount.ts";
 import { statmount } from "./sys/statmount.ts";
-import { statxMount } from "./sys/statx.ts";
+import { statx, statxMount } from "./sys/statx.ts";
 
 /**
  * The id of the mount that a descriptor lies in: the unique one, before Linux
@@ -111,6 +112,27 @@ function isTopmostInTable(id: number, below: number): boolean {
   const table = parseMountinfo(readTable() ?? "");
   return lineOf(table, id)?.parentId === below &&
     !table.some(({ parentId }) => parentId === id);
+}
+
+/** The id that the mount table has for a mount. */
+export function idInTable(id: bigint): number {
+  try {
+    return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
+  } catch (error) {
+    // Before Linux 6.8 no mount has another.
+    if (isErrno(error, ENOSYS)) return Number(id);
+    throw error;
+  }
+}
+
+/**
+ * The id that the mount table has for the mount that a path leads to; an empty
+ * one leads to the descriptor itself.
+ */
+export function idInTableAt(dirfd: number, path: string): number {
+  const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC |
+    (path === "" ? AT_EMPTY_PATH : 0);
+  return Number(statx(dirfd, path, flags, STATX_MNT_ID).mntId);
 }
 
 /** Whether an id is of those that are never used again; since Linux 6.8. */

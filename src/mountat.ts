@@ -21,7 +21,8 @@ import type { MountRecord } from "./record.ts";
 import { type FileSystemSpec, SPEC_NAMES } from "./spec/mount_spec.ts";
 import { quote } from "./sys/format.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
-import { parseTarget, type Target } from "./target.ts";
+import { parseMkdir } from "./mkdir.ts";
+import { parseBeneath, parseTarget } from "./target.ts";
 
 /** Options of {@linkcode mountat}. */
 export interface MountOptions extends NewAttributeOptions {
@@ -218,37 +219,4 @@ export function parseFileSystem(
     ...fileSystem,
     parameters: [{ key: "source", value: source }, ...parameters],
   };
-}
-
-/** Whether a mount goes beneath another, which is then found by its name. */
-export function parseBeneath(
-  beneath: boolean = false,
-  { name }: Target,
-): boolean {
-  if (beneath && (name === "." || name === "..")) {
-    throw new TypeError(
-      "What goes beneath a mount takes a target that ends in a name",
-    );
-  }
-  return beneath;
-}
-
-/** The mode to make mount points with, null when they must exist. */
-export function parseMkdir(mkdir: boolean | number = false): number | null {
-  if (mkdir === false) return null;
-  if (mkdir === true) return 0o755;
-  return parseMode(mkdir);
-}
-
-/** Checks a file mode. */
-export function parseMode(mode: number): number {
-  if (typeof mode !== "number") {
-    throw new TypeError(`A mode must be a number, not ${typeof mode}`);
-  }
-  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
-    throw new RangeError(
-      `A mode must be between 0 and 0o7777: received ${mode}`,
-    );
-  }
-  return mode;
 }

@@ -16,7 +16,7 @@ import {
   openByName,
   openMountPoint,
 } from "./mount_point.ts";
-import { parseBeneath, parseMkdir } from "./mountat.ts";
+import { parseMkdir } from "./mkdir.ts";
 import type { OwnedFd } from "./owned_fd.ts";
 import type { MountRecord } from "./record.ts";
 import {
@@ -35,7 +35,7 @@ import { quote } from "./sys/format.ts";
 import { mountSetattr } from "./sys/mount_setattr.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
 import { statx } from "./sys/statx.ts";
-import { parseTarget } from "./target.ts";
+import { parseBeneath, parseTarget } from "./target.ts";
 import { umountAt } from "./unmount_strategy.ts";
 
 /** Options of {@linkcode moveat}. */

@@ -4,7 +4,7 @@
  */
 import { BENEATH, openDirectoryAt } from "./beneath.ts";
 import { attempt, MountError } from "./error.ts";
-import { privileges } from "./hint/privileges.ts";
+import { privileges } from "./privileges.ts";
 import { isUniqueId, mountId } from "./mount_id.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import {

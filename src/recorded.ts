@@ -1,5 +1,5 @@
 /** What became of those that a record tells of: its owner, its mounts. */
-import { privileges } from "./hint/privileges.ts";
+import { privileges } from "./privileges.ts";
 import { isMounted, mountId } from "./mount_id.ts";
 import { readFile } from "./read_file.ts";
 import type { Entry, MountNamespace, Owner } from "./record_file.ts";

@@ -10,8 +10,7 @@ import type { Directory } from "./directory.ts";
 import { descriptorOf } from "./dirfd.ts";
 import { attempt } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
-import { idInTableAt } from "./hint/place.ts";
-import { mountIdAt } from "./mount_id.ts";
+import { idInTableAt, mountIdAt } from "./mount_id.ts";
 import { openTopmost } from "./mount_place.ts";
 import { lineOf, type MountinfoLine, parseMountinfo } from "./mountinfo.ts";
 import {
@@ -240,7 +239,7 @@ function changeReversibly(
 /** What the mount table has of the mount whose root a descriptor is. */
 function lineAt(fd: number): MountinfoLine | undefined {
   const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
-  return lineOf(table, idInTableAt({ dirfd: fd, path: "" }));
+  return lineOf(table, idInTableAt(fd, ""));
 }
 
 /** The `MOUNT_ATTR_*` of the mount whose root a descriptor is. */

@@ -49,3 +49,16 @@ export function parseTarget(target: string): Target {
     name: components.at(-1) ?? ".",
   };
 }
+
+/** Whether a mount goes beneath another, which is then found by its name. */
+export function parseBeneath(
+  beneath: boolean = false,
+  { name }: Target,
+): boolean {
+  if (beneath && (name === "." || name === "..")) {
+    throw new TypeError(
+      "What goes beneath a mount takes a target that ends in a name",
+    );
+  }
+  return beneath;
+}

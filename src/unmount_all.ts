@@ -1,5 +1,5 @@
 import { attempt, MountError } from "./error.ts";
-import { listBelow } from "./list_mounts.ts";
+import { listBelow } from "./list_below.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { isMounted } from "./mount_id.ts";
 import { openCover } from "./mount_place.ts";

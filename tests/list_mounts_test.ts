@@ -1,11 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
-import {
-  belowByStatmount,
-  belowByTable,
-  listMounts,
-} from "../src/list_mounts.ts";
+import { belowByStatmount, belowByTable } from "../src/list_below.ts";
+import { listMounts } from "../src/list_mounts.ts";
 import type { MountInfo } from "../src/mount_info.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import {

@@ -1,7 +1,7 @@
 import { dirname } from "@std/path/posix/dirname";
 import { Directory } from "../directory.ts";
 import { attempt, MountError } from "../error.ts";
-import { privileges } from "../hint/privileges.ts";
+import { privileges } from "../privileges.ts";
 import { readFile } from "../read_file.ts";
 import { run as runCommand, type RunOptions } from "../run.ts";
 import { parseRun } from "../run/options.ts";

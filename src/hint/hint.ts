@@ -1,13 +1,12 @@
 import { busyHint } from "./busy.ts";
 import { findHolders, type Holder, type HolderSearch } from "./holders.ts";
 import { permissionHint } from "./permission.ts";
+import { idInTable, idInTableAt } from "../mount_id.ts";
 import { loopHint } from "./loop.ts";
 import {
   type At,
   beneathHint,
   cloneHint,
-  idInTable,
-  idInTableAt,
   lacksProc,
   type MountPointName,
   moveHint,
@@ -111,7 +110,8 @@ function searchHolders(
   const limits = limit === undefined ? {} : { limit };
   if (id !== undefined) return findHolders(idInTable(id), limits);
   if (unmounted === undefined) return null;
-  return findHolders(idInTableAt(pathTo(unmounted)), limits);
+  const { dirfd, path } = pathTo(unmounted);
+  return findHolders(idInTableAt(dirfd, path), limits);
 }
 
 function lookForHint(

@@ -1,6 +1,6 @@
 /** What a person can do about EPERM: what this thread may do is looked at. */
 import { parseMountinfo } from "../mountinfo.ts";
-import { privileges } from "./privileges.ts";
+import { privileges } from "../privileges.ts";
 import { readFile } from "../read_file.ts";
 import { EPERM } from "../sys/errno.ts";
 import { isErrno, type SyscallError } from "../sys/error.ts";

@@ -1,10 +1,10 @@
 /** What a person can do where the kernel dislikes a place: it is looked at. */
 import { procPath } from "../dirfd.ts";
-import { isMounted } from "../mount_id.ts";
+import { idInTableAt, isMounted } from "../mount_id.ts";
 import { knowsMountBeneath } from "../mount_beneath.ts";
 import { lineOf, type MountinfoLine, parseMountinfo } from "../mountinfo.ts";
 import { OwnedFd } from "../owned_fd.ts";
-import { privileges } from "./privileges.ts";
+import { privileges } from "../privileges.ts";
 import { readFile } from "../read_file.ts";
 import {
   AT_EMPTY_PATH,
@@ -14,19 +14,17 @@ import {
   AT_SYMLINK_NOFOLLOW,
   O_CLOEXEC,
   O_PATH,
-  STATMOUNT_MNT_BASIC,
   STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
   STATX_NLINK,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { ENOENT, ENOSYS } from "../sys/errno.ts";
+import { ENOENT } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
 import { quote } from "../sys/format.ts";
 import { openat2 } from "../sys/openat2.ts";
 import { readlinkat } from "../sys/readlinkat.ts";
-import { statmount } from "../sys/statmount.ts";
 import { type Statx, statx } from "../sys/statx.ts";
 
 /** A place in the tree, for as long as its descriptor is open. */
@@ -92,9 +90,9 @@ export function moveHint(onto: At, from?: At): string | undefined {
     return "Only a mount can be moved, and this is none: bind it";
   }
   const table = mountTable();
-  const mount = lineOf(table, idInTableAt(from));
+  const mount = lineOf(table, idInTableAt(from.dirfd, from.path));
   const holder = lineOf(table, mount?.parentId);
-  const newHolder = lineOf(table, idInTableAt(onto));
+  const newHolder = lineOf(table, idInTableAt(onto.dirfd, onto.path));
   if (isInside(table, newHolder, mount)) {
     return "A mount can't be moved into itself";
   }
@@ -137,7 +135,9 @@ export function cloneHint(source: At): string | undefined {
   if (isMounted(found.id) === false) {
     return internalHint(source) ?? foreignHint("What is to be bound", found);
   }
-  if (lineOf(mountTable(), idInTableAt(source))?.unbindable) {
+  if (
+    lineOf(mountTable(), idInTableAt(source.dirfd, source.path))?.unbindable
+  ) {
     return "The mount is unbindable: make it private first";
   }
   return privileges().initialUserNamespace
@@ -165,7 +165,7 @@ const INTERNAL = /^[^/]|^\/memfd:/;
 
 /** Why a mount that is there is none of this thread's. */
 function foreignHint(what: string, at: At): string {
-  const id = idInTableAt(at);
+  const id = idInTableAt(at.dirfd, at.path);
   // This thread has none of its mounts; the others of the process, and the first
   // process, may have another mount namespace.
   const elsewhere = ["self", "1"].some((pid) =>
@@ -197,22 +197,6 @@ function look(at: At, flags = 0): Found {
     links: nlink,
     isRoot: (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n,
   };
-}
-
-/** The id that the mount table has for a mount. */
-export function idInTable(id: bigint): number {
-  try {
-    return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
-  } catch (error) {
-    // Before Linux 6.8 no mount has another.
-    if (isErrno(error, ENOSYS)) return Number(id);
-    throw error;
-  }
-}
-
-/** The id that the mount table has for the mount that a place is in. */
-export function idInTableAt(at: At): number {
-  return Number(ask(at, STATX_MNT_ID).mntId);
 }
 
 /** What is known without asking a server, which may be gone. */

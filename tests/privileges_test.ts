@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { parseStatus, privileges } from "../../src/hint/privileges.ts";
-import { gatedTest, kernelTest, missingPermission } from "../support.ts";
+import { parseStatus, privileges } from "../src/privileges.ts";
+import { gatedTest, kernelTest, missingPermission } from "./support.ts";
 
 const STATUS = `Name:	x
 Uid:	1000	1001	1002	1003

@@ -1,7 +1,7 @@
 /** What this thread may do, for who asks why it may not. */
-import { readFile } from "../read_file.ts";
-import { AT_FDCWD } from "../sys/constants.ts";
-import { readlinkat } from "../sys/readlinkat.ts";
+import { readFile } from "./read_file.ts";
+import { AT_FDCWD } from "./sys/constants.ts";
+import { readlinkat } from "./sys/readlinkat.ts";
 
 /** What a thread may do. */
 export interface Privileges {
