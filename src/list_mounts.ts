@@ -2,16 +2,14 @@ import { descriptorOf } from "./dirfd.ts";
 import type { Directory } from "./directory.ts";
 import { attempt, explain } from "./error.ts";
 import type { Attempt } from "./hint/hint.ts";
-import { type MountInfo } from "./mount_info.ts";
+import type { MountInfo } from "./mount_info.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { AT_FDCWD, O_CLOEXEC, O_PATH } from "./sys/constants.ts";
-import { EAGAIN, EINVAL, ENOENT, ESRCH } from "./sys/errno.ts";
+import { EINVAL, ENOENT, ESRCH } from "./sys/errno.ts";
 import { isErrno, UnsupportedError } from "./sys/error.ts";
 import { quote } from "./sys/format.ts";
-import { listmount } from "./sys/listmount.ts";
 import { openat2 } from "./sys/openat2.ts";
 import { checkOptions, type OptionNames } from "./sys/options.ts";
-import { statmount } from "./sys/statmount.ts";
 import { listByStatmount, listByTable } from "./ways_to_list.ts";
 import { listBelow, listing, pathOf } from "./list_below.ts";
 

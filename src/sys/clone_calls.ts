@@ -9,6 +9,7 @@ import { LITTLE_ENDIAN, UCONTEXT } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
 import { CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER } from "./constants.ts";
 import { settle } from "./settle.ts";
+import { SIGSET_SIZE } from "./signals.ts";
 import { SIG_SETMASK } from "./terminal.ts";
 import { addressOf, type ThreadCall, wordsOf } from "./thread.ts";
 import { tracer } from "./trace.ts";
@@ -20,8 +21,6 @@ const NAMES = { CLONE_VM, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID };
 
 /** More than one call needs. */
 const STACK_BYTES = 4096;
-/** Bytes of the kernel's `sigset_t`. */
-const SIGSET_SIZE = 8;
 /** Words of a call: its number, and six arguments. */
 const CALL_WORDS = 7;
 

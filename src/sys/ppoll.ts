@@ -4,6 +4,7 @@ import { flagNames } from "./format.ts";
 import { LITTLE_ENDIAN, POLLFD } from "./layout.ts";
 import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
+import { SIGSET_SIZE } from "./signals.ts";
 import { tracer } from "./trace.ts";
 
 // include/uapi/asm-generic/poll.h
@@ -27,8 +28,6 @@ export interface PollFd {
   readonly events: number;
 }
 
-/** Bytes of the kernel's signal set. */
-const SIGSET_SIZE = 8;
 /** `struct timespec` of no time at all. */
 const NO_TIME = new Uint8Array(new ArrayBuffer(16));
 

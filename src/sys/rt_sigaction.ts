@@ -1,14 +1,12 @@
 import { LITTLE_ENDIAN } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
-import { type SignalName, SIGNALS } from "./signals.ts";
+import { type SignalName, SIGNALS, SIGSET_SIZE } from "./signals.ts";
 import { tracer } from "./trace.ts";
 
 // include/uapi/asm-generic/signal-defs.h
 export const SIG_DFL = 0n;
 export const SIG_IGN = 1n;
-/** Bytes of the kernel's `sigset_t`. */
-export const SIGSET_SIZE = 8;
 /** Bytes of the kernel's `struct sigaction`, the handler first. */
 const SIGACTION_SIZE = 32;
 

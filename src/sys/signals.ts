@@ -33,6 +33,9 @@ export const SIGNALS = {
   SIGSYS: 31,
 } as const satisfies Partial<Record<Deno.Signal, number>>;
 
+/** Bytes of the kernel's `sigset_t`. */
+export const SIGSET_SIZE = 8;
+
 /** A signal by its name. */
 export type SignalName = keyof typeof SIGNALS;
 

@@ -3,7 +3,7 @@ import { int32 } from "./argument.ts";
 import { LITTLE_ENDIAN } from "./layout.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { settle } from "./settle.ts";
-import { SIGNALS } from "./signals.ts";
+import { SIGNALS, SIGSET_SIZE } from "./signals.ts";
 import { tracer } from "./trace.ts";
 
 // include/uapi/asm-generic/ioctls.h
@@ -12,9 +12,6 @@ export const TIOCSPGRP = 0x5410;
 // include/uapi/asm-generic/signal.h
 export const SIG_BLOCK = 0;
 export const SIG_SETMASK = 2;
-
-/** Bytes of the kernel's `sigset_t`. */
-const SIGSET_SIZE = 8;
 
 /**
  * The foreground process group of this process's terminal.
