@@ -70,7 +70,9 @@ function isGone(error: unknown): boolean {
 
 /**
  * Children of this process that are keepers: they run no program, or, the first
- * in a PID namespace inside this one, cat.
+ * in a PID namespace inside this one, cat. Those of a process that was killed are
+ * this one's children where it is the first of a PID namespace, as in a container;
+ * their end would send SIGCHLD then, and that of its own sends no signal.
  */
 export function keepers(): number {
   let count = 0;
@@ -78,7 +80,10 @@ export function keepers(): number {
     if (!/^\d+$/.test(name)) continue;
     try {
       const status = Deno.readTextFileSync(`/proc/${name}/status`);
+      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
+      const [exitSignal] = stat.trimEnd().split(" ").slice(-15);
       if (
+        exitSignal === "0" &&
         status.includes(`\nPPid:\t${Deno.pid}\n`) &&
         (status.startsWith("Name:\tmountat keeper\n") ||
           /^Name:\tcat\n[^]*\nNSpid:\t\d+\t1\n/.test(status))
