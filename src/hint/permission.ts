@@ -101,8 +101,11 @@ function mayMount(): boolean {
 function revealHint(type: string): string {
   const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
   const existing = table.filter((mount) => mount.type === type);
-  const over = table.filter(({ parentId, mountPoint }) =>
-    existing.some(({ id }) => id === parentId) && !EMPTY.test(mountPoint)
+  // A whole one over another, as unshare(1) mounts it, hides nothing.
+  const over = table.filter((mount) =>
+    existing.some(({ id }) => id === mount.parentId) &&
+    !EMPTY.test(mount.mountPoint) &&
+    !(mount.type === type && mount.root === "/")
   ).map(({ mountPoint }) => quote(mountPoint));
   const names = over.length > 3
     ? `${over.slice(0, 3).join(", ")} and ${over.length - 3} more`

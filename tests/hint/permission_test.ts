@@ -135,6 +135,8 @@ for (
 
 kernelTest("EPERM of a procfs that would reveal says what is hidden", () => {
   Deno.mkdirSync(`${SCRATCH}/m`);
+  // Over the existing one, which hides nothing, as unshare --mount-proc has it.
+  mount("proc", "/proc", "proc", 0, null);
   mount("none", "/proc/sys/kernel", "tmpfs", 0, null);
   try {
     const failure = failing(["mount", SCRATCH, "m", "proc"], {
@@ -147,6 +149,7 @@ kernelTest("EPERM of a procfs that would reveal says what is hidden", () => {
     );
   } finally {
     umount2("/proc/sys/kernel");
+    umount2("/proc");
   }
 }, NEEDS);
 
