@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { commandLine, programTest } from "./cli/program.ts";
+import { commandLine, programTest, shellCommand } from "./cli/program.ts";
 import { kernelTest, ROOT, SCRATCH } from "./support.ts";
 
 kernelTest("every example of the documentation runs", () => {
@@ -61,8 +61,7 @@ function pattern(output: string[]): RegExp {
 for (const page of ["docs/guide.md"]) {
   programTest(`the transcripts of ${page} are what happens`, () => {
     const exchanges = exchangesOf(Deno.readTextFileSync(`${ROOT}${page}`));
-    const program = commandLine([], { permissions: ["-A"] })
-      .map((word) => `'${word}'`).join(" ");
+    const program = shellCommand(commandLine([], { permissions: ["-A"] }));
     const bin = `${SCRATCH}/bin`;
     Deno.mkdirSync(bin);
     Deno.writeTextFileSync(

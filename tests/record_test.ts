@@ -27,7 +27,12 @@ import { mount } from "../src/sys/mount.ts";
 import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { umount2 } from "../src/sys/umount2.ts";
 import { unlinkat } from "../src/sys/unlinkat.ts";
-import { denoForAll, run, type RunOptions } from "./cli/program.ts";
+import {
+  denoForAll,
+  run,
+  type RunOptions,
+  shellCommand,
+} from "./cli/program.ts";
 import {
   failEachCall,
   makeCache,
@@ -569,7 +574,7 @@ async function atTerminal(...permissions: string[]): Promise<string> {
   const program = [`${ROOT}mod.ts`, `${SCRATCH}/root`, "0"];
   const command = [Deno.execPath(), "run", ...permissions, ...program];
   const process = new Deno.Command("script", {
-    args: ["-qec", command.join(" "), "/dev/null"],
+    args: ["-qec", shellCommand(command), "/dev/null"],
     env: { NO_COLOR: "1" },
     // Open to the end: who is asked must not answer by that.
     stdin: "piped",

@@ -24,7 +24,13 @@ import {
 import { hold } from "./held.ts";
 import { has, missingSince } from "./sys/kernel.ts";
 import { withoutDetachedTargets } from "./sys/scratch.ts";
-import { mountTable, openDescriptors, ROOT, SCRATCH } from "./support.ts";
+import {
+  mountTable,
+  openDescriptors,
+  ROOT,
+  ROOT_URL,
+  SCRATCH,
+} from "./support.ts";
 
 const text = new TextDecoder();
 
@@ -656,8 +662,8 @@ runTest("run() runs in a root that is no mount point", () => {
   try {
     for (const nests of isFirst ? [true, false] : [false]) {
       const script = `
-        import { Directory, run } from "${ROOT}mod.ts";
-        import { spawner } from "${ROOT}src/run/spawner.ts";
+        import { Directory, run } from "${ROOT_URL}mod.ts";
+        import { spawner } from "${ROOT_URL}src/run/spawner.ts";
         using root = Directory.open(${JSON.stringify(path)});
         spawner().nests = ${nests};
         const { code } = await run(root, ["sh", "-c", "ls -a /proc/1/root/ >&2; echo $$ /proc/[0-9]*"]);
@@ -691,7 +697,7 @@ runTest("run() lets the program end after it failed", async () => {
     args: [
       "eval",
       `--config=${ROOT}deno.json`,
-      `import { Directory, run } from "${ROOT}mod.ts";
+      `import { Directory, run } from "${ROOT_URL}mod.ts";
        using root = Directory.open(${JSON.stringify(`${SCRATCH}/root`)});
        const mounts = [{ type: "bind", source: "/nosuch", target: "a" }];
        for (const [program, options] of [["true", {}], ["nosuch", {}], ["true", { mounts }]]) {

@@ -30,7 +30,13 @@ import {
   ROOT_URL,
   SCRATCH,
 } from "../support.ts";
-import { commandLine, programTest, run, type RunOptions } from "./program.ts";
+import {
+  commandLine,
+  programTest,
+  run,
+  type RunOptions,
+  shellCommand,
+} from "./program.ts";
 
 async function parse(args: string[]): Promise<DoctorArguments> {
   return doctor.parse(await parseWords(doctor.description, args));
@@ -271,13 +277,8 @@ programTest("doctor tells of a directory that can't be opened", () => {
   assert(/^missing +propagation .*ENOTDIR/m.test(stdout), stdout);
 });
 
-/** Quotes a word for a shell. */
-function shellQuote(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
 programTest("doctor uses colours on a terminal, never with NO_COLOR", () => {
-  const command = commandLine(["doctor"]).map(shellQuote).join(" ");
+  const command = shellCommand(commandLine(["doctor"]));
   const onTerminal = (...env: string[]) => {
     const { stdout } = new Deno.Command("env", {
       args: ["-u", "NO_COLOR", ...env, "script", "-qec", command, "/dev/null"],

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { mount } from "../../src/sys/mount.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { commandLine, programTest, run, shellCommand } from "./program.ts";
 
 /** What is around an example, in words of bash. */
 interface Stage {
@@ -135,8 +135,7 @@ function examples(): Map<string, string[]> {
 
 /** Runs an example in /srv/root, which is empty. */
 function perform(call: string, { before, during, after }: Stage): void {
-  const command = commandLine([], { permissions: ["-A"] })
-    .map((word) => `'${word}'`).join(" ");
+  const command = shellCommand(commandLine([], { permissions: ["-A"] }));
   const script = `
     exec 2>&1
     mountat() { ${command} "$@"; }

@@ -8,6 +8,7 @@ import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, format, list } from "../../src/cli/list.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 import type { MountInfo } from "../../src/mount_info.ts";
+import { parseMountinfo } from "../../src/mountinfo.ts";
 import { readAll, readFile } from "../../src/read_file.ts";
 import {
   AT_FDCWD,
@@ -29,7 +30,13 @@ import { mountManyOfEveryKind } from "../every_kind.ts";
 import { hold } from "../held.ts";
 import { mountTable, ROOT, SCRATCH } from "../support.ts";
 import { Pipe } from "./pipe.ts";
-import { commandLine, programTest, run, type RunOptions } from "./program.ts";
+import {
+  commandLine,
+  programTest,
+  run,
+  type RunOptions,
+  shellCommand,
+} from "./program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return list.parse(await parseWords(list.description, args));
@@ -226,8 +233,7 @@ programTest("list fails for what can't be opened", () => {
 
 programTest("list prints an aligned table on a terminal", () => {
   mountTmpfs("esc\x1b[31m");
-  const [command, ...args] = commandLine(["list", SCRATCH]);
-  const words = [command!, ...args].map((word) => `'${word}'`).join(" ");
+  const words = shellCommand(commandLine(["list", SCRATCH]));
   const { stdout } = new Deno.Command("script", {
     args: ["-qec", words, "/dev/null"],
     stdin: "null",
@@ -704,8 +710,7 @@ for (
         args: [...inJail.slice(1), "cat", "/proc/self/mountinfo"],
       }).outputSync().stdout,
     );
-    const targets = table.trimEnd().split("\n")
-      .map((line) => line.split(" ")[4]!);
+    const targets = parseMountinfo(table).map(({ mountPoint }) => mountPoint);
     assert(targets.length > 5 && !targets.includes("/"));
     for (const args of [["list"], ["list", "/"]]) {
       const ended = run(args, { wrapper: inJail, cwd: "/" });

@@ -43,6 +43,11 @@ export function commandLine(
   ];
 }
 
+/** The same for a shell, whatever the path of this checkout. */
+export function shellCommand(words: string[]): string {
+  return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+}
+
 /** A copy of Deno that every user may execute: the one from npm is its user's. */
 export function denoForAll(): string {
   const path = `${SCRATCH}/deno-for-all`;

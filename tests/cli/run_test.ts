@@ -5,7 +5,13 @@ import { UsageError } from "../../src/cli/usage_error.ts";
 import { Directory } from "../../src/directory.ts";
 import { isFirst, makeRoot, processesWith } from "../run_root.ts";
 import { mountTable, SCRATCH } from "../support.ts";
-import { commandLine, denoForAll, programTest, run } from "./program.ts";
+import {
+  commandLine,
+  denoForAll,
+  programTest,
+  run,
+  shellCommand,
+} from "./program.ts";
 
 const NEEDS = { commands: ["busybox"] };
 
@@ -319,7 +325,7 @@ programTest(
       `${SCRATCH}/session`,
       `#!/bin/bash
      trap : INT
-     run() { ${commandLine(["run"]).join(" ")} "$@"; echo "=$?"; }
+     run() { ${shellCommand(commandLine(["run"]))} "$@"; echo "=$?"; }
      run ${root} cat
      run ${root} sh -c 'trap "echo caught; exit 3" INT; echo go; while :; do sleep 0.01; done'
      run --host-pid ${root} cat
@@ -333,7 +339,7 @@ programTest(
      until grep -q ^State:.T /proc/$command/status; do :; done
      echo stopped; fg > /dev/null; echo "=$?"
      run ${root} sh -c 'trap "echo caught; exit 4" TSTP; echo go; while :; do :; done'
-     ${commandLine(["run"]).join(" ")} ${root} cat &
+     ${shellCommand(commandLine(["run"]))} ${root} cat &
      until [ -n "$(jobs -s)" ]; do :; done
      echo background; fg > /dev/null; echo "=$?"
      set +m
@@ -347,6 +353,8 @@ programTest(
       args: ["-qec", session, "/dev/null"],
       stdin: "piped",
       stdout: "piped",
+      // Of a step that fails the session would wait for the next for ever.
+      signal: AbortSignal.timeout(120_000),
     }).spawn();
     const keys = terminal.stdin.getWriter();
     const reader = terminal.stdout.pipeThrough(new TextDecoderStream())

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { commandLine, programTest, run, shellCommand } from "./program.ts";
 
 /** The subcommands, as `mountat --help` lists them. */
 function subcommands(): string[] {
@@ -174,7 +174,7 @@ function runOnTerminal(
   args: string[],
   env: Record<string, string> = {},
 ): string {
-  const command = commandLine(args).map((word) => `'${word}'`).join(" ");
+  const command = shellCommand(commandLine(args));
   const { stdout } = new Deno.Command("script", {
     args: ["-qec", command, "/dev/null"],
     cwd: SCRATCH,

@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest } from "./program.ts";
+import { commandLine, programTest, shellCommand } from "./program.ts";
 
 /** What a shell script printed, and how it ended. */
 interface Session {
@@ -15,8 +15,7 @@ interface Session {
 
 /** Runs a script in the scratch directory, in which `mountat` is the program. */
 function session(script: string): Session {
-  const [deno, ...rest] = commandLine([], { permissions: ["-A"] });
-  const words = [deno!, ...rest].map((word) => `'${word}'`).join(" ");
+  const words = shellCommand(commandLine([], { permissions: ["-A"] }));
   const { code, stdout, stderr } = new Deno.Command("sh", {
     args: [
       "-c",
