@@ -19,7 +19,7 @@ export function compiled(name: string, directory = SCRATCH): string {
   }
   const source = `${ROOT}tests/fixtures/${name}.c`;
   const { success, stderr } = new Deno.Command("cc", {
-    args: ["-o", path, decodeURIComponent(source)],
+    args: ["-o", path, source],
   }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   programs.set(name, Deno.readFileSync(path));

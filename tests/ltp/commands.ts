@@ -30,10 +30,7 @@ let program: Uint8Array | undefined;
 export function helperIn(workshop: string): string {
   const path = `${workshop}/helper`;
   if (program === undefined) {
-    const source = decodeURIComponent(
-      `${ROOT}tests/ltp/helper.c`,
-    );
-    run("cc", ["-o", path, source]);
+    run("cc", ["-o", path, `${ROOT}tests/ltp/helper.c`]);
     program = Deno.readFileSync(path);
   } else {
     Deno.writeFileSync(path, program, { mode: 0o755 });
