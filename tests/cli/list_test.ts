@@ -314,9 +314,9 @@ programTest(
     const json = run(["list", "--tree", "--json"]);
     assertEquals([json.code, json.stderr], [0, ""]);
     let depth = 0;
-    let branches: Branch[] | undefined = JSON.parse(json.stdout).filesystems;
-    for (; branches !== undefined; depth++) {
-      branches = branches.at(-1)!.children;
+    let level: Branch[] = JSON.parse(json.stdout).filesystems;
+    for (; level.length > 0; depth++) {
+      level = level.flatMap(({ children }) => children ?? []);
     }
     assertGreater(depth, 2501);
     for (let i = 0; i <= 2501; i++) umount2(`${SCRATCH}/all`);
