@@ -34,6 +34,8 @@ export function failing(
   });
   const { stdout, stderr } = new Deno.Command(command!, {
     args: rest,
+    // Another user's would be taken from the list of users: with another cache.
+    env: { HOME: Deno.env.get("HOME") ?? "/root" },
     stdin: "null",
   }).outputSync();
   const text = new TextDecoder();
