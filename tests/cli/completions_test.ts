@@ -148,7 +148,8 @@ const TYPED: [line: string, args: string[]][] = [
 ];
 
 const SETUP = {
-  bash: "bind 'set enable-bracketed-paste off'",
+  // With CDPATH, by which cd would go elsewhere and say so.
+  bash: "bind 'set enable-bracketed-paste off'; CDPATH=/",
   zsh: "autoload -U compinit; compinit -u -D",
 };
 

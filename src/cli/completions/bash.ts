@@ -85,11 +85,11 @@ _mountat_candidates() {
     while IFS= read -r target; do
       _mountat_quote "$target"
       candidates+=("$REPLY")
-    done < <(cd -- "$directory" && compgen -d -- "$REPLY")
+    done < <(CDPATH= cd -- "$directory" && compgen -d -- "$REPLY")
     ;;
   mount-point)
     _mountat_unquote "$holder"
-    directory=$(cd -P -- "$REPLY" 2>/dev/null && pwd -P) || return
+    directory=$(CDPATH= cd -P -- "$REPLY" 2>/dev/null && pwd -P) || return
     directory=\${directory%/}
     while read -r _ _ _ _ target _; do
       # A space is \\040 there.
