@@ -41,6 +41,14 @@ if (granted({ name: "sys", kind: "umask" })) Deno.umask(0o022);
 if (granted({ name: "env", variable: "XDG_RUNTIME_DIR" })) {
   Deno.env.delete("XDG_RUNTIME_DIR");
 }
+// For Deno it goes before NO_COLOR, by which tests turn colours off.
+if (granted({ name: "env", variable: "FORCE_COLOR" })) {
+  Deno.env.delete("FORCE_COLOR");
+}
+// Programs tell errors in its language, and bash warns where it is not installed.
+if (granted({ name: "env", variable: "LC_ALL" })) {
+  Deno.env.set("LC_ALL", "C.UTF-8");
+}
 
 function granted(permission: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(permission).state === "granted";
