@@ -93,6 +93,16 @@ export interface RunOptions {
    */
   hostPid?: boolean;
   /**
+   * Starts the command in a session of its own also where its `stdin` is this
+   * process's terminal. Otherwise it shares that session there, for the shell's
+   * job control, and can type into the terminal what the shell then runs: by
+   * TIOCSTI, ioctl_tty(2). In a session of its own the terminal's Ctrl-C and
+   * Ctrl-Z reach this process alone. Not together with `hostPid`.
+   *
+   * @default {false}
+   */
+  newSession?: boolean;
+  /**
    * After how many milliseconds the command is ended: by SIGTERM, and after
    * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
    */
@@ -175,6 +185,9 @@ export interface RunResult {
  * children leave behind is its to wait for. Its limit of open files is the one
  * that Deno has raised.
  *
+ * It has a session of its own, and so no /dev/tty, but with `hostPid` and where
+ * its `stdin` is this process's terminal: see `newSession`.
+ *
  * The command has this process's credentials, or the given ids: this parts what
  * it sees, and does not confine a command of root.
  *
@@ -252,7 +265,7 @@ async function runPlanned(
   // A job of a shell's, in the foreground or not: as a group of its own what that
   // does would not reach the command.
   const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
-    keeper.kind !== "group";
+    !plan.hostPid && !plan.newSession;
   using stops = new HeldSignals(atTerminal ? STOPS : []);
   using process = start(tree, keeper, plan, streams, {
     atTerminal,
@@ -348,9 +361,10 @@ function start(
   const group = keeper.kind === "group";
   using prepared = prepareSpawn(program, command, environment, {
     descriptors: [stdin.fd, stdout.fd, stderr.fd],
+    processGroup: group ? keeper.pid : null,
     // A terminal's signals must reach it, and this process: the first of a PID
-    // namespace is spared them.
-    processGroup: group ? keeper.pid : atTerminal ? null : 0,
+    // namespace is spared them. Elsewhere it has no use for /dev/tty.
+    newSession: !group && !atTerminal,
     foreground: group && foreground,
   });
   const pidns = keeper.pidns?.fd ?? null;

@@ -894,6 +894,23 @@ runTest(
   },
 );
 
+runTest(
+  "run() starts a command in a session, and group, of its own",
+  async () => {
+    using root = Directory.open(makeRoot());
+    for (const newSession of [false, true]) {
+      // Its process group, session and terminal: proc_pid_stat(5).
+      const { out } = await shell(
+        root,
+        "cut -d' ' -f1,5-7 /proc/$$/stat",
+        { newSession },
+      );
+      const pid = isFirst ? 1 : 2;
+      assertEquals(out, `${pid} ${pid} ${pid} 0\n`);
+    }
+  },
+);
+
 /** Waits until what was killed is gone: another process reaps it. */
 async function untilGone(mark: string): Promise<void> {
   for (let left = 1000; processesWith(mark).length > 0; left--) {
@@ -1012,6 +1029,12 @@ runTest(
         [["a"], { mounts: "x" }, '"mounts" must be an array'],
         [["a"], { forwardSignals: "SIGINT" }, '"forwardSignals" must be an'],
         [["a"], { signal: null }, '"signal" must be an AbortSignal'],
+        [["a"], { newSession: 1 }, '"newSession" must be true or false'],
+        [
+          ["a"],
+          { newSession: true, hostPid: true },
+          'can\'t go with "hostPid"',
+        ],
         [["a"], { hostPid: "false" }, '"hostPid" must be true or false'],
         [["a"], { proc: "no" }, '"proc" must be true or false'],
         [["a"], { clearEnv: "no" }, '"clearEnv" must be true or false'],

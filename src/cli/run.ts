@@ -62,6 +62,12 @@ ignores SIGTSTP or has a handler for it: then it stays with that. The command is
 in mountat's process group, as under unshare(1): kill 0 in it reaches mountat, too.
 With --host-pid it has a group of its own, and nothing notices that Ctrl-Z stops it.
 
+A command whose input is the terminal can type into it what the shell runs next
+(TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With --new-session it has
+a session of its own, as it has where its input is something else: there is no
+/dev/tty, Ctrl-C is passed on to it, and Ctrl-Z stops mountat alone. With
+--host-pid it always stays in mountat's session.
+
 Exit status: that of the command, 128 and the signal's number when one ended it,
 so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat
 failed, 126 and 127 when the command could not be executed or
@@ -82,6 +88,7 @@ found.`,
       },
       gid: { value: "number", help: "run as this group; by default --uid" },
       "host-pid": { help: "show the host's processes, and be one of them" },
+      "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
       "no-proc": { help: "mount no /proc" },
       "no-sys": { help: "mount no /sys" },
@@ -116,6 +123,11 @@ found.`,
     if (rootless && (values["uid"] ?? values["gid"]) !== undefined) {
       throw new UsageError(
         "With --rootless there is one user and one group: leave out --uid and --gid",
+      );
+    }
+    if (switches.has("new-session") && switches.has("host-pid")) {
+      throw new UsageError(
+        "With --host-pid the command stays in mountat's session: leave out --new-session",
       );
     }
     return {
@@ -192,6 +204,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     sys: !switches.has("no-sys"),
     dev: !switches.has("no-dev"),
     hostPid: switches.has("host-pid"),
+    newSession: switches.has("new-session"),
     clearEnv: switches.has("clear-env"),
     env: Object.fromEntries((values["env"] ?? []).map(parseVariable)),
     mounts: [

@@ -25,6 +25,7 @@ export interface Plan {
   readonly environment: readonly string[];
   readonly ids: Ids | null;
   readonly hostPid: boolean;
+  readonly newSession: boolean;
   readonly timeout: number | null;
   readonly killAfter: number;
   readonly abort: AbortSignal | undefined;
@@ -58,6 +59,7 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   uid: true,
   gid: true,
   hostPid: true,
+  newSession: true,
   timeout: true,
   killAfter: true,
   signal: true,
@@ -122,6 +124,7 @@ export function parseRun(
       gid: checkNumber("gid", gid, MOST_ID),
     },
     hostPid: checkSwitch("hostPid", options.hostPid ?? false),
+    newSession: checkSwitch("newSession", options.newSession ?? false),
     timeout: options.timeout === undefined
       ? null
       : checkNumber("timeout", options.timeout, MOST_MILLISECONDS),
@@ -136,6 +139,11 @@ export function parseRun(
     stdout: checkStream("stdout", options.stdout, WritableStream),
     stderr: checkStream("stderr", options.stderr, WritableStream),
   };
+  if (plan.hostPid && plan.newSession) {
+    throw new TypeError(
+      '"newSession" can\'t go with "hostPid": the command would leave the process group that ends with it',
+    );
+  }
   // The first call; what is wrong has been told.
   const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
     ? []

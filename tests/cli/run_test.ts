@@ -46,6 +46,7 @@ Deno.test("parse() keeps the command's options apart", async () => {
     sys: false,
     dev: true,
     hostPid: false,
+    newSession: false,
     clearEnv: false,
     env: { A: "b=c" },
     mounts: [
@@ -89,6 +90,10 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["--gid", "4294967295", "root", "cmd"], "must be an id"],
       [["--chdir", "work", "root", "cmd"], "must be absolute"],
       [["--timeout", "1w", "root", "cmd"], "A duration must be like"],
+      [
+        ["--host-pid", "--new-session", "root", "cmd"],
+        "leave out --new-session",
+      ],
       [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid and --gid"],
       [["--rootless", "--gid=1", "root", "cmd"], "leave out --uid and --gid"],
     ] as const
@@ -311,13 +316,54 @@ for (const [name, ...options] of [["run"], ["run --host-pid", "--host-pid"]]) {
   }, NEEDS);
 }
 
+/** Runs a bash script on a terminal of its own, at which something is typed. */
+async function onTerminal(
+  script: string,
+  talk: (
+    type: (text: string) => Promise<void>,
+    until: (text: string) => Promise<string>,
+  ) => Promise<void>,
+): Promise<void> {
+  Deno.writeTextFileSync(`${SCRATCH}/session`, `#!/bin/bash\n${script}`, {
+    mode: 0o755,
+  });
+  // script starts what SHELL says: one that stays would end by the first ^C.
+  const session = `exec env --default-signal ${SCRATCH}/session`;
+  const terminal = new Deno.Command("script", {
+    args: ["-qec", session, "/dev/null"],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const keys = terminal.stdin.getWriter();
+  const reader = terminal.stdout.pipeThrough(new TextDecoderStream())
+    .getReader();
+  let said = "";
+  /** Waits until that is said; gives what was before. */
+  async function until(text: string): Promise<string> {
+    while (!said.includes(text)) {
+      const { done, value } = await reader.read();
+      assert(!done, said);
+      said += value;
+    }
+    const at = said.indexOf(text);
+    const before = said.slice(0, at);
+    said = said.slice(at + text.length);
+    return before;
+  }
+  const type = (text: string) => keys.write(new TextEncoder().encode(text));
+  await talk(type, until);
+  await keys.close();
+  // To the end: script fails when what it still has to say finds no reader.
+  while (!(await reader.read()).done);
+  assert((await terminal.status).success);
+}
+
 programTest(
   "run on a terminal gives it to the command, and takes it back",
   async () => {
     const root = makeRoot();
-    Deno.writeTextFileSync(
-      `${SCRATCH}/session`,
-      `#!/bin/bash
+    await onTerminal(
+      `
      trap : INT
      run() { ${commandLine(["run"]).join(" ")} "$@"; echo "=$?"; }
      run ${root} cat
@@ -339,70 +385,80 @@ programTest(
      set +m
      head -n1 | tr a-z A-Z
     `,
-      { mode: 0o755 },
+      async (type, until) => {
+        // A shell catches SIGINT until it executes something, and could not end
+        // itself by it. What says a line again is cat.
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("\x03");
+        await until("caught\r\n=3");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x04");
+        await until("=0");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x1a");
+        await until("=150");
+        await until("stopped\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("\x1a");
+        await until("caught\r\n=4");
+        // What would read in the background stops.
+        await until("background\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x04");
+        await until("=0");
+        await type("mine\r");
+        await until("MINE");
+      },
     );
-    // script starts what SHELL says: one that stays would end by the first ^C.
-    const session = `exec env --default-signal ${SCRATCH}/session`;
-    const terminal = new Deno.Command("script", {
-      args: ["-qec", session, "/dev/null"],
-      stdin: "piped",
-      stdout: "piped",
-    }).spawn();
-    const keys = terminal.stdin.getWriter();
-    const reader = terminal.stdout.pipeThrough(new TextDecoderStream())
-      .getReader();
-    let said = "";
-    async function until(text: string): Promise<void> {
-      while (!said.includes(text)) {
-        const { done, value } = await reader.read();
-        assert(!done, said);
-        said += value;
-      }
-      said = said.slice(said.indexOf(text) + text.length);
-    }
-    const type = (text: string) => keys.write(new TextEncoder().encode(text));
-    // A shell catches SIGINT until it executes something, and could not end
-    // itself by it. What says a line again is cat.
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("\x03");
-    await until("caught\r\n=3");
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x04");
-    await until("=0");
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x1a");
-    await until("=150");
-    await until("stopped\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("\x1a");
-    await until("caught\r\n=4");
-    // What would read in the background stops.
-    await until("background\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x04");
-    await until("=0");
-    await type("mine\r");
-    await until("MINE");
-    await keys.close();
-    // To the end: script fails when what it still has to say finds no reader.
-    while (!(await reader.read()).done);
-    assert((await terminal.status).success);
+  },
+  { commands: ["busybox", "script", "bash"] },
+);
+
+programTest(
+  "run --new-session keeps the command from the terminal's session",
+  async () => {
+    const root = makeRoot();
+    const look = `sh -c '(: </dev/tty) 2>/dev/null; echo =$?'`;
+    await onTerminal(
+      `
+     trap : INT
+     run() { ${commandLine(["run"]).join(" ")} "$@"; }
+     run ${root} ${look}; echo shared
+     run ${root} ${look} </dev/null; echo apart
+     run --host-pid ${root} ${look} </dev/null; echo host
+     run --new-session ${root} ${look}; echo new
+     run --new-session ${root} cat; echo "=$?"
+     head -n1 | tr a-z A-Z
+    `,
+      async (type, until) => {
+        assertEquals(await until("shared\r\n"), "=0\r\n");
+        assertEquals(await until("apart\r\n"), "=1\r\n");
+        assertEquals(await until("host\r\n"), "=0\r\n");
+        assertEquals(await until("new\r\n"), "=1\r\n");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await type("mine\r");
+        await until("MINE");
+      },
+    );
   },
   { commands: ["busybox", "script", "bash"] },
 );

@@ -9,6 +9,7 @@ import {
   ACTIONS_SIZE,
   ATTRIBUTES_SIZE,
   POSIX_SPAWN_SETPGROUP,
+  POSIX_SPAWN_SETSID,
   POSIX_SPAWN_SETSIGDEF,
 } from "../../src/sys/posix_spawn.ts";
 import { POLLIN, POLLOUT } from "../../src/sys/ppoll.ts";
@@ -82,6 +83,7 @@ gatedTest(
       POLLIN,
       POLLOUT,
       POSIX_SPAWN_SETPGROUP,
+      POSIX_SPAWN_SETSID,
       POSIX_SPAWN_SETSIGDEF,
       PR_GET_DUMPABLE,
       PR_SET_DUMPABLE,
