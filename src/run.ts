@@ -77,7 +77,10 @@ export interface RunOptions {
    * @default {false}
    */
   clearEnv?: boolean;
-  /** The user id to run as; the supplementary groups are dropped. */
+  /**
+   * The user id to run as; the supplementary groups are dropped, and but for 0
+   * the ambient capabilities.
+   */
   uid?: number;
   /**
    * The group id to run as.

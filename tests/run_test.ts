@@ -536,6 +536,37 @@ runTest("run() changes the user and groups of the command alone", async () => {
 });
 
 runTest(
+  "run() leaves another user no ambient capabilities, and keeps its own",
+  () => {
+    const path = makeRoot();
+    const script = `
+      import { Directory, run } from "${ROOT}mod.ts";
+      using root = Directory.open(${JSON.stringify(path)});
+      for (const options of [{ uid: 1000 }, { gid: 1000 }, {}]) {
+        await run(root, ["/bin/grep", "CapAmb", "/proc/self/status"], options);
+      }`;
+    const { stdout, stderr } = new Deno.Command("setpriv", {
+      args: [
+        "--inh-caps=+chown,+net_raw",
+        "--ambient-caps=+chown,+net_raw",
+        Deno.execPath(),
+        "eval",
+        `--config=${ROOT}deno.json`,
+        script,
+      ],
+      stdin: "null",
+    }).outputSync();
+    const line = (mask: string) => `CapAmb:\t${mask.padStart(16, "0")}\n`;
+    assertEquals(
+      text.decode(stdout),
+      line("0") + line("2001") + line("2001"),
+      text.decode(stderr),
+    );
+  },
+  { commands: ["setpriv"] },
+);
+
+runTest(
   "run() lets every user on the way to a mount, whatever the umask",
   async () => {
     const path = makeRoot();

@@ -2,7 +2,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { PR_SET_NAME } from "../../src/run/keeper.ts";
 import { PR_SET_PDEATHSIG } from "../../src/sys/clone_sleeping.ts";
-import { PR_GET_DUMPABLE, PR_SET_DUMPABLE } from "../../src/run/spawner.ts";
+import {
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_CAP_AMBIENT_RAISE,
+  PR_GET_DUMPABLE,
+  PR_SET_DUMPABLE,
+} from "../../src/run/spawner.ts";
 import { CLONE_VM } from "../../src/sys/clone_calls.ts";
 import { POLLFD, RUSAGE, SIGINFO, UCONTEXT } from "../../src/sys/layout.ts";
 import {
@@ -85,6 +91,9 @@ gatedTest(
       POSIX_SPAWN_SETPGROUP,
       POSIX_SPAWN_SETSID,
       POSIX_SPAWN_SETSIGDEF,
+      PR_CAP_AMBIENT,
+      PR_CAP_AMBIENT_CLEAR_ALL,
+      PR_CAP_AMBIENT_RAISE,
       PR_GET_DUMPABLE,
       PR_SET_DUMPABLE,
       PR_SET_NAME,
