@@ -33,9 +33,9 @@ export type { InputOption, OutputOption, Usage };
 /** Options of {@linkcode run}. */
 export interface RunOptions {
   /**
-   * What else to mount, in order. What is missing to mount on is made, and seen
-   * by the command alone. A procfs shows the command's processes, as that on
-   * `proc` does.
+   * What else to mount, in order, anywhere but on the root itself. What is
+   * missing to mount on is made, and seen by the command alone. A procfs shows
+   * the command's processes, as that on `proc` does.
    *
    * @default {[]}
    */

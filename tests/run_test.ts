@@ -1056,6 +1056,11 @@ runTest(
         [["a"], { stderr: -1 }, "must be an open descriptor"],
         [["a"], { forwardSignals: ["SIGNOT"] }, "Unknown signal"],
         [["a"], { mounts: [{ type: "", target: "a" }] }, "mounts[0]: The type"],
+        [
+          ["a"],
+          { mounts: [{ type: "tmpfs", target: "./" }] },
+          "mounts[0]: Noth",
+        ],
         ["sh", {}, "The command must be an array, not string"],
         [["a"], { mounts: "x" }, '"mounts" must be an array'],
         [["a"], { forwardSignals: "SIGINT" }, '"forwardSignals" must be an'],

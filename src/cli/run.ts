@@ -212,6 +212,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
         type: "tmpfs",
         target: parseInside(target),
         options: "nosuid,nodev,mode=1777",
+        place: `--tmpfs ${target}`,
       })),
       ...(values["bind"] ?? []).map(parseBind),
     ],
@@ -243,6 +244,7 @@ function parseBind(text: string): MountSpec {
     source,
     target: parseInside(target),
     recursive: true,
+    place: `--bind ${text}`,
     ...ro === undefined ? {} : { options: "rro" },
   };
 }

@@ -111,7 +111,14 @@ export function parseRun(
   const plan = {
     command: [program, ...args] as const,
     mounts: mounts.map((spec, i) => {
-      const plan = planNamed(spec, spec.place ?? `mounts[${i}]`);
+      const place = spec.place ?? `mounts[${i}]`;
+      const plan = planNamed(spec, place);
+      if (plan.target.name === ".") {
+        // The command starts beneath what is mounted there.
+        throw new TypeError(
+          `${place}: Nothing can be mounted on the root itself`,
+        );
+      }
       const { type, options = "" } = spec;
       return { ...plan, spec, procOptions: type === "proc" ? options : null };
     }),
