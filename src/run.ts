@@ -120,7 +120,9 @@ export interface RunOptions {
   signal?: AbortSignal;
   /**
    * Signals to this process that go to the command instead, while it runs. At a
-   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
+   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself. What
+   * this process was started to ignore, under nohup(1) say, both ignore, whatever
+   * listener is added later.
    *
    * @default {[]}
    */

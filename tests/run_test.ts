@@ -257,6 +257,40 @@ runTest(
   },
 );
 
+runTest("run() leaves ignored what who started this process ignored", () => {
+  const path = makeRoot();
+  const script = `
+    import { Directory, run } from "${ROOT}mod.ts";
+    using root = Directory.open(${JSON.stringify(path)});
+    for (const name of ["SIGINT", "SIGUSR1"]) {
+      await run(root, ["/bin/grep", "SigIgn", "/proc/self/status"], {
+        forwardSignals: [name],
+      });
+    }
+    Deno.kill(Deno.pid, "SIGHUP");
+    await new Promise((resolve) => {
+      // It comes after the other.
+      Deno.addSignalListener("SIGUSR2", resolve);
+      Deno.kill(Deno.pid, "SIGUSR2");
+    });
+    Deno.exit(3);`;
+  const { code, stdout, stderr } = new Deno.Command("env", {
+    args: [
+      "--default-signal",
+      "--ignore-signal=HUP,INT,QUIT,TERM",
+      Deno.execPath(),
+      "eval",
+      `--config=${ROOT}deno.json`,
+      script,
+    ],
+    stdin: "null",
+  }).outputSync();
+  assertEquals(code, 3, text.decode(stderr));
+  const masks = text.decode(stdout).trimEnd().split("\n")
+    .map((line) => Number.parseInt(line.split("\t")[1]!, 16) & 0xffff);
+  assertEquals(masks, [0x4007, 0x4007]);
+});
+
 runTest("run() moves bytes and streams", async () => {
   using root = Directory.open(makeRoot());
   const bytes = crypto.getRandomValues(new Uint8Array(65536));
