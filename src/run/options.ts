@@ -5,11 +5,11 @@ import type { MountPlan } from "../attach.ts";
 import { descriptorOf } from "../dirfd.ts";
 import type { OptionsInput } from "../mount_options.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
-import { environ } from "../sys/environ.ts";
 import { quote } from "../sys/format.ts";
 import { checkOptions, type OptionNames } from "../sys/options.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
 import { encodeText } from "../sys/text.ts";
+import { inheritedEnvironment } from "./environment.ts";
 import type { Ids } from "./spawner.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
 
@@ -154,7 +154,9 @@ export function parseRun(
   // The first call; what is wrong has been told.
   const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
     ? []
-    : environ().map((entry) => [entry.split("=", 1)[0]!, entry] as const);
+    : inheritedEnvironment().map((entry) =>
+      [entry.split("=", 1)[0]!, entry] as const
+    );
   const environment = [...new Map([...inherited, ...variables]).values()];
   return { ...plan, environment };
 }

@@ -239,6 +239,26 @@ programTest("run makes the mounts and the environment it is told", () => {
   );
 }, NEEDS);
 
+programTest("run gives the command no variable of Deno's own", () => {
+  const root = makeRoot();
+  const directory = `DENO_DIR=${denoDirectory()}`;
+  for (
+    const environment of [
+      // Without a node Deno adds to it.
+      [directory, "PATH=/nowhere:/bin/none"],
+      [directory, "PATH="],
+      [directory],
+      [directory, "PATH=/nowhere", "DENO_NODE_SHIM_ACTIVE=1"],
+    ]
+  ) {
+    const { code, stdout, stderr } = run(["run", root, "/bin/env"], {
+      wrapper: ["env", "-i", ...environment],
+    });
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(stdout.trimEnd().split("\n").sort(), environment.sort());
+  }
+}, NEEDS);
+
 programTest("run --oci makes the mounts of a configuration", () => {
   const root = makeRoot();
   new Deno.Command("runc", { args: ["spec"], cwd: SCRATCH }).outputSync();
@@ -500,15 +520,19 @@ for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
   }, { commands: ["busybox", "unshare"] });
 }
 
-/** A user who may do nothing, and who finds what Deno has cached. */
-function asNobody(): string[] {
+/** Where Deno has its cache. */
+function denoDirectory(): string {
   const { stdout } = new Deno.Command(Deno.execPath(), {
     args: ["info", "--json"],
   }).outputSync();
-  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+}
+
+/** A user who may do nothing, and who finds what Deno has cached. */
+function asNobody(): string[] {
   const shown = `${SCRATCH}/deno`;
   using scratch = Directory.open(SCRATCH);
-  scratch.bind(denoDir, "deno", { mkdir: true }).keep();
+  scratch.bind(denoDirectory(), "deno", { mkdir: true }).keep();
   return [
     "setpriv",
     "--reuid=65534",
