@@ -35,7 +35,9 @@ export interface RunOptions {
   /**
    * What else to mount, in order, anywhere but on the root itself. What is
    * missing to mount on is made, and seen by the command alone. A procfs shows
-   * the command's processes, as that on `proc` does.
+   * the command's processes, as that on `proc` does. A bind for which nothing is
+   * said of its propagation is private: what is mounted at its source later is
+   * not seen.
    *
    * @default {[]}
    */

@@ -4,7 +4,16 @@ import { MountError } from "../src/error.ts";
 import { MountTree } from "../src/mount_tree.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import { run, type RunOptions, type RunResult } from "../src/run.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
+import type { Mount } from "../src/mount.ts";
+import {
+  AT_FDCWD,
+  AT_RECURSIVE,
+  MS_PRIVATE,
+  MS_SHARED,
+  O_CREAT,
+  O_RDWR,
+} from "../src/sys/constants.ts";
+import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
 import { libc, NR } from "../src/sys/libc.ts";
 import { openat2 } from "../src/sys/openat2.ts";
@@ -485,6 +494,81 @@ rootTest("run() mounts what it is told, in order", async () => {
     "/work/shown/sub rw,relatime",
   ]);
 });
+
+rootTest("run() keeps later mounts of the host out of its binds", async () => {
+  const path = makeRoot();
+  using scratch = Directory.open(SCRATCH);
+  using _shared = scratch.mount("shared", {
+    type: "tmpfs",
+    propagation: "shared",
+    mkdir: true,
+  });
+  Deno.mkdirSync(`${SCRATCH}/shared/sub`);
+  const bind = (target: string, options: string, recursive = true) => ({
+    type: "bind" as const,
+    source: `${SCRATCH}/shared`,
+    target,
+    options,
+    recursive,
+  });
+  using root = Directory.open(path);
+  let later: Mount | undefined;
+  const { out } = await shell(
+    root,
+    "cat; cut -d' ' -f5 /proc/self/mountinfo | grep ^/bound",
+    {
+      mounts: [
+        bind("bound/plain", "ro", false),
+        bind("bound/whole", "rro"),
+        bind("bound/private", "slave,rprivate"),
+        bind("bound/slave", "slave", false),
+        bind("bound/top", "slave"),
+        bind("bound/rslave", "rslave"),
+        bind("bound/rshared", "rshared"),
+      ],
+      stdin: new ReadableStream({
+        // It is asked for once the command has begun.
+        pull(controller) {
+          later = scratch.mount("shared/sub", { type: "tmpfs" });
+          controller.close();
+        },
+      }, { highWaterMark: 0 }),
+    },
+  );
+  later?.unmount();
+  assertEquals(out.trimEnd().split("\n").sort(), [
+    "/bound/plain",
+    "/bound/private",
+    "/bound/rshared",
+    "/bound/rshared/sub",
+    "/bound/rslave",
+    "/bound/rslave/sub",
+    "/bound/slave",
+    "/bound/slave/sub",
+    "/bound/top",
+    "/bound/top/sub",
+    "/bound/whole",
+  ]);
+});
+
+rootTest(
+  "run() keeps what is mounted on its devices off the host's",
+  async () => {
+    using root = Directory.open(makeRoot());
+    mountSetattr(AT_FDCWD, "/dev", AT_RECURSIVE, { propagation: MS_SHARED });
+    try {
+      const before = mountTable();
+      const { out, err } = await shell(
+        root,
+        "mount --bind /bin/busybox /dev/null && test -s /dev/null && echo covered",
+      );
+      assertEquals([out, err], ["covered\n", ""]);
+      assertEquals(mountTable(), before);
+    } finally {
+      mountSetattr(AT_FDCWD, "/dev", AT_RECURSIVE, { propagation: MS_PRIVATE });
+    }
+  },
+);
 
 rootTest("run() passes over an optional mount that fails", async () => {
   using root = Directory.open(makeRoot());

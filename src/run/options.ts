@@ -5,6 +5,7 @@ import type { MountPlan } from "../attach.ts";
 import { descriptorOf } from "../dirfd.ts";
 import type { OptionsInput } from "../mount_options.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
+import { MS_PRIVATE } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
 import { checkOptions, type OptionNames } from "../sys/options.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
@@ -112,7 +113,9 @@ export function parseRun(
     command: [program, ...args] as const,
     mounts: mounts.map((spec, i) => {
       const place = spec.place ?? `mounts[${i}]`;
-      const plan = planNamed(spec, place);
+      // As all that is in the root: what is mounted at the source later stays
+      // out.
+      const plan = planNamed(spec, place, MS_PRIVATE);
       if (plan.target.name === ".") {
         // The command starts beneath what is mounted there.
         throw new TypeError(
