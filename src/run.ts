@@ -222,7 +222,7 @@ export interface RunResult {
  *
  * @param root The command's root.
  * @param command The program, looked for on the PATH of its environment, and its
- * arguments.
+ * arguments. A script needs its #! line: no shell is tried, as by execvp(3).
  * @param options How to run it.
  * @returns How it ended.
  * @throws {TypeError | RangeError} For a wrong argument; before any call.

@@ -495,6 +495,21 @@ rootTest("run() mounts what it is told, in order", async () => {
   ]);
 });
 
+rootTest("run() says that nothing can be made in /proc and /sys", async () => {
+  using root = Directory.open(makeRoot());
+  for (const target of ["proc/a", "sys/a/b"]) {
+    for (const mkdir of [false, true]) {
+      const mounts = [{ type: "tmpfs", target, mkdir }];
+      const { code, hint } = await assertRejects(
+        () => shell(root, "true", { mounts }),
+        MountError,
+      );
+      assertEquals(code, "ENOENT");
+      assertMatch(hint!, /^Nothing can be made in \/proc and \/sys: /);
+    }
+  }
+});
+
 rootTest("run() keeps later mounts of the host out of its binds", async () => {
   const path = makeRoot();
   using scratch = Directory.open(SCRATCH);
@@ -745,6 +760,8 @@ runTest(
         `Cannot run "${program}": execve: ${code}`,
       );
       assertEquals([error.syscall, error.code], ["execve", code]);
+      const asks = error.hint?.startsWith("The file has no #! line, ") ?? false;
+      assertEquals(asks, code === "ENOEXEC");
     }
     const error = await assertRejects(
       () => shell(root, "true", { cwd: "/nosuch" }),
