@@ -52,6 +52,9 @@ mount and no process of the host. Everything is gone when it ends, and when
 mountat is killed. Nothing is written into the root: what is missing to mount on
 is made in a tmpfs that takes the directory's place.
 
+What --oci says is mounted first, then each --tmpfs and each --bind, those that
+are inside another after it. Nothing can be made in /proc and /sys to mount on.
+
 SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
 the signals that it has no handler for when it sends them itself, abort(3) shows
 as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
@@ -215,7 +218,8 @@ function parseOptions({ switches, values }: Words): RunOptions {
         place: `--tmpfs ${target}`,
       })),
       ...(values["bind"] ?? []).map(parseBind),
-    ],
+      // What is inside another comes after it.
+    ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
     ...number("gid"),
     // As timeout(1) has it.
@@ -247,6 +251,10 @@ function parseBind(text: string): MountSpec {
     place: `--bind ${text}`,
     ...ro === undefined ? {} : { options: "rro" },
   };
+}
+
+function depth({ target }: MountSpec): number {
+  return target.split("/").length;
 }
 
 /** A path in the root, written with or without its slash. */

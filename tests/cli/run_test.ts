@@ -58,18 +58,18 @@ Deno.test("parse() keeps the command's options apart", async () => {
       },
       {
         type: "bind",
+        source: "x",
+        target: "y",
+        recursive: true,
+        place: "--bind x:y",
+      },
+      {
+        type: "bind",
         source: "/a",
         target: "b/c",
         recursive: true,
         place: "--bind /a:/b/c:ro",
         options: "rro",
-      },
-      {
-        type: "bind",
-        source: "x",
-        target: "y",
-        recursive: true,
-        place: "--bind x:y",
       },
     ],
     uid: 7,
@@ -237,6 +237,34 @@ programTest("run makes the mounts and the environment it is told", () => {
       "ls: /sys: No such file or directory\ntouch: new: Read-only file system\n",
     ],
   );
+}, NEEDS);
+
+programTest("run mounts what is inside another after it", () => {
+  const root = makeRoot();
+  Deno.mkdirSync(`${SCRATCH}/host/cache`, { recursive: true });
+  const { code, stdout } = run([
+    "run",
+    "--tmpfs=/src/cache",
+    "--tmpfs=/tmp/a/cache",
+    `--bind=${SCRATCH}/host:/tmp/a`,
+    `--bind=${SCRATCH}/host:src`,
+    "--tmpfs=//tmp",
+    root,
+    "sh",
+    "-c",
+    "touch /src/cache/x /src/seen /tmp/a/cache/y; cut -d' ' -f5 /proc/self/mountinfo | grep -E '^/(src|tmp)'",
+  ]);
+  assertEquals(code, 0);
+  assertEquals(stdout.trimEnd().split("\n").sort(), [
+    "/src",
+    "/src/cache",
+    "/tmp",
+    "/tmp/a",
+    "/tmp/a/cache",
+  ]);
+  const left = [...Deno.readDirSync(`${SCRATCH}/host`)].map(({ name }) => name);
+  assertEquals(left.sort(), ["cache", "seen"]);
+  assertEquals([...Deno.readDirSync(`${SCRATCH}/host/cache`)], []);
 }, NEEDS);
 
 programTest("run gives the command no variable of Deno's own", () => {
