@@ -176,11 +176,20 @@ function undo(made: Entry[], reason: unknown): void {
   if (reason instanceof SuppressedError) throw reason;
 }
 
-/** Checks an entry; what is wrong with it, and what fails later, names it. */
-export function planNamed(spec: MountSpec, place: string): MountPlan {
+/**
+ * Checks an entry; what is wrong with it, and what fails later, names it.
+ *
+ * @param unsaid As of `planBind`.
+ * @throws {TypeError | RangeError}
+ */
+export function planNamed(
+  spec: MountSpec,
+  place: string,
+  unsaid?: number,
+): MountPlan {
   try {
     return isBind(spec)
-      ? planBind(spec.target, spec.source, spec, ` (${place})`)
+      ? planBind(spec.target, spec.source, spec, ` (${place})`, unsaid)
       : planMount(spec.target, spec, ` (${place})`);
   } catch (error) {
     if (error instanceof RangeError) {

@@ -170,6 +170,7 @@ export function bindat(
  * Checks the arguments of a bind.
  *
  * @param note What messages say after its target.
+ * @param unsaid The propagation where none is asked for.
  * @throws {TypeError | RangeError}
  */
 export function planBind(
@@ -177,6 +178,7 @@ export function planBind(
   source: string | URL | Directory,
   options: BindOptions,
   note = "",
+  unsaid = MS_SLAVE,
 ): MountPlan {
   const parsed = parseTarget(target);
   const from = parseSource(source);
@@ -202,7 +204,10 @@ export function planBind(
       const { dirfd, path } = from;
       const clone = cloneTree(dirfd, path, flags, namespace);
       return changed(clone, () => {
-        if (!saysPropagation(asked, recursive)) makeSlaves(clone, flags);
+        if (!saysPropagation(asked, recursive)) {
+          const some = asked.own.propagation !== 0;
+          setPropagation(clone, flags, some ? MS_SLAVE : unsaid);
+        }
         changeMount(clone.fd, beforeAttach(asked));
       });
     },
@@ -230,12 +235,14 @@ function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
   return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;
 }
 
-/** Makes slaves of the copies of shared mounts. */
-function makeSlaves(clone: OwnedFd, flags: number): void {
+/** Parts the copies of shared mounts from those. */
+function setPropagation(
+  clone: OwnedFd,
+  flags: number,
+  propagation: number,
+): void {
   try {
-    mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, {
-      propagation: MS_SLAVE,
-    });
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, { propagation });
   } catch (error) {
     // Before Linux 5.12 a single mount stays a peer.
     if (flags !== 0 || !isErrno(error, ENOSYS)) throw error;

@@ -33,9 +33,11 @@ export type { InputOption, OutputOption, Usage };
 /** Options of {@linkcode run}. */
 export interface RunOptions {
   /**
-   * What else to mount, in order. What is missing to mount on is made, and seen
-   * by the command alone. A procfs shows the command's processes, as that on
-   * `proc` does.
+   * What else to mount, in order, anywhere but on the root itself. What is
+   * missing to mount on is made, and seen by the command alone. A procfs shows
+   * the command's processes, as that on `proc` does. A bind for which nothing is
+   * said of its propagation is private: what is mounted at its source later is
+   * not seen.
    *
    * @default {[]}
    */
@@ -77,7 +79,10 @@ export interface RunOptions {
    * @default {false}
    */
   clearEnv?: boolean;
-  /** The user id to run as; the supplementary groups are dropped. */
+  /**
+   * The user id to run as; the supplementary groups are dropped, and but for 0
+   * the ambient capabilities.
+   */
   uid?: number;
   /**
    * The group id to run as.
@@ -93,6 +98,16 @@ export interface RunOptions {
    */
   hostPid?: boolean;
   /**
+   * Starts the command in a session of its own also where its `stdin` is this
+   * process's terminal. Otherwise it shares that session there, for the shell's
+   * job control, and can type into the terminal what the shell then runs: by
+   * TIOCSTI, ioctl_tty(2). In a session of its own the terminal's Ctrl-C and
+   * Ctrl-Z reach this process alone. Not together with `hostPid`.
+   *
+   * @default {false}
+   */
+  newSession?: boolean;
+  /**
    * After how many milliseconds the command is ended: by SIGTERM, and after
    * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
    */
@@ -107,7 +122,9 @@ export interface RunOptions {
   signal?: AbortSignal;
   /**
    * Signals to this process that go to the command instead, while it runs. At a
-   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
+   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself. What
+   * this process was started to ignore, under nohup(1) say, both ignore, whatever
+   * listener is added later.
    *
    * @default {[]}
    */
@@ -175,6 +192,9 @@ export interface RunResult {
  * children leave behind is its to wait for. Its limit of open files is the one
  * that Deno has raised.
  *
+ * It has a session of its own, and so no /dev/tty, but with `hostPid` and where
+ * its `stdin` is this process's terminal: see `newSession`.
+ *
  * The command has this process's credentials, or the given ids: this parts what
  * it sees, and does not confine a command of root.
  *
@@ -202,7 +222,7 @@ export interface RunResult {
  *
  * @param root The command's root.
  * @param command The program, looked for on the PATH of its environment, and its
- * arguments.
+ * arguments. A script needs its #! line: no shell is tried, as by execvp(3).
  * @param options How to run it.
  * @returns How it ended.
  * @throws {TypeError | RangeError} For a wrong argument; before any call.
@@ -252,7 +272,7 @@ async function runPlanned(
   // A job of a shell's, in the foreground or not: as a group of its own what that
   // does would not reach the command.
   const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
-    keeper.kind !== "group";
+    !plan.hostPid && !plan.newSession;
   using stops = new HeldSignals(atTerminal ? STOPS : []);
   using process = start(tree, keeper, plan, streams, {
     atTerminal,
@@ -348,9 +368,10 @@ function start(
   const group = keeper.kind === "group";
   using prepared = prepareSpawn(program, command, environment, {
     descriptors: [stdin.fd, stdout.fd, stderr.fd],
+    processGroup: group ? keeper.pid : null,
     // A terminal's signals must reach it, and this process: the first of a PID
-    // namespace is spared them.
-    processGroup: group ? keeper.pid : atTerminal ? null : 0,
+    // namespace is spared them. Elsewhere it has no use for /dev/tty.
+    newSession: !group && !atTerminal,
     foreground: group && foreground,
   });
   const pidns = keeper.pidns?.fd ?? null;

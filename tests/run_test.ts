@@ -4,7 +4,16 @@ import { MountError } from "../src/error.ts";
 import { MountTree } from "../src/mount_tree.ts";
 import { OwnedFd } from "../src/owned_fd.ts";
 import { run, type RunOptions, type RunResult } from "../src/run.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR } from "../src/sys/constants.ts";
+import type { Mount } from "../src/mount.ts";
+import {
+  AT_FDCWD,
+  AT_RECURSIVE,
+  MS_PRIVATE,
+  MS_SHARED,
+  O_CREAT,
+  O_RDWR,
+} from "../src/sys/constants.ts";
+import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
 import { libc, NR } from "../src/sys/libc.ts";
 import { openat2 } from "../src/sys/openat2.ts";
@@ -264,6 +273,40 @@ runTest(
   },
 );
 
+runTest("run() leaves ignored what who started this process ignored", () => {
+  const path = makeRoot();
+  const script = `
+    import { Directory, run } from "${ROOT}mod.ts";
+    using root = Directory.open(${JSON.stringify(path)});
+    for (const name of ["SIGINT", "SIGUSR1"]) {
+      await run(root, ["/bin/grep", "SigIgn", "/proc/self/status"], {
+        forwardSignals: [name],
+      });
+    }
+    Deno.kill(Deno.pid, "SIGHUP");
+    await new Promise((resolve) => {
+      // It comes after the other.
+      Deno.addSignalListener("SIGUSR2", resolve);
+      Deno.kill(Deno.pid, "SIGUSR2");
+    });
+    Deno.exit(3);`;
+  const { code, stdout, stderr } = new Deno.Command("env", {
+    args: [
+      "--default-signal",
+      "--ignore-signal=HUP,INT,QUIT,TERM",
+      Deno.execPath(),
+      "eval",
+      `--config=${ROOT}deno.json`,
+      script,
+    ],
+    stdin: "null",
+  }).outputSync();
+  assertEquals(code, 3, text.decode(stderr));
+  const masks = text.decode(stdout).trimEnd().split("\n")
+    .map((line) => Number.parseInt(line.split("\t")[1]!, 16) & 0xffff);
+  assertEquals(masks, [0x4007, 0x4007]);
+});
+
 runTest("run() moves bytes and streams", async () => {
   using root = Directory.open(makeRoot());
   const bytes = crypto.getRandomValues(new Uint8Array(65536));
@@ -459,6 +502,96 @@ rootTest("run() mounts what it is told, in order", async () => {
   ]);
 });
 
+rootTest("run() says that nothing can be made in /proc and /sys", async () => {
+  using root = Directory.open(makeRoot());
+  for (const target of ["proc/a", "sys/a/b"]) {
+    for (const mkdir of [false, true]) {
+      const mounts = [{ type: "tmpfs", target, mkdir }];
+      const { code, hint } = await assertRejects(
+        () => shell(root, "true", { mounts }),
+        MountError,
+      );
+      assertEquals(code, "ENOENT");
+      assertMatch(hint!, /^Nothing can be made in \/proc and \/sys: /);
+    }
+  }
+});
+
+rootTest("run() keeps later mounts of the host out of its binds", async () => {
+  const path = makeRoot();
+  using scratch = Directory.open(SCRATCH);
+  using _shared = scratch.mount("shared", {
+    type: "tmpfs",
+    propagation: "shared",
+    mkdir: true,
+  });
+  Deno.mkdirSync(`${SCRATCH}/shared/sub`);
+  const bind = (target: string, options: string, recursive = true) => ({
+    type: "bind" as const,
+    source: `${SCRATCH}/shared`,
+    target,
+    options,
+    recursive,
+  });
+  using root = Directory.open(path);
+  let later: Mount | undefined;
+  const { out } = await shell(
+    root,
+    "cat; cut -d' ' -f5 /proc/self/mountinfo | grep ^/bound",
+    {
+      mounts: [
+        bind("bound/plain", "ro", false),
+        bind("bound/whole", "rro"),
+        bind("bound/private", "slave,rprivate"),
+        bind("bound/slave", "slave", false),
+        bind("bound/top", "slave"),
+        bind("bound/rslave", "rslave"),
+        bind("bound/rshared", "rshared"),
+      ],
+      stdin: new ReadableStream({
+        // It is asked for once the command has begun.
+        pull(controller) {
+          later = scratch.mount("shared/sub", { type: "tmpfs" });
+          controller.close();
+        },
+      }, { highWaterMark: 0 }),
+    },
+  );
+  later?.unmount();
+  assertEquals(out.trimEnd().split("\n").sort(), [
+    "/bound/plain",
+    "/bound/private",
+    "/bound/rshared",
+    "/bound/rshared/sub",
+    "/bound/rslave",
+    "/bound/rslave/sub",
+    "/bound/slave",
+    "/bound/slave/sub",
+    "/bound/top",
+    "/bound/top/sub",
+    "/bound/whole",
+  ]);
+});
+
+rootTest(
+  "run() keeps what is mounted on its devices off the host's",
+  async () => {
+    using root = Directory.open(makeRoot());
+    mountSetattr(AT_FDCWD, "/dev", AT_RECURSIVE, { propagation: MS_SHARED });
+    try {
+      const before = mountTable();
+      const { out, err } = await shell(
+        root,
+        "mount --bind /bin/busybox /dev/null && test -s /dev/null && echo covered",
+      );
+      assertEquals([out, err], ["covered\n", ""]);
+      assertEquals(mountTable(), before);
+    } finally {
+      mountSetattr(AT_FDCWD, "/dev", AT_RECURSIVE, { propagation: MS_PRIVATE });
+    }
+  },
+);
+
 rootTest("run() passes over an optional mount that fails", async () => {
   using root = Directory.open(makeRoot());
   const lost = {
@@ -543,6 +676,37 @@ runTest("run() changes the user and groups of the command alone", async () => {
 });
 
 runTest(
+  "run() leaves another user no ambient capabilities, and keeps its own",
+  () => {
+    const path = makeRoot();
+    const script = `
+      import { Directory, run } from "${ROOT}mod.ts";
+      using root = Directory.open(${JSON.stringify(path)});
+      for (const options of [{ uid: 1000 }, { gid: 1000 }, {}]) {
+        await run(root, ["/bin/grep", "CapAmb", "/proc/self/status"], options);
+      }`;
+    const { stdout, stderr } = new Deno.Command("setpriv", {
+      args: [
+        "--inh-caps=+chown,+net_raw",
+        "--ambient-caps=+chown,+net_raw",
+        Deno.execPath(),
+        "eval",
+        `--config=${ROOT}deno.json`,
+        script,
+      ],
+      stdin: "null",
+    }).outputSync();
+    const line = (mask: string) => `CapAmb:\t${mask.padStart(16, "0")}\n`;
+    assertEquals(
+      text.decode(stdout),
+      line("0") + line("2001") + line("2001"),
+      text.decode(stderr),
+    );
+  },
+  { commands: ["setpriv"] },
+);
+
+runTest(
   "run() lets every user on the way to a mount, whatever the umask",
   async () => {
     const path = makeRoot();
@@ -603,6 +767,8 @@ runTest(
         `Cannot run "${program}": execve: ${code}`,
       );
       assertEquals([error.syscall, error.code], ["execve", code]);
+      const asks = error.hint?.startsWith("The file has no #! line, ") ?? false;
+      assertEquals(asks, code === "ENOEXEC");
     }
     const error = await assertRejects(
       () => shell(root, "true", { cwd: "/nosuch" }),
@@ -921,6 +1087,23 @@ for (const hostPid of [false, true]) {
   );
 }
 
+runTest(
+  "run() starts a command in a session, and group, of its own",
+  async () => {
+    using root = Directory.open(makeRoot());
+    for (const newSession of [false, true]) {
+      // Its process group, session and terminal: proc_pid_stat(5).
+      const { out } = await shell(
+        root,
+        "cut -d' ' -f1,5-7 /proc/$$/stat",
+        { newSession },
+      );
+      const pid = isFirst ? 1 : 2;
+      assertEquals(out, `${pid} ${pid} ${pid} 0\n`);
+    }
+  },
+);
+
 /** Waits until what was killed is gone: another process reaps it. */
 async function untilGone(mark: string): Promise<void> {
   for (let left = 1000; processesWith(mark).length > 0; left--) {
@@ -1035,10 +1218,21 @@ runTest(
         [["a"], { stderr: -1 }, "must be an open descriptor"],
         [["a"], { forwardSignals: ["SIGNOT"] }, "Unknown signal"],
         [["a"], { mounts: [{ type: "", target: "a" }] }, "mounts[0]: The type"],
+        [
+          ["a"],
+          { mounts: [{ type: "tmpfs", target: "./" }] },
+          "mounts[0]: Noth",
+        ],
         ["sh", {}, "The command must be an array, not string"],
         [["a"], { mounts: "x" }, '"mounts" must be an array'],
         [["a"], { forwardSignals: "SIGINT" }, '"forwardSignals" must be an'],
         [["a"], { signal: null }, '"signal" must be an AbortSignal'],
+        [["a"], { newSession: 1 }, '"newSession" must be true or false'],
+        [
+          ["a"],
+          { newSession: true, hostPid: true },
+          'can\'t go with "hostPid"',
+        ],
         [["a"], { hostPid: "false" }, '"hostPid" must be true or false'],
         [["a"], { proc: "no" }, '"proc" must be true or false'],
         [["a"], { clearEnv: "no" }, '"clearEnv" must be true or false'],

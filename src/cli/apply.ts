@@ -83,6 +83,7 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
   },
   async run({ directory: path, file, format, hold }, manner) {
     const specs = await readSpecs(file, format);
+    for (const spec of specs) checkSpec(spec, file, hold);
     // From here on a signal waits until all is mounted.
     using interrupt = new Interrupt();
     using directory = Directory.open(path);
@@ -110,28 +111,30 @@ async function readSpecs(
   format: "oci" | "fstab",
 ): Promise<MountSpec[]> {
   const text = file === "-" ? await readInput() : read(file);
-  let specs: MountSpec[];
   try {
     if (format === "fstab") {
       const { parseFstab } = await import("../spec/fstab.ts");
-      specs = parseFstab(text);
-    } else {
-      const { parseOciMounts } = await import("../spec/oci.ts");
-      const bundle = file === "-" ? "." : dirname(file);
-      specs = parseOciMounts(text, { bundle });
+      return parseFstab(text);
     }
+    const { parseOciMounts } = await import("../spec/oci.ts");
+    const bundle = file === "-" ? "." : dirname(file);
+    return parseOciMounts(text, { bundle });
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
     throw new UsageError(`${file}: ${error.message}`);
   }
-  for (const spec of specs) checkSpec(spec, file);
-  return specs;
 }
 
 /** What an entry asks for may be impossible, though it is well-formed. */
-function checkSpec(spec: MountSpec, file: string): void {
+function checkSpec(spec: MountSpec, file: string, hold: boolean): void {
   try {
-    planNamed(spec, spec.place!);
+    const { target } = planNamed(spec, spec.place!);
+    if (hold && target.name === ".") {
+      // The path of the tree leads beneath what is mounted there.
+      throw new TypeError(
+        `${spec.place}: With --hold nothing can be mounted on the directory itself`,
+      );
+    }
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) {
       throw error;

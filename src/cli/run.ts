@@ -52,6 +52,9 @@ mount and no process of the host. Everything is gone when it ends, and when
 mountat is killed. Nothing is written into the root: what is missing to mount on
 is made in a tmpfs that takes the directory's place.
 
+What --oci says is mounted first, then each --tmpfs and each --bind, those that
+are inside another after it. Nothing can be made in /proc and /sys to mount on.
+
 SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
 the signals that it has no handler for when it sends them itself, abort(3) shows
 as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
@@ -61,6 +64,12 @@ At a terminal Ctrl-Z stops the command, and mountat with it, unless the command
 ignores SIGTSTP or has a handler for it: then it stays with that. The command is
 in mountat's process group, as under unshare(1): kill 0 in it reaches mountat, too.
 With --host-pid it has a group of its own, and nothing notices that Ctrl-Z stops it.
+
+A command whose input is the terminal can type into it what the shell runs next
+(TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With --new-session it has
+a session of its own, as it has where its input is something else: there is no
+/dev/tty, Ctrl-C is passed on to it, and Ctrl-Z stops mountat alone. With
+--host-pid it always stays in mountat's session.
 
 Exit status: that of the command, 128 and the signal's number when one ended it,
 so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat
@@ -82,6 +91,7 @@ found.`,
       },
       gid: { value: "number", help: "run as this group; by default --uid" },
       "host-pid": { help: "show the host's processes, and be one of them" },
+      "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
       "no-proc": { help: "mount no /proc" },
       "no-sys": { help: "mount no /sys" },
@@ -116,6 +126,11 @@ found.`,
     if (rootless && (values["uid"] ?? values["gid"]) !== undefined) {
       throw new UsageError(
         "With --rootless there is one user and one group: leave out --uid and --gid",
+      );
+    }
+    if (switches.has("new-session") && switches.has("host-pid")) {
+      throw new UsageError(
+        "With --host-pid the command stays in mountat's session: leave out --new-session",
       );
     }
     return {
@@ -192,6 +207,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     sys: !switches.has("no-sys"),
     dev: !switches.has("no-dev"),
     hostPid: switches.has("host-pid"),
+    newSession: switches.has("new-session"),
     clearEnv: switches.has("clear-env"),
     env: Object.fromEntries((values["env"] ?? []).map(parseVariable)),
     mounts: [
@@ -199,9 +215,11 @@ function parseOptions({ switches, values }: Words): RunOptions {
         type: "tmpfs",
         target: parseInside(target),
         options: "nosuid,nodev,mode=1777",
+        place: `--tmpfs ${target}`,
       })),
       ...(values["bind"] ?? []).map(parseBind),
-    ],
+      // What is inside another comes after it.
+    ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
     ...number("gid"),
     // As timeout(1) has it.
@@ -230,8 +248,13 @@ function parseBind(text: string): MountSpec {
     source,
     target: parseInside(target),
     recursive: true,
+    place: `--bind ${text}`,
     ...ro === undefined ? {} : { options: "rro" },
   };
+}
+
+function depth({ target }: MountSpec): number {
+  return target.split("/").length;
 }
 
 /** A path in the root, written with or without its slash. */

@@ -37,6 +37,8 @@ export interface Attempt {
   readonly image?: string;
   /** Whether what leads to the target, or it, was to be made. */
   readonly mkdir?: boolean;
+  /** Whether a mount point could not even be made, where it is missing. */
+  readonly inFixed?: boolean;
   /** Whether the path is the caller's, and may lead through symlinks. */
   readonly follows?: boolean;
   /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
@@ -170,7 +172,7 @@ const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type, mkdir, follows, image }: Attempt,
+  { type, mkdir, inFixed, follows, image }: Attempt,
   cause: SyscallError,
 ): string | undefined {
   if (image !== undefined) return loopHint(image, cause);
@@ -191,6 +193,8 @@ function plainHint(
       return syscall === "fsconfig"
         ? "The file system refuses it: a device that can only be read takes the option ro"
         : "A directory on the way may not be searched, or not written to, by this user";
+    case "ENOEXEC":
+      return "The file has no #! line, and is no program that this kernel runs: of a script name the interpreter, as in sh FILE";
     case "EBUSY":
       if (
         syscall === "mount_setattr" ||
@@ -226,9 +230,10 @@ function plainHint(
       if (syscall === "execve") {
         return "The root has no such program, or not the interpreter that it names";
       }
-      return syscall === "openat2" && mkdir === false
-        ? "The mount point must exist; the option mkdir makes it"
-        : undefined;
+      if (syscall !== "openat2" || mkdir !== false) return undefined;
+      return inFixed
+        ? "Nothing can be made in /proc and /sys: what is not there can't be mounted on"
+        : "The mount point must exist; the option mkdir makes it";
     case "EAGAIN":
       return syscall === "umount2"
         ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"

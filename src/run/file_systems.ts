@@ -74,6 +74,8 @@ export function makeDev(staging: Staging): OwnedFd {
   for (const name of DEVICES) {
     makeFile(dev.fd, name);
     using device = cloneTree(AT_FDCWD, `/dev/${name}`, 0);
+    // What the command mounts on it would be mounted on the host's, too.
+    mountSetattr(device.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
     using at = openAt(dev.fd, name);
     staging.attach(device, at);
   }

@@ -25,7 +25,8 @@ import { statx } from "../sys/statx.ts";
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /**
- * Finds a program as execvp(3) does, in a root that is none yet.
+ * Finds a program as execvp(3) does, in a root that is none yet. What execve(2)
+ * refuses as no executable is not given to a shell then.
  *
  * @param root The root.
  * @param name The program; without a slash it is looked for on the path.

@@ -5,11 +5,12 @@ import type { MountPlan } from "../attach.ts";
 import { descriptorOf } from "../dirfd.ts";
 import type { OptionsInput } from "../mount_options.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
-import { environ } from "../sys/environ.ts";
+import { MS_PRIVATE } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
 import { checkOptions, type OptionNames } from "../sys/options.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
 import { encodeText } from "../sys/text.ts";
+import { inheritedEnvironment } from "./environment.ts";
 import type { Ids } from "./spawner.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
 
@@ -25,6 +26,7 @@ export interface Plan {
   readonly environment: readonly string[];
   readonly ids: Ids | null;
   readonly hostPid: boolean;
+  readonly newSession: boolean;
   readonly timeout: number | null;
   readonly killAfter: number;
   readonly abort: AbortSignal | undefined;
@@ -58,6 +60,7 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   uid: true,
   gid: true,
   hostPid: true,
+  newSession: true,
   timeout: true,
   killAfter: true,
   signal: true,
@@ -109,7 +112,16 @@ export function parseRun(
   const plan = {
     command: [program, ...args] as const,
     mounts: mounts.map((spec, i) => {
-      const plan = planNamed(spec, spec.place ?? `mounts[${i}]`);
+      const place = spec.place ?? `mounts[${i}]`;
+      // As all that is in the root: what is mounted at the source later stays
+      // out.
+      const plan = planNamed(spec, place, MS_PRIVATE);
+      if (plan.target.name === ".") {
+        // The command starts beneath what is mounted there.
+        throw new TypeError(
+          `${place}: Nothing can be mounted on the root itself`,
+        );
+      }
       const { type, options = "" } = spec;
       return { ...plan, spec, procOptions: type === "proc" ? options : null };
     }),
@@ -122,6 +134,7 @@ export function parseRun(
       gid: checkNumber("gid", gid, MOST_ID),
     },
     hostPid: checkSwitch("hostPid", options.hostPid ?? false),
+    newSession: checkSwitch("newSession", options.newSession ?? false),
     timeout: options.timeout === undefined
       ? null
       : checkNumber("timeout", options.timeout, MOST_MILLISECONDS),
@@ -136,10 +149,17 @@ export function parseRun(
     stdout: checkStream("stdout", options.stdout, WritableStream),
     stderr: checkStream("stderr", options.stderr, WritableStream),
   };
+  if (plan.hostPid && plan.newSession) {
+    throw new TypeError(
+      '"newSession" can\'t go with "hostPid": the command would leave the process group that ends with it',
+    );
+  }
   // The first call; what is wrong has been told.
   const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
     ? []
-    : environ().map((entry) => [entry.split("=", 1)[0]!, entry] as const);
+    : inheritedEnvironment().map((entry) =>
+      [entry.split("=", 1)[0]!, entry] as const
+    );
   const environment = [...new Map([...inherited, ...variables]).values()];
   return { ...plan, environment };
 }

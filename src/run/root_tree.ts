@@ -120,7 +120,11 @@ export class RootTree implements Disposable {
     attempt(attempted, () => {
       using mount = make();
       if (attempted.type === "tmpfs") this.#writable.add(mountIdAt(mount.fd));
-      this.#attach(mount, target);
+      // What is missing is made, but in /proc and /sys.
+      attempt(
+        { ...attempted, mkdir: false, inFixed: true },
+        () => this.#attach(mount, target),
+      );
     });
   }
 

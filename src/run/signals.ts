@@ -1,4 +1,5 @@
 import { readFile } from "../read_file.ts";
+import { startIgnoring } from "../sys/rt_sigaction.ts";
 import { type SignalName, SIGNALS } from "../sys/signals.ts";
 
 /** What a process does about signals: proc_pid_status(5). */
@@ -31,7 +32,8 @@ function numberInProc(pidfd: number): string {
 
 /**
  * Holds back signals that this process would end by, for as long as it is not
- * disposed of. What it ignores, under nohup(1) say, it goes on ignoring.
+ * disposed of. What it ignores, under nohup(1) say, it goes on ignoring, and so
+ * does what it starts.
  */
 export class HeldSignals implements Disposable {
   readonly #listeners = new DisposableStack();
@@ -42,11 +44,16 @@ export class HeldSignals implements Disposable {
     if (names.length === 0) return;
     const { ignores } = dispositions();
     for (const name of names) {
-      // With its first listener Deno catches more than was asked for: one that
-      // does nothing keeps what is ignored from ending this process.
+      // One that does nothing keeps what is ignored from ending this process.
       const listener = ignores(name) ? () => {} : () => this.#deliver(name);
       Deno.addSignalListener(name, listener);
       this.#listeners.defer(() => Deno.removeSignalListener(name, listener));
+    }
+    // With its first listener Deno catches more than was asked for. What is
+    // caught would not be ignored by what is executed: execve(2).
+    const { catches } = dispositions();
+    for (const name of Object.keys(SIGNALS) as SignalName[]) {
+      if (ignores(name) && catches(name)) startIgnoring(name);
     }
   }
 

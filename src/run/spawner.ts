@@ -234,10 +234,14 @@ export class Spawner {
     const dumpable = this.#thread.make([
       { name: "prctl", args: [PR_GET_DUMPABLE], text: ["PR_GET_DUMPABLE"] },
     ], []);
+    const [, ambient] = /^CapAmb:\s*(\w+)$/m.exec(status)!;
     return [
       { name: "setresuid", args: [uid!, euid!, -1], text: [] },
       { name: "setresgid", args: [gid!, egid!, -1], text: [] },
       setgroups(numbers("Groups")),
+      ...bits(BigInt(`0x${ambient}`)).map((capability) =>
+        ambientCapability(PR_CAP_AMBIENT_RAISE, capability)
+      ),
       // A change of user makes the whole process undumpable: prctl(2).
       { name: "prctl", args: [PR_SET_DUMPABLE, dumpable], text: [] },
     ];
@@ -254,10 +258,18 @@ function makeNothing(): OwnedFd {
 // include/uapi/linux/prctl.h
 export const PR_GET_DUMPABLE = 3;
 export const PR_SET_DUMPABLE = 4;
+export const PR_CAP_AMBIENT = 47;
+export const PR_CAP_AMBIENT_RAISE = 2;
+export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /** The saved ids stay: they lead back, and exec(2) replaces them. */
 function takeIds({ uid, gid }: Ids): ThreadCall[] {
   return [
+    // The kernel clears them only when the last id of root's goes, and here the
+    // saved one stays: capabilities(7).
+    ...uid === null || uid === 0
+      ? []
+      : [ambientCapability(PR_CAP_AMBIENT_CLEAR_ALL, 0)],
     setgroups([]),
     {
       name: "setresgid",
@@ -272,6 +284,17 @@ function takeIds({ uid, gid }: Ids): ThreadCall[] {
       } as const,
     ],
   ];
+}
+
+function ambientCapability(operation: number, capability: number): ThreadCall {
+  const args = [PR_CAP_AMBIENT, operation, capability, 0, 0];
+  return { name: "prctl", args, text: args.map(String) };
+}
+
+/** The numbers of the bits that are set. */
+function bits(mask: bigint): number[] {
+  return [...mask.toString(2)].reverse()
+    .flatMap((bit, number) => bit === "1" ? [number] : []);
 }
 
 function setgroups(groups: number[]): ThreadCall {

@@ -13,8 +13,16 @@ export interface SpawnOptions {
    * closed on exec here, or are that descriptor itself.
    */
   readonly descriptors: readonly [number, number, number];
-  /** The process group to join, 0 for one of its own, null for this process's. */
+  /**
+   * The process group to join, null for this process's, or that of its session.
+   */
   readonly processGroup: number | null;
+  /**
+   * Whether it starts a session, without a terminal, and in it a process group.
+   *
+   * @default {false}
+   */
+  readonly newSession?: boolean;
   /**
    * Whether its process group comes to the foreground of the terminal on 0.
    *
@@ -38,6 +46,7 @@ export const ATTRIBUTES_SIZE = 512;
 // spawn.h, the same in glibc and musl.
 export const POSIX_SPAWN_SETPGROUP = 0x02;
 export const POSIX_SPAWN_SETSIGDEF = 0x04;
+export const POSIX_SPAWN_SETSID = 0x80;
 
 /** SIGPIPE, which Deno ignores, and glibc's own two, which it would ignore there. */
 const NOT_IGNORED = 1n << 12n | 3n << 31n;
@@ -110,7 +119,7 @@ function bind<S extends Deno.ForeignLibraryInterface>(
  * PATH.
  * @param args Its arguments, its own name first.
  * @param environment Its environment, `NAME=value`.
- * @param options Its descriptors and process group.
+ * @param options Its descriptors, process group and session.
  * @returns The call. It is disposed of when it was made.
  * @throws {UnsupportedError} Where the C library can't do it.
  */
@@ -118,7 +127,8 @@ export function prepareSpawn(
   file: string,
   args: readonly string[],
   environment: readonly string[],
-  { descriptors, processGroup, foreground = false }: SpawnOptions,
+  { descriptors, processGroup, newSession = false, foreground = false }:
+    SpawnOptions,
 ): PreparedSpawn {
   const libc = bound ??= bind(SYMBOLS);
   const path = cString("file", file);
@@ -135,7 +145,8 @@ export function prepareSpawn(
   libc.posix_spawnattr_setflags(
     attributes,
     POSIX_SPAWN_SETSIGDEF |
-      (processGroup === null ? 0 : POSIX_SPAWN_SETPGROUP),
+      (processGroup === null ? 0 : POSIX_SPAWN_SETPGROUP) |
+      (newSession ? POSIX_SPAWN_SETSID : 0),
   );
   const defaults = new Uint8Array(SIGSET_SIZE);
   new DataView(defaults.buffer).setBigUint64(0, NOT_IGNORED, LITTLE_ENDIAN);

@@ -36,6 +36,11 @@ export function stopIgnoring(name: SignalName): void {
   if (handler === SIG_IGN) rtSigaction(name, sigaction(SIG_DFL), null);
 }
 
+/** Lets this process ignore a signal, and what it starts from now on. */
+export function startIgnoring(name: SignalName): void {
+  rtSigaction(name, sigaction(SIG_IGN), null);
+}
+
 function rtSigaction(
   name: SignalName,
   action: Uint8Array<ArrayBuffer> | null,
@@ -52,7 +57,7 @@ function rtSigaction(
   if (result === -1 || tracer) {
     settle(result, "rt_sigaction", [
       name,
-      action === null ? "NULL" : "SIG_DFL",
+      action === null ? "NULL" : action[0] === 1 ? "SIG_IGN" : "SIG_DFL",
       before === null ? "NULL" : "…",
     ]);
   }

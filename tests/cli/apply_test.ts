@@ -194,6 +194,30 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
   ) assertEquals(run(args, READ).code === 0, false, args.join(" "));
 });
 
+programTest("apply --hold refuses to mount on the directory itself", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/file`;
+  for (
+    const [format, text, place] of [
+      ["--fstab", "a /a tmpfs\nb /. tmpfs nofail\n", "line 2"],
+      [
+        "--oci",
+        '{"mounts": [{"destination": "/", "type": "tmpfs"}]}',
+        "mounts[0]",
+      ],
+    ] as const
+  ) {
+    Deno.writeTextFileSync(file, text);
+    const args = ["apply", "--hold", format, file, root];
+    const { code, stdout, stderr } = run(args, READ);
+    assertEquals([code, stdout], [1, ""]);
+    assert(
+      stderr.startsWith(`mountat: ${file}: ${place}: With --hold nothing can`),
+      stderr,
+    );
+  }
+});
+
 programTest("apply undoes all when a signal comes meanwhile", async () => {
   const root = makeRoot();
   const before = mountTable();

@@ -52,18 +52,31 @@ Deno.test("parse() keeps the command's options apart", async () => {
     sys: false,
     dev: true,
     hostPid: false,
+    newSession: false,
     clearEnv: false,
     env: { A: "b=c" },
     mounts: [
-      { type: "tmpfs", target: "tmp", options: "nosuid,nodev,mode=1777" },
+      {
+        type: "tmpfs",
+        target: "tmp",
+        options: "nosuid,nodev,mode=1777",
+        place: "--tmpfs /tmp",
+      },
+      {
+        type: "bind",
+        source: "x",
+        target: "y",
+        recursive: true,
+        place: "--bind x:y",
+      },
       {
         type: "bind",
         source: "/a",
         target: "b/c",
         recursive: true,
+        place: "--bind /a:/b/c:ro",
         options: "rro",
       },
-      { type: "bind", source: "x", target: "y", recursive: true },
     ],
     uid: 7,
     timeout: 1500,
@@ -95,6 +108,10 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["--gid", "4294967295", "root", "cmd"], "must be an id"],
       [["--chdir", "work", "root", "cmd"], "must be absolute"],
       [["--timeout", "1w", "root", "cmd"], "A duration must be like"],
+      [
+        ["--host-pid", "--new-session", "root", "cmd"],
+        "leave out --new-session",
+      ],
       [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid and --gid"],
       [["--rootless", "--gid=1", "root", "cmd"], "leave out --uid and --gid"],
     ] as const
@@ -152,6 +169,9 @@ programTest("run exits with 125 when it is not used as it should be", () => {
     const [options, message] of [
       [() => ["--nosuch"], /^mountat: Unknown option "--nosuch"/],
       [() => ["--chdir=a"], /^mountat: Option --chdir must be absolute/],
+      [() => oci({ destination: "/" }), /^mountat: mounts\[0\]: Nothing can/],
+      [() => ["--tmpfs=/"], /^mountat: --tmpfs \/: Nothing can/],
+      [() => ["--bind=/usr:/"], /^mountat: --bind \/usr:\/: Nothing can/],
       [() => oci({ destination: "../a" }), /^mountat: .*config.json:Line 1/],
       [() => oci({ type: "" }), /^mountat: .*config.json:Line 1/],
       [() => oci({ options: ["ro=\0"] }), /^mountat: .*NUL/],
@@ -223,6 +243,54 @@ programTest("run makes the mounts and the environment it is told", () => {
       "ls: /sys: No such file or directory\ntouch: new: Read-only file system\n",
     ],
   );
+}, NEEDS);
+
+programTest("run mounts what is inside another after it", () => {
+  const root = makeRoot();
+  Deno.mkdirSync(`${SCRATCH}/host/cache`, { recursive: true });
+  const { code, stdout } = run([
+    "run",
+    "--tmpfs=/src/cache",
+    "--tmpfs=/tmp/a/cache",
+    `--bind=${SCRATCH}/host:/tmp/a`,
+    `--bind=${SCRATCH}/host:src`,
+    "--tmpfs=//tmp",
+    root,
+    "sh",
+    "-c",
+    "touch /src/cache/x /src/seen /tmp/a/cache/y; cut -d' ' -f5 /proc/self/mountinfo | grep -E '^/(src|tmp)'",
+  ]);
+  assertEquals(code, 0);
+  assertEquals(stdout.trimEnd().split("\n").sort(), [
+    "/src",
+    "/src/cache",
+    "/tmp",
+    "/tmp/a",
+    "/tmp/a/cache",
+  ]);
+  const left = [...Deno.readDirSync(`${SCRATCH}/host`)].map(({ name }) => name);
+  assertEquals(left.sort(), ["cache", "seen"]);
+  assertEquals([...Deno.readDirSync(`${SCRATCH}/host/cache`)], []);
+}, NEEDS);
+
+programTest("run gives the command no variable of Deno's own", () => {
+  const root = makeRoot();
+  const directory = `DENO_DIR=${denoDirectory()}`;
+  for (
+    const environment of [
+      // Without a node Deno adds to it.
+      [directory, "PATH=/nowhere:/bin/none"],
+      [directory, "PATH="],
+      [directory],
+      [directory, "PATH=/nowhere", "DENO_NODE_SHIM_ACTIVE=1"],
+    ]
+  ) {
+    const { code, stdout, stderr } = run(["run", root, "/bin/env"], {
+      wrapper: ["env", "-i", ...environment],
+    });
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(stdout.trimEnd().split("\n").sort(), environment.sort());
+  }
 }, NEEDS);
 
 programTest("run --oci makes the mounts of a configuration", () => {
@@ -317,13 +385,56 @@ for (const [name, ...options] of [["run"], ["run --host-pid", "--host-pid"]]) {
   }, NEEDS);
 }
 
+/** Runs a bash script on a terminal of its own, at which something is typed. */
+async function onTerminal(
+  script: string,
+  talk: (
+    type: (text: string) => Promise<void>,
+    until: (text: string) => Promise<string>,
+  ) => Promise<void>,
+): Promise<void> {
+  Deno.writeTextFileSync(`${SCRATCH}/session`, `#!/bin/bash\n${script}`, {
+    mode: 0o755,
+  });
+  // script starts what SHELL says: one that stays would end by the first ^C.
+  const session = `exec env --default-signal ${SCRATCH}/session`;
+  const terminal = new Deno.Command("script", {
+    args: ["-qec", session, "/dev/null"],
+    stdin: "piped",
+    stdout: "piped",
+    // Of a step that fails the session would wait for the next for ever.
+    signal: AbortSignal.timeout(120_000),
+  }).spawn();
+  const keys = terminal.stdin.getWriter();
+  const reader = terminal.stdout.pipeThrough(new TextDecoderStream())
+    .getReader();
+  let said = "";
+  /** Waits until that is said; gives what was before. */
+  async function until(text: string): Promise<string> {
+    while (!said.includes(text)) {
+      const { done, value } = await reader.read();
+      assert(!done, said);
+      said += value;
+    }
+    const at = said.indexOf(text);
+    const before = said.slice(0, at);
+    said = said.slice(at + text.length);
+    return before;
+  }
+  const type = (text: string) => keys.write(new TextEncoder().encode(text));
+  await talk(type, until);
+  await keys.close();
+  // To the end: script fails when what it still has to say finds no reader.
+  while (!(await reader.read()).done);
+  assert((await terminal.status).success);
+}
+
 programTest(
   "run on a terminal gives it to the command, and takes it back",
   async () => {
     const root = makeRoot();
-    Deno.writeTextFileSync(
-      `${SCRATCH}/session`,
-      `#!/bin/bash
+    await onTerminal(
+      `
      trap : INT
      run() { ${shellCommand(commandLine(["run"]))} "$@"; echo "=$?"; }
      run ${root} cat
@@ -345,72 +456,80 @@ programTest(
      set +m
      head -n1 | tr a-z A-Z
     `,
-      { mode: 0o755 },
+      async (type, until) => {
+        // A shell catches SIGINT until it executes something, and could not end
+        // itself by it. What says a line again is cat.
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("\x03");
+        await until("caught\r\n=3");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x04");
+        await until("=0");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x1a");
+        await until("=150");
+        await until("stopped\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x03");
+        await until("=130");
+        await until("go\r\n");
+        await type("\x1a");
+        await until("caught\r\n=4");
+        // What would read in the background stops.
+        await until("background\r\n");
+        await type("line\r");
+        await until("line\r\nline\r\n");
+        await type("\x04");
+        await until("=0");
+        await type("mine\r");
+        await until("MINE");
+      },
     );
-    // script starts what SHELL says: one that stays would end by the first ^C.
-    const session = `exec env --default-signal ${SCRATCH}/session`;
-    const terminal = new Deno.Command("script", {
-      args: ["-qec", session, "/dev/null"],
-      stdin: "piped",
-      stdout: "piped",
-      // Of a step that fails the session would wait for the next for ever.
-      signal: AbortSignal.timeout(120_000),
-    }).spawn();
-    const keys = terminal.stdin.getWriter();
-    const reader = terminal.stdout.pipeThrough(new TextDecoderStream())
-      .getReader();
-    let said = "";
-    async function until(text: string): Promise<void> {
-      while (!said.includes(text)) {
-        const { done, value } = await reader.read();
-        assert(!done, said);
-        said += value;
-      }
-      said = said.slice(said.indexOf(text) + text.length);
-    }
-    const type = (text: string) => keys.write(new TextEncoder().encode(text));
-    // A shell catches SIGINT until it executes something, and could not end
-    // itself by it. What says a line again is cat.
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("\x03");
-    await until("caught\r\n=3");
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x04");
-    await until("=0");
-    await type("go\r");
-    await until("go\r\ngo\r\n");
-    await type("\x1a");
-    await until("=150");
-    await until("stopped\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x03");
-    await until("=130");
-    await until("go\r\n");
-    await type("\x1a");
-    await until("caught\r\n=4");
-    // What would read in the background stops.
-    await until("background\r\n");
-    await type("line\r");
-    await until("line\r\nline\r\n");
-    await type("\x04");
-    await until("=0");
-    await type("mine\r");
-    await until("MINE");
-    await keys.close();
-    // To the end: script fails when what it still has to say finds no reader.
-    while (!(await reader.read()).done);
-    assert((await terminal.status).success);
+  },
+  { commands: ["busybox", "script", "bash"] },
+);
+
+programTest(
+  "run --new-session keeps the command from the terminal's session",
+  async () => {
+    const root = makeRoot();
+    const look = `sh -c '(: </dev/tty) 2>/dev/null; echo =$?'`;
+    await onTerminal(
+      `
+     trap : INT
+     run() { ${shellCommand(commandLine(["run"]))} "$@"; }
+     run ${root} ${look}; echo shared
+     run ${root} ${look} </dev/null; echo apart
+     run --host-pid ${root} ${look} </dev/null; echo host
+     run --new-session ${root} ${look}; echo new
+     run --new-session ${root} cat; echo "=$?"
+     head -n1 | tr a-z A-Z
+    `,
+      async (type, until) => {
+        assertEquals(await until("shared\r\n"), "=0\r\n");
+        assertEquals(await until("apart\r\n"), "=1\r\n");
+        assertEquals(await until("host\r\n"), "=0\r\n");
+        assertEquals(await until("new\r\n"), "=1\r\n");
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("=130");
+        await type("mine\r");
+        await until("MINE");
+      },
+    );
   },
   { commands: ["busybox", "script", "bash"] },
 );
@@ -437,15 +556,19 @@ for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
   }, { commands: ["busybox", "unshare"] });
 }
 
-/** A user who may do nothing, and who finds what Deno has cached. */
-function asNobody(): string[] {
+/** Where Deno has its cache. */
+function denoDirectory(): string {
   const { stdout } = new Deno.Command(Deno.execPath(), {
     args: ["info", "--json"],
   }).outputSync();
-  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
+}
+
+/** A user who may do nothing, and who finds what Deno has cached. */
+function asNobody(): string[] {
   const shown = `${SCRATCH}/deno`;
   using scratch = Directory.open(SCRATCH);
-  scratch.bind(denoDir, "deno", { mkdir: true }).keep();
+  scratch.bind(denoDirectory(), "deno", { mkdir: true }).keep();
   return [
     "setpriv",
     "--reuid=65534",

@@ -2,13 +2,20 @@
 import { assert, assertEquals } from "@std/assert";
 import { PR_SET_NAME } from "../../src/run/keeper.ts";
 import { PR_SET_PDEATHSIG } from "../../src/sys/clone_sleeping.ts";
-import { PR_GET_DUMPABLE, PR_SET_DUMPABLE } from "../../src/run/spawner.ts";
+import {
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_CAP_AMBIENT_RAISE,
+  PR_GET_DUMPABLE,
+  PR_SET_DUMPABLE,
+} from "../../src/run/spawner.ts";
 import { CLONE_VM } from "../../src/sys/clone_calls.ts";
 import { POLLFD, RUSAGE, SIGINFO, UCONTEXT } from "../../src/sys/layout.ts";
 import {
   ACTIONS_SIZE,
   ATTRIBUTES_SIZE,
   POSIX_SPAWN_SETPGROUP,
+  POSIX_SPAWN_SETSID,
   POSIX_SPAWN_SETSIGDEF,
 } from "../../src/sys/posix_spawn.ts";
 import { POLLIN, POLLOUT } from "../../src/sys/ppoll.ts";
@@ -82,7 +89,11 @@ gatedTest(
       POLLIN,
       POLLOUT,
       POSIX_SPAWN_SETPGROUP,
+      POSIX_SPAWN_SETSID,
       POSIX_SPAWN_SETSIGDEF,
+      PR_CAP_AMBIENT,
+      PR_CAP_AMBIENT_CLEAR_ALL,
+      PR_CAP_AMBIENT_RAISE,
       PR_GET_DUMPABLE,
       PR_SET_DUMPABLE,
       PR_SET_NAME,
