@@ -12,6 +12,7 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
+import { merged } from "./src/cli/merged.ts";
 import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
@@ -162,8 +163,9 @@ async function traceToStderr(): Promise<Disposable> {
   return trace(printMessage);
 }
 
-if (import.meta.main) {
+// Not awaited: a module that awaits can't be bundled as a script.
+if (import.meta.main && !merged) {
   program.url = import.meta.url;
   // What is still being written must not keep the program from its end.
-  Deno.exit(await main(Deno.args));
+  main(Deno.args).then(Deno.exit);
 }

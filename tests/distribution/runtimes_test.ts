@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { gatedTest, missingCommand, ROOT, ROOT_URL } from "../support.ts";
-import { bundle, missingBundler } from "./bundle.ts";
+import { bundle, esbuild, missingBundler } from "./bundle.ts";
 import { succeed } from "./process.ts";
 
 /** The tests of the pure modules, which run in Node.js as they are. */
@@ -87,19 +87,15 @@ runtimeTest(
       } };`,
     );
     await bundle(entry, `${directory}/bundle.mjs`);
-    const esbuild = [
-      ...[Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--quiet"],
-      ...["npm:esbuild@0.25.5", "--target=es2022", "--log-level=error"],
-    ];
     const script = `${directory}/bundle.js`;
-    await succeed([
-      ...[...esbuild, "--format=iife", "--global-name=mountat"],
-      ...[`--outfile=${script}`, `${directory}/bundle.mjs`],
-    ]);
-    await succeed([
-      ...[...esbuild, "--format=esm", "--allow-overwrite"],
+    await esbuild(
+      ...["--format=iife", "--global-name=mountat", `--outfile=${script}`],
+      `${directory}/bundle.mjs`,
+    );
+    await esbuild(
+      ...["--format=esm", "--allow-overwrite"],
       ...[`--outfile=${directory}/bundle.mjs`, `${directory}/bundle.mjs`],
-    ]);
+    );
     Deno.writeTextFileSync(
       `${directory}/main.mjs`,
       `import { readFileSync } from "node:fs";
