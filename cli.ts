@@ -125,9 +125,12 @@ async function runLoaded(
     console.log(`mountat ${version}`);
     return 0;
   }
+  const { switches } = words;
+  const silent = ["json", "quiet", "trace"].some((name) => switches.has(name));
   const manner = {
-    json: words.switches.has("json"),
-    quiet: words.switches.has("quiet"),
+    json: switches.has("json"),
+    quiet: switches.has("quiet"),
+    progressAfter: silent ? Infinity : 1000,
   };
   if (word === "" && words.positionals.length === 0) {
     const { UsageError } = await import("./src/cli/usage_error.ts");

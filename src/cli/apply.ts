@@ -1,5 +1,9 @@
 import { dirname } from "@std/path/posix/dirname";
-import { type AppliedMounts, applyMounts, planNamed } from "../apply_mounts.ts";
+import {
+  type AppliedMounts,
+  applyCounting,
+  planNamed,
+} from "../apply_mounts.ts";
 import { Directory } from "../directory.ts";
 import { MountTree } from "../mount_tree.ts";
 import { readFile } from "../read_file.ts";
@@ -12,6 +16,7 @@ import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
+import { Progress } from "./progress.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -88,10 +93,8 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
     using record = await openRecord();
-    const applied = applyMounts(
-      directory,
-      specs.map((spec) => ({ ...spec, record })),
-    );
+    const recorded = specs.map((spec) => ({ ...spec, record }));
+    const applied = mountAll(directory, recorded, manner);
     // What came meanwhile is told only now.
     await interrupt.told();
     if (interrupt.status !== null) {
@@ -163,10 +166,19 @@ async function holdTree(
   manner: Manner,
 ): Promise<number> {
   using tree = MountTree.from(directory, { recursive: true });
-  using applied = applyMounts(tree, specs);
+  using applied = mountAll(tree, specs, manner);
   tell(applied, manner, `/proc/${Deno.pid}/fd/${tree.fd}`);
   await interrupt.sleep(Infinity);
   return interrupt.status ?? 0;
+}
+
+function mountAll(
+  root: Directory | MountTree,
+  specs: readonly MountSpec[],
+  manner: Manner,
+): AppliedMounts {
+  using progress = new Progress("Mounted", manner);
+  return applyCounting(root, specs, progress.step);
 }
 
 function tell(

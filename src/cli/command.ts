@@ -82,6 +82,8 @@ export interface Manner {
   readonly json: boolean;
   /** Nothing but data and errors. */
   readonly quiet: boolean;
+  /** After how many milliseconds a terminal is told how far it is. */
+  readonly progressAfter: number;
 }
 
 /** A subcommand. */

@@ -1,13 +1,14 @@
 import { quote } from "../sys/format.ts";
 import {
   type LeftMount,
-  sweep as sweepMounts,
+  sweepCounting,
   type SweepOptions,
   type SweepResult,
 } from "../sweep.ts";
 import { type Command, expectPositionals } from "./command.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
+import { Progress } from "./progress.ts";
 import { report } from "./report.ts";
 
 /** `mountat sweep`. */
@@ -47,7 +48,10 @@ be unmounted, 64 when some of several could not.`,
     return { dryRun: switches.has("dry-run"), lazy: switches.has("lazy") };
   },
   run(options, manner) {
-    const result = sweepMounts(options);
+    const done = options.dryRun ? "To unmount" : "Unmounted";
+    using progress = new Progress(done, manner);
+    const result = sweepCounting(options, progress.step);
+    progress[Symbol.dispose]();
     if (manner.json) console.log(formatJson(toData(result)));
     else if (!manner.quiet) tell(result, options);
     return reportFailures(result);
