@@ -208,6 +208,14 @@ programTest(
       // Now it is there, and there is nothing to ask.
       assertEquals(runHere(name!, "0").stderr, "");
     }
+    const alike = { lst: "list", lis: "list", rum: "run", bnd: "bind" };
+    const longer = { runn: "run", bind1: "bind", help1: "help" };
+    for (const [name, meant] of Object.entries({ ...alike, ...longer })) {
+      const { code, stderr } = runHere(name, "/srv");
+      assertEquals([code, stderr.split("\n").length], [1, 4], stderr);
+      assert(stderr.startsWith(asked(name, meant)), stderr);
+      assertEquals(runHere(name, "0").stderr, asked(name, meant));
+    }
     assertEquals(runHere("--quiet", "lits", "0").stderr, "");
     for (const args of [["--recursive", "."], ["root", "x"], ["--nope"]]) {
       const { code, stderr } = runHere("umuont", ...args);
@@ -215,7 +223,8 @@ programTest(
       assert(stderr.startsWith(asked("umuont", "umount")), stderr);
       assert(stderr.endsWith("\nTry 'mountat --help'.\n"), stderr);
     }
-    for (const name of ["mounts", "mountpoint", "./lits", "./list", "root"]) {
+    const names = ["mounts", "mountpoint", "rn", "tmp", "./lits", "./list"];
+    for (const name of [...names, "root"]) {
       assertEquals(runHere(name, "0").stderr, "", name);
     }
     const help = runHere("help", "umuont");
