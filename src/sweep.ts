@@ -10,7 +10,13 @@ import {
   type RecordDirectory,
 } from "./record_directory.ts";
 import { isRecordName, type Owner, parseRecord } from "./record_file.ts";
-import { bootId, isRunning, thisNamespace, whereabouts } from "./recorded.ts";
+import {
+  BOOT_ID,
+  bootId,
+  isRunning,
+  thisNamespace,
+  whereabouts,
+} from "./recorded.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -169,7 +175,10 @@ class Sweep {
   readonly #step: () => void;
   readonly #result: SweepResult = { unmounted: [], left: [], ignored: [] };
   readonly #here = thisNamespace();
-  readonly #bootId = bootId();
+  readonly #bootId = attempt(
+    { action: `read ${quote(BOOT_ID)}`, target: BOOT_ID },
+    bootId,
+  );
   /** What was unmounted, or would be. */
   readonly #gone = new Set<bigint>();
   /** How many milliseconds to look for who is in the way, of all together. */
