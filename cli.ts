@@ -12,6 +12,7 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
+import { printData } from "./src/cli/data.ts";
 import { merged } from "./src/cli/merged.ts";
 import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
@@ -111,7 +112,7 @@ async function runLoaded(
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
     const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
-    console.log(
+    printData(
       word === ""
         ? formatOverview(await describeAll())
         : formatHelp(command.description),
@@ -122,7 +123,7 @@ async function runLoaded(
     const { default: { version } } = await import("./deno.json", {
       with: { type: "json" },
     });
-    console.log(`mountat ${version}`);
+    printData(`mountat ${version}`);
     return 0;
   }
   const { switches } = words;

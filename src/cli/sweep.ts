@@ -6,6 +6,7 @@ import {
   type SweepResult,
 } from "../sweep.ts";
 import { type Command, expectPositionals } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { Progress } from "./progress.ts";
@@ -52,7 +53,7 @@ be unmounted, 64 when some of several could not.`,
     using progress = new Progress(done, manner);
     const result = sweepCounting(options, progress.step);
     progress[Symbol.dispose]();
-    if (manner.json) console.log(formatJson(toData(result)));
+    if (manner.json) printData(formatJson(toData(result)));
     else if (!manner.quiet) tell(result, options);
     return reportFailures(result);
   },
@@ -89,10 +90,10 @@ function tell(
 ): void {
   const done = dryRun ? "Would unmount" : "Unmounted";
   for (const { target, pid } of unmounted) {
-    console.log(`${done} ${quote(target)} of process ${pid}.`);
+    printData(`${done} ${quote(target)} of process ${pid}.`);
   }
   for (const { target, pid, reason } of left) {
-    console.log(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
+    printData(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
   }
 }
 

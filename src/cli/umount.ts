@@ -13,6 +13,7 @@ import {
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { Progress } from "./progress.ts";
 import { report } from "./report.ts";
@@ -194,10 +195,10 @@ function tell(
       code,
       ...(hint === undefined ? {} : { hint }),
     }));
-    console.log(formatJson({ unmounted, failed }));
+    printData(formatJson({ unmounted, failed }));
   } else if (!quiet) {
     for (const target of unmounted) {
-      console.log(`Unmounted ${quote(target)}.`);
+      printData(`Unmounted ${quote(target)}.`);
     }
   }
   let status = 0;

@@ -1,5 +1,6 @@
 /** Where things are printed: data on stdout, messages on stderr. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { mount } from "../../src/sys/mount.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 import { commandLine, programTest, run } from "./program.ts";
@@ -154,6 +155,23 @@ programTest("a reader that stops early is no error", () => {
     assertEquals(runUnread(["relative-unmount", "x", "x"], where).code, 2);
   }
 }, { commands: ["bash", "mkfifo"] });
+
+programTest("what can't be written to stdout is said, not shown", () => {
+  const full = (args: string[]) => runInShell('"$@" > /dev/full', args);
+  const told = {
+    code: 1,
+    stdout: "",
+    stderr:
+      "mountat: Cannot write to standard output: ENOSPC (No space left on device)\n",
+  };
+  Deno.mkdirSync(`${SCRATCH}/tmp`);
+  mount("none", `${SCRATCH}/tmp`, "tmpfs", 0, null);
+  const calls = [["list"], ["list", "--json"], ["umount", ".", "tmp"]];
+  for (const args of [...calls, ["doctor"], ["help"], ["--version"]]) {
+    assertEquals(full(args), told, args.join(" "));
+  }
+  assertEquals(mountsBelow(SCRATCH).length, 1);
+}, { commands: ["bash"] });
 
 programTest(
   "a trace that can't be written keeps nothing from being done",
