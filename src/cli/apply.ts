@@ -11,8 +11,9 @@ import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
 import { errnoText } from "../sys/errno.ts";
 import { SyscallError } from "../sys/error.ts";
-import { quote } from "../sys/format.ts";
+import { printable, quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { printData } from "./data.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
@@ -125,7 +126,7 @@ async function readSpecs(
     }
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
-    throw new UsageError(`${file}: ${error.message}`);
+    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
   }
   for (const spec of specs) checkSpec(spec, file);
   return specs;
@@ -139,7 +140,7 @@ function checkSpec(spec: MountSpec, file: string): void {
     if (!(error instanceof TypeError || error instanceof RangeError)) {
       throw error;
     }
-    throw new UsageError(`${file}: ${error.message}`);
+    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
   }
 }
 
@@ -190,7 +191,7 @@ function tell(
     if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
-    console.log(formatJson({
+    printData(formatJson({
       ...(tree === undefined ? {} : { tree }),
       mounted: mounts.map(({ target, id }) => ({ target, id: Number(id) })),
       passedOver: passedOver.map(({ spec: { target }, error }) => ({
@@ -199,8 +200,8 @@ function tell(
       })),
     }));
   } else if (tree !== undefined) {
-    console.log(tree);
+    printData(tree);
   } else if (!quiet) {
-    for (const { target } of mounts) console.log(`Mounted ${quote(target)}.`);
+    for (const { target } of mounts) printData(`Mounted ${quote(target)}.`);
   }
 }

@@ -1,4 +1,4 @@
-import { quote } from "../sys/format.ts";
+import { printable, quote } from "../sys/format.ts";
 import { parseTarget, type Target } from "../target.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -291,6 +291,6 @@ export function checkArguments<T>(check: () => T): T {
     return check();
   } catch (error) {
     const refused = error instanceof TypeError || error instanceof RangeError;
-    throw refused ? new UsageError(error.message) : error;
+    throw refused ? new UsageError(printable(error.message)) : error;
   }
 }

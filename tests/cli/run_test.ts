@@ -146,8 +146,8 @@ programTest("run exits with 125 when it is not used as it should be", () => {
     const [options, message] of [
       [() => ["--nosuch"], /^mountat: Unknown option "--nosuch"/],
       [() => ["--chdir=a"], /^mountat: Option --chdir must be absolute/],
-      [() => oci({ destination: "../a" }), /^mountat: .*config.json:Line 1/],
-      [() => oci({ type: "" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ destination: "../a" }), /^mountat: .*config.json: Line 1/],
+      [() => oci({ type: "" }), /^mountat: .*config.json: Line 1/],
       [() => oci({ options: ["ro=\0"] }), /^mountat: .*NUL/],
       [() => oci({ type: "proc", options: ["fd=x", "uid=1\0"] }), /^mountat: /],
     ] as [() => string[], RegExp][]
