@@ -12,6 +12,8 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
+import { printData } from "./src/cli/data.ts";
+import { merged } from "./src/cli/merged.ts";
 import { printMessage } from "./src/cli/message.ts";
 import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
@@ -110,7 +112,7 @@ async function runLoaded(
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
     const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
-    console.log(
+    printData(
       word === ""
         ? formatOverview(await describeAll())
         : formatHelp(command.description),
@@ -121,12 +123,15 @@ async function runLoaded(
     const { default: { version } } = await import("./deno.json", {
       with: { type: "json" },
     });
-    console.log(`mountat ${version}`);
+    printData(`mountat ${version}`);
     return 0;
   }
+  const { switches } = words;
+  const silent = ["json", "quiet", "trace"].some((name) => switches.has(name));
   const manner = {
-    json: words.switches.has("json"),
-    quiet: words.switches.has("quiet"),
+    json: switches.has("json"),
+    quiet: switches.has("quiet"),
+    progressAfter: silent ? Infinity : 1000,
   };
   if (word === "" && words.positionals.length === 0) {
     const { UsageError } = await import("./src/cli/usage_error.ts");
@@ -162,8 +167,9 @@ async function traceToStderr(): Promise<Disposable> {
   return trace(printMessage);
 }
 
-if (import.meta.main) {
+// Not awaited: a module that awaits can't be bundled as a script.
+if (import.meta.main && !merged) {
   program.url = import.meta.url;
   // What is still being written must not keep the program from its end.
-  Deno.exit(await main(Deno.args));
+  main(Deno.args).then(Deno.exit);
 }

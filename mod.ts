@@ -30,6 +30,8 @@
  *
  * @module
  */
+import { merged } from "./src/merged.ts";
+
 export {
   AppliedMounts,
   applyMounts,
@@ -91,7 +93,10 @@ export {
   type WatchMountsOptions,
 } from "./src/watch_mounts.ts";
 
-if (import.meta.main) {
+// Not awaited: a module that awaits can't be bundled as a script.
+if (import.meta.main && !merged) runProgram();
+
+async function runProgram(): Promise<never> {
   const { main } = await import("./cli.ts");
   const { program } = await import("./src/program.ts");
   program.url = import.meta.url;

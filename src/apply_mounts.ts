@@ -124,6 +124,15 @@ export function applyMounts(
   root: Directory | MountTree,
   specs: readonly MountSpec[],
 ): AppliedMounts {
+  return applyCounting(root, specs, () => {});
+}
+
+/** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
+export function applyCounting(
+  root: Directory | MountTree,
+  specs: readonly MountSpec[],
+  step: () => void,
+): AppliedMounts {
   const entries = specs.map((spec, index) => {
     const place = spec.place ?? `specs[${index}]`;
     return { spec, plan: planNamed(spec, place) };
@@ -135,6 +144,7 @@ export function applyMounts(
       try {
         if (root instanceof MountTree) {
           attachInTree(root, plan);
+          step();
           continue;
         }
         const { id, mountPoint, created } = attachBeneath(root.fd, plan);
@@ -147,6 +157,7 @@ export function applyMounts(
           plan.whole,
         );
         made.push({ mount, created });
+        step();
       } catch (error) {
         const failed = error instanceof MountError ||
           error instanceof UnsupportedError;

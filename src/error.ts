@@ -1,6 +1,7 @@
 import type { Holder } from "./hint/holders.ts";
 import { errnoText } from "./sys/errno.ts";
 import { SyscallError, UnsupportedError } from "./sys/error.ts";
+import { printable } from "./sys/format.ts";
 import { adviceOn, type Attempt } from "./hint/hint.ts";
 
 /** What more is known of a failure, for {@linkcode MountError}. */
@@ -65,13 +66,14 @@ export class MountError extends Error {
     ];
     if (log.length > 0) words.push(log.join("; "));
     else if (detail !== undefined) words.push(detail);
-    super(words.join(": "), { cause });
+    // A type, an option and what the kernel says of it may hold anything.
+    super(printable(words.join(": ")), { cause });
     this.code = code;
     this.errno = errno;
     this.syscall = syscall;
     this.target = target;
     this.log = log;
-    if (hint !== undefined) this.hint = hint;
+    if (hint !== undefined) this.hint = printable(hint);
     if (holders !== undefined) this.holders = holders;
   }
 }
@@ -105,7 +107,7 @@ export function explain(
   const done = typeof action === "string" ? action : action();
   if (cause.code === "ENOSYS") {
     return new UnsupportedError(
-      `Cannot ${done}: ${cause.syscall}: ${advice.hint}`,
+      printable(`Cannot ${done}: ${cause.syscall}: ${advice.hint}`),
       { cause },
     );
   }

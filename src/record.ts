@@ -97,7 +97,8 @@ export class MountRecord implements Disposable {
    *
    * @returns The record; close it, or bind it with `using`. null where nothing
    * can be recorded: without the permission, before Linux 6.8, which uses the
-   * ids of mounts again, without /proc, or where there is no directory for it.
+   * ids of mounts again, without /proc or what `subset=pid` hides of it, or where
+   * there is no directory for it.
    * @throws {MountError} ELOOP or ENOTDIR when mountat is no directory there,
    * EACCES when it is another user's or not closed to others, ENOSPC.
    * @throws {Deno.errors.NotCapable} Without the permission for FFI.

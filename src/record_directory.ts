@@ -7,6 +7,7 @@ import { attempt, MountError } from "./error.ts";
 import { privileges } from "./privileges.ts";
 import { isUniqueId, mountId } from "./mount_id.ts";
 import { OwnedFd } from "./owned_fd.ts";
+import { bootId } from "./recorded.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -46,7 +47,7 @@ export function mayRecord(): boolean {
  * @param create Whether to make it.
  * @returns null where it is missing, or nothing can be recorded: before Linux
  * 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. To create also
- * where /proc is missing, it can't be made, or Deno's permissions don't allow it.
+ * where /proc, or what subset=pid hides of it, is missing, it can't be made, or Deno's permissions don't allow it.
  * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
  * is not this user's or not closed to others.
  * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
@@ -115,9 +116,14 @@ function mayWrite(path: string): boolean {
   return state === "granted";
 }
 
-/** null, where that may be, when /proc is missing: then no process can be told. */
+/**
+ * null, where that may be, when /proc is missing: then no process, or boot, can
+ * be told.
+ */
 function effectiveUser(orNull: boolean): number | null {
   try {
+    // Nor without the part of it that subset=pid hides.
+    if (orNull) bootId();
     return privileges().uid;
   } catch (error) {
     if (orNull && isErrno(error, ENOENT)) return null;

@@ -20,9 +20,12 @@ export function thisProcess(): Owner {
   return { pid, startTime, bootId: bootId() };
 }
 
-/** Which boot this is: random(4). */
+/** Where the kernel tells which boot this is: random(4). */
+export const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+
+/** Which boot this is. */
 export function bootId(): string {
-  return readFile("/proc/sys/kernel/random/boot_id").trimEnd();
+  return readFile(BOOT_ID).trimEnd();
 }
 
 /**

@@ -10,7 +10,13 @@ import {
   type RecordDirectory,
 } from "./record_directory.ts";
 import { isRecordName, type Owner, parseRecord } from "./record_file.ts";
-import { bootId, isRunning, thisNamespace, whereabouts } from "./recorded.ts";
+import {
+  BOOT_ID,
+  bootId,
+  isRunning,
+  thisNamespace,
+  whereabouts,
+} from "./recorded.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -127,6 +133,14 @@ export interface SweepResult {
  * @throws {Deno.errors.NotCapable} Without a permission.
  */
 export function sweep(options: SweepOptions = {}): SweepResult {
+  return sweepCounting(options, () => {});
+}
+
+/** {@linkcode sweep}, which calls `step` after each that was unmounted. */
+export function sweepCounting(
+  options: SweepOptions,
+  step: () => void,
+): SweepResult {
   checkOptions(options, SWEEP_NAMES);
   const directory = openRecordDirectory(false);
   if (directory === null) return { unmounted: [], left: [], ignored: [] };
@@ -134,7 +148,7 @@ export function sweep(options: SweepOptions = {}): SweepResult {
   using _ = fd;
   return attempt(
     { action: `sweep ${quote(path)}`, target: path },
-    () => new Sweep(directory, options).run(),
+    () => new Sweep(directory, options, step).run(),
   );
 }
 
@@ -158,17 +172,26 @@ const SEARCH_LIMIT = 500;
 class Sweep {
   readonly #directory: RecordDirectory;
   readonly #options: SweepOptions;
+  readonly #step: () => void;
   readonly #result: SweepResult = { unmounted: [], left: [], ignored: [] };
   readonly #here = thisNamespace();
-  readonly #bootId = bootId();
+  readonly #bootId = attempt(
+    { action: `read ${quote(BOOT_ID)}`, target: BOOT_ID },
+    bootId,
+  );
   /** What was unmounted, or would be. */
   readonly #gone = new Set<bigint>();
   /** How many milliseconds to look for who is in the way, of all together. */
   #searchLimit = 0;
 
-  constructor(directory: RecordDirectory, options: SweepOptions) {
+  constructor(
+    directory: RecordDirectory,
+    options: SweepOptions,
+    step: () => void,
+  ) {
     this.#directory = directory;
     this.#options = options;
+    this.#step = step;
   }
 
   run(): SweepResult {
@@ -293,6 +316,7 @@ class Sweep {
       unmount(id, path, how, this.#gone, this.#searchLimit);
       this.#result.unmounted.push({ id, target: path, pid });
       this.#gone.add(id);
+      this.#step();
       return null;
     } catch (error) {
       if (!(error instanceof MountError)) throw error;

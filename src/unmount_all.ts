@@ -70,12 +70,14 @@ const MOST_ROUNDS = 10;
  * @param fd The directory.
  * @param name Only what is on this path beneath it, or below that.
  * @param options How to unmount.
+ * @param step Is called after each that was unmounted.
  * @throws {MountError} When the mounts can't be listed.
  */
 export function unmountBelow(
   fd: number,
   name: string | null,
   options: UnmountOptions,
+  step = () => {},
 ): Unmounted {
   // A wrong option is an error where nothing is mounted, too.
   unmountFlags(options);
@@ -100,6 +102,7 @@ export function unmountBelow(
       try {
         unmountOne(fd, covered, single, searchLimit);
         unmounted.push(target);
+        step();
       } catch (error) {
         if (!(error instanceof MountError)) throw error;
         failed.push({ id, error });

@@ -1,6 +1,16 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { commandLine, programTest, shellCommand } from "./cli/program.ts";
-import { kernelTest, ROOT, SCRATCH } from "./support.ts";
+import { callsIn, checkCall, checkOption, SUBCOMMANDS } from "./documented.ts";
+import {
+  gatedTest,
+  kernelTest,
+  missingPermission,
+  ROOT,
+  ROOT_URL,
+  SCRATCH,
+} from "./support.ts";
+
+const missing = missingPermission(["run", "read", "write", "env"]);
 
 kernelTest("every example of the documentation runs", () => {
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
@@ -22,8 +32,84 @@ kernelTest("every example of the documentation runs", () => {
   const output = text.decode(stdout) + text.decode(stderr);
   assert(success, output);
   const [, passed] = /(\d+) passed/.exec(output) ?? [];
-  assert(Number(passed) >= 6, output);
+  const examples = ["README.md", "docs", "mod.ts", "cli.ts", "src"]
+    .flatMap((path) => filesIn(path)).join("\n").match(/^ *(\* )?```ts$/gm);
+  assert(examples!.length >= 30);
+  assertEquals(Number(passed), examples!.length, output);
 }, { permissions: ["run", "read", "write", "env"] });
+
+/** The texts of a file, or of those in a directory. */
+function filesIn(path: string): string[] {
+  if (Deno.statSync(ROOT + path).isFile) {
+    return /\.(md|ts)$/.test(path) ? [Deno.readTextFileSync(ROOT + path)] : [];
+  }
+  return [...Deno.readDirSync(ROOT + path)]
+    .flatMap(({ name }) => filesIn(`${path}/${name}`));
+}
+
+const PAGES = ["README.md", "CONTRIBUTING.md"].concat(
+  [...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`)
+    .filter((path) => path.endsWith(".md")).sort(),
+);
+
+for (const page of [...PAGES, "cli.ts"]) {
+  gatedTest(
+    `the calls that ${page} tells of can be made`,
+    missing,
+    async () => {
+      const text = pageText(page);
+      for (const [, script] of text.matchAll(/^```sh\n(.*?)^```$/gms)) {
+        for (const call of callsIn(script!)) await checkCall(call, true);
+      }
+      const prose = text.replace(/^```[^]*?^```$/gm, "");
+      for (
+        const [, code] of prose.matchAll(/`((?:mountat|deno) [^`|]+)[^`]*`/g)
+      ) {
+        await checkCall(words(code!), false);
+      }
+      for (const [, cell] of prose.matchAll(/\| (`mountat [^|]+)\|$/gm)) {
+        const [call, ...options] = codesIn(cell!);
+        await checkCall(words(call!), true);
+        for (const option of options) {
+          await checkOption(words(call!)[1]!, option);
+        }
+      }
+      for (const [, path] of prose.matchAll(/\]\((?!https?:)([^)#]+)/g)) {
+        Deno.statSync(new URL(path!, `${ROOT_URL}${page}`));
+      }
+    },
+  );
+}
+
+gatedTest("README.md's table has every subcommand", missing, async () => {
+  const readme = Deno.readTextFileSync(`${ROOT}README.md`);
+  const table = readme.slice(readme.indexOf("\n| subcommand "))
+    .split("\n\n", 1)[0]!;
+  const rows = [...table.matchAll(/^\| `([\w-]+)([^`]*)` +\| (.+) \|$/gm)];
+  assertEquals(rows.map(([, name]) => name).sort(), SUBCOMMANDS.toSorted());
+  for (const [, name, operands, does] of rows) {
+    const texts = [operands!, ...codesIn(does!)].map(words)
+      .filter(([first]) => /^(-|[A-Z]+$)/.test(first ?? ""));
+    for (const option of texts.flat().filter((word) => /^-./.test(word))) {
+      if (option !== "--") await checkOption(name!, option);
+    }
+  }
+});
+
+/** A page, or the first comment of a module. */
+function pageText(path: string): string {
+  const text = Deno.readTextFileSync(ROOT + path);
+  if (path.endsWith(".md")) return text;
+  return /^\/\*\*\n(.*?)\*\//s.exec(text)![1]!.replace(/^ \* ?/gm, "");
+}
+
+function codesIn(text: string): string[] {
+  return [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
+}
+
+function words(text: string): string[] {
+  return text.trim().split(/\s+/);
+}
 
 /** A command of a transcript, and what it printed there. */
 interface Exchange {

@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { Directory } from "../src/directory.ts";
 import { MountError } from "../src/error.ts";
 import { mountat, type MountOptions } from "../src/mountat.ts";
@@ -141,6 +146,27 @@ kernelTest("mountat() says what the kernel said of an option", () => {
     "EINVAL",
     "proc: unknown value of hidepid - 9",
   );
+});
+
+kernelTest("mountat() shows no control characters of a type or option", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const { log } = assertFails(
+    root,
+    "m",
+    { type: "tmpfs", options: { "\x1b[31m\n": true } },
+    "EINVAL",
+    String.raw`tmpfs: Unknown parameter '\x1b[31m\n'`,
+  );
+  assertEquals(log, ["tmpfs: Unknown parameter '\x1b[31m\n'"]);
+  const { hint } = assertFails(
+    root,
+    "m",
+    { type: "\x1b[31mext5" },
+    "ENODEV",
+    String.raw`Cannot mount \x1b[31mext5 on "m": fsopen: `,
+  );
+  assertStringIncludes(hint!, String.raw`no file system "\x1b[31mext5"`);
 });
 
 kernelTest("mountat() stops at the first option that fails", () => {

@@ -517,6 +517,16 @@ recordTest("MountRecord.open() gives null without /proc", () => {
   withoutProc(() => assertEquals(MountRecord.open(), null));
 });
 
+recordTest("MountRecord.open() gives null where no boot can be told", () => {
+  mount("proc", "/proc", "proc", 0, "subset=pid");
+  try {
+    assertEquals(MountRecord.open(), null);
+  } finally {
+    umount2("/proc", MNT_DETACH);
+  }
+  assertThrows(() => Deno.statSync(RECORDS), Deno.errors.NotFound);
+}, needs);
+
 recordTest("MountRecord.open() gives null where ids are used again", () => {
   const real = libc.statx;
   try {

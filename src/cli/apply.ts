@@ -1,5 +1,9 @@
 import { dirname } from "@std/path/posix/dirname";
-import { type AppliedMounts, applyMounts, planNamed } from "../apply_mounts.ts";
+import {
+  type AppliedMounts,
+  applyCounting,
+  planNamed,
+} from "../apply_mounts.ts";
 import { Directory } from "../directory.ts";
 import { MountTree } from "../mount_tree.ts";
 import { readFile } from "../read_file.ts";
@@ -7,11 +11,13 @@ import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
 import { errnoText } from "../sys/errno.ts";
 import { SyscallError } from "../sys/error.ts";
-import { quote } from "../sys/format.ts";
+import { printable, quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { printData } from "./data.ts";
 import { Interrupt } from "./interrupt.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
+import { Progress } from "./progress.ts";
 import { openRecord } from "./record.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -89,10 +95,8 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
     using record = await openRecord();
-    const applied = applyMounts(
-      directory,
-      specs.map((spec) => ({ ...spec, record })),
-    );
+    const recorded = specs.map((spec) => ({ ...spec, record }));
+    const applied = mountAll(directory, recorded, manner);
     // What came meanwhile is told only now.
     await interrupt.told();
     if (interrupt.status !== null) {
@@ -121,7 +125,7 @@ async function readSpecs(
     return parseOciMounts(text, { bundle });
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
-    throw new UsageError(`${file}: ${error.message}`);
+    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
   }
 }
 
@@ -139,7 +143,7 @@ function checkSpec(spec: MountSpec, file: string, hold: boolean): void {
     if (!(error instanceof TypeError || error instanceof RangeError)) {
       throw error;
     }
-    throw new UsageError(`${file}: ${error.message}`);
+    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
   }
 }
 
@@ -166,10 +170,19 @@ async function holdTree(
   manner: Manner,
 ): Promise<number> {
   using tree = MountTree.from(directory, { recursive: true });
-  using applied = applyMounts(tree, specs);
+  using applied = mountAll(tree, specs, manner);
   tell(applied, manner, `/proc/${Deno.pid}/fd/${tree.fd}`);
   await interrupt.sleep(Infinity);
   return interrupt.status ?? 0;
+}
+
+function mountAll(
+  root: Directory | MountTree,
+  specs: readonly MountSpec[],
+  manner: Manner,
+): AppliedMounts {
+  using progress = new Progress("Mounted", manner);
+  return applyCounting(root, specs, progress.step);
 }
 
 function tell(
@@ -181,7 +194,7 @@ function tell(
     if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
   }
   if (json) {
-    console.log(formatJson({
+    printData(formatJson({
       ...(tree === undefined ? {} : { tree }),
       mounted: mounts.map(({ target, id }) => ({ target, id: Number(id) })),
       passedOver: passedOver.map(({ spec: { target }, error }) => ({
@@ -190,8 +203,8 @@ function tell(
       })),
     }));
   } else if (tree !== undefined) {
-    console.log(tree);
+    printData(tree);
   } else if (!quiet) {
-    for (const { target } of mounts) console.log(`Mounted ${quote(target)}.`);
+    for (const { target } of mounts) printData(`Mounted ${quote(target)}.`);
   }
 }

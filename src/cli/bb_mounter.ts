@@ -9,6 +9,7 @@ import { umount2 } from "../sys/umount2.ts";
 import { parseTarget } from "../target.ts";
 import { parseDelay } from "./bb_mounter_at.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { printData } from "./data.ts";
 import { Interrupt } from "./interrupt.ts";
 import { report } from "./report.ts";
 
@@ -18,7 +19,7 @@ export interface Arguments {
   readonly directory: string;
   /** How many seconds to wait before all is undone. */
   readonly delay: number;
-  /** Whether to mount by absolute paths, with mount(2). */
+  /** Whether to mount by paths, with mount(2). */
   readonly legacy: boolean;
 }
 
@@ -57,11 +58,17 @@ and zero into a directory, waits, and undoes it all in reverse order: the mounts
 and the directories and files that were made for them. The delay is 0 seconds
 unless given; Ctrl-C (SIGINT), SIGTERM and the terminal's hang-up end it.
 
+With --legacy each mount is made and undone by its path, as mount(8) does it:
+symlinks on the way are followed. That is for directories only that nobody else
+can write to.
+
 Exit status: 0 when all was done and undone, 1 for wrong usage or without
 permission, 32 when something could not be mounted or undone, 64 when some could
 not be unmounted; 130, 143 and 129 when a signal ended the delay.`,
     options: {
-      legacy: { help: "mount by absolute paths, with mount(2)" },
+      legacy: {
+        help: "mount and unmount by paths, through symlinks (mount(2))",
+      },
     },
     examples: [{
       call: "mountat bb_mounter /srv/root 60",
@@ -101,7 +108,7 @@ async function mountAndWait(
   let status = 0;
   try {
     for (const entry of ENTRIES) {
-      if (!quiet && !json) console.log(`mounting '${path}/${entry.target}'.`);
+      if (!quiet && !json) printData(`mounting '${path}/${entry.target}'.`);
       makeMountPoint(mountPoints, directory.fd, entry);
       undo.push(
         legacy ? mountByPath(path, entry) : mountByFd(directory.fd, entry),

@@ -6,6 +6,7 @@ import type { OwnedFd } from "../owned_fd.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { printData } from "./data.ts";
 import { Interrupt } from "./interrupt.ts";
 import { openRecord } from "./record.ts";
 import { report } from "./report.ts";
@@ -77,7 +78,7 @@ async function mountAndWait(
   { json, quiet }: Manner,
 ): Promise<number> {
   // There is no data in these lines.
-  const say = quiet || json ? () => {} : console.log;
+  const say = quiet || json ? () => {} : printData;
   // From here on a signal waits until what is mounted can be unmounted.
   using interrupt = new Interrupt();
   using record = await openRecord();

@@ -6,6 +6,7 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import {
   COMMON,
@@ -76,7 +77,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.bind(source, name, options);
     made.keep();
-    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    if (json) printData(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };

@@ -1,4 +1,4 @@
-import { quote } from "../sys/format.ts";
+import { printable, quote } from "../sys/format.ts";
 import { parseTarget, type Target } from "../target.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -82,6 +82,8 @@ export interface Manner {
   readonly json: boolean;
   /** Nothing but data and errors. */
   readonly quiet: boolean;
+  /** After how many milliseconds a terminal is told how far it is. */
+  readonly progressAfter: number;
 }
 
 /** A subcommand. */
@@ -289,6 +291,6 @@ export function checkArguments<T>(check: () => T): T {
     return check();
   } catch (error) {
     const refused = error instanceof TypeError || error instanceof RangeError;
-    throw refused ? new UsageError(error.message) : error;
+    throw refused ? new UsageError(printable(error.message)) : error;
   }
 }

@@ -9,6 +9,7 @@ import { formatFish } from "./completions/fish.ts";
 import { toSubcommand } from "./completions/model.ts";
 import { formatZsh } from "./completions/zsh.ts";
 import { nearest } from "../sys/nearest.ts";
+import { printData } from "./data.ts";
 import { UsageError } from "./usage_error.ts";
 
 const SHELLS = { bash: formatBash, fish: formatFish, zsh: formatZsh } as const;
@@ -65,7 +66,7 @@ Or once and for all, for shells to come, into a file that they look for:
       );
     },
     async run(shell) {
-      console.log(SHELLS[shell]((await describe()).map(toSubcommand)));
+      printData(SHELLS[shell]((await describe()).map(toSubcommand)));
       return 0;
     },
   };

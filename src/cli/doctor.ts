@@ -1,4 +1,5 @@
 import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { printData } from "./data.ts";
 import { type Check, diagnose, type Diagnosis } from "./diagnosis.ts";
 import { formatTable } from "./table.ts";
 
@@ -36,7 +37,7 @@ Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
   },
   async run({ directory }, manner) {
     const diagnosis = diagnose(directory);
-    if (manner.json) console.log(formatJson(diagnosis));
+    if (manner.json) printData(formatJson(diagnosis));
     else await print(diagnosis, manner);
     return diagnosis.works ? 0 : 1;
   },
@@ -45,9 +46,9 @@ Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
 async function print(diagnosis: Diagnosis, { quiet }: Manner): Promise<void> {
   const colored = Deno.stdout.isTerminal() && !Deno.noColor;
   const paint = colored ? await painter() : (_: unknown, text: string) => text;
-  console.log(formatDiagnosis(diagnosis, paint));
+  printData(formatDiagnosis(diagnosis, paint));
   if (quiet) return;
-  console.log(
+  printData(
     `\nMounting /proc and /sys ${
       diagnosis.works ? "works" : "does not work"
     } here.`,

@@ -4,6 +4,7 @@ import {
   type CommandDescription,
   expectPositionals,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatHelp, formatOverview } from "./help.ts";
 import { nearest } from "../sys/nearest.ts";
 import { UsageError } from "./usage_error.ts";
@@ -62,9 +63,9 @@ With --man this is a manual page of all of it, for man(1).`,
       const described = all.find(({ name }) => name === subcommand);
       if (man) {
         const { formatManual } = await import("./man.ts");
-        console.log(formatManual(all));
+        printData(formatManual(all));
       } else {
-        console.log(
+        printData(
           described === undefined ? formatOverview(all) : formatHelp(described),
         );
       }

@@ -1,5 +1,5 @@
 import { openDirectoryAt } from "../beneath.ts";
-import { spelledAlike } from "../sys/spelling.ts";
+import { countEdits, spelledAlike } from "../sys/spelling.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 
 /**
@@ -13,11 +13,15 @@ export function likelySubcommand(
   directory: string,
   names: readonly string[],
 ): string | null {
-  // Of three letters too much is spelt alike; and mounts, say, is a likely name.
-  const name = directory.length < 4 || directory.includes("/")
+  const name = directory.length < 3 || directory.includes("/")
     ? undefined
-    : spelledAlike(directory, names)
-      .find((name) => !directory.startsWith(name));
+    : spelledAlike(directory, names).find((name) =>
+      countEdits(directory.toLowerCase(), name) <= 1
+        // Mounts, say, is a likely name.
+        ? directory !== `${name}s`
+        // Of three letters too much is spelt alike.
+        : directory.length > 3 && !directory.startsWith(name)
+    );
   return name === undefined || isThere(directory) ? null : name;
 }
 

@@ -7,6 +7,7 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import {
   COMMON,
@@ -91,7 +92,7 @@ it failed.`,
     using root = Directory.open(directory);
     using made = root.mount(name, options);
     made.keep();
-    if (json) console.log(formatJson({ id: Number(made.id), directory, name }));
+    if (json) printData(formatJson({ id: Number(made.id), directory, name }));
     return 0;
   },
 };

@@ -6,6 +6,7 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 
@@ -72,10 +73,10 @@ it failed.`,
     mount.keep();
     const { made, id } = mount;
     if (json) {
-      console.log(formatJson({ made, name, from, to, id: Number(id) }));
+      printData(formatJson({ made, name, from, to, id: Number(id) }));
     } else if (!quiet) {
       const what = made === "moved" ? "Moved" : "Cloned and unmounted";
-      console.log(
+      printData(
         `${what} ${quote(name)} from ${quote(from)} to ${quote(to)}.`,
       );
       if (made === "cloned") {

@@ -1,10 +1,11 @@
 /** What is printed where it may have to wait, or nobody may read. */
 import { OwnedFd } from "../owned_fd.ts";
 import { EAGAIN, EPIPE } from "../sys/errno.ts";
-import { isErrno } from "../sys/error.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
 import { pipe2 } from "../sys/pipe2.ts";
 import { POLLOUT, ppoll } from "../sys/ppoll.ts";
 import { writeElsewhere } from "../sys/write.ts";
+import { OutputError } from "./data.ts";
 
 const STDOUT = 1;
 
@@ -13,6 +14,7 @@ const STDOUT = 1;
  * meanwhile signals are heard.
  *
  * @returns Whether anybody reads.
+ * @throws {OutputError} When it can't be written.
  */
 export async function print(text: string): Promise<boolean> {
   let rest = new TextEncoder().encode(`${text}\n`);
@@ -21,7 +23,11 @@ export async function print(text: string): Promise<boolean> {
       rest = rest.subarray(await writeElsewhere(STDOUT, rest));
     } catch (error) {
       if (isErrno(error, EPIPE)) return false;
-      if (!isErrno(error, EAGAIN)) throw error;
+      if (!isErrno(error, EAGAIN)) {
+        throw error instanceof SyscallError
+          ? new OutputError(error.code, error.errno)
+          : error;
+      }
       // Whoever shares it has set O_NONBLOCK.
       await ppoll([{ fd: STDOUT, events: POLLOUT }]);
     }

@@ -18,6 +18,7 @@ import {
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { printMessage } from "./message.ts";
 
 /** What the arguments of `relative-unmount` mean. */
@@ -98,7 +99,7 @@ function unmount(
     printMessage(failure);
     printMessage(error.message);
     const { syscall, errno, code } = error;
-    if (json) console.log(JSON.stringify({ syscall, errno, code }));
+    if (json) printData(JSON.stringify({ syscall, errno, code }));
     return 1;
   }
 }

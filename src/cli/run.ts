@@ -8,7 +8,7 @@ import { parseRun } from "../run/options.ts";
 import { endSpawner } from "../run/spawner.ts";
 import type { MountSpec } from "../spec/mount_spec.ts";
 import { SpecSyntaxError } from "../spec/syntax_error.ts";
-import { quote } from "../sys/format.ts";
+import { printable, quote } from "../sys/format.ts";
 import {
   checkArguments,
   type Command,
@@ -303,7 +303,7 @@ async function readOci(
     );
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
-    throw new UsageError(`${file}:${error.message}`);
+    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
   }
 }
 

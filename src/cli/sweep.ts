@@ -1,13 +1,15 @@
 import { quote } from "../sys/format.ts";
 import {
   type LeftMount,
-  sweep as sweepMounts,
+  sweepCounting,
   type SweepOptions,
   type SweepResult,
 } from "../sweep.ts";
 import { type Command, expectPositionals } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
+import { Progress } from "./progress.ts";
 import { report } from "./report.ts";
 
 /** `mountat sweep`. */
@@ -47,8 +49,11 @@ be unmounted, 64 when some of several could not.`,
     return { dryRun: switches.has("dry-run"), lazy: switches.has("lazy") };
   },
   run(options, manner) {
-    const result = sweepMounts(options);
-    if (manner.json) console.log(formatJson(toData(result)));
+    const done = options.dryRun ? "To unmount" : "Unmounted";
+    using progress = new Progress(done, manner);
+    const result = sweepCounting(options, progress.step);
+    progress[Symbol.dispose]();
+    if (manner.json) printData(formatJson(toData(result)));
     else if (!manner.quiet) tell(result, options);
     return reportFailures(result);
   },
@@ -85,10 +90,10 @@ function tell(
 ): void {
   const done = dryRun ? "Would unmount" : "Unmounted";
   for (const { target, pid } of unmounted) {
-    console.log(`${done} ${quote(target)} of process ${pid}.`);
+    printData(`${done} ${quote(target)} of process ${pid}.`);
   }
   for (const { target, pid, reason } of left) {
-    console.log(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
+    printData(`Left ${quote(target)} of process ${pid}, ${REASONS[reason]}.`);
   }
 }
 

@@ -13,7 +13,9 @@ import {
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
+import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
+import { Progress } from "./progress.ts";
 import { report } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -102,9 +104,12 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
   },
   run({ directory: path, target, extent, options }, manner) {
     using directory = Directory.open(path);
+    using progress = new Progress("Unmounted", manner);
+    const { step } = progress;
     const { unmounted, failures } = extent === "tree"
-      ? unmountTree(directory, target, options)
-      : unmountStack(directory, target!, extent, options);
+      ? unmountTree(directory, target, options, step)
+      : unmountStack(directory, target!, extent, options, step);
+    progress[Symbol.dispose]();
     return tell(unmounted, failures, manner);
   },
 };
@@ -131,15 +136,16 @@ function unmountTree(
   directory: Directory,
   target: string | null,
   options: UnmountOptions,
+  step: () => void,
 ): Unmounted {
   const within = target === "." ? null : target;
-  const done = unmountBelow(directory.fd, within, options);
+  const done = unmountBelow(directory.fd, within, options, step);
   const found = done.unmounted.length + done.failures.length > 0;
   // Where nothing is mounted the kernel says why not: a name that is missing,
   // a symlink.
   return found || within === null
     ? done
-    : unmountStack(directory, within, "topmost", options);
+    : unmountStack(directory, within, "topmost", options, step);
 }
 
 function unmountStack(
@@ -147,12 +153,14 @@ function unmountStack(
   target: string,
   extent: "topmost" | "stack",
   options: UnmountOptions,
+  step: () => void,
 ): Unmounted {
   const unmounted: string[] = [];
   try {
     do {
       unmountat(directory, target, options);
       unmounted.push(target);
+      step();
     } while (extent === "stack" && isMountedOn(directory, target));
     return { unmounted, failures: [] };
   } catch (error) {
@@ -187,10 +195,10 @@ function tell(
       code,
       ...(hint === undefined ? {} : { hint }),
     }));
-    console.log(formatJson({ unmounted, failed }));
+    printData(formatJson({ unmounted, failed }));
   } else if (!quiet) {
     for (const target of unmounted) {
-      console.log(`Unmounted ${quote(target)}.`);
+      printData(`Unmounted ${quote(target)}.`);
     }
   }
   let status = 0;

@@ -27,7 +27,7 @@ export function spelledAlike(word: string, names: readonly string[]): string[] {
  * How many letters must be inserted, removed, replaced, or exchanged with the
  * next one (optimal string alignment).
  */
-function countEdits(from: string, to: string): number {
+export function countEdits(from: string, to: string): number {
   const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];
   for (let i = 1; i <= from.length; i++) {
     const [before, last] = [rows[i - 2], rows[i - 1]!];

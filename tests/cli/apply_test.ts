@@ -172,6 +172,11 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
       ["--fstab", "a /a tmpfs ro=what\n", "line 1: The option"],
       [
         "--fstab",
+        "a /a tmpfs ro=\x1b[31m\n",
+        String.raw`line 1: The option "ro" can't be "\x1b[31m"`,
+      ],
+      [
+        "--fstab",
         `a /a tmpfs ${"x".repeat(300)}\n`,
         "line 1: The option name",
       ],

@@ -118,7 +118,7 @@ const MOUNT: MountInfo = {
   deviceNumber: "0:40",
 };
 
-const MANNER = { json: false, quiet: false };
+const MANNER = { json: false, quiet: false, progressAfter: Infinity };
 
 Deno.test("list aligns for a terminal, and quotes what would mislead", async () => {
   const mounts = [

@@ -172,8 +172,8 @@ programTest("run exits with 125 when it is not used as it should be", () => {
       [() => oci({ destination: "/" }), /^mountat: mounts\[0\]: Nothing can/],
       [() => ["--tmpfs=/"], /^mountat: --tmpfs \/: Nothing can/],
       [() => ["--bind=/usr:/"], /^mountat: --bind \/usr:\/: Nothing can/],
-      [() => oci({ destination: "../a" }), /^mountat: .*config.json:Line 1/],
-      [() => oci({ type: "" }), /^mountat: .*config.json:Line 1/],
+      [() => oci({ destination: "../a" }), /^mountat: .*config.json: Line 1/],
+      [() => oci({ type: "" }), /^mountat: .*config.json: Line 1/],
       [() => oci({ options: ["ro=\0"] }), /^mountat: .*NUL/],
       [() => oci({ type: "proc", options: ["fd=x", "uid=1\0"] }), /^mountat: /],
     ] as [() => string[], RegExp][]

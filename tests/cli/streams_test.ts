@@ -1,5 +1,6 @@
 /** Where things are printed: data on stdout, messages on stderr. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { mount } from "../../src/sys/mount.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { mountsBelow, SCRATCH } from "../support.ts";
 import { commandLine, programTest, run, shellCommand } from "./program.ts";
@@ -155,6 +156,23 @@ programTest("a reader that stops early is no error", () => {
   }
 }, { commands: ["bash", "mkfifo"] });
 
+programTest("what can't be written to stdout is said, not shown", () => {
+  const full = (args: string[]) => runInShell('"$@" > /dev/full', args);
+  const told = {
+    code: 1,
+    stdout: "",
+    stderr:
+      "mountat: Cannot write to standard output: ENOSPC (No space left on device)\n",
+  };
+  Deno.mkdirSync(`${SCRATCH}/tmp`);
+  mount("none", `${SCRATCH}/tmp`, "tmpfs", 0, null);
+  const calls = [["list"], ["list", "--json"], ["umount", ".", "tmp"]];
+  for (const args of [...calls, ["doctor"], ["help"], ["--version"]]) {
+    assertEquals(full(args), told, args.join(" "));
+  }
+  assertEquals(mountsBelow(SCRATCH).length, 1);
+}, { commands: ["bash"] });
+
 programTest(
   "a trace that can't be written keeps nothing from being done",
   () => {
@@ -208,6 +226,14 @@ programTest(
       // Now it is there, and there is nothing to ask.
       assertEquals(runHere(name!, "0").stderr, "");
     }
+    const alike = { lst: "list", lis: "list", rum: "run", bnd: "bind" };
+    const longer = { runn: "run", bind1: "bind", help1: "help" };
+    for (const [name, meant] of Object.entries({ ...alike, ...longer })) {
+      const { code, stderr } = runHere(name, "/srv");
+      assertEquals([code, stderr.split("\n").length], [1, 4], stderr);
+      assert(stderr.startsWith(asked(name, meant)), stderr);
+      assertEquals(runHere(name, "0").stderr, asked(name, meant));
+    }
     assertEquals(runHere("--quiet", "lits", "0").stderr, "");
     for (const args of [["--recursive", "."], ["root", "x"], ["--nope"]]) {
       const { code, stderr } = runHere("umuont", ...args);
@@ -215,7 +241,8 @@ programTest(
       assert(stderr.startsWith(asked("umuont", "umount")), stderr);
       assert(stderr.endsWith("\nTry 'mountat --help'.\n"), stderr);
     }
-    for (const name of ["mounts", "mountpoint", "./lits", "./list", "root"]) {
+    const names = ["mounts", "mountpoint", "rn", "tmp", "./lits", "./list"];
+    for (const name of [...names, "root"]) {
       assertEquals(runHere(name, "0").stderr, "", name);
     }
     const help = runHere("help", "umuont");

@@ -229,6 +229,25 @@ recordingTest("sweep is not permitted without the capability", () => {
   assertEquals(runSweep().code, 0);
 }, { commands: ["setpriv"] });
 
+recordingTest("sweep says what it misses of /proc", () => {
+  const without = () => {
+    mount("proc", "/proc", "proc", 0, "subset=pid");
+    try {
+      return runSweep();
+    } finally {
+      umount2("/proc", 0);
+    }
+  };
+  assertEquals(without(), { code: 0, stdout: "", stderr: "" });
+  Deno.mkdirSync(RECORDS, { mode: 0o700 });
+  assertEquals(without(), {
+    code: 32,
+    stdout: "",
+    stderr:
+      'mountat: Cannot read "/proc/sys/kernel/random/boot_id": openat2: ENOENT (No such file or directory)\n',
+  });
+});
+
 recordingTest("sweep prints no control characters of names", () => {
   const path = makeDirectory("esc\x1b[31m");
   mount("left", path, "tmpfs", 0, null);

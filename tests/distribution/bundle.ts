@@ -1,5 +1,6 @@
-/** Bundles modules into one file, as `deno bundle` does. */
+/** Bundles modules into one file, as `deno bundle` does, or esbuild alone. */
 import { missingPermission, ROOT } from "../support.ts";
+import { npmPackage } from "./packages.ts";
 import { succeed } from "./process.ts";
 
 /** Bundles a module, its imports resolved as in this project. */
@@ -8,6 +9,30 @@ export async function bundle(entry: string, output: string): Promise<void> {
     ...[Deno.execPath(), "bundle", "--quiet", "--no-lock"],
     ...["--config", `${ROOT}deno.json`, "--output", output, entry],
   ]);
+}
+
+/** Runs esbuild. */
+export async function esbuild(...args: string[]): Promise<void> {
+  await succeed([
+    ...[Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--quiet"],
+    ...["npm:esbuild@0.25.5", "--target=es2022", "--log-level=error", ...args],
+  ]);
+}
+
+/** Bundles as an application does that knows nothing of Deno. */
+export async function bundleAlone(...args: string[]): Promise<void> {
+  const std = `${ROOT}third_party/std`;
+  const npm = await npmPackage(`${std}/cli/parse_args.ts`);
+  const aliases = ["cli", "fmt", "path"].flatMap((name) => {
+    const { exports } = JSON.parse(
+      Deno.readTextFileSync(`${std}/${name}/deno.json`),
+    );
+    return Object.entries<string>(exports).map(([path, file]) =>
+      `--alias:@std/${name}${path.slice(1)}=` +
+      `${npm}/${name}${file.slice(1).replace(/ts$/, "js")}`
+    );
+  });
+  await esbuild("--bundle", ...aliases, ...args);
 }
 
 /** What stands in the way of it, null when nothing does. */

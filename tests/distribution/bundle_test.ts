@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { programTest } from "../cli/program.ts";
 import { ROOT, ROOT_URL, SCRATCH } from "../support.ts";
-import { bundle, missingBundler } from "./bundle.ts";
+import { bundle, bundleAlone, missingBundler } from "./bundle.ts";
 import { checkProgram } from "./delivered.ts";
 import { succeed } from "./process.ts";
 
@@ -41,3 +41,32 @@ programTest("a bundle with the library is not the program", async () => {
     "procfd false\nworker false\nsubprocess false\nmtab false\n",
   );
 }, { missing });
+
+for (
+  const format of [["esm"], ["esm", "--splitting"], ["iife"]]
+) {
+  programTest(
+    `what esbuild alone bundles with the library is not the program (${
+      format.join(" ")
+    })`,
+    async () => {
+      Deno.writeTextFileSync(
+        `${SCRATCH}/main.ts`,
+        `import { Directory } from "${ROOT}mod.ts";
+        import { main } from "${ROOT}cli.ts";
+        console.log(import.meta.main, typeof Directory, typeof main);`,
+      );
+      const [name, ...more] = format;
+      await bundleAlone(
+        ...[`--format=${name}`, ...more, `--outdir=${SCRATCH}/out`],
+        `${SCRATCH}/main.ts`,
+      );
+      const command = [Deno.execPath(), "run", "-A", `${SCRATCH}/out/main.js`];
+      assertEquals(
+        await succeed([...command, "--version"], { cwd: SCRATCH }),
+        `${name === "esm" || undefined} function function\n`,
+      );
+    },
+    { missing },
+  );
+}

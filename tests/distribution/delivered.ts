@@ -1,13 +1,14 @@
 /** What the program must do however it was delivered. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { mount } from "../../src/sys/mount.ts";
+import { isFirst } from "../run_root.ts";
 import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
 import { succeed } from "./process.ts";
 
 /**
  * Runs the program as a command: it tells its version, does the main job, reads
- * options, and unmounts in each way, those too for which it runs itself again
- * or starts a thread.
+ * options, unmounts in each way, those too for which it runs itself again or
+ * starts a thread, and runs a command.
  */
 export async function checkProgram(
   command: string[],
@@ -26,6 +27,8 @@ export async function checkProgram(
     await program("umount", "--strategy", strategy, SCRATCH, "main");
     assertEquals(mountsBelow(SCRATCH).length, 1, strategy);
   }
+  const pid = await program("run", "/", "--", "sh", "-c", "echo $$");
+  assertMatch(pid, isFirst ? /^1\n$/ : /^\d+\n$/);
 }
 
 const TRANSCRIPT = new RegExp(

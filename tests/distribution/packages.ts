@@ -28,7 +28,7 @@ export async function stdPackages(): Promise<Files[]> {
 }
 
 /** Where Deno keeps the npm package that a stand-in imports. */
-async function npmPackage(standIn: string): Promise<string> {
+export async function npmPackage(standIn: string): Promise<string> {
   const [[, version]] = [...Deno.readTextFileSync(standIn).matchAll(NPM)] as [
     RegExpMatchArray,
   ];

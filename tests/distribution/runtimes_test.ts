@@ -5,14 +5,20 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { gatedTest, missingCommand, ROOT, ROOT_URL } from "../support.ts";
-import { bundle, missingBundler } from "./bundle.ts";
+import { bundle, esbuild, missingBundler } from "./bundle.ts";
 import { succeed } from "./process.ts";
 
-/** The tests of the pure modules, which run in Node.js as they are. */
+/**
+ * The tests of the pure modules, which run in Node.js as they are, but for those
+ * that need a permission: there is none.
+ */
 const PURE_TESTS = [
   "mount_options_test.ts",
   "mountinfo_test.ts",
+  "spec/fstab_test.ts",
+  "spec/json_test.ts",
   "spec/malformed_test.ts",
+  "spec/oci_test.ts",
   "spec/words_test.ts",
   "sys/text_test.ts",
   "target_test.ts",
@@ -39,20 +45,38 @@ function runtimeTest(
   });
 }
 
-/** The part of Deno's interface for tests that these use, by that of Node.js. */
+/** The part of Deno's interface that these use, by that of Node.js. */
 const NODE_TEST = `
+import { readFileSync } from "node:fs";
 import nodeTest from "node:test";
-const Deno = { test: (name, body) => nodeTest(name, body) };
+const Deno = {
+  permissions: { querySync: () => ({ state: "denied" }) },
+  readTextFileSync: (path) => readFileSync(path, "utf8"),
+  test: (test, body) =>
+    typeof test === "string"
+      ? nodeTest(test, body)
+      : nodeTest(test.name, { skip: test.ignore }, test.fn),
+};
 `;
+
+/** Rewrites `using` in a bundle. */
+async function rewrite(file: string): Promise<void> {
+  await esbuild("--format=esm", "--allow-overwrite", `--outfile=${file}`, file);
+}
 
 for (const path of PURE_TESTS) {
   runtimeTest(`tests/${path} passes in Node.js`, async (directory) => {
-    await bundle(`${ROOT}tests/${path}`, `${directory}/test.mjs`);
-    const text = Deno.readTextFileSync(`${directory}/test.mjs`);
-    Deno.writeTextFileSync(`${directory}/test.mjs`, NODE_TEST + text);
-    const node = ["node", "--test-reporter=tap", `${directory}/test.mjs`];
+    const file = `${directory}/spec/test.mjs`;
+    Deno.mkdirSync(`${directory}/spec`);
+    Deno.symlinkSync(`${ROOT}tests/testdata`, `${directory}/testdata`);
+    await bundle(`${ROOT}tests/${path}`, file);
+    await rewrite(file);
+    const text = Deno.readTextFileSync(file);
+    Deno.writeTextFileSync(file, NODE_TEST + text);
+    const node = ["node", "--test-reporter=tap", file];
     const [, passed] = /^# pass (\d+)$/m.exec(await succeed(node)) ?? [];
-    const registered = text.match(/^ *Deno\.test\(/gm) ?? [];
+    const source = Deno.readTextFileSync(`${ROOT}tests/${path}`);
+    const registered = source.match(/^ *Deno\.test\(/gm) ?? [];
     assert(registered.length > 0);
     assert(Number(passed) >= registered.length, `${passed} passed`);
   });
@@ -87,19 +111,12 @@ runtimeTest(
       } };`,
     );
     await bundle(entry, `${directory}/bundle.mjs`);
-    const esbuild = [
-      ...[Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--quiet"],
-      ...["npm:esbuild@0.25.5", "--target=es2022", "--log-level=error"],
-    ];
     const script = `${directory}/bundle.js`;
-    await succeed([
-      ...[...esbuild, "--format=iife", "--global-name=mountat"],
-      ...[`--outfile=${script}`, `${directory}/bundle.mjs`],
-    ]);
-    await succeed([
-      ...[...esbuild, "--format=esm", "--allow-overwrite"],
-      ...[`--outfile=${directory}/bundle.mjs`, `${directory}/bundle.mjs`],
-    ]);
+    await esbuild(
+      ...["--format=iife", "--global-name=mountat", `--outfile=${script}`],
+      `${directory}/bundle.mjs`,
+    );
+    await rewrite(`${directory}/bundle.mjs`);
     Deno.writeTextFileSync(
       `${directory}/main.mjs`,
       `import { readFileSync } from "node:fs";
