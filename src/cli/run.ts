@@ -89,7 +89,9 @@ found.`,
         value: "file",
         help: "make the mounts of an OCI runtime configuration, too",
       },
-      rootless: { help: "get the rights to do it in a user namespace" },
+      rootless: {
+        help: "get the rights to do it in a user and an IPC namespace",
+      },
       timeout: {
         value: "duration",
         help:
