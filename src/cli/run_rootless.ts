@@ -26,10 +26,12 @@ export async function runRootless(args: readonly string[]): Promise<number> {
     const said = new TextDecoder().decode(probe.stderr).trim();
     throw new UnsupportedError(`This user gets no user namespace: ${said}`);
   }
-  // When this process dies, so does that one, and what it runs.
+  // When this process dies, so does that one, and what it runs; where it has died
+  // before, that one sees so itself.
   const keep = ["setpriv", "--pdeathsig", "KILL"];
+  const inner = ["run", `--child-of=${Deno.pid}`, ...args];
   const child = new Deno.Command("unshare", {
-    args: [...UNSHARE, ...keep, ...programCommand(), ...args],
+    args: [...UNSHARE, ...keep, ...programCommand(), ...inner],
   }).spawn();
   using _ = forwardTo(child);
   const { code } = await child.status;

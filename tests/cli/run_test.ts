@@ -549,6 +549,56 @@ for (const runtime of ["runc", "crun"]) {
   );
 }
 
+programTest(
+  "run --rootless runs nothing when it is killed before that one minds",
+  async () => {
+    const root = makeRoot();
+    const { stdout } = new Deno.Command("sh", {
+      args: ["-c", "command -v unshare; mkfifo go"],
+      cwd: SCRATCH,
+    }).outputSync();
+    const unshare = new TextDecoder().decode(stdout).trim();
+    Deno.mkdirSync(`${SCRATCH}/bin`);
+    Deno.writeTextFileSync(
+      `${SCRATCH}/bin/unshare`,
+      `#!/bin/sh
+       case "$*" in *" true") ;; *) echo waiting; read line < ${SCRATCH}/go ;; esac
+       exec ${unshare} "$@"
+      `,
+      { mode: 0o755 },
+    );
+    const [command, ...args] = commandLine(
+      ["run", "--rootless", "--env=PATH=/bin", root, "echo", "ran"],
+      { permissions: ["--allow-ffi", "--allow-run"] },
+    );
+    using go = Deno.openSync(`${SCRATCH}/go`, { read: true, write: true });
+    for (const killed of [false, true]) {
+      const child = new Deno.Command(command!, {
+        args,
+        env: { PATH: `${SCRATCH}/bin:${Deno.env.get("PATH")}` },
+        stdin: "null",
+        stdout: "piped",
+      }).spawn();
+      // To the end: until nobody is left who could write.
+      let said = "";
+      for await (
+        const text of child.stdout.pipeThrough(new TextDecoderStream())
+      ) {
+        said += text;
+        if (said !== "waiting\n") continue;
+        if (killed) {
+          child.kill("SIGKILL");
+          await child.status;
+        }
+        go.writeSync(new TextEncoder().encode("\n"));
+      }
+      await child.status;
+      assertEquals(said, killed ? "waiting\n" : "waiting\nran\n");
+    }
+  },
+  { commands: ["busybox", "unshare", "setpriv", "mkfifo"] },
+);
+
 /** Waits until no process has a text in its command line: killing takes a moment. */
 async function untilGone(mark: string): Promise<void> {
   const end = performance.now() + 5000;
