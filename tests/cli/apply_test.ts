@@ -257,6 +257,37 @@ programTest(
 );
 
 programTest(
+  "apply --hold takes along what is mounted in the directory",
+  async () => {
+    const root = makeRoot();
+    using directory = Directory.open(root);
+    using _ = directory.mount("below", { type: "tmpfs", mkdir: true });
+    Deno.mkdirSync(`${root}/below/here`);
+    Deno.writeTextFileSync(`${SCRATCH}/fstab`, "t /below/here tmpfs\n");
+    const [command, ...args] = commandLine([
+      "apply",
+      "--hold",
+      "--fstab",
+      `${SCRATCH}/fstab`,
+      root,
+    ]);
+    const process = new Deno.Command(command!, {
+      args,
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    const path = (await reader.read()).value?.trimEnd();
+    const seen = path === undefined ? [] : names(`${path}/below`);
+    process.kill("SIGTERM");
+    await process.status;
+    await reader.cancel();
+    assertEquals(seen, ["here"]);
+  },
+);
+
+programTest(
   "nothing is left of apply --hold that is killed at any moment",
   async () => {
     const root = makeRoot();
