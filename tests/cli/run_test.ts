@@ -240,6 +240,26 @@ programTest("run --oci makes the mounts of a configuration", () => {
   }
 }, { commands: ["busybox", "runc"] });
 
+programTest("run --oci leaves nothing out that it mounts not itself", () => {
+  const root = makeRoot();
+  new Deno.Command("runc", { args: ["spec"], cwd: SCRATCH }).outputSync();
+  for (const name of ["proc", "sys", "dev"]) {
+    const { code, stdout, stderr } = run([
+      "run",
+      `--no-${name}`,
+      `--oci=${SCRATCH}/config.json`,
+      root,
+      "cut",
+      "-d ",
+      "-f5",
+      "/proc/self/mountinfo",
+    ]);
+    assertEquals([code, stderr], [0, ""]);
+    const points = stdout.split("\n").filter((point) => point === `/${name}`);
+    assertEquals(points, [`/${name}`]);
+  }
+}, { commands: ["busybox", "runc"] });
+
 /** The program with a command in it that has begun. */
 async function started(
   args: string[],
@@ -597,6 +617,25 @@ programTest(
     }
   },
   { commands: ["busybox", "unshare", "setpriv", "mkfifo"] },
+);
+
+programTest(
+  "run --host-pid leaves no process of its group when it is killed",
+  async () => {
+    const mark = crypto.randomUUID();
+    const { child, rest } = await started([
+      "--host-pid",
+      makeRoot(),
+      "sh",
+      "-c",
+      `sh -c 'echo; sleep 60; :' ${mark}; :`,
+    ]);
+    child.kill("SIGKILL");
+    await child.status;
+    await untilGone(mark);
+    await rest;
+  },
+  NEEDS,
 );
 
 /** Waits until no process has a text in its command line: killing takes a moment. */
