@@ -288,7 +288,7 @@ programTest(
 );
 
 programTest(
-  "nothing is left of apply --hold that is killed at any moment",
+  "nothing is left of apply --hold that is killed on the way to its tree, or with it",
   async () => {
     const root = makeRoot();
     const before = mountTable();
@@ -311,6 +311,13 @@ programTest(
     const whole = performance.now() - start;
     const [program, ...args] = command;
     for (let moment = 0; moment < 100; moment++) {
+      if (moment % 4 === 0) {
+        {
+          await using _ = await hold(command);
+        } // Killed once the tree is held.
+        assertEquals(mountTable(), before);
+        continue;
+      }
       const process = new Deno.Command(program!, {
         args,
         stdin: "null",
