@@ -19,7 +19,13 @@ import { commandLine, programTest } from "./cli/program.ts";
 import { hold } from "./held.ts";
 import { has } from "./sys/kernel.ts";
 import { withoutDetachedTargets } from "./sys/scratch.ts";
-import { kernelTest, mountsBelow, mountTable, SCRATCH } from "./support.ts";
+import {
+  kernelTest,
+  mountsBelow,
+  mountTable,
+  openDescriptors,
+  SCRATCH,
+} from "./support.ts";
 
 /** An action's root of eleven mounts, the tree's own among them not counted. */
 const STEPS: ((tree: MountTree) => void)[] = [
@@ -134,6 +140,21 @@ treeTest("MountTree shows nothing where its directory is shared", () => {
   }
 });
 
+treeTest("MountTree shows nothing where what is below is shared", () => {
+  using root = makeRoot();
+  using sub = root.mount("sub", { type: "tmpfs", mkdir: true });
+  mkdirat(AT_FDCWD, `${SCRATCH}/root/sub/x`, 0o755);
+  mount(null, `${SCRATCH}/root/sub`, null, MS_SHARED, null);
+  const before = mountTable();
+  {
+    using tree = MountTree.from(root, { recursive: true });
+    tree.mount("sub/x", { type: "tmpfs" });
+    assertEquals(mountTable(), before);
+  }
+  assertEquals(mountTable(), before);
+  sub.unmount();
+});
+
 treeTest(
   "MountTree.from() takes along what is mounted below if asked",
   () => {
@@ -179,6 +200,13 @@ treeTest("MountTree is as it was after what fails in it", () => {
     assertEquals(assertThrows(call, MountError).code, code);
     assertEquals(names(), ["file", "link"]);
   }
+  // What was to be done with it once the tree is attached, holds it.
+  const descriptors = openDescriptors();
+  const { code } = assertThrows(
+    () => tree.mount("missing", { type: "tmpfs", propagation: "private" }),
+    MountError,
+  );
+  assertEquals([code, openDescriptors()], ["ENOENT", descriptors]);
   for (
     const [call, type] of [
       [() => tree.mount("/a", { type: "tmpfs" }), TypeError],

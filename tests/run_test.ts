@@ -8,6 +8,8 @@ import type { Mount } from "../src/mount.ts";
 import {
   AT_FDCWD,
   AT_RECURSIVE,
+  MNT_DETACH,
+  MS_BIND,
   MS_PRIVATE,
   MS_SHARED,
   O_CREAT,
@@ -16,13 +18,17 @@ import {
 import { mountSetattr } from "../src/sys/mount_setattr.ts";
 import { SyscallError, UnsupportedError } from "../src/sys/error.ts";
 import { libc, NR } from "../src/sys/libc.ts";
+import { mount } from "../src/sys/mount.ts";
 import { openat2 } from "../src/sys/openat2.ts";
 import { pipe2 } from "../src/sys/pipe2.ts";
+import { SyscallThread } from "../src/sys/thread.ts";
+import { umount2 } from "../src/sys/umount2.ts";
 import { makeDev, makeProc, makeSys } from "../src/run/file_systems.ts";
 import { RootTree } from "../src/run/root_tree.ts";
-import { endSpawner } from "../src/run/spawner.ts";
+import { endSpawner, PR_GET_DUMPABLE } from "../src/run/spawner.ts";
 import { endStagingThread } from "../src/staging.ts";
 import { readFile } from "../src/read_file.ts";
+import { commandLine } from "./cli/program.ts";
 import {
   isFirst,
   keepers,
@@ -174,6 +180,38 @@ rootTest(
     assertEquals(mountTable(), before);
     assertEquals([names(path), names(`${path}/etc`)], [["bin", "etc"], []]);
     assertEquals(keepers(), 0);
+  },
+);
+
+rootTest(
+  "run() shows nothing where the root is on a shared mount",
+  async () => {
+    const shared = `${SCRATCH}/shared`;
+    Deno.mkdirSync(shared);
+    Deno.mkdirSync(`${SCRATCH}/peer`);
+    mount("scratch", shared, "tmpfs", 0, null);
+    mount(null, shared, null, MS_SHARED, null);
+    mount(shared, `${SCRATCH}/peer`, null, MS_BIND, null);
+    try {
+      const path = makeRoot("shared/root");
+      for (const name of ["proc", "sys", "dev", "below"]) {
+        Deno.mkdirSync(`${path}/${name}`);
+      }
+      mount("scratch", `${path}/below`, "tmpfs", 0, null);
+      Deno.mkdirSync(`${path}/below/a`);
+      using root = Directory.open(path);
+      const before = mountTable();
+      const { end, result } = await running(root, "echo; cat", {
+        mounts: [{ type: "tmpfs", target: "below/a" }],
+      });
+      assertEquals(mountTable(), before);
+      end();
+      assertEquals((await result).code, 0);
+      assertEquals(mountTable(), before);
+    } finally {
+      umount2(`${SCRATCH}/peer`, MNT_DETACH);
+      umount2(shared, MNT_DETACH);
+    }
   },
 );
 
@@ -635,6 +673,17 @@ rootTest(
   },
 );
 
+rootTest("run() makes no mount point in /proc and /sys", async () => {
+  using root = Directory.open(makeRoot());
+  for (const target of ["proc/new", "proc/a/b", "sys/new", "sys/kernel/new"]) {
+    const error = await assertRejects(
+      () => shell(root, "true", { mounts: [{ type: "tmpfs", target }] }),
+      MountError,
+    );
+    assertEquals([error.code, error.target], ["ENOENT", target]);
+  }
+});
+
 rootTest(
   "run() runs in a mount tree, and leaves that to the caller",
   async () => {
@@ -651,12 +700,9 @@ rootTest(
 runTest("run() changes the user and groups of the command alone", async () => {
   const path = makeRoot();
   using root = Directory.open(path);
-  const status = () =>
-    readFile("/proc/self/status").split("\n").filter((line) =>
-      /^(Uid|Gid|Groups|CapEff|NoNewPrivs):/.test(line)
-    );
-  const before = status();
+  const dumpable = dumpableFlag();
   const script = "grep -E '^(Uid|Gid|Groups|CapEff):' /proc/self/status";
+  const before = await shell(root, script);
   const { out } = await shell(root, script, { uid: 1000, gid: 1001 });
   assertEquals(
     out.replaceAll(" \n", "\n"),
@@ -666,14 +712,38 @@ runTest("run() changes the user and groups of the command alone", async () => {
   assertEquals((await shell(root, "id -g", { uid: 1000 })).out, "1000\n");
   const group = await shell(root, "id -u; id -g", { gid: 7 });
   assertEquals(group.out, "0\n7\n");
-  assertEquals(status(), before);
-  // A change of user would leave these to root alone, in a user namespace, too.
-  assertEquals(Deno.statSync("/proc/self/maps").uid, 0);
-  assertEquals(
-    (await shell(root, "true", { uid: 1000 })).code,
-    0,
-  );
+  // The thread that starts commands is who it was.
+  assertEquals((await shell(root, script)).out, before.out);
+  // Without it /proc/self would be root's alone, in a user namespace, too.
+  assertEquals([dumpable, dumpableFlag()], [1, 1]);
 });
+
+/** Whether what a process has in /proc is its user's: PR_GET_DUMPABLE(2const). */
+function dumpableFlag(): number {
+  const thread = new SyscallThread();
+  try {
+    const args = [PR_GET_DUMPABLE];
+    return thread.make([{ name: "prctl", args, text: [] }], []);
+  } finally {
+    thread.end();
+  }
+}
+
+runTest(
+  "run() takes the supplementary groups from a user it changes to",
+  () => {
+    const [command, ...args] = commandLine([makeRoot()], {
+      entry: "tests/fixtures/groups.ts",
+      wrapper: ["setpriv", "--groups=7,8"],
+    });
+    const { stdout } = new Deno.Command(command!, { args }).outputSync();
+    assertEquals(
+      text.decode(stdout).replaceAll(" \n", "\n"),
+      "Groups:\t\nGroups:\t7 8\n",
+    );
+  },
+  { commands: ["setpriv"] },
+);
 
 runTest(
   "run() leaves another user no ambient capabilities, and keeps its own",
@@ -1389,7 +1459,13 @@ for (
   });
 }
 
-runTest("run() is led nowhere by a hostile root", async () => {
+/** How many roots are made ready in the contest, and in how many a command runs. */
+const ROOTS = 10_000;
+const STARTS = 2_500;
+const CONTEST =
+  `run() is led nowhere by a hostile root, in ${STARTS} starts and ${ROOTS} roots made ready`;
+
+runTest(CONTEST, async () => {
   const path = makeRoot();
   const outside = `${SCRATCH}/outside`;
   for (const name of ["proc", "sys", "dev"]) {
@@ -1414,16 +1490,23 @@ runTest("run() is led nowhere by a hostile root", async () => {
   const ready = swapper.stdout.getReader();
   await ready.read();
   const table = mountTable();
-  const outcomes: Record<string, number> = {};
+  const starts: Record<string, number> = {};
+  const others: Record<string, number> = {};
   const script =
     "test -c /dev/null -a -d /sys/kernel -a -e /proc/1/stat && echo >/dev/null";
-  for (let i = 0; i < 10_000; i++) {
+  for (let i = 0; i < ROOTS; i++) {
+    const isStart = i % (ROOTS / STARTS) === 0;
+    const outcomes = isStart ? starts : others;
     let outcome = "done";
     try {
-      if (i % 10 === 0) {
+      if (isStart && i % 10 === 0) {
         // Its mount points are renamed under the command, too.
         const { code } = await shell(root, script);
-        outcome = code === 0 ? "run" : "disturbed";
+        outcome = code === 0 ? "seen" : "disturbed";
+      } else if (isStart) {
+        // Looking takes longer: most don't.
+        const { code } = await run(root, ["/bin/true"], { stdin: "null" });
+        assertEquals(code, 0);
       } else {
         furnishRoot(root);
       }
@@ -1450,11 +1533,14 @@ runTest("run() is led nowhere by a hostile root", async () => {
   }
   assertEquals(Deno.readTextFileSync(`${outside}/null`), "");
   // It was a contest: both sides won some.
-  assert((outcomes["run"] ?? 0) > 100, JSON.stringify(outcomes));
-  const lost = ["ELOOP", "ENOTDIR", "ENOENT"].map((code) =>
-    outcomes[code] ?? 0
-  );
-  assert(lost.some((count) => count > 0), JSON.stringify(outcomes));
+  assert((starts["seen"] ?? 0) > 100, JSON.stringify(starts));
+  for (const outcomes of [starts, others]) {
+    const [won, ...lost] = ["done", "ELOOP", "ENOTDIR", "ENOENT"].map((code) =>
+      outcomes[code] ?? 0
+    );
+    assert(won! > 100, JSON.stringify(outcomes));
+    assert(lost.some((count) => count > 0), JSON.stringify(outcomes));
+  }
 });
 
 /** What is done to a root before a command runs in it. */

@@ -18,6 +18,8 @@ export interface OptionDescription {
   readonly choices?: readonly string[];
   /** Whether its value is a list of such, separated by commas. */
   readonly list?: boolean;
+  /** Whether the program alone gives it, to itself: nothing tells of it. */
+  readonly hidden?: boolean;
   /** What it does, for `--help`. */
   readonly help: string;
 }
@@ -107,6 +109,13 @@ export interface Command<T = unknown> {
   readonly usageStatus?: number;
 }
 
+/** The options that users are told of. */
+export function shownOptions(
+  options: Readonly<Record<string, OptionDescription>>,
+): [name: string, option: OptionDescription][] {
+  return Object.entries(options).filter(([, { hidden }]) => !hidden);
+}
+
 /** The options that every subcommand takes. */
 export const COMMON_OPTIONS: Readonly<Record<string, OptionDescription>> = {
   help: { short: "h", help: "show this" },
@@ -173,7 +182,10 @@ export async function parseWords(
     const { nearest } = await import("../sys/nearest.ts");
     throw new UsageError(
       `Unknown option ${quote(unknown)}${
-        nearest(unknown.replace(/=.*$/s, ""), names.map((name) => `--${name}`))
+        nearest(
+          unknown.replace(/=.*$/s, ""),
+          shownOptions(all).map(([name]) => `--${name}`),
+        )
       }`,
     );
   }

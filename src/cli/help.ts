@@ -2,6 +2,7 @@ import {
   type CommandDescription,
   COMMON_OPTIONS,
   type OptionDescription,
+  shownOptions,
 } from "./command.ts";
 
 /** The program as a whole. */
@@ -102,7 +103,7 @@ export function parseSummary(summary: string): Block[] {
 function formatOptions(
   options: Readonly<Record<string, OptionDescription>>,
 ): string {
-  const rows = Object.entries(options).map(([name, option]) => {
+  const rows = shownOptions(options).map(([name, option]) => {
     const { short } = option;
     const letter = short === undefined ? "    " : `-${short}, `;
     return [`  ${letter}--${name}${formatValue(option)}`, option.help] as const;

@@ -3,6 +3,7 @@ import {
   type CommandDescription,
   COMMON_OPTIONS,
   type OptionDescription,
+  shownOptions,
 } from "./command.ts";
 import { fill, formatValue, parseSummary, PROGRAM } from "./help.ts";
 
@@ -102,7 +103,7 @@ function formatBlocks(
 function formatOptions(
   options: Readonly<Record<string, OptionDescription>>,
 ): string[] {
-  return Object.entries(options).flatMap(([name, option]) => {
+  return shownOptions(options).flatMap(([name, option]) => {
     const names = [
       ...option.short === undefined ? [] : [`-${option.short}`],
       `--${name}`,

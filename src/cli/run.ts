@@ -32,6 +32,8 @@ export interface Arguments {
   readonly oci: string | null;
   /** The arguments to run this again with in a user namespace, null for not. */
   readonly rootless: readonly string[] | null;
+  /** The process that did so, with which this one ends; null for any. */
+  readonly parent: number | null;
 }
 
 /** The signals that go to the command. */
@@ -83,6 +85,11 @@ found.`,
         help: "show a file or directory, and what is mounted in it",
       },
       chdir: { value: "dir", help: "start in this directory of the root" },
+      "child-of": {
+        value: "pid",
+        hidden: true,
+        help: "end at once where this is not the parent any more",
+      },
       "clear-env": { help: "start without this environment" },
       env: {
         value: "name=value",
@@ -99,7 +106,9 @@ found.`,
         value: "file",
         help: "make the mounts of an OCI runtime configuration, too",
       },
-      rootless: { help: "get the rights to do it in a user namespace" },
+      rootless: {
+        help: "get the rights to do it in a user and an IPC namespace",
+      },
       timeout: {
         value: "duration",
         help:
@@ -138,10 +147,16 @@ found.`,
       command,
       oci: values["oci"]?.[0] ?? null,
       rootless: rootless ? withoutRootless(words) : null,
+      parent: values["child-of"] ? Number(values["child-of"][0]) : null,
       options: parseOptions(words),
     };
   },
-  async run({ root: path, command, options, oci, rootless }, { quiet }) {
+  async run(
+    { root: path, command, options, oci, rootless, parent },
+    { quiet },
+  ) {
+    // Only a death from now on sends a signal: PR_SET_PDEATHSIG(2const).
+    if (parent !== null && Deno.ppid !== parent) return STATUS.failed;
     if (rootless !== null) {
       const { runRootless } = await import("./run_rootless.ts");
       return await runRootless(rootless);
@@ -178,7 +193,6 @@ found.`,
 
 function withoutRootless({ positionals, switches, values }: Words): string[] {
   return [
-    "run",
     ...[...switches].filter((name) => name !== "rootless")
       .map((name) => `--${name}`),
     ...Object.entries(values).flatMap(([name, given]) =>

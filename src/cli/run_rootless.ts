@@ -2,13 +2,16 @@ import { programCommand } from "../program.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { stopIgnoring } from "../sys/rt_sigaction.ts";
 
-/** What gets the rights to mount: the user is root in there, and nobody else. */
-const UNSHARE = ["--user", "--map-root-user", "--mount"];
+/**
+ * What gets the rights to mount: the user is root in there, and nobody else. An
+ * mqueue shows the IPC namespace.
+ */
+const UNSHARE = ["--user", "--map-root-user", "--mount", "--ipc"];
 
 /**
- * Runs this program in a user and a mount namespace of its own.
+ * Runs a command in a user, a mount and an IPC namespace of its own.
  *
- * @param args Its arguments.
+ * @param args The arguments of `run`.
  * @returns Its exit status.
  * @throws {UnsupportedError} Where the system lets this user have none.
  */
@@ -23,10 +26,12 @@ export async function runRootless(args: readonly string[]): Promise<number> {
     const said = new TextDecoder().decode(probe.stderr).trim();
     throw new UnsupportedError(`This user gets no user namespace: ${said}`);
   }
-  // When this process dies, so does that one, and what it runs.
+  // When this process dies, so does that one, and what it runs; where it has died
+  // before, that one sees so itself.
   const keep = ["setpriv", "--pdeathsig", "KILL"];
+  const inner = ["run", `--child-of=${Deno.pid}`, ...args];
   const child = new Deno.Command("unshare", {
-    args: [...UNSHARE, ...keep, ...programCommand(), ...args],
+    args: [...UNSHARE, ...keep, ...programCommand(), ...inner],
   }).spawn();
   using _ = forwardTo(child);
   const { code } = await child.status;

@@ -286,7 +286,38 @@ programTest(
 );
 
 programTest(
-  "nothing is left of apply --hold that is killed at any moment",
+  "apply --hold takes along what is mounted in the directory",
+  async () => {
+    const root = makeRoot();
+    using directory = Directory.open(root);
+    using _ = directory.mount("below", { type: "tmpfs", mkdir: true });
+    Deno.mkdirSync(`${root}/below/here`);
+    Deno.writeTextFileSync(`${SCRATCH}/fstab`, "t /below/here tmpfs\n");
+    const [command, ...args] = commandLine([
+      "apply",
+      "--hold",
+      "--fstab",
+      `${SCRATCH}/fstab`,
+      root,
+    ]);
+    const process = new Deno.Command(command!, {
+      args,
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    const path = (await reader.read()).value?.trimEnd();
+    const seen = path === undefined ? [] : names(`${path}/below`);
+    process.kill("SIGTERM");
+    await process.status;
+    await reader.cancel();
+    assertEquals(seen, ["here"]);
+  },
+);
+
+programTest(
+  "nothing is left of apply --hold that is killed on the way to its tree, or with it",
   async () => {
     const root = makeRoot();
     const before = mountTable();
@@ -309,6 +340,13 @@ programTest(
     const whole = performance.now() - start;
     const [program, ...args] = command;
     for (let moment = 0; moment < 100; moment++) {
+      if (moment % 4 === 0) {
+        {
+          await using _ = await hold(command);
+        } // Killed once the tree is held.
+        assertEquals(mountTable(), before);
+        continue;
+      }
       const process = new Deno.Command(program!, {
         args,
         stdin: "null",

@@ -4,7 +4,9 @@ import {
   expectPositionals,
   parseWords,
 } from "../../src/cli/command.ts";
+import { toSubcommand } from "../../src/cli/completions/model.ts";
 import { formatHelp } from "../../src/cli/help.ts";
+import { formatManual } from "../../src/cli/man.ts";
 import { UsageError } from "../../src/cli/usage_error.ts";
 
 const description: CommandDescription = {
@@ -179,4 +181,24 @@ Deno.test("formatHelp() lists every option", () => {
   ) {
     assertEquals(help.includes(option), true, help);
   }
+});
+
+Deno.test("an option that is hidden is taken, and told of nowhere", async () => {
+  const hiding: CommandDescription = {
+    ...description,
+    options: { secret: { value: "n", hidden: true, help: "of the program" } },
+  };
+  const { values } = await parseWords(hiding, ["--secret=1"]);
+  assertEquals(values, { secret: ["1"] });
+  const { message } = await assertRejects(
+    () => parseWords(hiding, ["--secre=1"]),
+    UsageError,
+  );
+  const told = [
+    message,
+    formatHelp(hiding),
+    formatManual([hiding]),
+    JSON.stringify(toSubcommand(hiding)),
+  ];
+  assertEquals(told.filter((text) => /secret|of the program/.test(text)), []);
 });

@@ -314,6 +314,26 @@ programTest("run --oci makes the mounts of a configuration", () => {
   }
 }, { commands: ["busybox", "runc"] });
 
+programTest("run --oci leaves nothing out that it mounts not itself", () => {
+  const root = makeRoot();
+  new Deno.Command("runc", { args: ["spec"], cwd: SCRATCH }).outputSync();
+  for (const name of ["proc", "sys", "dev"]) {
+    const { code, stdout, stderr } = run([
+      "run",
+      `--no-${name}`,
+      `--oci=${SCRATCH}/config.json`,
+      root,
+      "cut",
+      "-d ",
+      "-f5",
+      "/proc/self/mountinfo",
+    ]);
+    assertEquals([code, stderr], [0, ""]);
+    const points = stdout.split("\n").filter((point) => point === `/${name}`);
+    assertEquals(points, [`/${name}`]);
+  }
+}, { commands: ["busybox", "runc"] });
+
 /** The program with a command in it that has begun. */
 async function started(
   args: string[],
@@ -565,85 +585,189 @@ function denoDirectory(): string {
 }
 
 /** A user who may do nothing, and who finds what Deno has cached. */
-function asNobody(): string[] {
+function asNobody(): Disposable & { wrapper: string[]; deno: string } {
   const shown = `${SCRATCH}/deno`;
   using scratch = Directory.open(SCRATCH);
   scratch.bind(denoDirectory(), "deno", { mkdir: true }).keep();
-  return [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "env",
-    "HOME=/",
-    `DENO_DIR=${shown}`,
-  ];
+  return {
+    wrapper: [
+      "setpriv",
+      "--reuid=65534",
+      "--regid=65534",
+      "--clear-groups",
+      "env",
+      "HOME=/",
+      `DENO_DIR=${shown}`,
+    ],
+    deno: denoForAll(),
+    [Symbol.dispose]() {
+      using scratch = Directory.open(SCRATCH);
+      scratch.unmount("deno", { lazy: true });
+    },
+  };
 }
 
 programTest("run --rootless gets the rights to do it", async () => {
   const root = makeRoot();
-  const wrapper = asNobody();
-  const deno = denoForAll();
-  try {
-    const refused = run(["run", root, "true"], { wrapper, deno });
-    assertEquals(refused.code, 125);
-    assertMatch(
-      refused.stderr,
-      /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
+  using nobody = asNobody();
+  const { wrapper, deno } = nobody;
+  const refused = run(["run", root, "true"], { wrapper, deno });
+  assertEquals(refused.code, 125);
+  assertMatch(
+    refused.stderr,
+    /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
+  );
+  const permissions = ["--allow-ffi", "--allow-run"];
+  const options = { wrapper, permissions, deno };
+  // There it has them already.
+  const inside = run(["run", "--gid=7", root, "true"], {
+    wrapper: [...wrapper, "unshare", "-Urm"],
+    deno,
+  });
+  assertEquals(inside.code, 125);
+  assertMatch(inside.stderr, /EPERM/);
+  assert(!inside.stderr.includes("--rootless"), inside.stderr);
+  const { code, stdout } = run([
+    "run",
+    "--rootless",
+    "--env=A=b c",
+    root,
+    "sh",
+    "-c",
+    'echo $$ "$A" "$1"; exit 4',
+    "sh",
+    "--rootless",
+  ], { ...options, wrapper: ["env", "--ignore-signal=CHLD", ...wrapper] });
+  assertEquals([code, stdout], [4, `${isFirst ? 1 : 2} b c --rootless\n`]);
+  // What is killed takes all with it.
+  const mark = crypto.randomUUID();
+  const [command, ...args] = commandLine([
+    "run",
+    "--rootless",
+    root,
+    "sh",
+    "-c",
+    `: ${mark}; echo; sleep 1000; :`,
+  ], options);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    const child = new Deno.Command(command!, {
+      args,
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    child.kill(signal);
+    assertEquals(
+      (await child.status).signal,
+      signal === "SIGKILL" ? signal : null,
     );
-    const permissions = ["--allow-ffi", "--allow-run"];
-    const options = { wrapper, permissions, deno };
-    // There it has them already.
-    const inside = run(["run", "--gid=7", root, "true"], {
-      wrapper: [...wrapper, "unshare", "-Urm"],
-      deno,
-    });
-    assertEquals(inside.code, 125);
-    assertMatch(inside.stderr, /EPERM/);
-    assert(!inside.stderr.includes("--rootless"), inside.stderr);
-    const { code, stdout } = run([
-      "run",
-      "--rootless",
-      "--env=A=b c",
-      root,
-      "sh",
-      "-c",
-      'echo $$ "$A" "$1"; exit 4',
-      "sh",
-      "--rootless",
-    ], { ...options, wrapper: ["env", "--ignore-signal=CHLD", ...wrapper] });
-    assertEquals([code, stdout], [4, `${isFirst ? 1 : 2} b c --rootless\n`]);
-    // What is killed takes all with it.
-    const mark = crypto.randomUUID();
-    const [command, ...args] = commandLine([
-      "run",
-      "--rootless",
-      root,
-      "sh",
-      "-c",
-      `: ${mark}; echo; sleep 1000; :`,
-    ], options);
-    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    while (!(await reader.read()).done);
+    await untilGone(mark);
+  }
+}, { commands: ["busybox", "unshare", "setpriv"] });
+
+for (const runtime of ["runc", "crun"]) {
+  programTest(
+    `run --rootless --oci makes the mounts of ${runtime} spec --rootless`,
+    () => {
+      const root = makeRoot();
+      new Deno.Command(runtime, { args: ["spec", "--rootless"], cwd: SCRATCH })
+        .outputSync();
+      const file = `${SCRATCH}/config.json`;
+      Deno.chmodSync(file, 0o644);
+      using nobody = asNobody();
+      const { code, stdout, stderr } = run([
+        "run",
+        "--rootless",
+        `--oci=${file}`,
+        root,
+        "sh",
+        "-c",
+        "cut -d' ' -f5 /proc/self/mountinfo; ls /dev/mqueue",
+      ], { ...nobody, permissions: ["--allow-ffi", "--allow-run"] });
+      assertEquals([code, stderr], [0, ""]);
+      const points = stdout.trimEnd().split("\n");
+      const { mounts } = JSON.parse(Deno.readTextFileSync(file)) as {
+        mounts: { destination: string }[];
+      };
+      assert(mounts.some(({ destination }) => destination === "/dev/mqueue"));
+      for (const { destination } of mounts) {
+        assert(points.includes(destination), destination);
+      }
+    },
+    { commands: ["busybox", "unshare", "setpriv", runtime] },
+  );
+}
+
+programTest(
+  "run --rootless runs nothing when it is killed before that one minds",
+  async () => {
+    const root = makeRoot();
+    const { stdout } = new Deno.Command("sh", {
+      args: ["-c", "command -v unshare; mkfifo go"],
+      cwd: SCRATCH,
+    }).outputSync();
+    const unshare = new TextDecoder().decode(stdout).trim();
+    Deno.mkdirSync(`${SCRATCH}/bin`);
+    Deno.writeTextFileSync(
+      `${SCRATCH}/bin/unshare`,
+      `#!/bin/sh
+       case "$*" in *" true") ;; *) echo waiting; read line < ${SCRATCH}/go ;; esac
+       exec ${unshare} "$@"
+      `,
+      { mode: 0o755 },
+    );
+    const [command, ...args] = commandLine(
+      ["run", "--rootless", "--env=PATH=/bin", root, "echo", "ran"],
+      { permissions: ["--allow-ffi", "--allow-run"] },
+    );
+    using go = Deno.openSync(`${SCRATCH}/go`, { read: true, write: true });
+    for (const killed of [false, true]) {
       const child = new Deno.Command(command!, {
         args,
+        env: { PATH: `${SCRATCH}/bin:${Deno.env.get("PATH")}` },
         stdin: "null",
         stdout: "piped",
       }).spawn();
-      const reader = child.stdout.getReader();
-      await reader.read();
-      child.kill(signal);
-      assertEquals(
-        (await child.status).signal,
-        signal === "SIGKILL" ? signal : null,
-      );
-      while (!(await reader.read()).done);
-      await untilGone(mark);
+      // To the end: until nobody is left who could write.
+      let said = "";
+      for await (
+        const text of child.stdout.pipeThrough(new TextDecoderStream())
+      ) {
+        said += text;
+        if (said !== "waiting\n") continue;
+        if (killed) {
+          child.kill("SIGKILL");
+          await child.status;
+        }
+        go.writeSync(new TextEncoder().encode("\n"));
+      }
+      await child.status;
+      assertEquals(said, killed ? "waiting\n" : "waiting\nran\n");
     }
-  } finally {
-    using scratch = Directory.open(SCRATCH);
-    scratch.unmount("deno", { lazy: true });
-  }
-}, { commands: ["busybox", "unshare", "setpriv"] });
+  },
+  { commands: ["busybox", "unshare", "setpriv", "mkfifo"] },
+);
+
+programTest(
+  "run --host-pid leaves no process of its group when it is killed",
+  async () => {
+    const mark = crypto.randomUUID();
+    const { child, rest } = await started([
+      "--host-pid",
+      makeRoot(),
+      "sh",
+      "-c",
+      `sh -c 'echo; sleep 60; :' ${mark}; :`,
+    ]);
+    child.kill("SIGKILL");
+    await child.status;
+    await untilGone(mark);
+    await rest;
+  },
+  NEEDS,
+);
 
 /** Waits until no process has a text in its command line: killing takes a moment. */
 async function untilGone(mark: string): Promise<void> {

@@ -4,6 +4,7 @@ import {
   COMMON_OPTIONS,
   type Operand,
   type OptionDescription,
+  shownOptions,
 } from "../command.ts";
 
 /** What a word can be. */
@@ -65,7 +66,7 @@ export function toSubcommand(description: CommandDescription): Subcommand {
   return {
     name,
     help: summary.split("\n")[0]!,
-    options: Object.entries({ ...options, ...COMMON_OPTIONS }).map(toOption),
+    options: shownOptions({ ...options, ...COMMON_OPTIONS }).map(toOption),
     operands: (operands ?? ["directory"]).map((operand) =>
       typeof operand === "string"
         ? { kind: operand, words: [], list: false }
