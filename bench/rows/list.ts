@@ -20,7 +20,7 @@ export const list: Row = {
       const times = Math.max(1, Math.round(1000 / count));
       const most = count === Math.max(...CROWDS);
       const loop = await place.inside(() =>
-        Rival.start(stack, "C loop", times, ["list"])
+        Rival.start(stack, { name: "C loop", times }, ["list"])
       );
       matches.push({
         what: sizeOf(place),

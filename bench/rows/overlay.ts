@@ -6,7 +6,8 @@ import { Rival } from "../programs.ts";
 import type { Figure } from "../results.ts";
 import { compare, type Row } from "./row.ts";
 
-const COUNTS = [16, 32, 64, 128];
+/** How many layers there are. */
+export const COUNTS: readonly number[] = [16, 32, 64, 128];
 
 /** Row 11. */
 export const overlay: Row = {
@@ -15,27 +16,22 @@ export const overlay: Row = {
   note:
     "mountat sets each layer by itself (lowerdir+): what the C loop takes longer with the same calls, one fsconfig(2) for each layer, is the price of that. The options of mount(2) have to fit into one page, which limits how many layers it can name.",
   async measure(seconds) {
-    const path = `${SCRATCH}/overlay`;
-    for (const name of ["merged", "upper", "work"]) {
-      Deno.mkdirSync(`${path}/${name}`, { recursive: true });
-    }
+    const path = makePlace();
     using root = Directory.open(path);
     const figures: Figure[] = [];
     for (const count of COUNTS) {
-      const layers = Array.from(
-        { length: count },
-        (_, i) => `${path}/layers/${i}/fs`,
-      );
-      for (const layer of layers) Deno.mkdirSync(layer, { recursive: true });
-      const options = [
-        ...layers.map((layer) => `lowerdir+=${layer}`),
-        `upperdir=${path}/upper`,
-        `workdir=${path}/work`,
-      ];
+      const layers = makeLayers(count);
+      const options = optionsFor(layers);
       await using stack = new AsyncDisposableStack();
       const times = 20;
+      // The overlay has a mount of each layer for itself, and of the upper one.
+      const mounts = count + 2;
       const inC = (name: string, how: "path" | "exact") =>
-        Rival.start(stack, name, times, ["overlay", how, path, ...layers]);
+        Rival.start(
+          stack,
+          { name, times, mounts },
+          ["overlay", how, path, ...layers],
+        );
       figures.push(
         ...await compare([{
           what: `${count} layers`,
@@ -43,10 +39,8 @@ export const overlay: Row = {
           ours: {
             name: "mountat, unmountat",
             times,
-            time: stopwatch(() => {
-              mountat(root, "merged", { type: "overlay", options }).keep();
-              unmountat(root, "merged");
-            }),
+            mounts,
+            time: stopwatch(() => overlayUpAndDown(root, options)),
           },
           others: [
             { by: await inC("C loop of mount(2)", "path"), limit: 1.05 },
@@ -58,3 +52,37 @@ export const overlay: Row = {
     return figures;
   },
 };
+
+/** Makes the directories of an overlay but its layers; returns where they are. */
+export function makePlace(): string {
+  const path = `${SCRATCH}/overlay`;
+  for (const name of ["merged", "upper", "work"]) {
+    Deno.mkdirSync(`${path}/${name}`, { recursive: true });
+  }
+  return path;
+}
+
+/** Makes so many layers. */
+export function makeLayers(count: number): string[] {
+  const layers = Array.from(
+    { length: count },
+    (_, i) => `${SCRATCH}/overlay/layers/${i}/fs`,
+  );
+  for (const layer of layers) Deno.mkdirSync(layer, { recursive: true });
+  return layers;
+}
+
+/** The options of an overlay of layers. */
+export function optionsFor(layers: readonly string[]): string[] {
+  return [
+    ...layers.map((layer) => `lowerdir+=${layer}`),
+    `upperdir=${SCRATCH}/overlay/upper`,
+    `workdir=${SCRATCH}/overlay/work`,
+  ];
+}
+
+/** Mounts an overlay and unmounts it. */
+export function overlayUpAndDown(root: Directory, options: string[]): void {
+  mountat(root, "merged", { type: "overlay", options }).keep();
+  unmountat(root, "merged");
+}
