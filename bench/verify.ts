@@ -12,10 +12,10 @@ import { mountTable } from "../tests/support.ts";
 import type { Contestant } from "./measure.ts";
 
 /**
- * Looks whether a contestant makes as many mounts as it says, and leaves none.
+ * Looks whether a contestant makes no fewer mounts than it says, and leaves none.
  *
  * Each mount gets the next unique id, whoever makes it: those of other processes
- * count, too, and so the least of some counts is taken.
+ * count, too. So the least of some counts is taken, and more are no fault.
  *
  * @throws {Error} When it does not.
  */
@@ -25,11 +25,7 @@ export async function verify(contestant: Contestant): Promise<void> {
   if (mounts === undefined) return;
   const before = inside(mountTable).join("\n");
   let least = Infinity;
-  for (
-    let tries = 0;
-    tries < FEW_TRIES || (least > mounts && tries < MOST_TRIES);
-    tries++
-  ) {
+  for (let tries = 0; tries < TRIES; tries++) {
     const first = nextMountId();
     await contestant.time(1);
     least = Math.min(least, Number(nextMountId() - first) - 1);
@@ -37,13 +33,12 @@ export async function verify(contestant: Contestant): Promise<void> {
       throw new Error(`${name} leaves a mount behind`);
     }
   }
-  if (least !== mounts) {
+  if (least < mounts) {
     throw new Error(`${name} makes ${least} mounts, not ${mounts}`);
   }
 }
 
-const FEW_TRIES = 3;
-const MOST_TRIES = 100;
+const TRIES = 5;
 
 /** The unique id of a mount that is made now and attached nowhere. */
 function nextMountId(): bigint {

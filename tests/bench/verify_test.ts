@@ -1,18 +1,18 @@
-import { assertRejects } from "@std/assert";
+import { assertMatch, assertRejects } from "@std/assert";
 import type { Contestant } from "../../bench/measure.ts";
 import { verify } from "../../bench/verify.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { umount2 } from "../../src/sys/umount2.ts";
 import { kernelTest, SCRATCH } from "../support.ts";
 
-/** One that mounts so many, and says that they are two. */
-function mounter(count: number, unmount = true): Contestant {
+/** One that mounts twice. */
+function mounter(mounts: number, unmount = true): Contestant {
   return {
     name: "x",
     times: 1,
-    mounts: 2,
+    mounts,
     time() {
-      for (let i = 0; i < count; i++) {
+      for (let i = 0; i < 2; i++) {
         mount("x", SCRATCH, "tmpfs", 0, null);
         if (unmount) umount2(SCRATCH, 0);
       }
@@ -23,13 +23,9 @@ function mounter(count: number, unmount = true): Contestant {
 
 kernelTest("verify() counts the mounts that a contestant makes", async () => {
   await verify(mounter(2));
-  for (const count of [0, 1, 3]) {
-    await assertRejects(
-      () => verify(mounter(count)),
-      Error,
-      `x makes ${count} mounts, not 2`,
-    );
-  }
+  // More than other processes make meanwhile.
+  const error = await assertRejects(() => verify(mounter(10_000)), Error);
+  assertMatch(error.message, /^x makes \d+ mounts, not 10000$/);
 });
 
 kernelTest("verify() finds what a contestant leaves", async () => {
