@@ -55,7 +55,7 @@ export const run: Row = {
   row: 7,
   work: "A command in a root with proc, sys and dev",
   note:
-    "bwrap and unshare make a PID and a mount namespace and mount a procfs, a sysfs and devices, as run does; the root holds nothing but a static true. All are started from this one process.",
+    "bwrap and unshare make a PID and a mount namespace and mount a procfs and devices, as run does; for sys, run and unshare mount a sysfs, and bwrap, which mounts none, binds that of the host. The root holds nothing but a static true. All are started from this one process.",
   async measure(seconds) {
     const missing = whyMissing(COMPILER);
     if (missing !== null) {

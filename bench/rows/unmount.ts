@@ -117,7 +117,7 @@ export const unmountInCrowd: Row = {
   row: 5,
   work: "One unmount among other mounts",
   note:
-    "So many more than the system's own. umount(8) reads the whole table for a file, as a device's mount point is one, and with --lazy or --force; for most directories it asks statfs(2) and reads nothing.",
+    "So many more than the system's own. umount(8) reads the whole table for a file, as a device's mount point is one, and with --lazy or --force; for most directories it asks statfs(2) and reads nothing (strace). Then it takes as long among 10,000 mounts as among 10, and 1/200 of that is 7 µs: less than umount2(2) itself takes, which is nearly all that ours is (row 1).",
   async measure(seconds) {
     using stack = new DisposableStack();
     const most = Math.max(...CROWDS);
