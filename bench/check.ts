@@ -1,8 +1,10 @@
 /**
  * Tells whether rows 1, 2 or 8 became more than a third worse than the committed
  * ratios: `deno task bench:check`. For by hand or every night, not for every
- * change: it takes half a minute, and a quiet machine.
+ * change: it takes half a minute, and a quiet machine. An argument is a file of
+ * other results, and `--seconds` as that of `deno task bench`.
  */
+import { parseArgs } from "@std/cli/parse-args";
 import { readResults, type Results, type RowResult } from "./results.ts";
 import { measureRows } from "./rows.ts";
 
@@ -17,8 +19,9 @@ export function worse(
 ): string[] {
   return rows.flatMap(({ row, figures }) => {
     const before = committed.rows.find((other) => other.row === row);
-    return figures.flatMap(({ what, against, ratio, limit }) => {
-      if (ratio === undefined || limit === undefined) return [];
+    return figures.flatMap(({ what, against, ratio, limit, missing }) => {
+      if (limit === undefined) return [];
+      if (ratio === undefined) return [`Row ${row}, ${what}: ${missing}`];
       const old = before?.figures.find((figure) =>
         figure.what === what && figure.against === against
       )?.ratio;
@@ -34,17 +37,28 @@ export function worse(
   });
 }
 
-async function main(): Promise<number> {
-  const committed = readResults();
+/**
+ * Measures the rows, those again that became worse, and says which did.
+ *
+ * @param committed What they are compared to.
+ * @param measure What measures rows by their numbers.
+ * @returns The exit status: 0 when none became worse.
+ */
+export async function check(
+  committed: Results | null,
+  measure: (numbers: readonly number[]) => AsyncIterable<RowResult> = (
+    numbers,
+  ) => measureRows(numbers),
+): Promise<number> {
   if (committed === null) {
     console.error("There are no committed results: run deno task bench");
     return 1;
   }
-  let numbers = NUMBERS;
+  let numbers: readonly number[] = NUMBERS;
   let found: string[] = [];
   // What only happens once was the machine.
   for (let attempt = 1; attempt <= TRIES && numbers.length > 0; attempt++) {
-    const rows = await Array.fromAsync(measureRows(numbers));
+    const rows = await Array.fromAsync(measure(numbers));
     found = worse(committed, rows);
     numbers = rows.filter((row) => worse(committed, [row]).length > 0)
       .map(({ row }) => row);
@@ -53,4 +67,13 @@ async function main(): Promise<number> {
   return found.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exitCode = await main();
+if (import.meta.main) {
+  const { _: [file], seconds } = parseArgs(Deno.args, {
+    string: ["seconds", "_"],
+    default: { seconds: "1" },
+  });
+  Deno.exitCode = await check(
+    readResults(file as string | undefined),
+    (numbers) => measureRows(numbers, Number(seconds)),
+  );
+}

@@ -1,12 +1,13 @@
 /** Writes what the documentation shows of the results: `deno task bench:draw`. */
 import { chart, chartName } from "./charts.ts";
 import { readResults, type Results } from "./results.ts";
+import { NOTES } from "./rows.ts";
 import { performancePage } from "./table.ts";
 
 /** The files, by their paths from the repository's root. */
 export function pages(results: Results): Record<string, string> {
   return {
-    "docs/performance.md": performancePage(results),
+    "docs/performance.md": performancePage(results, NOTES),
     ...Object.fromEntries(
       results.rows.map((row) => [`docs/charts/${chartName(row)}`, chart(row)]),
     ),

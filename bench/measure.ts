@@ -6,6 +6,10 @@ export interface Contestant {
   readonly name: string;
   /** How many times it does the work in a turn. */
   readonly times: number;
+  /** How many mounts it makes each time, which is looked at before it counts. */
+  readonly mounts?: number;
+  /** Does something where its mounts are; by default this thread sees them. */
+  inside?<T>(body: () => T): T;
   /**
    * Does the work.
    *

@@ -2,12 +2,12 @@
  * What the library's part of the table costs, for a look while it is changed:
  * `deno bench -A bench/mount_bench.ts`. Ratios are what `deno task bench` is for.
  */
-import { listMounts } from "../mod.ts";
+import { Directory, listMounts, unmountat } from "../mod.ts";
 import {
   enterPrivateNamespace,
   leavePrivateNamespace,
 } from "../tests/support.ts";
-import { crowd } from "./rows/crowd.ts";
+import { crowd, CROWDS, sizeOf } from "./rows/crowd.ts";
 import {
   KINDS,
   openRoot,
@@ -15,6 +15,14 @@ import {
   treeUpAndDown,
   upAndDown,
 } from "./rows/mounts.ts";
+import {
+  COUNTS,
+  makeLayers,
+  makePlace,
+  optionsFor,
+  overlayUpAndDown,
+} from "./rows/overlay.ts";
+import { DIRECTORY, FILE, openHolder } from "./rows/unmount.ts";
 
 enterPrivateNamespace();
 addEventListener("unload", leavePrivateNamespace);
@@ -41,12 +49,38 @@ Deno.bench({
   fn: () => rootUpAndDown(root),
 });
 
-const crowded = crowd(1_000);
+for (const place of CROWDS.map(crowd)) {
+  const holder = place.inside(openHolder);
+  for (const job of [DIRECTORY, FILE]) {
+    Deno.bench({
+      name: `${job.what}, ${sizeOf(place)}`,
+      group: "one unmount among other mounts",
+      fn(bench) {
+        place.inside(() => {
+          job.mount(holder);
+          bench.start();
+          unmountat(holder, job.target);
+          bench.end();
+        });
+      },
+    });
+  }
+  Deno.bench({
+    name: `listMounts, ${sizeOf(place)}`,
+    group: "listing all mounts",
+    fn() {
+      place.inside(() => listMounts());
+    },
+  });
+}
 
-Deno.bench({
-  name: "listMounts, 1,000 more",
-  group: "listing all mounts",
-  fn() {
-    crowded.inside(() => listMounts());
-  },
-});
+const overlays = Directory.open(makePlace());
+
+for (const count of COUNTS) {
+  const options = optionsFor(makeLayers(count));
+  Deno.bench({
+    name: `${count} layers`,
+    group: "an overlay, up and down",
+    fn: () => overlayUpAndDown(overlays, options),
+  });
+}

@@ -2,16 +2,22 @@
 import type { Absent, Contestant } from "./measure.ts";
 import { ROOT, SCRATCH } from "../tests/support.ts";
 
-/** Compiles a C source of this folder, once, and returns the program's path. */
+/**
+ * Compiles a C source of this folder, once, and returns the program's path.
+ *
+ * @throws {Error} When the compiler fails; see {@linkcode whyMissing} before.
+ */
 export function compile(name: string, ...flags: string[]): string {
   const path = `${SCRATCH}/${name}`;
-  if (compiled.has(path)) return path;
-  command("cc", ["-O2", ...flags, "-o", path, `${ROOT}bench/${name}.c`]).run();
-  compiled.add(path);
+  // Rows that are measured once more have an empty directory again.
+  if (isFile(path)) return path;
+  command(COMPILER, ["-O2", ...flags, "-o", path, `${ROOT}bench/${name}.c`])
+    .run();
   return path;
 }
 
-const compiled = new Set<string>();
+/** What compiles C. */
+export const COMPILER = "cc";
 
 /** A command that runs to its end. */
 export interface Command {
@@ -48,10 +54,16 @@ export function installed(
   program: string,
   contestant: Contestant,
 ): Contestant | Absent {
+  const missing = whyMissing(program);
+  return missing === null ? contestant : { name: contestant.name, missing };
+}
+
+/** Why a command can't be run, null where it is on PATH. */
+export function whyMissing(program: string): string | null {
   const directories = (Deno.env.get("PATH") ?? "").split(":");
   return directories.some((directory) => isFile(`${directory}/${program}`))
-    ? contestant
-    : { name: contestant.name, missing: `${program} is not installed` };
+    ? null
+    : `${program} is not installed`;
 }
 
 function isFile(path: string): boolean {
@@ -62,18 +74,27 @@ function isFile(path: string): boolean {
   }
 }
 
+/** What a {@linkcode Rival} is. */
+export type RivalDescription = Pick<Contestant, "name" | "times" | "mounts">;
+
 /** A C program that waits for its turns. */
 export class Rival implements Contestant, AsyncDisposable {
   readonly name: string;
   readonly times: number;
+  readonly mounts?: number;
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #reader: ReadableStreamDefaultReader<string>;
 
-  private constructor(name: string, times: number, args: string[]) {
+  private constructor(
+    { name, times, mounts }: RivalDescription,
+    program: string,
+    args: string[],
+  ) {
     this.name = name;
     this.times = times;
-    this.#child = new Deno.Command(compile("contestants"), {
+    if (mounts !== undefined) this.mounts = mounts;
+    this.#child = new Deno.Command(program, {
       args,
       stdin: "piped",
       stdout: "piped",
@@ -87,18 +108,22 @@ export class Rival implements Contestant, AsyncDisposable {
    * Starts one.
    *
    * @param stack What ends it.
-   * @param name What tables call it.
-   * @param times How many times it does the work in a turn.
+   * @param description What it is.
    * @param args Which job of `contestants.c`.
+   * @param program Another program that takes turns like that one.
    * @returns The program, or, when it can't do the job, its reason.
    */
   static async start(
     stack: AsyncDisposableStack,
-    name: string,
-    times: number,
+    description: RivalDescription,
     args: string[],
+    program?: string,
   ): Promise<Rival | Absent> {
-    const rival = stack.use(new Rival(name, times, args));
+    const { name } = description;
+    const missing = program === undefined ? whyMissing(COMPILER) : null;
+    if (missing !== null) return { name, missing };
+    program ??= compile("contestants");
+    const rival = stack.use(new Rival(description, program, args));
     const answer = await rival.#line();
     return answer === "ready" ? rival : { name, missing: answer };
   }

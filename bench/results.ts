@@ -19,8 +19,6 @@ export interface Machine {
 export interface RowResult {
   readonly row: number;
   readonly work: string;
-  /** What one has to know to read the figures. */
-  readonly note: string;
   readonly figures: readonly Figure[];
 }
 
@@ -67,10 +65,14 @@ function threeDigits(value: number): string {
   return value.toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
-/** The results of the last whole run, null where there are none. */
-export function readResults(): Results | null {
+/**
+ * Reads results, null where there are none.
+ *
+ * @param path The file, by default that of the last whole run.
+ */
+export function readResults(path: string | URL = RESULTS): Results | null {
   try {
-    return JSON.parse(Deno.readTextFileSync(RESULTS));
+    return JSON.parse(Deno.readTextFileSync(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -26,6 +26,11 @@ const ROWS: readonly Row[] = [
   overlay,
 ];
 
+/** What one has to know to read the figures of each row, by its number. */
+export const NOTES: Readonly<Record<number, string>> = Object.fromEntries(
+  ROWS.map(({ row, note }) => [row, note]),
+);
+
 /** The numbers of all rows. */
 export const NUMBERS: readonly number[] = ROWS.map(({ row }) => row);
 
@@ -47,10 +52,10 @@ export async function* measureRows(
   enterPrivateNamespace();
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   try {
-    for (const { row, work, note, measure } of ROWS) {
+    for (const { row, work, measure } of ROWS) {
       if (!numbers.includes(row)) continue;
       const figures = await measure(seconds);
-      yield { row, work, note, figures };
+      yield { row, work, figures };
     }
   } finally {
     for (const signal of SIGNALS) Deno.removeSignalListener(signal, interrupt);

@@ -71,14 +71,21 @@ function ratioText(ratio: number): string {
   return ratio < 0.2 ? `1/${Math.round(1 / ratio)}` : ratio.toFixed(2);
 }
 
-/** The page of the documentation. */
-export function performancePage({ machine, rows }: Results): string {
+/**
+ * The page of the documentation.
+ *
+ * @param notes What one has to know to read each row, by its number.
+ */
+export function performancePage(
+  { machine, rows }: Results,
+  notes: Readonly<Record<number, string>>,
+): string {
   return [
     "<!-- `deno task bench` writes this file. -->",
     "# Performance",
     PREFACE,
     machineText(machine),
-    ...rows.map(section),
+    ...rows.map((row) => section(row, notes[row.row] ?? "")),
   ].join("\n\n") + "\n";
 }
 
@@ -95,8 +102,8 @@ function machineText({ processor, processors, linux, deno }: Machine): string {
   return `On ${processors} × ${processor}, Linux ${linux}, Deno ${deno}.`;
 }
 
-function section(row: RowResult): string {
-  const { row: number, work, note, figures } = row;
+function section(row: RowResult, note: string): string {
+  const { row: number, work, figures } = row;
   const table = [HEADER, HEADER.map(() => "---"), ...cells(figures)]
     .map((cells) => `| ${cells.join(" | ")} |`).join("\n");
   const chart = `![${work}](charts/${chartName(row)})`;

@@ -63,7 +63,11 @@ export function among<T extends Contestant | Absent>(
 ): T {
   if (!("time" in contestant)) return contestant;
   const { time } = contestant;
-  return { ...contestant, time: (times: number) => inside(() => time(times)) };
+  return {
+    ...contestant,
+    inside,
+    time: (times: number) => inside(() => time(times)),
+  };
 }
 
 /** How a crowd is called in the table. */

@@ -10,7 +10,7 @@ export const list: Row = {
   row: 6,
   work: "Listing all mounts",
   note:
-    "So many more than the system's own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. Reading mountinfo is reading alone: nothing is parsed.",
+    "So many more than the system's own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. It alone takes about half as long as findmnt(8) at 10,000 mounts, 98 % of that in the kernel (getrusage(2)): a third of findmnt(8) is less than the kernel takes to answer one statmount(2) for each mount, and there is no call that answers for several. findmnt(8) reads mountinfo, which the kernel writes in about half the time of those answers, and spends most of its time making sense of it. But mountinfo lacks the unique ids, which only those two calls tell. Reading mountinfo is reading alone: nothing is parsed.",
   async measure(seconds) {
     await using stack = new AsyncDisposableStack();
     const matches: Match[] = [];
@@ -20,7 +20,7 @@ export const list: Row = {
       const times = Math.max(1, Math.round(1000 / count));
       const most = count === Math.max(...CROWDS);
       const loop = await place.inside(() =>
-        Rival.start(stack, "C loop", times, ["list"])
+        Rival.start(stack, { name: "C loop", times }, ["list"])
       );
       matches.push({
         what: sizeOf(place),

@@ -7,6 +7,7 @@ import {
   takeTurns,
 } from "../measure.ts";
 import type { Figure } from "../results.ts";
+import { verify } from "../verify.ts";
 
 /** A row of the table. */
 export interface Row {
@@ -41,7 +42,11 @@ export interface Match {
   readonly others: readonly Other[];
 }
 
-/** Lets all contestants of all matches take turns: a figure for each of the others. */
+/**
+ * Lets all contestants of all matches take turns: a figure for each of the others.
+ *
+ * @throws {Error} When one of them does not do its work.
+ */
 export async function compare(
   matches: readonly Match[],
   seconds: number,
@@ -51,6 +56,7 @@ export async function compare(
     contestants.add(ours);
     for (const { by } of others) if ("time" in by) contestants.add(by);
   }
+  for (const contestant of contestants) await verify(contestant);
   const turns = await takeTurns([...contestants], seconds);
   const samples = new Map(
     [...contestants].map((contestant, i) => [contestant, turns[i]!]),

@@ -37,3 +37,23 @@ Deno.test("takeTurns() alternates the order, and keeps rounds together", async (
   assertEquals(b!.slice(0, 2), [1000, 1000]);
   assertEquals(a!.length, b!.length);
 });
+
+Deno.test("takeTurns() does not count the first tenth", async () => {
+  const seconds = 0.2;
+  let turns = 0;
+  let early = 0;
+  const begin = performance.now();
+  const contestant: Contestant = {
+    name: "a",
+    times: 1,
+    time() {
+      turns++;
+      if (performance.now() < begin + seconds * 100) early++;
+      return turns;
+    },
+  };
+  const [counted] = await takeTurns([contestant], seconds);
+  // Each turn says which it was, here in microseconds.
+  assert(counted![0]! / 1000 > early, `${counted![0]! / 1000} of ${early}`);
+  assertEquals(counted!.at(-1), turns * 1000);
+});

@@ -25,7 +25,6 @@ export const RESULTS: Results = {
     {
       row: 1,
       work: 'Mounts & "more"',
-      note: "Of a <kind>.",
       figures: [
         figure(1.04, { limit: 1.05 }),
         figure(1.5, { against: "C, twice", limit: 1.05 }),
@@ -35,7 +34,6 @@ export const RESULTS: Results = {
     {
       row: 5,
       work: "Unmounts",
-      note: "",
       figures: [
         figure(1, { what: "10 more", scale: 10 }),
         figure(2, { what: "1,000 more", scale: 1000 }),
@@ -49,7 +47,6 @@ export const RESULTS: Results = {
     {
       row: 7,
       work: "Runs",
-      note: "",
       figures: [{
         what: "one",
         unit: "µs",
@@ -63,7 +60,6 @@ export const RESULTS: Results = {
     {
       row: 10,
       work: "Memory",
-      note: "",
       figures: [{
         what: "own",
         unit: "KiB",

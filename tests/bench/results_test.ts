@@ -4,7 +4,7 @@ import { RESULTS } from "./results.ts";
 
 Deno.test("merge() puts new rows in place of old ones, on the same machine", () => {
   const [row] = RESULTS.rows;
-  const again = { ...row!, note: "again" };
+  const again = { ...row!, work: "again" };
   const newer = { ...RESULTS, rows: [again] };
   assertEquals(merge(RESULTS, newer).rows, [again, ...RESULTS.rows.slice(1)]);
   const other = { ...RESULTS.machine, linux: "6.19.0" };

@@ -19,10 +19,12 @@ Deno.test("rowText() prints medians, the least, ratios and what they are to be",
 });
 
 Deno.test("performancePage() has a section, a table and a chart for each row", () => {
-  const page = performancePage(RESULTS);
+  const page = performancePage(RESULTS, { 1: "Of a <kind>.", 5: "Many." });
   for (const { row, work } of RESULTS.rows) {
     assertStringIncludes(page, `\n## ${row}. ${work}\n`);
     assertStringIncludes(page, `](charts/row-${row}.svg)`);
   }
+  assertStringIncludes(page, "\n\nOf a <kind>.\n\n![");
+  assertStringIncludes(page, "\n\nMany.\n\n![");
   assertStringIncludes(page, "On 1 × Z80, Linux 6.18.0, Deno 2.9.6.");
 });
