@@ -11,7 +11,7 @@ import { parseDelay } from "./bb_mounter_at.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { printData } from "./data.ts";
 import { Interrupt } from "./interrupt.ts";
-import { report } from "./report.ts";
+import { report, SOME_FAILED } from "./report.ts";
 
 /** What the arguments of `bb_mounter` mean. */
 export interface Arguments {
@@ -126,7 +126,7 @@ async function mountAndWait(
         failed++;
       }
     }
-    if (failed > 0) status = failed < undo.length ? 64 : 32;
+    if (failed > 0) status = failed < undo.length ? SOME_FAILED : 32;
     for (const cause of mountPoints.remove()) {
       report(explain({ action: "remove a mount point", target: path }, cause));
       status ||= 32;

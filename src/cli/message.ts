@@ -1,8 +1,9 @@
 import { printable } from "../sys/format.ts";
 
 /**
- * Prints a message on stderr, without what would steer a terminal. Where that can't be written, nothing else is
- * different: what is done does not depend on who reads.
+ * Prints a message on stderr, without what would steer a terminal. Where that
+ * can't be written, nothing else is different: what is done does not depend on
+ * who reads.
  */
 export function printMessage(text: string): void {
   try {

@@ -3,6 +3,9 @@ import { UnsupportedError } from "../sys/error.ts";
 import { printMessage } from "./message.ts";
 import { UsageError } from "./usage_error.ts";
 
+/** The exit status when some of several mounts or unmounts failed: mount(8). */
+export const SOME_FAILED = 64;
+
 /**
  * Says on stderr what went wrong, and what to do about it.
  *

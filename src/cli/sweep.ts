@@ -10,7 +10,7 @@ import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { printMessage } from "./message.ts";
 import { Progress } from "./progress.ts";
-import { report } from "./report.ts";
+import { report, SOME_FAILED } from "./report.ts";
 
 /** `mountat sweep`. */
 export const sweep: Command<Required<SweepOptions>> = {
@@ -109,6 +109,3 @@ function reportFailures({ unmounted, left, ignored }: SweepResult): number {
   }
   return status !== 0 && unmounted.length > 0 ? SOME_FAILED : status;
 }
-
-/** The exit status when some of several could not be unmounted (mount(8)). */
-const SOME_FAILED = 64;

@@ -16,7 +16,7 @@ import {
 import { printData } from "./data.ts";
 import { formatJson } from "./json.ts";
 import { Progress } from "./progress.ts";
-import { report } from "./report.ts";
+import { report, SOME_FAILED } from "./report.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `umount` mean. */
@@ -207,6 +207,3 @@ function tell(
   }
   return status !== 0 && unmounted.length > 0 ? SOME_FAILED : status;
 }
-
-/** The exit status when some of several could not be unmounted (mount(8)). */
-const SOME_FAILED = 64;
