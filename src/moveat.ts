@@ -114,7 +114,8 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {MountError} EINVAL when nothing is mounted there, it is locked, or a
  * file meets a directory; ENOTDIR for a directory that meets a file; ELOOP for a
- * move into itself or a symlink in a target; EXDEV for a target that leaves its
+ * move into itself, for one out of a shared mount onto the root of a peer of what
+ * is moved, and for a symlink in a target; EXDEV for a target that leaves its
  * directory; ENOENT; EPERM without the capability. The mount is then where it
  * was, and nowhere else.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
@@ -187,6 +188,18 @@ function moveOrClone(
         // the original.
         throw new SyscallError("move_mount", ELOOP, [{ fd: original.fd }]);
       }
+      if (
+        isRootOfPeer(mountPoint, [
+          id,
+          ...inside.map(({ id }) => id),
+        ], table)
+      ) {
+        throw explain(
+          attempted,
+          new SyscallError("move_mount", ELOOP, [{ fd: original.fd }]),
+          { detail: "what is mounted there is mounted on it, too" },
+        );
+      }
       const plan = { attempted, inside, record };
       return replaceByClone(original, mountPoint, target, plan);
     }
@@ -203,6 +216,22 @@ function moveOrClone(
     );
     return createMount(id, target, mountPoint, "moved");
   }
+}
+
+/**
+ * Whether a mount point is the root of a peer of one of these mounts: a copy on it
+ * would come onto that, too.
+ */
+function isRootOfPeer(
+  { at }: MountPoint,
+  ids: readonly bigint[],
+  table: readonly MountInfo[],
+): boolean {
+  if (!isMountRoot(at.fd)) return false;
+  const onto = mountIdAt(at.fd);
+  const group = table.find(({ id }) => id === onto)?.peerGroup;
+  return group !== undefined &&
+    table.some((mount) => mount.peerGroup === group && ids.includes(mount.id));
 }
 
 /** Moves out of a shared mount, which is private from then on. */

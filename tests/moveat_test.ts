@@ -227,6 +227,27 @@ kernelTest(
   },
 );
 
+kernelTest("moveat() leaves a mount that would come onto a peer of it", () => {
+  using root = Directory.open(SCRATCH);
+  using holder = root.mount("one", { type: "tmpfs", mkdir: true });
+  setPropagation(`${SCRATCH}/one`, MS_SHARED);
+  root.mkdir("two");
+  using peer = root.bind(`${SCRATCH}/one`, "two", { propagation: "shared" });
+  using mount = root.mount("one/m", { type: "tmpfs", mkdir: true });
+  root.mkdir("one/m/sub");
+  using inside = root.mount("one/m/in", { type: "tmpfs", mkdir: true });
+  for (const to of ["two/m", "two/m/in"]) {
+    assertStays(() => moveat(root, "one/m", root, to), "ELOOP");
+  }
+  inside.unmount();
+  // Elsewhere in it there is nothing that it would cover.
+  const moved = moveat(root, "one/m", root, "two/m/sub");
+  assertEquals([moved.made, mount.mounted], ["cloned", false]);
+  moved.keep();
+  peer.unmount({ lazy: true });
+  holder.unmount({ lazy: true });
+});
+
 kernelTest("moveat() leaves an unbindable mount of a shared one", () => {
   using root = stage();
   setPropagation(SCRATCH, MS_SHARED);
