@@ -121,10 +121,9 @@ export interface RunOptions {
   /** Kills the command when it is aborted; `run` then rejects with its reason. */
   signal?: AbortSignal;
   /**
-   * Signals to this process that go to the command instead, while it runs. At a
-   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself. What
-   * this process was started to ignore, under nohup(1) say, both ignore, whatever
-   * listener is added later.
+   * Signals to this process that go to the command instead, while it runs: in a
+   * session of its own SIGHUP, SIGINT and SIGQUIT to its process group. At a
+   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
    *
    * @default {[]}
    */
@@ -191,6 +190,11 @@ export interface RunResult {
  * handler for when it sends them itself, abort(3) shows as SIGSEGV, and what its
  * children leave behind is its to wait for. Its limit of open files is the one
  * that Deno has raised.
+ *
+ * What this process was started to ignore, under nohup(1) say, both ignore,
+ * whatever listener is added later; SIGPIPE, which Deno ignores, the command does
+ * not. Terminating a Worker ends no command that was started in it: abort its
+ * `signal` first.
  *
  * It has a session of its own, and so no /dev/tty, but with `hostPid` and where
  * its `stdin` is this process's terminal: see `newSession`.
@@ -366,18 +370,20 @@ function start(
   );
   const program = findProgram(tree.fd, command[0], cwd, path);
   const group = keeper.kind === "group";
+  const leads = !group && !atTerminal;
   using prepared = prepareSpawn(program, command, environment, {
     descriptors: [stdin.fd, stdout.fd, stderr.fd],
     processGroup: group ? keeper.pid : null,
     // A terminal's signals must reach it, and this process: the first of a PID
     // namespace is spared them. Elsewhere it has no use for /dev/tty.
-    newSession: !group && !atTerminal,
+    newSession: leads,
     foreground: group && foreground,
   });
   const pidns = keeper.pidns?.fd ?? null;
   const place = { tree: tree.fd, cwd: directory.fd, pidns, ids };
   spawner().spawnInside(prepared, place);
-  return new CommandProcess(prepared.pid, keeper.kind === "nested");
+  const isInit = keeper.kind === "nested";
+  return new CommandProcess(prepared.pid, { isInit, leads });
 }
 
 /** Sees a command to its end, and to that of all that it started. */

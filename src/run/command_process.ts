@@ -21,20 +21,27 @@ export interface Outcome {
 export class CommandProcess implements Disposable {
   /** Its number in this PID namespace. */
   readonly pid: number;
-  /** Whether it is the first of its PID namespace. */
   readonly #process: OwnedFd;
+  /** Whether it is the first of its PID namespace. */
   readonly #isInit: boolean;
+  /** Whether it leads a session, and in it a process group. */
+  readonly #leads: boolean;
   #reaped = false;
   #endedBy: SignalName | null = null;
 
   /**
    * @param pid Its number; this object reaps it.
-   * @param isInit Whether it is the first of its PID namespace.
+   * @param role Whether it is the first of its PID namespace, and whether it
+   * leads a session.
    * @throws {SyscallError} EMFILE; then it is killed.
    */
-  constructor(pid: number, isInit: boolean) {
+  constructor(
+    pid: number,
+    { isInit, leads }: { isInit: boolean; leads: boolean },
+  ) {
     this.pid = pid;
     this.#isInit = isInit;
+    this.#leads = leads;
     try {
       this.#process = new OwnedFd(pidfdOpen(pid));
     } catch (error) {
@@ -57,7 +64,9 @@ export class CommandProcess implements Disposable {
       this.#endedBy ??= name;
       kill(this.pid, SIGNALS.SIGKILL);
     } else if (!sent) {
-      kill(this.pid, SIGNALS[name]);
+      // A shell takes it that its children have a terminal's signals, too.
+      const all = this.#leads && OF_TERMINALS.includes(name);
+      kill(all ? -this.pid : this.pid, SIGNALS[name]);
     }
   }
 
@@ -106,6 +115,9 @@ export class CommandProcess implements Disposable {
     this.#reap();
   }
 }
+
+/** The signals that a terminal sends to a process group: termios(3). */
+const OF_TERMINALS: readonly SignalName[] = ["SIGINT", "SIGQUIT", "SIGHUP"];
 
 /** The signals that end a process by default, and may be forwarded: signal(7). */
 const ENDING: readonly SignalName[] = [

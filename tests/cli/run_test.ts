@@ -535,6 +535,7 @@ programTest(
      run --host-pid ${root} ${look} </dev/null; echo host
      run --new-session ${root} ${look}; echo new
      run --new-session ${root} cat; echo "=$?"
+     run --new-session ${root} sh -c 'trap "echo caught" INT; cat; echo "ended=$?"'
      head -n1 | tr a-z A-Z
     `,
       async (type, until) => {
@@ -546,6 +547,11 @@ programTest(
         await until("go\r\ngo\r\n");
         await type("\x03");
         await until("=130");
+        // What a shell waits for has it, too, as from a terminal.
+        await type("go\r");
+        await until("go\r\ngo\r\n");
+        await type("\x03");
+        await until("caught\r\nended=130");
         await type("mine\r");
         await until("MINE");
       },
