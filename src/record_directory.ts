@@ -47,7 +47,8 @@ export function mayRecord(): boolean {
  * @param create Whether to make it.
  * @returns null where it is missing, or nothing can be recorded: before Linux
  * 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. To create also
- * where /proc, or what subset=pid hides of it, is missing, it can't be made, or Deno's permissions don't allow it.
+ * where /proc, or what subset=pid hides of it, is missing, it can't be made, or
+ * Deno's permissions don't allow it.
  * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
  * is not this user's or not closed to others.
  * @throws {Deno.errors.NotCapable} Without the permission, when not to create.

@@ -314,7 +314,7 @@ runTest(
 runTest("run() leaves ignored what who started this process ignored", () => {
   const path = makeRoot();
   const script = `
-    import { Directory, run } from "${ROOT}mod.ts";
+    import { Directory, run } from "${ROOT_URL}mod.ts";
     using root = Directory.open(${JSON.stringify(path)});
     for (const name of ["SIGINT", "SIGUSR1"]) {
       await run(root, ["/bin/grep", "SigIgn", "/proc/self/status"], {
@@ -750,7 +750,7 @@ runTest(
   () => {
     const path = makeRoot();
     const script = `
-      import { Directory, run } from "${ROOT}mod.ts";
+      import { Directory, run } from "${ROOT_URL}mod.ts";
       using root = Directory.open(${JSON.stringify(path)});
       for (const options of [{ uid: 1000 }, { gid: 1000 }, {}]) {
         await run(root, ["/bin/grep", "CapAmb", "/proc/self/status"], options);

@@ -287,8 +287,14 @@ function takeIds({ uid, gid }: Ids): ThreadCall[] {
 }
 
 function ambientCapability(operation: number, capability: number): ThreadCall {
-  const args = [PR_CAP_AMBIENT, operation, capability, 0, 0];
-  return { name: "prctl", args, text: args.map(String) };
+  const name = operation === PR_CAP_AMBIENT_RAISE
+    ? "PR_CAP_AMBIENT_RAISE"
+    : "PR_CAP_AMBIENT_CLEAR_ALL";
+  return {
+    name: "prctl",
+    args: [PR_CAP_AMBIENT, operation, capability, 0, 0],
+    text: ["PR_CAP_AMBIENT", name, String(capability), "0", "0"],
+  };
 }
 
 /** The numbers of the bits that are set. */

@@ -59,6 +59,7 @@ function rtSigaction(
       name,
       action === null ? "NULL" : action[0] === 1 ? "SIG_IGN" : "SIG_DFL",
       before === null ? "NULL" : "…",
+      String(SIGSET_SIZE),
     ]);
   }
 }

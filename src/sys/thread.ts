@@ -226,7 +226,8 @@ export class SyscallThread {
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
       const call = name === "posix_spawnp" ? "execve" : name;
-      settle(i < succeeded ? 0 : -1, call, text);
+      const last = i === calls.length - 1 && call === name;
+      settle(i < succeeded ? last ? result : 0 : -1, call, text);
     });
     return result;
   }
