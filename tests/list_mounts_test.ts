@@ -238,7 +238,7 @@ kernelTestSince(
   "listMounts() finds the same both ways, of 10,000 of every kind",
   async () => {
     const many = mountManyOfEveryKind(10_000);
-    await using held = await hold(["sh", "-c", "echo; sleep 1000"]);
+    await using held = await hold(["sh", "-c", "echo; exec sleep 1000"]);
     try {
       const mounts = listByStatmount()!;
       assert(mounts.length >= 10_000);
@@ -502,7 +502,7 @@ kernelTest("Directory.mounts() throws outside this namespace", async () => {
 
 /** Holds a process in a mount namespace of its own, with a tmpfs on a path. */
 async function holdNamespace(path: string, inside = ""): Promise<Held> {
-  const script = `mount -t tmpfs there "$0"; ${inside} echo; sleep 1000`;
+  const script = `mount -t tmpfs there "$0"; ${inside} echo; exec sleep 1000`;
   return await hold([
     ...["unshare", "-m", "--propagation", "private"],
     ...["sh", "-ec", script, path],
@@ -560,7 +560,7 @@ kernelTest("listMounts() shows what a process sees from its root", async () => {
   mountTmpfs(`${jail}/tmp`);
   await using held = await hold([
     ...["unshare", "-m", "--propagation", "private", `--root=${jail}`],
-    ...["sh", "-c", "echo; sleep 1000"],
+    ...["sh", "-c", "echo; exec sleep 1000"],
   ]);
   assertEquals(
     listMounts({ namespace: held.pid }).map(({ target }) => target),
@@ -573,7 +573,7 @@ kernelTestSince(
   "6.11",
   "listMounts() throws for a namespace that is not there",
   async () => {
-    const held = await hold(["sh", "-c", "echo; sleep 1000"]);
+    const held = await hold(["sh", "-c", "echo; exec sleep 1000"]);
     const { pid } = held;
     await held[Symbol.asyncDispose]();
     const error = assertThrows(

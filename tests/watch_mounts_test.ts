@@ -441,7 +441,7 @@ kernelTest("watchMounts() takes a zombie for gone", async () => {
 }, { permissions: ["run"] });
 
 kernelTest("watchMounts() refuses what it can't watch", async () => {
-  const held = await hold(["sh", "-c", "echo; sleep 1000"]);
+  const held = await hold(["sh", "-c", "echo; exec sleep 1000"]);
   const { pid } = held;
   await held[Symbol.asyncDispose]();
   const error = assertThrows(

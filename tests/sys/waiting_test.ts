@@ -162,7 +162,7 @@ gatedTest(
   "pidfd_open() waits for the end of a process",
   missingForRun,
   async () => {
-    const held = await hold(["sh", "-c", "echo; sleep 1000"]);
+    const held = await hold(["sh", "-c", "echo; exec sleep 1000"]);
     using process = new OwnedFd(pidfdOpen(held.pid));
     const waiting = ppoll([{ fd: process.fd, events: POLLIN }]);
     await held[Symbol.asyncDispose]();
