@@ -311,6 +311,18 @@ runTest(
   },
 );
 
+/** Runs a program's text by a command that runs another. */
+function evaluate(
+  script: string,
+  [command, ...args]: string[],
+): Deno.CommandOutput {
+  const deno = [Deno.execPath(), "eval", `--config=${ROOT}deno.json`, script];
+  return new Deno.Command(command!, {
+    args: [...args, ...deno],
+    stdin: "null",
+  }).outputSync();
+}
+
 runTest("run() leaves ignored what who started this process ignored", () => {
   const path = makeRoot();
   const script = `
@@ -328,17 +340,9 @@ runTest("run() leaves ignored what who started this process ignored", () => {
       Deno.kill(Deno.pid, "SIGUSR2");
     });
     Deno.exit(3);`;
-  const { code, stdout, stderr } = new Deno.Command("env", {
-    args: [
-      "--default-signal",
-      "--ignore-signal=HUP,INT,QUIT,TERM",
-      Deno.execPath(),
-      "eval",
-      `--config=${ROOT}deno.json`,
-      script,
-    ],
-    stdin: "null",
-  }).outputSync();
+  const wrapper = ["env", "--default-signal"];
+  wrapper.push("--ignore-signal=HUP,INT,QUIT,TERM");
+  const { code, stdout, stderr } = evaluate(script, wrapper);
   assertEquals(code, 3, text.decode(stderr));
   const masks = text.decode(stdout).trimEnd().split("\n")
     .map((line) => Number.parseInt(line.split("\t")[1]!, 16) & 0xffff);
@@ -755,17 +759,9 @@ runTest(
       for (const options of [{ uid: 1000 }, { gid: 1000 }, {}]) {
         await run(root, ["/bin/grep", "CapAmb", "/proc/self/status"], options);
       }`;
-    const { stdout, stderr } = new Deno.Command("setpriv", {
-      args: [
-        "--inh-caps=+chown,+net_raw",
-        "--ambient-caps=+chown,+net_raw",
-        Deno.execPath(),
-        "eval",
-        `--config=${ROOT}deno.json`,
-        script,
-      ],
-      stdin: "null",
-    }).outputSync();
+    const wrapper = ["setpriv", "--inh-caps=+chown,+net_raw"];
+    wrapper.push("--ambient-caps=+chown,+net_raw");
+    const { stdout, stderr } = evaluate(script, wrapper);
     const line = (mask: string) => `CapAmb:\t${mask.padStart(16, "0")}\n`;
     assertEquals(
       text.decode(stdout),
