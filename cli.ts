@@ -12,12 +12,10 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
-import { printData } from "./src/cli/data.ts";
+import { printData, printMessage, report } from "./src/cli/print.ts";
+import { quote } from "./src/base/text.ts";
 import { merged } from "./src/cli/merged.ts";
-import { printMessage } from "./src/cli/message.ts";
-import { report } from "./src/cli/report.ts";
 import { program } from "./src/program.ts";
-import { quote } from "./src/sys/format.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -25,9 +23,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./src/cli/bb_mounter_at.ts")).bbMounterAt,
   bb_mounter: async () => (await import("./src/cli/bb_mounter.ts")).bbMounter,
   "relative-mount": async () =>
-    (await import("./src/cli/relative_mount.ts")).relativeMount,
+    (await import("./src/cli/relative.ts")).relativeMount,
   "relative-unmount": async () =>
-    (await import("./src/cli/relative_unmount.ts")).relativeUnmount,
+    (await import("./src/cli/relative.ts")).relativeUnmount,
   mount: async () => (await import("./src/cli/mount.ts")).mount,
   bind: async () => (await import("./src/cli/bind.ts")).bind,
   remount: async () => (await import("./src/cli/remount.ts")).remount,
@@ -41,7 +39,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   completions: async () =>
     (await import("./src/cli/completions.ts")).completions(describeAll),
   help: async () =>
-    (await import("./src/cli/help_command.ts")).help(
+    (await import("./src/cli/help.ts")).help(
       Object.keys(COMMANDS),
       describeAll,
     ),
@@ -67,7 +65,7 @@ async function describeAll(): Promise<CommandDescription[]> {
 export async function main(args: string[]): Promise<number> {
   // Where a byte is no UTF-8, Deno has put this.
   if (args.some((arg) => arg.includes("\ufffd"))) {
-    const { exactArguments } = await import("./src/cli/exact_arguments.ts");
+    const { exactArguments } = await import("./src/cli/arguments.ts");
     args = exactArguments(args);
   }
   const [word, rest] = splitSubcommand(args);
@@ -134,7 +132,7 @@ async function runLoaded(
     progressAfter: silent ? Infinity : 1000,
   };
   if (word === "" && words.positionals.length === 0) {
-    const { UsageError } = await import("./src/cli/usage_error.ts");
+    const { UsageError } = await import("./src/cli/print.ts");
     const { formatUsage, PROGRAM } = await import("./src/cli/help.ts");
     throw new UsageError(formatUsage(PROGRAM.synopsis));
   }
@@ -152,7 +150,7 @@ async function askForSubcommand(args: readonly string[]): Promise<void> {
   const directory = args.find((arg) => !arg.startsWith("-"));
   const quiet = args.includes("--quiet") || args.includes("-q");
   if (directory === undefined || quiet) return;
-  const { likelySubcommand } = await import("./src/cli/likely_subcommand.ts");
+  const { likelySubcommand } = await import("./src/cli/arguments.ts");
   const name = likelySubcommand(directory, Object.keys(COMMANDS));
   if (name === null) return;
   printMessage(
@@ -163,7 +161,7 @@ async function askForSubcommand(args: readonly string[]): Promise<void> {
 }
 
 async function traceToStderr(): Promise<Disposable> {
-  const { trace } = await import("./src/trace.ts");
+  const { trace } = await import("./src/sys/strace.ts");
   return trace(printMessage);
 }
 

@@ -36,44 +36,49 @@ export {
   AppliedMounts,
   applyMounts,
   type PassedOver,
-} from "./src/apply_mounts.ts";
+} from "./src/mount/apply.ts";
 export type {
   AttributeOptions,
   IdMap,
   IdMaps,
   NewAttributeOptions,
-} from "./src/attribute_options.ts";
-export { bindat, type BindOptions } from "./src/bindat.ts";
-export { Directory, type MkdirOptions } from "./src/directory.ts";
-export { MountError, type MountErrorOptions } from "./src/error.ts";
-export { type Features, features } from "./src/features.ts";
-export type { Holder } from "./src/hint/holders.ts";
-export { listMounts, type ListMountsOptions } from "./src/list_mounts.ts";
-export type { MountEvent } from "./src/mount_changes.ts";
-export type { MountInfo } from "./src/mount_info.ts";
-export { Mount, type MountOrigin } from "./src/mount.ts";
-export type { OptionsInput, ParameterValue } from "./src/mount_options.ts";
-export { MountTree, type MountTreeOptions } from "./src/mount_tree.ts";
-export { mountat, type MountOptions } from "./src/mountat.ts";
-export { moveat, type MoveOptions } from "./src/moveat.ts";
-export { InheritableFd } from "./src/owned_fd.ts";
-export { remountat, type RemountOptions } from "./src/remountat.ts";
+} from "./src/options/attributes.ts";
+export { bindat } from "./src/mount/bindat.ts";
 export type {
+  BindOptions,
   BindSpec,
   FileSystemSpec,
+  MountOptions,
   MountSpec,
   SpecCommon,
-} from "./src/spec/mount_spec.ts";
+} from "./src/options/spec.ts";
+export { Directory } from "./src/directory.ts";
+export type { MkdirOptions } from "./src/mount/mount_point.ts";
+export { MountError, type MountErrorOptions } from "./src/error/error.ts";
+export { type Features, features } from "./src/kernel/features.ts";
+export type { Holder } from "./src/error/holders.ts";
+export { listMounts, type ListMountsOptions } from "./src/list/list_mounts.ts";
+export type { MountEvent } from "./src/list/changes.ts";
+export type { MountInfo } from "./src/list/mount_info.ts";
+export { Mount, type MountOrigin } from "./src/mount/mount.ts";
+export type {
+  OptionsInput,
+  ParameterValue,
+} from "./src/options/mount_options.ts";
+export { MountTree, type MountTreeOptions } from "./src/mount/tree.ts";
+export { mountat } from "./src/mount/mountat.ts";
+export { moveat, type MoveOptions } from "./src/mount/moveat.ts";
+export { InheritableFd } from "./src/fd/owned_fd.ts";
+export { remountat, type RemountOptions } from "./src/mount/remountat.ts";
 export {
   type InputOption,
   type OutputOption,
   run,
-  type RunOptions,
-  type RunResult,
   type Usage,
-} from "./src/run.ts";
-export { SpecSyntaxError } from "./src/spec/syntax_error.ts";
-export { MountRecord, type RecordOptions } from "./src/record.ts";
+} from "./src/run/run.ts";
+export type { RunOptions, RunResult } from "./src/run/options.ts";
+export { SpecSyntaxError } from "./src/spec/malformed.ts";
+export { MountRecord, type RecordOptions } from "./src/record/record.ts";
 export {
   type IgnoredRecord,
   type LeftMount,
@@ -81,17 +86,17 @@ export {
   sweep,
   type SweepOptions,
   type SweepResult,
-} from "./src/sweep.ts";
+} from "./src/record/sweep.ts";
 export { SyscallError, UnsupportedError } from "./src/sys/error.ts";
-export { trace } from "./src/trace.ts";
-export type { UnmountStrategy } from "./src/unmount_strategy.ts";
-export { UnmountAllError } from "./src/unmount_all.ts";
-export { unmountat, type UnmountOptions } from "./src/unmountat.ts";
+export { trace } from "./src/sys/strace.ts";
+export type { UnmountStrategy } from "./src/unmount/strategy.ts";
+export { UnmountAllError } from "./src/unmount/unmount_all.ts";
+export { unmountat, type UnmountOptions } from "./src/unmount/unmountat.ts";
 export {
   type MountWatch,
   watchMounts,
   type WatchMountsOptions,
-} from "./src/watch_mounts.ts";
+} from "./src/list/watch_mounts.ts";
 
 // Not awaited: a module that awaits can't be bundled as a script.
 if (import.meta.main && !merged) runProgram();

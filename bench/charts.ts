@@ -1,6 +1,6 @@
 /** Results as SVG charts, for light and dark surroundings. */
-import type { Spread } from "./measure.ts";
 import { type Figure, quantity, type RowResult } from "./results.ts";
+import type { Spread } from "./measure.ts";
 
 /** The name of a row's chart. */
 export function chartName({ row }: RowResult): string {
@@ -14,7 +14,9 @@ export function chart(row: RowResult): string {
 }
 
 const WIDTH = 760;
+
 const MARGIN = 16;
+
 const TOP = 44;
 
 // A card of its own: a page may be light where the system is dark.
@@ -95,7 +97,9 @@ function drawn(figures: readonly Figure[]): Drawn[] {
 }
 
 const LABELS = 250;
+
 const VALUES = 90;
+
 const BAR = 24;
 
 function bars({ work, figures }: RowResult): string {

@@ -4,12 +4,14 @@
  * change: it takes half a minute, and a quiet machine. An argument is a file of
  * other results, and `--seconds` as that of `deno task bench`.
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { readResults, type Results, type RowResult } from "./results.ts";
 import { measureRows } from "./rows.ts";
+import { parseArgs } from "@std/cli/parse-args";
 
 const NUMBERS = [1, 2, 8];
+
 const WORST = 4 / 3;
+
 const TRIES = 3;
 
 /** The figures that became worse, in words. */

@@ -300,7 +300,7 @@ struct request {
 };
 
 /* SB_BASIC, MNT_BASIC, PROPAGATE_FROM, MNT_ROOT, MNT_POINT, FS_TYPE, MNT_OPTS,
-   FS_SUBTYPE, SB_SOURCE: as WANTED in src/ways_to_list.ts */
+   FS_SUBTYPE, SB_SOURCE: as WANTED in src/list/read.ts */
 enum { PAGE = 1024, ROOT_STRINGS = 512, FIELDS = 0x3bf };
 
 static uint64_t sum;

@@ -1,8 +1,8 @@
 /** Writes what the documentation shows of the results: `deno task bench:draw`. */
-import { chart, chartName } from "./charts.ts";
 import { readResults, type Results } from "./results.ts";
-import { NOTES } from "./rows.ts";
 import { performancePage } from "./table.ts";
+import { NOTES } from "./rows.ts";
+import { chart, chartName } from "./charts.ts";
 
 /** The files, by their paths from the repository's root. */
 export function pages(results: Results): Record<string, string> {

@@ -11,10 +11,10 @@
  * Needs root and a C compiler; what else is not installed is named as missing.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { draw } from "./draw.ts";
-import { machine, merge, readResults, writeResults } from "./results.ts";
 import { measureRows, NUMBERS } from "./rows.ts";
 import { rowText } from "./table.ts";
+import { machine, merge, readResults, writeResults } from "./results.ts";
+import { draw } from "./draw.ts";
 
 const { _: words, save, seconds } = parseArgs(Deno.args, {
   boolean: ["save"],
@@ -25,17 +25,22 @@ const { _: words, save, seconds } = parseArgs(Deno.args, {
     throw new TypeError(`There is no option or row "${word}"`);
   },
 });
+
 const share = Number(seconds);
+
 if (!(share >= 0 && share < Infinity)) {
   throw new TypeError(`The seconds must be a number: received "${seconds}"`);
 }
+
 const numbers = words.length === 0 ? NUMBERS : words.map(Number);
 
 const rows = [];
+
 for await (const row of measureRows(numbers, share)) {
   console.log(rowText(row));
   rows.push(row);
 }
+
 if (save || words.length === 0) {
   writeResults(merge(readResults(), { machine: machine(), rows }));
   draw(readResults()!);

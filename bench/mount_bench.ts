@@ -2,12 +2,10 @@
  * What the library's part of the table costs, for a look while it is changed:
  * `deno bench -A bench/mount_bench.ts`. Ratios are what `deno task bench` is for.
  */
-import { Directory, listMounts, unmountat } from "../mod.ts";
 import {
   enterPrivateNamespace,
   leavePrivateNamespace,
-} from "../tests/support.ts";
-import { crowd, CROWDS, sizeOf } from "./rows/crowd.ts";
+} from "../tests/support/testing.ts";
 import {
   KINDS,
   openRoot,
@@ -15,6 +13,9 @@ import {
   treeUpAndDown,
   upAndDown,
 } from "./rows/mounts.ts";
+import { crowd, CROWDS, sizeOf } from "./rows/crowd.ts";
+import { DIRECTORY, FILE, openHolder } from "./rows/unmount.ts";
+import { Directory, listMounts, unmountat } from "../mod.ts";
 import {
   COUNTS,
   makeLayers,
@@ -22,9 +23,9 @@ import {
   optionsFor,
   overlayUpAndDown,
 } from "./rows/overlay.ts";
-import { DIRECTORY, FILE, openHolder } from "./rows/unmount.ts";
 
 enterPrivateNamespace();
+
 addEventListener("unload", leavePrivateNamespace);
 
 const root = openRoot();

@@ -1,6 +1,6 @@
 /** Programs that contestants are: C sources of this folder, and others' commands. */
+import { ROOT, SCRATCH } from "../tests/support/testing.ts";
 import type { Absent, Contestant } from "./measure.ts";
-import { ROOT, SCRATCH } from "../tests/support.ts";
 
 /**
  * Compiles a C source of this folder, once, and returns the program's path.

@@ -1,16 +1,16 @@
 /** All rows of the table, in order. */
+import type { Row } from "./rows/row.ts";
+import { applied, oneMount, tree } from "./rows/mounts.ts";
+import { oneUnmount, unmountInCrowd } from "./rows/unmount.ts";
+import { list } from "./rows/list.ts";
+import { run } from "./rows/run.ts";
+import { endurance, firstMount, program } from "./rows/process.ts";
+import { overlay } from "./rows/overlay.ts";
+import type { RowResult } from "./results.ts";
 import {
   enterPrivateNamespace,
   leavePrivateNamespace,
-} from "../tests/support.ts";
-import type { RowResult } from "./results.ts";
-import { list } from "./rows/list.ts";
-import { applied, oneMount, tree } from "./rows/mounts.ts";
-import { overlay } from "./rows/overlay.ts";
-import { endurance, firstMount, program } from "./rows/process.ts";
-import type { Row } from "./rows/row.ts";
-import { run } from "./rows/run.ts";
-import { oneUnmount, unmountInCrowd } from "./rows/unmount.ts";
+} from "../tests/support/testing.ts";
 
 const ROWS: readonly Row[] = [
   oneMount,

@@ -1,7 +1,4 @@
 /** Results as tables: for a terminal, and for the documentation. */
-import { formatTable } from "../src/cli/table.ts";
-import { chartName } from "./charts.ts";
-import type { Spread } from "./measure.ts";
 import {
   type Figure,
   type Machine,
@@ -10,6 +7,9 @@ import {
   type Results,
   type RowResult,
 } from "./results.ts";
+import { formatTable } from "../src/cli/list_format.ts";
+import type { Spread } from "./measure.ts";
+import { chartName } from "./charts.ts";
 
 const HEADER = [
   "what",

@@ -5,12 +5,10 @@
  * top of it shows. "without the check" is what the function would be if it could
  * not be traced.
  */
-import { uint64 } from "../src/sys/argument.ts";
+import { settle, setTracer, uint64 } from "../src/sys/call.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "../src/sys/libc.ts";
-import { settle } from "../src/sys/settle.ts";
-import { setTracer } from "../src/sys/trace.ts";
-import { unshare } from "../src/sys/unshare.ts";
-import { trace } from "../src/trace.ts";
+import { unshare } from "../src/sys/process.ts";
+import { trace } from "../src/sys/strace.ts";
 
 function unshareWithoutTheCheck(flags: number | bigint): void {
   const bits = uint64("flags", flags);

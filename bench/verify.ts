@@ -1,4 +1,6 @@
 /** Whether contestants do what they are measured for. */
+import type { Contestant } from "./measure.ts";
+import { mountTable } from "../tests/support/testing.ts";
 import {
   AT_EMPTY_PATH,
   close,
@@ -8,8 +10,6 @@ import {
   statx,
   STATX_MNT_ID_UNIQUE,
 } from "../src/sys/mod.ts";
-import { mountTable } from "../tests/support.ts";
-import type { Contestant } from "./measure.ts";
 
 /**
  * Looks whether a contestant makes no fewer mounts than it says, and leaves none.

@@ -1,38 +1,22 @@
-import { openDirectoryAt } from "./beneath.ts";
-import { bindat, type BindOptions } from "./bindat.ts";
-import { descriptorOf } from "./dirfd.ts";
-import { attempt } from "./error.ts";
-import { listMounts } from "./list_mounts.ts";
-import type { MountInfo } from "./mount_info.ts";
-import { makeDirectory } from "./mkdir.ts";
-import type { Mount } from "./mount.ts";
-import { mountat, type MountOptions } from "./mountat.ts";
-import { moveat, type MoveOptions } from "./moveat.ts";
-import { InheritableFd, OwnedFd } from "./owned_fd.ts";
-import { remountat, type RemountOptions } from "./remountat.ts";
+import { descriptorOf, InheritableFd, OwnedFd } from "./fd/owned_fd.ts";
+import { pathArgument } from "./options/path.ts";
+import { parseTarget } from "./options/target.ts";
+import { attempt } from "./error/error.ts";
+import { quote } from "./base/text.ts";
+import { openDirectoryAt } from "./fd/open.ts";
 import { AT_FDCWD } from "./sys/constants.ts";
-import { dup } from "./sys/dup.ts";
-import { quote } from "./sys/format.ts";
-import { parseTarget } from "./target.ts";
-import { UnmountAllError, unmountBelow } from "./unmount_all.ts";
-import { pathArgument } from "./path_argument.ts";
-import { unmountat, type UnmountOptions } from "./unmountat.ts";
-
-/** Options of {@linkcode Directory.mkdir}. */
-export interface MkdirOptions {
-  /**
-   * The permissions, less the process's umask.
-   *
-   * @default {0o777}
-   */
-  mode?: number;
-  /**
-   * Makes what leads to the directory, too, and accepts one that exists.
-   *
-   * @default {false}
-   */
-  recursive?: boolean;
-}
+import { dup } from "./sys/file.ts";
+import { makeDirectory, type MkdirOptions } from "./mount/mount_point.ts";
+import type { BindOptions, MountOptions } from "./options/spec.ts";
+import type { Mount } from "./mount/mount.ts";
+import { mountat } from "./mount/mountat.ts";
+import { bindat } from "./mount/bindat.ts";
+import { moveat, type MoveOptions } from "./mount/moveat.ts";
+import { remountat, type RemountOptions } from "./mount/remountat.ts";
+import { unmountat, type UnmountOptions } from "./unmount/unmountat.ts";
+import { UnmountAllError, unmountBelow } from "./unmount/unmount_all.ts";
+import { listMounts } from "./list/list_mounts.ts";
+import type { MountInfo } from "./list/mount_info.ts";
 
 /**
  * A directory, held by a descriptor (`O_PATH`), below which file systems are

@@ -1,7 +1,5 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Directory } from "../src/directory.ts";
-import { MountError } from "../src/error.ts";
-import { OwnedFd } from "../src/owned_fd.ts";
+import { kernelTest, mountsBelow, SCRATCH } from "./support/testing.ts";
+import { mkdirat, openat2 } from "../src/sys/file.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
@@ -14,15 +12,15 @@ import {
   O_RDWR,
 } from "../src/sys/constants.ts";
 import { SyscallError } from "../src/sys/error.ts";
-import { mkdirat } from "../src/sys/mkdirat.ts";
-import { mount } from "../src/sys/mount.ts";
-import { openat2 } from "../src/sys/openat2.ts";
-import { setTracer } from "../src/sys/trace.ts";
-import { umount2 } from "../src/sys/umount2.ts";
-import { UnmountAllError } from "../src/unmount_all.ts";
-import type { UnmountOptions } from "../src/unmountat.ts";
-import { tracedCalls, withoutCall } from "./sys/scratch.ts";
-import { kernelTest, mountsBelow, SCRATCH } from "./support.ts";
+import { mount, umount2 } from "../src/sys/mount.ts";
+import { OwnedFd } from "../src/fd/owned_fd.ts";
+import { Directory } from "../src/directory.ts";
+import type { UnmountOptions } from "../src/unmount/unmountat.ts";
+import { UnmountAllError } from "../src/unmount/unmount_all.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { MountError } from "../src/error/error.ts";
+import { tracedCalls, withoutCall } from "./support/scratch.ts";
+import { setTracer } from "../src/sys/call.ts";
 
 /** Mounts a tmpfs on a directory of the scratch directory, made if need be. */
 function mountTmpfs(name: string): string {

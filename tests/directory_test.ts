@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Directory } from "../src/directory.ts";
-import { MountError } from "../src/error.ts";
-import { OwnedFd } from "../src/owned_fd.ts";
+import { MountError } from "../src/error/error.ts";
+import { close, openat2, statx } from "../src/sys/file.ts";
 import {
   AT_FDCWD,
   O_CLOEXEC,
@@ -9,11 +8,10 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../src/sys/constants.ts";
-import { close } from "../src/sys/close.ts";
-import { openat2 } from "../src/sys/openat2.ts";
-import { statx } from "../src/sys/statx.ts";
-import { readFile } from "../src/read_file.ts";
-import { kernelTest, SCRATCH } from "./support.ts";
+import { kernelTest, SCRATCH } from "./support/testing.ts";
+import { Directory } from "../src/directory.ts";
+import { readFile } from "../src/fd/open.ts";
+import { OwnedFd } from "../src/fd/owned_fd.ts";
 
 function assertCode(call: () => unknown, code: string, words = ""): void {
   assertEquals(assertThrows(call, MountError, words).code, code);

@@ -11,8 +11,10 @@ function timed(bind: () => unknown): number {
 }
 
 const times = { libc: timed(libraryPath) };
+
 const calls = Deno.args.map((name): [string, number] => [
   name,
   timed(() => libc[name as keyof typeof libc]),
 ]);
+
 console.log(JSON.stringify({ ...times, ...Object.fromEntries(calls) }));

@@ -8,18 +8,24 @@
 import { Directory, mountat, unmountat } from "../../mod.ts";
 
 const [path, cycles] = Deno.args;
+
 const TYPES = ["proc", "sysfs", "tmpfs"];
 
 using root = Directory.open(path!);
+
 root.mkdir("mounted", { recursive: true });
+
 let before = { own: 0, program: 0 };
+
 for (let cycle = 1; cycle <= Number(cycles); cycle++) {
   const type = TYPES[cycle % TYPES.length]!;
   mountat(root, "mounted", { type }).keep();
   unmountat(root, "mounted");
   if (cycle === 1_000) before = await memory();
 }
+
 const after = await memory();
+
 console.log(JSON.stringify({
   own: after.own - before.own,
   program: after.program - before.program,

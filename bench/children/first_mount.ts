@@ -4,20 +4,32 @@
  * directory that is the argument, and which system calls that takes.
  */
 const library = new URL("../../mod.ts", import.meta.url).href;
+
 const begin = performance.now();
+
 // By a variable, or Deno would load it before the clock starts.
 const { Directory } = await import(library);
+
 const imported = performance.now();
+
 const first = mountOne();
+
 const mounted = performance.now();
+
 first.unmount();
 
-const { setTracer } = await import("../../src/sys/trace.ts");
+const { setTracer } = await import("../../src/sys/call.ts");
+
 const calls = new Set<string>();
+
 setTracer(({ syscall }) => calls.add(syscall));
+
 const mount = mountOne();
+
 setTracer(null);
+
 mount.unmount();
+
 console.log(JSON.stringify({
   importing: imported - begin,
   mounting: mounted - imported,

@@ -10,7 +10,7 @@ import {
   setns,
   unshare,
 } from "../../src/sys/mod.ts";
-import { SCRATCH } from "../../tests/support.ts";
+import { SCRATCH } from "../../tests/support/testing.ts";
 import type { Absent, Contestant } from "../measure.ts";
 
 /** How many mounts there are beside the system's own. */

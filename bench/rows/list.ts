@@ -1,9 +1,9 @@
 /** Row 6: listing many mounts. */
-import { listMounts } from "../../mod.ts";
-import { stopwatch } from "../measure.ts";
-import { command, installed, Rival } from "../programs.ts";
-import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
 import { compare, type Match, type Row } from "./row.ts";
+import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
+import { command, installed, Rival } from "../programs.ts";
+import { stopwatch } from "../measure.ts";
+import { listMounts } from "../../mod.ts";
 
 /** Row 6. */
 export const list: Row = {

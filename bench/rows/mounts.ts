@@ -8,11 +8,11 @@ import {
   MountTree,
   unmountat,
 } from "../../mod.ts";
-import { SCRATCH } from "../../tests/support.ts";
-import { type Absent, stopwatch } from "../measure.ts";
+import { SCRATCH } from "../../tests/support/testing.ts";
 import { Rival } from "../programs.ts";
-import type { Figure } from "../results.ts";
+import { type Absent, stopwatch } from "../measure.ts";
 import { compare, type Match, type Row } from "./row.ts";
+import type { Figure } from "../results.ts";
 
 /** What is mounted. */
 export type Spec = MountSpec & { source: string };

@@ -1,10 +1,10 @@
 /** Row 11: overlays of many layers. */
-import { Directory, mountat, unmountat } from "../../mod.ts";
-import { SCRATCH } from "../../tests/support.ts";
-import { stopwatch } from "../measure.ts";
-import { Rival } from "../programs.ts";
-import type { Figure } from "../results.ts";
 import { compare, type Row } from "./row.ts";
+import { Directory, mountat, unmountat } from "../../mod.ts";
+import type { Figure } from "../results.ts";
+import { Rival } from "../programs.ts";
+import { stopwatch } from "../measure.ts";
+import { SCRATCH } from "../../tests/support/testing.ts";
 
 /** How many layers there are. */
 export const COUNTS: readonly number[] = [16, 32, 64, 128];

@@ -1,9 +1,9 @@
 /** Rows 8 to 10: what a whole process takes. */
-import { ROOT, SCRATCH } from "../../tests/support.ts";
-import { spread } from "../measure.ts";
+import { compare, type Row } from "./row.ts";
+import { ROOT, SCRATCH } from "../../tests/support/testing.ts";
 import { command } from "../programs.ts";
 import type { Figure } from "../results.ts";
-import { compare, type Row } from "./row.ts";
+import { spread } from "../measure.ts";
 
 /** Row 8. */
 export const program: Row = {

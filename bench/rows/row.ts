@@ -1,4 +1,5 @@
 /** A row of the table: some work, and those who do it. */
+import type { Figure } from "../results.ts";
 import {
   type Absent,
   type Contestant,
@@ -6,7 +7,6 @@ import {
   spread,
   takeTurns,
 } from "../measure.ts";
-import type { Figure } from "../results.ts";
 import { verify } from "../verify.ts";
 
 /** A row of the table. */

@@ -1,9 +1,9 @@
 /** Row 7: a command in a root of its own. */
-import { Directory, run as runInRoot } from "../../mod.ts";
-import { SCRATCH } from "../../tests/support.ts";
-import type { Contestant } from "../measure.ts";
+import { SCRATCH } from "../../tests/support/testing.ts";
 import { compile, COMPILER, installed, whyMissing } from "../programs.ts";
+import type { Contestant } from "../measure.ts";
 import { compare, type Match, type Row } from "./row.ts";
+import { Directory, run as runInRoot } from "../../mod.ts";
 
 /** Makes a root with nothing in it but a static `true`, and mount points. */
 function makeRoot(): string {

@@ -1,6 +1,6 @@
 /** Rows 4 and 5: one unmount, against those that start a process for it. */
 import { bindat, Directory, mountat, unmountat } from "../../mod.ts";
-import { SCRATCH } from "../../tests/support.ts";
+import { SCRATCH } from "../../tests/support/testing.ts";
 import type { Absent, Contestant } from "../measure.ts";
 import {
   command,
@@ -9,8 +9,8 @@ import {
   installed,
   whyMissing,
 } from "../programs.ts";
-import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
 import { compare, type Match, type Row } from "./row.ts";
+import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
 
 /** What is unmounted. */
 export interface Job {

@@ -1,25 +1,22 @@
+import { type Command, expectPositionals, type Manner } from "./command.ts";
+import { formatJson, printData, printMessage, UsageError } from "./print.ts";
+import { Interrupt } from "./interrupt.ts";
+import { Directory } from "../directory.ts";
+import { openRecord } from "./bb_mounter_at.ts";
+import type { MountSpec } from "../options/spec.ts";
 import { dirname } from "@std/path/posix/dirname";
+import { SpecSyntaxError } from "../spec/malformed.ts";
+import { printable, quote } from "../base/text.ts";
 import {
   type AppliedMounts,
   applyCounting,
   planNamed,
-} from "../apply_mounts.ts";
-import { Directory } from "../directory.ts";
-import { MountTree } from "../mount_tree.ts";
-import { readFile } from "../read_file.ts";
-import type { MountSpec } from "../spec/mount_spec.ts";
-import { SpecSyntaxError } from "../spec/syntax_error.ts";
-import { errnoText } from "../sys/errno.ts";
+} from "../mount/apply.ts";
+import { readFile } from "../fd/open.ts";
 import { SyscallError } from "../sys/error.ts";
-import { printable, quote } from "../sys/format.ts";
-import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { printData } from "./data.ts";
-import { Interrupt } from "./interrupt.ts";
-import { formatJson } from "./json.ts";
-import { printMessage } from "./message.ts";
+import { errnoText } from "../sys/errno.ts";
+import { MountTree } from "../mount/tree.ts";
 import { Progress } from "./progress.ts";
-import { openRecord } from "./record.ts";
-import { UsageError } from "./usage_error.ts";
 
 /** What the arguments of `apply` mean. */
 export interface Arguments {

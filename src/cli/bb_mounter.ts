@@ -1,17 +1,15 @@
-import { bindat } from "../bindat.ts";
-import { CreatedPaths } from "../created_paths.ts";
-import { attempt, explain } from "../error.ts";
-import { mountat } from "../mountat.ts";
-import { AT_FDCWD, MS_BIND, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
-import { quote } from "../sys/format.ts";
-import { mount } from "../sys/mount.ts";
-import { umount2 } from "../sys/umount2.ts";
-import { parseTarget } from "../target.ts";
-import { parseDelay } from "./bb_mounter_at.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { printData } from "./data.ts";
+import { parseDelay } from "./bb_mounter_at.ts";
 import { Interrupt } from "./interrupt.ts";
-import { report, SOME_FAILED } from "./report.ts";
+import { CreatedPaths } from "../mount/mount_point.ts";
+import { attempt, explain } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+import { AT_FDCWD, MS_BIND, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
+import { printData, report, SOME_FAILED } from "./print.ts";
+import { parseTarget } from "../options/target.ts";
+import { bindat } from "../mount/bindat.ts";
+import { mountat } from "../mount/mountat.ts";
+import { mount, umount2 } from "../sys/mount.ts";
 
 /** What the arguments of `bb_mounter` mean. */
 export interface Arguments {
@@ -24,7 +22,7 @@ export interface Arguments {
 }
 
 /** One of the mounts: a file system, or a bind of what the host has. */
-interface Entry {
+interface MountEntry {
   readonly target: string;
   readonly source: string;
   /** The file system's type; a bind has none. */
@@ -35,7 +33,7 @@ interface Entry {
 
 const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
 
-const ENTRIES: readonly Entry[] = [
+const ENTRIES: readonly MountEntry[] = [
   { target: "proc", source: "/proc", type: "proc" },
   { target: "sys", source: "/sys", type: "sysfs" },
   { target: "run", source: "/run" },
@@ -138,7 +136,7 @@ async function mountAndWait(
 function makeMountPoint(
   created: CreatedPaths,
   dirfd: number,
-  { target, file }: Entry,
+  { target, file }: MountEntry,
 ): void {
   const { path, parent, name } = parseTarget(target);
   attempt({ action: `create ${quote(target)}`, target }, () => {
@@ -149,7 +147,7 @@ function makeMountPoint(
 
 function mountByFd(
   dirfd: number,
-  { target, source, type }: Entry,
+  { target, source, type }: MountEntry,
 ): () => void {
   const mount = type === undefined
     ? bindat(dirfd, target, source)
@@ -159,7 +157,7 @@ function mountByFd(
 
 function mountByPath(
   directory: string,
-  { target, source, type }: Entry,
+  { target, source, type }: MountEntry,
 ): () => void {
   const path = `${directory}/${target}`;
   attempt(

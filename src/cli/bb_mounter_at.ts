@@ -1,16 +1,15 @@
-import { CreatedPaths } from "../created_paths.ts";
-import { attempt } from "../error.ts";
-import type { Mount } from "../mount.ts";
-import { mountat } from "../mountat.ts";
-import type { OwnedFd } from "../owned_fd.ts";
-import { AT_FDCWD } from "../sys/constants.ts";
-import { quote } from "../sys/format.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { printData } from "./data.ts";
+import { printData, report, UsageError } from "./print.ts";
+import { quote } from "../base/text.ts";
 import { Interrupt } from "./interrupt.ts";
-import { openRecord } from "./record.ts";
-import { report } from "./report.ts";
-import { UsageError } from "./usage_error.ts";
+import { CreatedPaths } from "../mount/mount_point.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
+import type { Mount } from "../mount/mount.ts";
+import { mountat } from "../mount/mountat.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
+import { attempt, MountError } from "../error/error.ts";
+import type { MountRecord } from "../record/record.ts";
+import { mayWrite, NAME, parents } from "../record/store.ts";
 
 /** What the arguments of `bb_mounter_at` mean. */
 export interface Arguments {
@@ -149,4 +148,26 @@ function unmountAll(
     mount.keep();
   }
   return status;
+}
+
+/** Opens a record of what is mounted, null where that may not or can't be. */
+export async function openRecord(): Promise<MountRecord | null> {
+  if (!mayRecord()) return null;
+  const { MountRecord } = await import("../record/record.ts");
+  try {
+    return MountRecord.open();
+  } catch (error) {
+    if (!(error instanceof MountError)) throw error;
+    // It is no reason not to mount.
+    report(error);
+    return null;
+  }
+}
+
+// Where records of mounts are: in a directory that belongs to this user and is
+// closed to all others, so that nobody else decides what a sweep unmounts.
+
+/** Whether Deno's permissions let records be written, without a question. */
+export function mayRecord(): boolean {
+  return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
 }

@@ -1,13 +1,10 @@
-import { type BindOptions, planBind } from "../bindat.ts";
-import { Directory } from "../directory.ts";
+import type { BindOptions } from "../options/spec.ts";
 import {
   checkArguments,
   type Command,
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
-import { printData } from "./data.ts";
-import { formatJson } from "./json.ts";
 import {
   COMMON,
   IDMAP_SUMMARY,
@@ -16,6 +13,9 @@ import {
   PLACING,
   takeIdmap,
 } from "./mount_words.ts";
+import { planBind } from "../mount/bindat.ts";
+import { Directory } from "../directory.ts";
+import { formatJson, printData } from "./print.ts";
 
 /** What the arguments of `bind` mean. */
 export interface Arguments {

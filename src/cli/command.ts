@@ -1,6 +1,6 @@
-import { printable, quote } from "../sys/format.ts";
-import { parseTarget, type Target } from "../target.ts";
-import { UsageError } from "./usage_error.ts";
+import { UsageError } from "./print.ts";
+import { printable, quote } from "../base/text.ts";
+import { parseTarget, type Target } from "../options/target.ts";
 
 /** An option of a subcommand. */
 export interface OptionDescription {
@@ -179,7 +179,7 @@ export async function parseWords(
     },
   });
   if (unknown !== undefined) {
-    const { nearest } = await import("../sys/nearest.ts");
+    const { nearest } = await import("../base/check.ts");
     throw new UsageError(
       `Unknown option ${quote(unknown)}${
         nearest(

@@ -1,4 +1,4 @@
-import { dispositions } from "../run/signals.ts";
+import { dispositions } from "../kernel/process.ts";
 import { SyscallError } from "../sys/error.ts";
 
 /** The exit status that a signal's default action would have led to. */

@@ -1,38 +1,42 @@
-import { attempt } from "../error.ts";
-import { isBelow, listMounts } from "../list_mounts.ts";
-import type { MountInfo } from "../mount_info.ts";
 import {
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
-  AT_STATX_DONT_SYNC,
-  STATX_MNT_ID,
-} from "../sys/constants.ts";
-import { GENERIC_OPTIONS } from "../mount_options.ts";
-import { quote } from "../sys/format.ts";
-import { statx } from "../sys/statx.ts";
-import { watchMounts } from "../watch_mounts.ts";
+  ALL,
+  type Cell,
+  type Column,
+  COLUMNS,
+  drawTree,
+  formatColumns,
+  formatTable,
+  matchesOptions,
+  matchesTypes,
+  type Node,
+  parseColumns,
+  print,
+  Reader,
+  type Row,
+  toObject,
+  toTree,
+} from "./list_format.ts";
 import {
   type Command,
   expectPositionals,
   type Manner,
   type Words,
 } from "./command.ts";
-import { Interrupt } from "./interrupt.ts";
-import { formatDeepJson, formatJson } from "./json.ts";
+import { GENERIC_OPTIONS } from "../options/mount_options.ts";
+import { isBelow, listMounts } from "../list/list_mounts.ts";
+import { formatDeepJson, formatJson, UsageError } from "./print.ts";
+import { quote } from "../base/text.ts";
+import type { MountInfo } from "../list/mount_info.ts";
 import {
-  ALL,
-  type Cell,
-  type Column,
-  COLUMNS,
-  parseColumns,
-  type Row,
-  toObject,
-} from "./mount_columns.ts";
-import { matchesOptions, matchesTypes } from "./mount_filter.ts";
-import { drawTree, type Node, toTree } from "./mount_tree.ts";
-import { print, Reader } from "./output.ts";
-import { formatColumns, formatTable } from "./table.ts";
-import { UsageError } from "./usage_error.ts";
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  STATX_MNT_ID,
+} from "../sys/constants.ts";
+import { attempt } from "../error/error.ts";
+import { statx } from "../sys/file.ts";
+import { watchMounts } from "../list/watch_mounts.ts";
+import { Interrupt } from "./interrupt.ts";
 
 /** What the arguments of `list` mean. */
 export interface Arguments {

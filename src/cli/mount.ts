@@ -1,14 +1,10 @@
-import { Directory } from "../directory.ts";
-import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
-import { type MountOptions, planMount } from "../mountat.ts";
+import type { MountOptions } from "../options/spec.ts";
 import {
   checkArguments,
   type Command,
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
-import { printData } from "./data.ts";
-import { formatJson } from "./json.ts";
 import {
   COMMON,
   IDMAP_SUMMARY,
@@ -17,7 +13,13 @@ import {
   PLACING,
   takeIdmap,
 } from "./mount_words.ts";
-import { UsageError } from "./usage_error.ts";
+import { formatJson, printData, UsageError } from "./print.ts";
+import { planMount } from "../mount/mountat.ts";
+import { Directory } from "../directory.ts";
+import {
+  type OptionsInput,
+  parseMountOptions,
+} from "../options/mount_options.ts";
 
 /** What the arguments of `mount` mean. */
 export interface Arguments {

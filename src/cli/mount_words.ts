@@ -1,13 +1,13 @@
 /** What `mount`, `bind` and `remount` share. */
-import type { IdMaps } from "../attribute_options.ts";
-import { GENERIC_OPTIONS, splitWords } from "../mount_options.ts";
-import { isIdmapWord, parseIdmapWord } from "../spec/idmap.ts";
 import {
   checkArguments,
   type OptionDescription,
   type Words,
 } from "./command.ts";
-import { UsageError } from "./usage_error.ts";
+import { GENERIC_OPTIONS, splitWords } from "../options/mount_options.ts";
+import type { IdMaps } from "../options/attributes.ts";
+import { isIdmapWord, parseIdmapWord } from "../spec/words.ts";
+import { UsageError } from "./print.ts";
 
 /** The words that `--make-*` may end in. */
 const PROPAGATIONS = ["private", "shared", "slave", "unbindable"]

@@ -1,14 +1,12 @@
-import { Directory } from "../directory.ts";
-import { moveat } from "../moveat.ts";
-import { quote } from "../sys/format.ts";
 import {
   type Command,
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
-import { printData } from "./data.ts";
-import { formatJson } from "./json.ts";
-import { printMessage } from "./message.ts";
+import { Directory } from "../directory.ts";
+import { moveat } from "../mount/moveat.ts";
+import { formatJson, printData, printMessage } from "./print.ts";
+import { quote } from "../base/text.ts";
 
 /** What the arguments of `move` mean. */
 export interface Arguments {

@@ -1,6 +1,4 @@
-import { Directory } from "../directory.ts";
-import { splitWords } from "../mount_options.ts";
-import { parseRemount, type RemountOptions } from "../remountat.ts";
+import { parseRemount, type RemountOptions } from "../mount/remountat.ts";
 import {
   checkArguments,
   type Command,
@@ -8,8 +6,10 @@ import {
   parseTargetArgument,
 } from "./command.ts";
 import { COMMON, parseCommon } from "./mount_words.ts";
-import { isIdmapWord } from "../spec/idmap.ts";
-import { UsageError } from "./usage_error.ts";
+import { splitWords } from "../options/mount_options.ts";
+import { isIdmapWord } from "../spec/words.ts";
+import { UsageError } from "./print.ts";
+import { Directory } from "../directory.ts";
 
 /** What the arguments of `remount` mean. */
 export interface Arguments {

@@ -1,14 +1,4 @@
-import { dirname } from "@std/path/posix/dirname";
-import { Directory } from "../directory.ts";
-import { attempt, MountError } from "../error.ts";
-import { privileges } from "../privileges.ts";
-import { readFile } from "../read_file.ts";
-import { run as runCommand, type RunOptions } from "../run.ts";
-import { parseRun } from "../run/options.ts";
-import { endSpawner } from "../run/spawner.ts";
-import type { MountSpec } from "../spec/mount_spec.ts";
-import { SpecSyntaxError } from "../spec/syntax_error.ts";
-import { printable, quote } from "../sys/format.ts";
+import { parseRun, type RunOptions } from "../run/options.ts";
 import {
   checkArguments,
   type Command,
@@ -16,9 +6,17 @@ import {
   parseTargetArgument,
   type Words,
 } from "./command.ts";
-import { printMessage } from "./message.ts";
-import { report } from "./report.ts";
-import { UsageError } from "./usage_error.ts";
+import { printMessage, report, UsageError } from "./print.ts";
+import { Directory } from "../directory.ts";
+import { run as runCommand } from "../run/run.ts";
+import { endSpawner } from "../run/spawner.ts";
+import { printable, quote } from "../base/text.ts";
+import type { MountSpec } from "../options/spec.ts";
+import { attempt, MountError } from "../error/error.ts";
+import { readFile } from "../fd/open.ts";
+import { dirname } from "@std/path/posix/dirname";
+import { SpecSyntaxError } from "../spec/malformed.ts";
+import { privileges } from "../kernel/process.ts";
 
 /** What the arguments of `run` mean. */
 export interface Arguments {

@@ -1,6 +1,6 @@
-import { programCommand } from "../program.ts";
+import { stopIgnoring } from "../sys/process.ts";
 import { UnsupportedError } from "../sys/error.ts";
-import { stopIgnoring } from "../sys/rt_sigaction.ts";
+import { programCommand } from "../program.ts";
 
 /**
  * What gets the rights to mount: the user is root in there, and nobody else. An

@@ -1,16 +1,19 @@
-import { quote } from "../sys/format.ts";
+import { type Command, expectPositionals } from "./command.ts";
 import {
   type LeftMount,
   sweepCounting,
   type SweepOptions,
   type SweepResult,
-} from "../sweep.ts";
-import { type Command, expectPositionals } from "./command.ts";
-import { printData } from "./data.ts";
-import { formatJson } from "./json.ts";
-import { printMessage } from "./message.ts";
+} from "../record/sweep.ts";
 import { Progress } from "./progress.ts";
-import { report, SOME_FAILED } from "./report.ts";
+import {
+  formatJson,
+  printData,
+  printMessage,
+  report,
+  SOME_FAILED,
+} from "./print.ts";
+import { quote } from "../base/text.ts";
 
 /** `mountat sweep`. */
 export const sweep: Command<Required<SweepOptions>> = {

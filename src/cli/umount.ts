@@ -1,23 +1,26 @@
-import { openDirectoryAt } from "../beneath.ts";
-import { Directory } from "../directory.ts";
-import { attempt, MountError } from "../error.ts";
-import { placeOfDescriptor, placeOfName } from "../mount_place.ts";
-import { quote } from "../sys/format.ts";
-import { parseTarget } from "../target.ts";
-import { unmountBelow, type Unmounted } from "../unmount_all.ts";
-import { isStrategy, type UnmountStrategy } from "../unmount_strategy.ts";
-import { unmountat, type UnmountOptions } from "../unmountat.ts";
+import { unmountat, type UnmountOptions } from "../unmount/unmountat.ts";
+import { isStrategy, type UnmountStrategy } from "../unmount/strategy.ts";
 import {
   type Command,
   expectPositionals,
   type Manner,
   parseTargetArgument,
 } from "./command.ts";
-import { printData } from "./data.ts";
-import { formatJson } from "./json.ts";
+import { Directory } from "../directory.ts";
 import { Progress } from "./progress.ts";
-import { report, SOME_FAILED } from "./report.ts";
-import { UsageError } from "./usage_error.ts";
+import {
+  formatJson,
+  printData,
+  report,
+  SOME_FAILED,
+  UsageError,
+} from "./print.ts";
+import { quote } from "../base/text.ts";
+import { unmountBelow, type Unmounted } from "../unmount/unmount_all.ts";
+import { attempt, MountError } from "../error/error.ts";
+import { parseTarget } from "../options/target.ts";
+import { openDirectoryAt } from "../fd/open.ts";
+import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
 
 /** What the arguments of `umount` mean. */
 export interface Arguments {

@@ -4,10 +4,7 @@
  * comes when the run is over, and when this process dies, in whatever way: nobody
  * else holds the other end of the pipe.
  */
-import { type OptionsInput, parseMountOptions } from "../mount_options.ts";
-import { OwnedFd } from "../owned_fd.ts";
-import { cString } from "../sys/argument.ts";
-import { CLONE_VM, cloneCalls } from "../sys/clone_calls.ts";
+import type { ThreadCall } from "../sys/thread.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -20,26 +17,30 @@ import {
   MS_REC,
   STATX_INO,
 } from "../sys/constants.ts";
-import { UnsupportedError } from "../sys/error.ts";
+import { cString } from "../sys/call.ts";
 import {
+  kill,
   pidfdGetPidForChildrenNamespace,
   pidfdGetPidNamespace,
-} from "../sys/ioctl_pidfd.ts";
-import { kill, SIGKILL } from "../sys/kill.ts";
-import { pidfdOpen } from "../sys/pidfd_open.ts";
-import { pipe2 } from "../sys/pipe2.ts";
-import { stringArray } from "../sys/posix_spawn.ts";
-import { POLLIN } from "../sys/ppoll.ts";
-import { read } from "../sys/read.ts";
-import { SIG_IGN, sigaction } from "../sys/rt_sigaction.ts";
-import { SIGNALS, SIGSET_SIZE } from "../sys/signals.ts";
-import { type Statx, statx } from "../sys/statx.ts";
-import type { ThreadCall } from "../sys/thread.ts";
-import { waitid } from "../sys/waitid.ts";
-import { write } from "../sys/write.ts";
-import { makeProc } from "./file_systems.ts";
+  pidfdOpen,
+  SIG_IGN,
+  sigaction,
+  SIGKILL,
+  waitid,
+} from "../sys/process.ts";
+import { CLONE_VM, cloneCalls, stringArray } from "../sys/spawn.ts";
+import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { pipe2, read, type Statx, statx, write } from "../sys/file.ts";
+import { UnsupportedError } from "../sys/error.ts";
+import {
+  type OptionsInput,
+  parseMountOptions,
+} from "../options/mount_options.ts";
+import { makeProc } from "./root_tree.ts";
 import { spawner } from "./spawner.ts";
 import { waitReady } from "./wait_ready.ts";
+import { POLLIN } from "../sys/event.ts";
 
 /**
  * How the keeper and the command share PID namespaces.
@@ -66,6 +67,7 @@ interface Way {
 
 /** Unlike what a keeper itself says when it waits. */
 const COPIED = new Uint8Array([1]);
+
 /** Bytes of a `struct open_how`. */
 const OPEN_HOW_SIZE = 24;
 
@@ -207,7 +209,9 @@ export class Keeper implements AsyncDisposable {
       );
     }
     const proc = spawner().cloneIn(this.#process.fd, "/proc");
-    if (!isSame(look(proc.fd), look(AT_FDCWD, "/proc"))) return proc;
+    if (!isSame(statDirectory(proc.fd), statDirectory(AT_FDCWD, "/proc"))) {
+      return proc;
+    }
     proc.close();
     throw new UnsupportedError(
       "A procfs can't be mounted in a PID namespace of its own",
@@ -275,7 +279,7 @@ function openNested(owned: DisposableStack, keeper: number): OwnedFd {
   using own = new OwnedFd(pidfdGetPidNamespace(keeper));
   const fd = pidfdGetPidForChildrenNamespace(keeper);
   const inner = owned.use(new OwnedFd(fd));
-  if (isSame(look(inner.fd), look(own.fd))) {
+  if (isSame(statDirectory(inner.fd), statDirectory(own.fd))) {
     throw new UnsupportedError(
       "There are as many PID namespaces, or as deep ones, as there may be",
     );
@@ -283,7 +287,7 @@ function openNested(owned: DisposableStack, keeper: number): OwnedFd {
   return inner;
 }
 
-function look(fd: number, path = ""): Statx {
+function statDirectory(fd: number, path = ""): Statx {
   return statx(fd, path, AT_EMPTY_PATH, STATX_INO);
 }
 

@@ -1,18 +1,163 @@
 /** What a caller of `run` asks for, checked. */
-import type { RunOptions } from "../run.ts";
-import { planNamed } from "../apply_mounts.ts";
-import type { MountPlan } from "../attach.ts";
-import { descriptorOf } from "../dirfd.ts";
-import type { OptionsInput } from "../mount_options.ts";
-import type { MountSpec } from "../spec/mount_spec.ts";
-import { MS_PRIVATE } from "../sys/constants.ts";
-import { quote } from "../sys/format.ts";
-import { checkOptions, type OptionNames } from "../sys/options.ts";
-import { type SignalName, SIGNALS } from "../sys/signals.ts";
-import { encodeText } from "../sys/text.ts";
-import { inheritedEnvironment } from "./environment.ts";
-import type { Ids } from "./spawner.ts";
+import type { MountSpec } from "../options/spec.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
+import type { Usage } from "../sys/process.ts";
+import { type PassedOver, planNamed } from "../mount/apply.ts";
+import type { Ids } from "./spawner.ts";
+import { type SignalName, SIGNALS } from "../sys/layout.ts";
+import type { MountPlan } from "../mount/attach.ts";
+import type { OptionsInput } from "../options/mount_options.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { encodeText, quote } from "../base/text.ts";
+import { MS_PRIVATE } from "../sys/constants.ts";
+import { inheritedEnvironment } from "./program.ts";
+import { descriptorOf } from "../fd/owned_fd.ts";
+
+/** Options of {@linkcode run}. */
+export interface RunOptions {
+  /**
+   * What else to mount, in order, anywhere but on the root itself. What is
+   * missing to mount on is made, and seen by the command alone. A procfs shows
+   * the command's processes, as that on `proc` does. A bind for which nothing is
+   * said of its propagation is private: what is mounted at its source later is
+   * not seen.
+   *
+   * @default {[]}
+   */
+  mounts?: readonly MountSpec[];
+  /**
+   * Mounts a procfs on `proc` that shows the command's processes alone.
+   *
+   * @default {true}
+   */
+  proc?: boolean;
+  /**
+   * Mounts a read-only sysfs on `sys`.
+   *
+   * @default {true}
+   */
+  sys?: boolean;
+  /**
+   * Mounts a `dev` with `null`, `zero`, `full`, `random`, `urandom`, `tty`,
+   * `pts`, `shm`, `fd`, `stdin`, `stdout` and `stderr`.
+   *
+   * @default {true}
+   */
+  dev?: boolean;
+  /**
+   * The working directory, an absolute path in the root.
+   *
+   * @default {"/"}
+   */
+  cwd?: string;
+  /**
+   * Variables of the environment, besides those of this process.
+   *
+   * @default {{}}
+   */
+  env?: Readonly<Record<string, string>>;
+  /**
+   * Leaves out those of this process.
+   *
+   * @default {false}
+   */
+  clearEnv?: boolean;
+  /**
+   * The user id to run as; the supplementary groups are dropped, and but for 0
+   * the ambient capabilities.
+   */
+  uid?: number;
+  /**
+   * The group id to run as.
+   *
+   * @default {uid}
+   */
+  gid?: number;
+  /**
+   * Leaves the command in this process's PID namespace. Then what leaves the
+   * command's process group outlives it.
+   *
+   * @default {false}
+   */
+  hostPid?: boolean;
+  /**
+   * Starts the command in a session of its own also where its `stdin` is this
+   * process's terminal. Otherwise it shares that session there, for the shell's
+   * job control, and can type into the terminal what the shell then runs: by
+   * TIOCSTI, ioctl_tty(2). In a session of its own the terminal's Ctrl-C and
+   * Ctrl-Z reach this process alone. Not together with `hostPid`.
+   *
+   * @default {false}
+   */
+  newSession?: boolean;
+  /**
+   * After how many milliseconds the command is ended: by SIGTERM, and after
+   * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
+   */
+  timeout?: number;
+  /**
+   * How many milliseconds a command may take to end after its `timeout`.
+   *
+   * @default {5000}
+   */
+  killAfter?: number;
+  /** Kills the command when it is aborted; `run` then rejects with its reason. */
+  signal?: AbortSignal;
+  /**
+   * Signals to this process that go to the command instead, while it runs: in a
+   * session of its own SIGHUP, SIGINT and SIGQUIT to its process group. At a
+   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
+   *
+   * @default {[]}
+   */
+  forwardSignals?: readonly Deno.Signal[];
+  /**
+   * Where the command reads: this process's own input, nothing, an open
+   * descriptor, bytes, or a stream.
+   *
+   * @default {"inherit"}
+   */
+  stdin?: InputOption;
+  /**
+   * Where the command writes: to this process's own output, nowhere, into the
+   * result (`"piped"`), to an open descriptor, or to a stream.
+   *
+   * @default {"inherit"}
+   */
+  stdout?: OutputOption;
+  /**
+   * Where the command writes errors, as `stdout`.
+   *
+   * @default {"inherit"}
+   */
+  stderr?: OutputOption;
+}
+
+/** How a command ended: {@linkcode run}. */
+export interface RunResult {
+  /** Whether it exited with 0. */
+  readonly success: boolean;
+  /** Its exit status, 128 and the signal's number when one ended it. */
+  readonly code: number;
+  /**
+   * The signal that ended it, null when it exited; of a timeout SIGTERM, unless
+   * it took SIGKILL.
+   */
+  readonly signal: Deno.Signal | null;
+  /** Whether that was for its `timeout`. */
+  readonly timedOut: boolean;
+  /**
+   * What it and those of its children used that it waited for. Its `maxRss` is
+   * no less than this process's memory was: Linux counts on over execve(2).
+   */
+  readonly usage: Usage;
+  /** The optional mounts that could not be made. */
+  readonly passedOver: readonly PassedOver[];
+  /** What it wrote, where that was `"piped"`. */
+  readonly stdout?: Uint8Array<ArrayBuffer>;
+  /** What errors it wrote, where that was `"piped"`. */
+  readonly stderr?: Uint8Array<ArrayBuffer>;
+}
 
 /** A command to run, and how. */
 export interface Plan {
@@ -46,6 +191,7 @@ export interface PlannedMount extends MountPlan {
 
 /** A timer can't be set for longer. */
 const MOST_MILLISECONDS = 0x7fff_ffff;
+
 /** The last id is none: it means "leave it". */
 const MOST_ID = 0xffff_fffe;
 
@@ -91,16 +237,16 @@ export function parseRun(
   if (program === undefined || program === "") {
     throw new TypeError("The command must have a program");
   }
-  for (const word of [program, ...args]) checkText("The command", word);
-  checkText("The working directory", cwd);
+  for (const word of [program, ...args]) checkArgument("The command", word);
+  checkArgument("The working directory", cwd);
   if (!cwd.startsWith("/")) {
     throw new TypeError(
       `The working directory must be absolute: ${quote(cwd)}`,
     );
   }
   const variables = Object.entries(options.env ?? {}).map(([name, value]) => {
-    checkText("A variable", name);
-    checkText(`The variable ${quote(name)}`, value);
+    checkArgument("A variable", name);
+    checkArgument(`The variable ${quote(name)}`, value);
     if (name === "" || name.includes("=")) {
       throw new TypeError(
         `A variable must have a name without "=": ${quote(name)}`,
@@ -180,7 +326,7 @@ function checkSignal(name: Deno.Signal): SignalName {
   throw new TypeError(`Unknown signal ${quote(String(name))}`);
 }
 
-function checkText(what: string, text: string): void {
+function checkArgument(what: string, text: string): void {
   if (typeof text !== "string") {
     throw new TypeError(`${what} must be text, not ${typeof text}`);
   }

@@ -4,24 +4,27 @@
  * something to mount on is missing, an empty tmpfs with everything else in it
  * takes the directory's place.
  */
-import type { MountPlan } from "../attach.ts";
-import { openAt, openDirectoryAt } from "../beneath.ts";
-import { cloneTree } from "../bindat.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { Staging } from "../mount/staging.ts";
 import type { Directory } from "../directory.ts";
-import { attempt, MountError } from "../error.ts";
-import { identify, mountIdAt } from "../mount_id.ts";
-import { cloneOfTree, MountTree } from "../mount_tree.ts";
-import { OwnedFd } from "../owned_fd.ts";
-import { Staging } from "../staging.ts";
+import { cloneOfTree, MountTree } from "../mount/tree.ts";
+import { cloneTree } from "../mount/bindat.ts";
 import {
   AT_EMPTY_PATH,
+  AT_FDCWD,
   AT_RECURSIVE,
   AT_REMOVEDIR,
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
   MS_PRIVATE,
   O_CLOEXEC,
+  O_CREAT,
   O_DIRECTORY,
+  O_EXCL,
   O_NOFOLLOW,
   O_PATH,
   RESOLVE_BENEATH,
@@ -30,23 +33,35 @@ import {
   STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
-import { dup } from "../sys/dup.ts";
-import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
+import { mountSetattr } from "../sys/mount.ts";
+import {
+  close,
+  dup,
+  fchmodat,
+  getdents64,
+  mkdirat,
+  openat2,
+  readlinkat,
+  statx,
+  symlinkat,
+  unlinkat,
+} from "../sys/file.ts";
+import { openAt, openDirectoryAt } from "../fd/open.ts";
 import { isErrno } from "../sys/error.ts";
-import { fchmodat } from "../sys/fchmodat.ts";
-import { quote } from "../sys/format.ts";
-import { fsconfigReconfigure, fsconfigSetFlag } from "../sys/fsconfig.ts";
-import { fspick } from "../sys/fspick.ts";
-import { getdents64 } from "../sys/getdents64.ts";
-import { mkdirat } from "../sys/mkdirat.ts";
-import { mountSetattr } from "../sys/mount_setattr.ts";
-import { openat2 } from "../sys/openat2.ts";
-import { readlinkat } from "../sys/readlinkat.ts";
-import { statx } from "../sys/statx.ts";
-import { symlinkat } from "../sys/symlinkat.ts";
-import { unlinkat } from "../sys/unlinkat.ts";
-import type { Target } from "../target.ts";
-import { make, makeFile } from "./file_systems.ts";
+import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
+import type { MountPlan } from "../mount/attach.ts";
+import { attempt, MountError } from "../error/error.ts";
+import { identify, mountIdAt } from "../kernel/mount_id.ts";
+import { quote } from "../base/text.ts";
+import type { Target } from "../options/target.ts";
+import {
+  fsconfigReconfigure,
+  fsconfigSetFlag,
+  fspick,
+} from "../sys/fscontext.ts";
+import type { OptionsInput } from "../options/mount_options.ts";
+import { parseFileSystem } from "../mount/mountat.ts";
+import { createDetachedMount } from "../mount/detached.ts";
 
 /** A command's root. */
 export class RootTree implements Disposable {
@@ -325,5 +340,113 @@ function namesIn(directory: number): string[] {
 
 // inode(7)
 const S_IFMT = 0o170000;
+
 const S_IFDIR = 0o040000;
+
 const S_IFLNK = 0o120000;
+
+// The file systems that a command expects, mounted on nothing yet.
+
+/** The devices that every command may expect. */
+const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/** The links in /dev, and what they say. */
+const DEVICE_LINKS = {
+  fd: "/proc/self/fd",
+  stdin: "/proc/self/fd/0",
+  stdout: "/proc/self/fd/1",
+  stderr: "/proc/self/fd/2",
+  ptmx: "pts/ptmx",
+} as const;
+
+/** A sysfs; in a user namespace that may mount none, what there is at /sys. */
+export function makeSys(): OwnedFd {
+  try {
+    return make("sysfs", "ro,nosuid,nodev,noexec", "sys");
+  } catch (error) {
+    if (!(error instanceof MountError && error.errno === EPERM)) throw error;
+  }
+  const clone = cloneTree(AT_FDCWD, "/sys", AT_RECURSIVE);
+  try {
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
+      attrSet: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+        MOUNT_ATTR_NOEXEC,
+      propagation: MS_PRIVATE,
+    });
+    return clone;
+  } catch (error) {
+    clone.close();
+    throw error;
+  }
+}
+
+/**
+ * A /dev: devices by bind, for a user namespace can't make them.
+ *
+ * @param staging Where it is held then.
+ */
+export function makeDev(staging: Staging): OwnedFd {
+  using owned = new DisposableStack();
+  const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
+  staging.hold(dev);
+  for (const name of DEVICES) {
+    makeFile(dev.fd, name);
+    using device = cloneTree(AT_FDCWD, `/dev/${name}`, 0);
+    // What the command mounts on it would be mounted on the host's, too.
+    mountSetattr(device.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
+    using at = openAt(dev.fd, name);
+    staging.attach(device, at);
+  }
+  for (const [name, target] of Object.entries(DEVICE_LINKS)) {
+    symlinkat(target, dev.fd, name);
+  }
+  for (
+    const [name, type, options] of [
+      ["shm", "tmpfs", "nosuid,nodev,mode=1777"],
+      ["pts", "devpts", "nosuid,noexec,mode=620,ptmxmode=666"],
+    ] as const
+  ) {
+    mkdirat(dev.fd, name, 0o755);
+    using mount = make(type, options, `dev/${name}`);
+    using at = openDirectoryAt(dev.fd, name);
+    staging.attach(mount, at);
+  }
+  owned.move();
+  return dev;
+}
+
+/**
+ * A procfs.
+ *
+ * @param options As of a mount.
+ * @param pidns The PID namespace that it shows, null for this thread's.
+ */
+export function makeProc(
+  options: OptionsInput,
+  pidns: OwnedFd | null,
+): OwnedFd {
+  return make("proc", options, "proc", pidns);
+}
+
+/** A file system that is mounted on nothing yet. */
+export function make(
+  type: string,
+  options: OptionsInput,
+  target: string,
+  pidns: OwnedFd | null = null,
+): OwnedFd {
+  const fileSystem = parseFileSystem({ type, source: type, options });
+  const parameters = pidns === null
+    ? fileSystem.parameters
+    : [...fileSystem.parameters, { key: "pidns", value: pidns }];
+  return createDetachedMount(
+    { ...fileSystem, parameters },
+    { action: `mount ${type} on ${quote(target)}`, target, type },
+  );
+}
+
+/** Makes an empty file, where nothing of its name may be. */
+export function makeFile(dirfd: number, name: string): void {
+  const flags = O_CREAT | O_EXCL | O_CLOEXEC;
+  close(openat2(dirfd, name, { flags, mode: 0o644, resolve: RESOLVE_BENEATH }));
+}

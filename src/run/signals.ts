@@ -1,34 +1,12 @@
-import { readFile } from "../read_file.ts";
-import { startIgnoring } from "../sys/rt_sigaction.ts";
-import { type SignalName, SIGNALS } from "../sys/signals.ts";
-
-/** What a process does about signals: proc_pid_status(5). */
-export interface Dispositions {
-  ignores(name: SignalName): boolean;
-  catches(name: SignalName): boolean;
-}
-
-/**
- * Asks /proc what a process does about signals.
- *
- * @param pidfd The process, by default this one.
- * @throws {SyscallError} ENOENT when there is no such process.
- */
-export function dispositions(pidfd?: number): Dispositions {
-  const name = pidfd === undefined ? "self" : numberInProc(pidfd);
-  const status = readFile(`/proc/${name}/status`);
-  const has = (field: string) => {
-    const mask = new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]!;
-    return (name: SignalName) =>
-      (BigInt(`0x${mask}`) >> BigInt(SIGNALS[name] - 1) & 1n) !== 0n;
-  };
-  return { ignores: has("SigIgn"), catches: has("SigCgt") };
-}
-
-/** A process's number in the PID namespace that /proc shows: proc_pid_fdinfo(5). */
-function numberInProc(pidfd: number): string {
-  return /^Pid:\t(\d+)$/m.exec(readFile(`/proc/self/fdinfo/${pidfd}`))![1]!;
-}
+import { type SignalName, SIGNALS } from "../sys/layout.ts";
+import { dispositions } from "../kernel/process.ts";
+import {
+  foregroundGroup,
+  processGroup,
+  setForegroundGroup,
+  startIgnoring,
+} from "../sys/process.ts";
+import { SyscallError } from "../sys/error.ts";
 
 /**
  * Holds back signals that this process would end by, for as long as it is not
@@ -66,5 +44,35 @@ export class HeldSignals implements Disposable {
   /** Lets them be. */
   [Symbol.dispose](): void {
     this.#listeners.dispose();
+  }
+}
+
+/** The terminal on standard input, while this process is in its foreground. */
+export class Terminal implements Disposable {
+  readonly #group: number;
+
+  private constructor(group: number) {
+    this.#group = group;
+  }
+
+  /** The terminal, null where there is none, or another process has it. */
+  static ours(): Terminal | null {
+    const group = processGroup();
+    return foregroundGroup(0) === group ? new Terminal(group) : null;
+  }
+
+  /** Whether standard input is this session's terminal, whoever has it. */
+  static isThere(): boolean {
+    return foregroundGroup(0) !== null;
+  }
+
+  /** Takes the foreground back from whom the command gave it to. */
+  [Symbol.dispose](): void {
+    try {
+      setForegroundGroup(0, this.#group);
+    } catch (error) {
+      // It was hung up.
+      if (!(error instanceof SyscallError)) throw error;
+    }
   }
 }

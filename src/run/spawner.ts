@@ -2,7 +2,7 @@
  * Starts processes from a thread whose mount namespace, root, PID namespace and
  * credentials they take over.
  */
-import { cString } from "../sys/argument.ts";
+import { openat2, readlinkat } from "../sys/file.ts";
 import {
   AT_FDCWD,
   CLONE_FS,
@@ -13,24 +13,24 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
-import { createDetachedMount } from "../detached_mount.ts";
-import { parseFileSystem } from "../mountat.ts";
-import { mountId } from "../mount_id.ts";
-import { OwnedFd } from "../owned_fd.ts";
-import { quote } from "../sys/format.ts";
-import { openat2 } from "../sys/openat2.ts";
-import type { PreparedSpawn } from "../sys/posix_spawn.ts";
-import { readlinkat } from "../sys/readlinkat.ts";
-import { stopIgnoring } from "../sys/rt_sigaction.ts";
-import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
+import { mountId } from "../kernel/mount_id.ts";
 import {
   mountPrivately,
   moveToRoot,
   openPath,
-  setns,
-  unshare,
-} from "../sys/thread_calls.ts";
-import { readFile } from "../read_file.ts";
+  setnsCall,
+  SyscallThread,
+  type ThreadCall,
+  unshareCall,
+} from "../sys/thread.ts";
+import { stopIgnoring } from "../sys/process.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { cString } from "../sys/call.ts";
+import { quote } from "../base/text.ts";
+import type { PreparedSpawn } from "../sys/spawn.ts";
+import { readFile } from "../fd/open.ts";
+import { createDetachedMount } from "../mount/detached.ts";
+import { parseFileSystem } from "../mount/mountat.ts";
 
 /** Who a command runs as. */
 export interface Ids {
@@ -41,7 +41,7 @@ export interface Ids {
 }
 
 /** Where a command is put. */
-export interface Place {
+export interface RootPlace {
   /** Its root: a detached mount, which is attached in its mount namespace. */
   readonly tree: number;
   /** Its working directory, in that. */
@@ -116,14 +116,14 @@ export class Spawner {
     owned.defer(() => thread.end());
     const empty = owned.use(
       new OwnedFd(thread.make([
-        unshare(CLONE_FS | CLONE_NEWNS),
+        unshareCall(CLONE_FS | CLONE_NEWNS),
         openPath("/proc/thread-self/ns/mnt"),
       ], [])),
     );
     thread.make(
       [
         // This leads to the root of the namespace, out of that of a chroot(2).
-        setns(empty.fd, CLONE_NEWNS),
+        setnsCall(empty.fd, CLONE_NEWNS),
         mountPrivately(),
         ...mountOnRoot(nothing.fd),
         ...PIVOT,
@@ -162,7 +162,7 @@ export class Spawner {
   empty(namespace: number): void {
     using nothing = makeNothing();
     this.#thread.make([
-      setns(namespace, CLONE_NEWNS),
+      setnsCall(namespace, CLONE_NEWNS),
       ...mountOnRoot(nothing.fd),
       ...PIVOT,
     ], this.#leave());
@@ -178,7 +178,7 @@ export class Spawner {
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     return new OwnedFd(
       this.#thread.make([
-        setns(namespace, CLONE_NEWNS),
+        setnsCall(namespace, CLONE_NEWNS),
         {
           name: "open_tree",
           args: [AT_FDCWD, cString("path", path), flags],
@@ -199,18 +199,18 @@ export class Spawner {
    */
   spawnInside(
     process: PreparedSpawn,
-    { tree, cwd, pidns, ids }: Place,
+    { tree, cwd, pidns, ids }: RootPlace,
   ): number {
     const change = ids === null ? [] : takeIds(ids);
     const back = ids === null ? [] : this.#takeIdsBack();
     this.#thread.make([
-      unshare(CLONE_NEWNS),
+      unshareCall(CLONE_NEWNS),
       // Below it stays an empty directory, as below the root of any system.
       ...mountOnRoot(tree),
       CHROOT,
       // By its path root would go wherever a link of the root's leads.
       { name: "fchdir", args: [cwd], text: [{ fd: cwd }] },
-      ...pidns === null ? [] : [setns(pidns, CLONE_NEWPID)],
+      ...pidns === null ? [] : [setnsCall(pidns, CLONE_NEWPID)],
       ...change,
       process.call,
     ], [...back, ...this.#leave()]);
@@ -219,8 +219,8 @@ export class Spawner {
 
   #leave(): ThreadCall[] {
     return [
-      setns(this.#pids, CLONE_NEWPID),
-      setns(this.#empty, CLONE_NEWNS),
+      setnsCall(this.#pids, CLONE_NEWPID),
+      setnsCall(this.#empty, CLONE_NEWNS),
     ];
   }
 
@@ -257,9 +257,13 @@ function makeNothing(): OwnedFd {
 
 // include/uapi/linux/prctl.h
 export const PR_GET_DUMPABLE = 3;
+
 export const PR_SET_DUMPABLE = 4;
+
 export const PR_CAP_AMBIENT = 47;
+
 export const PR_CAP_AMBIENT_RAISE = 2;
+
 export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /** The saved ids stay: they lead back, and exec(2) replaces them. */

@@ -1,16 +1,18 @@
 /** The standard streams of a command. */
-import { OwnedFd } from "../owned_fd.ts";
-import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "../sys/constants.ts";
-import { dup } from "../sys/dup.ts";
-import { EAGAIN, EPIPE } from "../sys/errno.ts";
 import { isErrno } from "../sys/error.ts";
-import { openat2 } from "../sys/openat2.ts";
-import { setNonblocking } from "../sys/set_nonblocking.ts";
-import { pipe2 } from "../sys/pipe2.ts";
-import { POLLIN, POLLOUT } from "../sys/ppoll.ts";
-import { read } from "../sys/read.ts";
-import { write } from "../sys/write.ts";
+import { EAGAIN, EPIPE } from "../sys/errno.ts";
+import {
+  dup,
+  openat2,
+  pipe2,
+  read,
+  setNonblocking,
+  write,
+} from "../sys/file.ts";
 import { waitReady } from "./wait_ready.ts";
+import { POLLIN, POLLOUT } from "../sys/event.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "../sys/constants.ts";
 
 /** What a command reads from. */
 export type InputOption =

@@ -1,9 +1,6 @@
-import { close } from "../sys/close.ts";
+import { close, pipe2, read, write } from "../sys/file.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../sys/constants.ts";
-import { pipe2 } from "../sys/pipe2.ts";
-import { POLLIN, ppoll } from "../sys/ppoll.ts";
-import { read } from "../sys/read.ts";
-import { write } from "../sys/write.ts";
+import { POLLIN, ppoll } from "../sys/event.ts";
 
 interface Waiter {
   readonly fd: number;
@@ -12,6 +9,7 @@ interface Waiter {
 }
 
 const waiters = new Set<Waiter>();
+
 /** Ends the other thread's waiting, for there is more to wait for. */
 let wake: (() => void) | null = null;
 

@@ -1,10 +1,7 @@
-import { byteCharacter } from "../mountinfo.ts";
-import { quote } from "../sys/format.ts";
-import { decodeText, encodeText } from "../sys/text.ts";
-import { targetOf, typeOf } from "./entry.ts";
-import type { MountSpec } from "./mount_spec.ts";
-import { checkText, Malformed, parseText } from "./place.ts";
-import { sortWords, splitWords, type Word } from "./words.ts";
+import type { MountSpec } from "../options/spec.ts";
+import { checkSpecText, Malformed, parseText } from "./malformed.ts";
+import { sortWords, splitWords, targetOf, typeOf, type Word } from "./words.ts";
+import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
 
 /**
  * Parses an fstab(5).
@@ -190,7 +187,7 @@ function characters({ text, offset }: Word): Word[] {
 
 /** Of escaped bytes that are one character together, makes it. */
 function joined(word: Word): Word {
-  checkText(word, word.text);
+  checkSpecText(word, word.text);
   return word.text.isWellFormed()
     ? word
     : { ...word, text: decodeText(encodeText(word.text)) };

@@ -2,8 +2,8 @@
  * JSON (RFC 8259) whose values know where they are written: what `JSON.parse`
  * tells of a place differs by engine, and is nothing once the text is parsed.
  */
-import { quote } from "../sys/format.ts";
-import { Malformed } from "./place.ts";
+import { Malformed } from "./malformed.ts";
+import { quote } from "../base/text.ts";
 
 /** A value, and where it starts. */
 export interface JsonNode {
@@ -23,7 +23,9 @@ export interface JsonNode {
 const MOST_LEVELS = 500;
 
 const SPACE = /[ \t\n\r]*/y;
+
 const WORD = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+
 const ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
 
 /**

@@ -20,13 +20,13 @@
  *
  * @module
  */
-export type { IdMap, IdMaps } from "../attribute_options.ts";
+export type { IdMap, IdMaps } from "../options/attributes.ts";
 export type {
   BindSpec,
   FileSystemSpec,
   MountSpec,
   SpecCommon,
-} from "./mount_spec.ts";
+} from "../options/spec.ts";
 export { parseFstab } from "./fstab.ts";
 export { parseOciMounts, type ParseOciMountsOptions } from "./oci.ts";
-export { SpecSyntaxError } from "./syntax_error.ts";
+export { SpecSyntaxError } from "./malformed.ts";

@@ -1,12 +1,22 @@
-import { pathArgument } from "../path_argument.ts";
-import { quote } from "../sys/format.ts";
-import { checkOptions, type OptionNames } from "../sys/options.ts";
-import { targetOf, typeOf } from "./entry.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
 import { type JsonNode, parseJson } from "./json.ts";
-import type { IdMap, IdMaps } from "../attribute_options.ts";
-import type { MountSpec } from "./mount_spec.ts";
-import { checkText, Malformed, parseText, type Place } from "./place.ts";
-import { type SortedWords, sortWords, splitWords } from "./words.ts";
+import {
+  checkSpecText,
+  Malformed,
+  parseText,
+  type TextPlace,
+} from "./malformed.ts";
+import type { MountSpec } from "../options/spec.ts";
+import { pathArgument } from "../options/path.ts";
+import {
+  type SortedWords,
+  sortWords,
+  splitWords,
+  targetOf,
+  typeOf,
+} from "./words.ts";
+import { quote } from "../base/text.ts";
+import type { IdMap, IdMaps } from "../options/attributes.ts";
 
 /** Options of {@linkcode parseOciMounts}. */
 export interface ParseOciMountsOptions {
@@ -22,7 +32,7 @@ export interface ParseOciMountsOptions {
 const OCI_NAMES: OptionNames<ParseOciMountsOptions> = { bundle: true };
 
 /** A value of the configuration, and where it is. */
-interface Value extends JsonNode, Place {}
+interface Value extends JsonNode, TextPlace {}
 
 /**
  * Parses the `mounts` of an OCI runtime configuration, a whole `config.json` as
@@ -249,7 +259,7 @@ function items(list: Value): Value[] {
 
 function string(at: Value): string {
   if (typeof at.value !== "string") throw unexpected(at, "a string");
-  return checkText(at, at.value);
+  return checkSpecText(at, at.value);
 }
 
 function nonEmpty(at: Value): string {

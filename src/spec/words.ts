@@ -2,13 +2,13 @@
  * The option words of mount(8) and of the OCI runtime specification, and what
  * becomes of each. `TABLE` and `PATTERNS` have them all.
  */
-import type { IdMaps } from "../attribute_options.ts";
-import { quote } from "../sys/format.ts";
-import { parseIdmapWord } from "./idmap.ts";
-import { Malformed, type Place } from "./place.ts";
+import { Malformed, type TextPlace } from "./malformed.ts";
+import { type IdMap, type IdMaps, parseIdmap } from "../options/attributes.ts";
+import { quote } from "../base/text.ts";
+import { parseTarget } from "../options/target.ts";
 
 /** A word or character of the options, and where it is written. */
-export interface Word extends Place {
+export interface Word extends TextPlace {
   readonly text: string;
 }
 
@@ -110,7 +110,7 @@ const PATTERNS: [Effect, RegExp][] = [
     /^[xX]-mount\.mkdir(=|$)/,
   ],
   [
-    (sorted, word) => sorted.mapped = { word, idmap: parseIdmap(word) },
+    (sorted, word) => sorted.mapped = { word, idmap: parseMapped(word) },
     /^X-mount\.idmap(=|$)/,
   ],
   [refused("only mount(8) does that"), /^[xX]-mount\./],
@@ -150,7 +150,7 @@ function effectOf(word: Word): Effect {
   return EFFECTS.get(name) === mount ? mount : fileSystem;
 }
 
-function parseIdmap(word: Word): IdMaps | string {
+function parseMapped(word: Word): IdMaps | string {
   try {
     return parseIdmapWord(word.text);
   } catch (error) {
@@ -199,4 +199,80 @@ export function splitWords(characters: Iterable<Word>): Word[] {
   }
   if (word !== undefined) words.push(word);
   return words;
+}
+
+// `X-mount.idmap` of mount(8).
+
+/** Whether a word of the options is this one. */
+export function isIdmapWord(word: string): boolean {
+  return /^X-mount\.idmap(=|$)/.test(word);
+}
+
+/**
+ * Parses `X-mount.idmap=[u:|g:|b:]INSIDE:OUTSIDE:LENGTH[ …]` or
+ * `X-mount.idmap=/proc/PID/ns/user`.
+ *
+ * The first id is the one that the file system has, the second what it is seen
+ * as: so mount(8) does it, whose page has said the opposite since 2.39.
+ *
+ * @returns The maps, or the path of a user namespace.
+ * @throws {TypeError | RangeError} Where the word is malformed.
+ */
+export function parseIdmapWord(word: string): IdMaps | string {
+  const value = word.slice(word.indexOf("=") + 1).trim();
+  if (value.startsWith("/")) return parseIdmap(value) as string;
+  const uids: IdMap[] = [];
+  const gids: IdMap[] = [];
+  for (const range of value.split(/ +/)) {
+    const [, kind = "b", ...ids] =
+      /^(?:([ugb]):)?(\d+):(\d+):(\d+)$/.exec(range) ?? [];
+    if (ids.length === 0) {
+      throw new TypeError(
+        `${
+          quote(word)
+        } needs the path of a user namespace, or ranges like "u:0:1000:1", "g:0:1000:1" or "0:1000:1", separated by spaces`,
+      );
+    }
+    const [inside, outside, length] = ids.map(Number);
+    const map = { inside: inside!, outside: outside!, length: length! };
+    if (kind !== "g") uids.push(map);
+    if (kind !== "u") gids.push(map);
+  }
+  if (uids.length === 0 || gids.length === 0) {
+    const kind = uids.length === 0 ? "user" : "group";
+    throw new TypeError(
+      `${quote(word)} maps no ${kind} ids, and the kernel takes no map without`,
+    );
+  }
+  return parseIdmap({ uids, gids }) as IdMaps;
+}
+
+// What the entries of both formats have in common.
+
+/**
+ * The target that a path from the root means.
+ *
+ * @throws {Malformed} For a `..`: it has a meaning only where no name on the
+ * way is a symlink, and that the text doesn't tell.
+ */
+export function targetOf(at: TextPlace, path: string): string {
+  if (path.split("/").includes("..")) {
+    throw new Malformed(at, `The mount point ${quote(path)} has a ".."`);
+  }
+  return parseTarget(`./${path}`).path;
+}
+
+/**
+ * The type of an entry that is no bind.
+ *
+ * @throws {Malformed} For a type that stands for a bind.
+ */
+export function typeOf(at: TextPlace, type: string): string {
+  if (type === "none" || type === "bind") {
+    throw new Malformed(
+      at,
+      `The type "${type}" needs the option "bind" or "rbind"`,
+    );
+  }
+  return type;
 }

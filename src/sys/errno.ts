@@ -163,53 +163,78 @@ export function errnoText(errno: number): string {
 
 /** Operation not permitted. */
 export const EPERM = 1;
+
 /** No such file or directory. */
 export const ENOENT = 2;
+
 /** No such process. */
 export const ESRCH = 3;
+
 /** Interrupted system call. */
 export const EINTR = 4;
+
 /** No such device or address. */
 export const ENXIO = 6;
+
 /** Bad file descriptor. */
 export const EBADF = 9;
+
 /** Resource temporarily unavailable. */
 export const EAGAIN = 11;
+
 /** Permission denied. */
 export const EACCES = 13;
+
 /** Device or resource busy. */
 export const EBUSY = 16;
+
 /** File exists. */
 export const EEXIST = 17;
+
 /** Invalid cross-device link. */
 export const EXDEV = 18;
+
 /** No such device. */
 export const ENODEV = 19;
+
 /** Not a directory. */
 export const ENOTDIR = 20;
+
 /** Invalid argument. */
 export const EINVAL = 22;
+
 /** Too many open files. */
 export const EMFILE = 24;
+
 /** Inappropriate ioctl for device. */
 export const ENOTTY = 25;
+
 /** Read-only file system. */
 export const EROFS = 30;
+
 /** Broken pipe. */
 export const EPIPE = 32;
+
 /** File name too long. */
 export const ENAMETOOLONG = 36;
+
 /** Function not implemented. */
 export const ENOSYS = 38;
+
 /** Directory not empty. */
 export const ENOTEMPTY = 39;
+
 /** Too many levels of symbolic links. */
 export const ELOOP = 40;
+
 /** No data available. */
 export const ENODATA = 61;
+
 /** Value too large for defined data type. */
 export const EOVERFLOW = 75;
+
 /** Message too long. */
 export const EMSGSIZE = 90;
+
 /** Operation not supported. */
 export const EOPNOTSUPP = 95;

@@ -1,5 +1,5 @@
 import { errnoCode, errnoText } from "./errno.ts";
-import { type Argument, formatArgument } from "./format.ts";
+import { AT_FDCWD } from "./constants.ts";
 
 /**
  * A system call that failed, printed as strace(1) prints it:
@@ -59,4 +59,19 @@ export function isErrno(
   ...numbers: number[]
 ): error is SyscallError {
   return error instanceof SyscallError && numbers.includes(error.errno);
+}
+
+/** A descriptor among the arguments of a call: a tracer may say what it leads to. */
+export interface DescriptorArgument {
+  /** The descriptor's number, or `AT_FDCWD`. */
+  readonly fd: number;
+}
+
+/** An argument of a system call, as text or as a descriptor. */
+export type Argument = string | DescriptorArgument;
+
+/** Prints an argument as strace(1) does. */
+export function formatArgument(argument: Argument): string {
+  if (typeof argument === "string") return argument;
+  return argument.fd === AT_FDCWD ? "AT_FDCWD" : String(argument.fd);
 }

@@ -6,98 +6,20 @@
  * milliseconds, and halves what a call takes besides the kernel. It is left out
  * for what is called but a few times.
  */
+import {
+  type Architecture,
+  ARCHITECTURES,
+  CALLS,
+  type Parameter,
+} from "./calls.ts";
 import { UnsupportedError } from "./error.ts";
-import { SYSCALL_NUMBERS } from "./numbers.ts";
 
-type Parameter = "i32" | "u32" | "u64" | "usize" | "buffer";
+type Call = {
+  [C in keyof typeof CALLS]: (typeof CALLS)[C] extends
+    { readonly parameters: readonly Parameter[] } ? C : never;
+}[keyof typeof CALLS];
 
-/** The parameters of each call, as the man page of section 2 gives them. */
-const PARAMETERS = {
-  // int close(int fd);
-  close: ["i32"],
-  // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
-  fanotify_init: ["u32", "u32"],
-  // int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);
-  fanotify_mark: ["i32", "u32", "u64", "i32", "buffer"],
-  // int fchdir(int fd);
-  fchdir: ["i32"],
-  // int fchmodat(int dirfd, const char *path, mode_t mode);
-  fchmodat: ["i32", "buffer", "u32"],
-  // int fcntl(int fd, int cmd, int arg);
-  fcntl: ["i32", "i32", "i32"],
-  // int flock(int fd, int op);
-  flock: ["i32", "i32"],
-  // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
-  fsconfig: ["i32", "u32", "buffer", "buffer", "i32"],
-  // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
-  fsmount: ["i32", "u32", "u32"],
-  // int fsopen(const char *fsname, unsigned int flags);
-  fsopen: ["buffer", "u32"],
-  // int fspick(int dirfd, const char *path, unsigned int flags);
-  fspick: ["i32", "buffer", "u32"],
-  // ssize_t getdents64(int fd, void *dirp, size_t count);
-  getdents64: ["i32", "buffer", "usize"],
-  // pid_t getpgid(pid_t pid);
-  getpgid: ["i32"],
-  // int ioctl(int fd, unsigned int op, void *argp);
-  ioctl: ["i32", "u32", "buffer"],
-  // int kill(pid_t pid, int sig);
-  kill: ["i32", "i32"],
-  // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
-  listmount: ["buffer", "buffer", "usize", "u32"],
-  // int mkdirat(int dirfd, const char *path, mode_t mode);
-  mkdirat: ["i32", "buffer", "u32"],
-  // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);
-  mount: ["buffer", "buffer", "buffer", "u64", "buffer"],
-  // int mount_setattr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
-  mount_setattr: ["i32", "buffer", "u32", "buffer", "usize"],
-  // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
-  move_mount: ["i32", "buffer", "i32", "buffer", "u32"],
-  // int open_tree(int dirfd, const char *path, unsigned int flags);
-  open_tree: ["i32", "buffer", "u32"],
-  // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
-  open_tree_attr: ["i32", "buffer", "u32", "buffer", "usize"],
-  // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
-  openat2: ["i32", "buffer", "buffer", "usize"],
-  // int pidfd_open(pid_t pid, unsigned int flags);
-  pidfd_open: ["i32", "u32"],
-  // int pipe2(int pipefd[2], int flags);
-  pipe2: ["buffer", "i32"],
-  // int pivot_root(const char *new_root, const char *put_old);
-  pivot_root: ["buffer", "buffer"],
-  // int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, const sigset_t *sigmask, size_t sigsetsize);
-  ppoll: ["buffer", "usize", "buffer", "buffer", "usize"],
-  // ssize_t read(int fd, void *buf, size_t count);
-  read: ["i32", "buffer", "usize"],
-  // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
-  readlinkat: ["i32", "buffer", "buffer", "i32"],
-  // int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);
-  rt_sigaction: ["i32", "buffer", "buffer", "usize"],
-  // int rt_sigprocmask(int how, const kernel_sigset_t *set, kernel_sigset_t *oldset, size_t sigsetsize);
-  rt_sigprocmask: ["i32", "buffer", "buffer", "usize"],
-  // int setns(int fd, int nstype);
-  setns: ["i32", "i32"],
-  // int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);
-  statmount: ["buffer", "buffer", "usize", "u32"],
-  // int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);
-  statx: ["i32", "buffer", "u32", "u32", "buffer"],
-  // int symlinkat(const char *target, int newdirfd, const char *linkpath);
-  symlinkat: ["buffer", "i32", "buffer"],
-  // int umount2(const char *target, int flags);
-  umount2: ["buffer", "i32"],
-  // int uname(struct new_utsname *buf);
-  uname: ["buffer"],
-  // int unlinkat(int dirfd, const char *path, int flags);
-  unlinkat: ["i32", "buffer", "i32"],
-  // int unshare(unsigned long flags);
-  unshare: ["u64"],
-  // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);
-  waitid: ["i32", "i32", "buffer", "i32", "buffer"],
-  // ssize_t write(int fd, const void *buf, size_t count);
-  write: ["i32", "buffer", "usize"],
-} as const satisfies Record<string, readonly Parameter[]>;
-
-type Call = keyof typeof PARAMETERS;
+type ParametersOf<C extends Call> = (typeof CALLS)[C]["parameters"];
 
 type Native<P> = P extends "buffer" ? Uint8Array<ArrayBuffer> | null
   // A number would do, but takes Deno's slow way.
@@ -109,7 +31,7 @@ type Natives<P extends readonly Parameter[]> = { [I in keyof P]: Native<P[I]> };
 type Calls = {
   readonly [C in Call]: (
     number: number,
-    ...args: Natives<(typeof PARAMETERS)[C]>
+    ...args: Natives<ParametersOf<C>>
   ) => number;
 };
 
@@ -144,14 +66,26 @@ const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
   .Deno?.build.arch;
 
 /** The system call numbers of this processor. */
-export const NR: {
-  readonly [C in Call | keyof typeof SYSCALL_NUMBERS.x86_64]: number;
-} = SYSCALL_NUMBERS[architecture === "aarch64" ? "aarch64" : "x86_64"];
+export const NR: Readonly<Record<keyof typeof CALLS, number>> = numbersOf(
+  architecture === "aarch64" ? "aarch64" : "x86_64",
+);
+
+function numbersOf(
+  processor: Architecture,
+): Record<keyof typeof CALLS, number> {
+  const numbers: Record<string, number> = {};
+  for (const name in CALLS) {
+    numbers[name] = CALLS[name as keyof typeof CALLS][processor];
+  }
+  return numbers as Record<keyof typeof CALLS, number>;
+}
 
 /** The system calls, each bound to the C library when it is first used. */
 export const libc: Libc = {} as Libc;
 
-for (const [name, parameters] of Object.entries(PARAMETERS)) {
+for (const [name, call] of Object.entries(CALLS)) {
+  if (!("parameters" in call)) continue;
+  const { parameters } = call;
   let uses = 0;
   let uncompiled: NativeCall | undefined;
   Object.defineProperty(libc, name, {
@@ -199,6 +133,7 @@ export function bindUncompiled(parameters: readonly Parameter[]): NativeCall {
  * register of its own, at which `syscall` does not look.
  */
 const UNCOMPILED = { struct: ["f64"] } as const;
+
 const NOTHING = new Uint8Array(8);
 
 const elsewhere = new Map<Call, unknown>();
@@ -211,7 +146,7 @@ export function bindElsewhere<C extends Call>(
   if (bound === undefined) {
     const { symbols } = Deno.dlopen(libraryPath(), {
       syscall: {
-        parameters: ["i32", ...PARAMETERS[call]],
+        parameters: ["i32", ...CALLS[call].parameters],
         result: "i32",
         nonblocking: true,
       },
@@ -235,10 +170,10 @@ function open(): string {
   if (architecture === undefined || Deno.build.os !== "linux") {
     throw new UnsupportedError("Mounts by descriptor need Deno on Linux");
   }
-  if (!Object.hasOwn(SYSCALL_NUMBERS, architecture)) {
+  if (!(ARCHITECTURES as readonly string[]).includes(architecture)) {
     throw new UnsupportedError(
       `The system call numbers of ${architecture} are not known, only those of ${
-        Object.keys(SYSCALL_NUMBERS).join(" and ")
+        ARCHITECTURES.join(" and ")
       }`,
     );
   }

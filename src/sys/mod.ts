@@ -38,14 +38,31 @@
  *
  * @module
  */
-export * from "./constants.ts";
-export { cloneSleeping } from "./clone_sleeping.ts";
-export { close } from "./close.ts";
-export { dup, type DupOptions } from "./dup.ts";
-export { SyscallError, UnsupportedError } from "./error.ts";
-export { fchdir } from "./fchdir.ts";
-export { flock } from "./flock.ts";
-export type { Argument, DescriptorArgument } from "./format.ts";
+export { cloneSleeping } from "./spawn.ts";
+export {
+  close,
+  dup,
+  type DupOptions,
+  fchdir,
+  flock,
+  mkdirat,
+  openat2,
+  type OpenHow,
+  pipe2,
+  read,
+  readlinkat,
+  type Statx,
+  statx,
+  type StatxTimestamp,
+  unlinkat,
+  write,
+} from "./file.ts";
+export {
+  type Argument,
+  type DescriptorArgument,
+  SyscallError,
+  UnsupportedError,
+} from "./error.ts";
 export {
   fsconfigCreate,
   fsconfigCreateExclusive,
@@ -56,41 +73,32 @@ export {
   fsconfigSetPath,
   fsconfigSetPathEmpty,
   fsconfigSetString,
-} from "./fsconfig.ts";
-export { fsmount } from "./fsmount.ts";
-export { fsopen } from "./fsopen.ts";
-export { fspick } from "./fspick.ts";
+  fsmount,
+  fsopen,
+  fspick,
+  type LogMessage,
+  readLog,
+} from "./fscontext.ts";
+export { type LoopConfig, loopConfigure, loopCtlGetFree } from "./loop.ts";
+export { kill, pidfdOpen, setns, SIGKILL, unshare } from "./process.ts";
 export {
-  type LoopConfig,
-  loopConfigure,
-  loopCtlGetFree,
-} from "./ioctl_loop.ts";
-export { kill, SIGKILL } from "./kill.ts";
-export { listmount, type ListmountOptions } from "./listmount.ts";
-export { mkdirat } from "./mkdirat.ts";
-export type { MountNamespaceOptions } from "./mnt_id_req.ts";
-export { mount } from "./mount.ts";
-export type { MountAttr } from "./mount_attr.ts";
-export { mountSetattr } from "./mount_setattr.ts";
-export { moveMount } from "./move_mount.ts";
-export { openTree } from "./open_tree.ts";
-export { openTreeAttr } from "./open_tree_attr.ts";
-export { openat2, type OpenHow } from "./openat2.ts";
-export { pidfdOpen } from "./pidfd_open.ts";
-export { pipe2 } from "./pipe2.ts";
-export { pivotRoot } from "./pivot_root.ts";
-export { read } from "./read.ts";
-export { type LogMessage, readLog } from "./read_log.ts";
-export { readlinkat } from "./readlinkat.ts";
-export { setns } from "./setns.ts";
-export {
+  listmount,
+  type ListmountOptions,
+  type MountNamespaceOptions,
   type Statmount,
   statmount,
   type StatmountOptions,
 } from "./statmount.ts";
-export { type Statx, statx, type StatxTimestamp } from "./statx.ts";
-export { setTracer, type TracedCall, type Tracer } from "./trace.ts";
-export { umount2 } from "./umount2.ts";
-export { unlinkat } from "./unlinkat.ts";
-export { unshare } from "./unshare.ts";
-export { write } from "./write.ts";
+export {
+  mount,
+  type MountAttr,
+  mountSetattr,
+  moveMount,
+  openTree,
+  openTreeAttr,
+  pivotRoot,
+  umount2,
+} from "./mount.ts";
+export { setTracer, type TracedCall, type Tracer } from "./call.ts";
+
+export * from "./constants.ts";

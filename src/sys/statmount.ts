@@ -1,5 +1,10 @@
-import { uint32, uint64 } from "./argument.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { LITTLE_ENDIAN, MNT_ID_REQ, STATMOUNT } from "./layout.ts";
+import { flagNames, int32, settle, tracer, uint32, uint64 } from "./call.ts";
 import {
+  LISTMOUNT_REVERSE,
+  LSMT_ROOT,
+  MNT_ID_REQ_SIZE_VER0,
   STATMOUNT_BY_FD,
   STATMOUNT_FS_SUBTYPE,
   STATMOUNT_FS_TYPE,
@@ -17,21 +22,86 @@ import {
   STATMOUNT_SB_SOURCE,
   STATMOUNT_SUPPORTED_MASK,
 } from "./constants.ts";
-import { EOVERFLOW } from "./errno.ts";
 import { isErrno } from "./error.ts";
-import { flagNames } from "./format.ts";
-import { LITTLE_ENDIAN, STATMOUNT } from "./layout.ts";
+import { EOVERFLOW } from "./errno.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
-import {
-  type MntIdReq,
-  mntIdReq,
-  type MountNamespaceOptions,
-  NAMESPACE_NAMES,
-} from "./mnt_id_req.ts";
-import { checkOptions, type OptionNames } from "./options.ts";
-import { settle } from "./settle.ts";
-import { decodeText } from "./text.ts";
-import { tracer } from "./trace.ts";
+import { decodeText } from "../base/text.ts";
+
+/** Whose mounts are meant, where they are not those of this mount namespace. */
+export interface MountNamespaceOptions {
+  /**
+   * The mount namespace's id, as `mntNsId` gives it; since Linux 6.11.
+   *
+   * @default {0n}, this mount namespace
+   */
+  nsId?: bigint;
+  /**
+   * A descriptor of the mount namespace, from /proc/PID/ns/mnt, instead of
+   * `nsId`; since Linux 6.18. The kernel takes 0 for none.
+   *
+   * @default {0}, this mount namespace
+   */
+  nsFd?: number;
+}
+
+/** The names of {@linkcode MountNamespaceOptions}. */
+export const NAMESPACE_NAMES: OptionNames<MountNamespaceOptions> = {
+  nsId: true,
+  nsFd: true,
+};
+
+/** `struct mnt_id_req`, and how it is printed. */
+export interface MntIdReq {
+  buffer: Uint8Array<ArrayBuffer>;
+  /** Prints the struct, `param` as the call prints its own. */
+  format: (param: string) => string;
+}
+
+const view = new DataView(new ArrayBuffer(MNT_ID_REQ.SIZE));
+
+const buffer = new Uint8Array(view.buffer);
+
+/**
+ * Encodes what statmount(2) and listmount(2) are asked. The bytes are valid until
+ * the next call: lists ask for thousands of mounts.
+ */
+export function mntIdReq(
+  id: bigint,
+  param: bigint,
+  options: MountNamespaceOptions,
+): MntIdReq {
+  const mntId = uint64("id", id);
+  const nsId = uint64("nsId", options.nsId ?? 0n);
+  const nsFd = int32("nsFd", options.nsFd ?? 0);
+  // Linux 6.8 knows the first version alone.
+  const size = options.nsId === undefined && options.nsFd === undefined
+    ? MNT_ID_REQ_SIZE_VER0
+    : MNT_ID_REQ.SIZE;
+  view.setUint32(MNT_ID_REQ.size, size, LITTLE_ENDIAN);
+  view.setInt32(MNT_ID_REQ.mnt_ns_fd, nsFd, LITTLE_ENDIAN);
+  view.setBigUint64(MNT_ID_REQ.mnt_id, mntId, LITTLE_ENDIAN);
+  view.setBigUint64(MNT_ID_REQ.param, param, LITTLE_ENDIAN);
+  view.setBigUint64(MNT_ID_REQ.mnt_ns_id, nsId, LITTLE_ENDIAN);
+  return {
+    buffer,
+    format: (param) => {
+      const fields = [`size=${size}`];
+      if (nsFd !== 0) fields.push(`mnt_ns_fd=${nsFd}`);
+      fields.push(`mnt_id=${formatId(mntId)}`, `param=${param}`);
+      if (nsId !== 0n) fields.push(`mnt_ns_id=${hexadecimal(nsId)}`);
+      return `{${fields.join(", ")}}`;
+    },
+  };
+}
+
+function formatId(id: bigint): string {
+  return id === LSMT_ROOT ? "LSMT_ROOT" : hexadecimal(id);
+}
+
+/** Prints a 64-bit value as strace(1) does. */
+export function hexadecimal(value: bigint): string {
+  return value === 0n ? "0" : `0x${value.toString(16)}`;
+}
 
 /**
  * What {@linkcode statmount} found: the fields of `struct statmount`. One that
@@ -179,7 +249,7 @@ export function statmount(
     try {
       // Each time anew: a tracer's own question takes the same memory.
       const request = mntIdReq(id, wanted, options);
-      ask(request, wanted, answer.bytes, flags);
+      statInto(request, wanted, answer.bytes, flags);
       return decode(answer);
     } catch (error) {
       const { length } = answer.bytes;
@@ -210,7 +280,7 @@ class Answer {
 /** Where most answers go: lists ask for thousands of mounts. */
 const shared = new Answer(FIRST_BUFFER_SIZE);
 
-function ask(
+function statInto(
   request: MntIdReq,
   mask: bigint,
   buffer: Uint8Array<ArrayBuffer>,
@@ -305,4 +375,112 @@ function decode({ view, strings: bytes }: Answer): Statmount {
 /** Parses one range of an id map: `inner outer length`. */
 function parseIdMapping(line: string): [number, number, number] {
   return line.split(" ").map(Number) as [number, number, number];
+}
+
+/** Options of {@linkcode listmount}. */
+export interface ListmountOptions extends MountNamespaceOptions {
+  /**
+   * The id after which the list starts, in its direction; the mount may be gone.
+   *
+   * @default {0n}, from the first mount on
+   */
+  last?: bigint;
+  /**
+   * List the newest mount first (`LISTMOUNT_REVERSE`); since Linux 6.11.
+   *
+   * @default {false}
+   */
+  reverse?: boolean;
+  /**
+   * The most ids that are wanted, in one call: the kernel gives a million. With
+   * 0 it is asked too, for the errors, and the list is empty.
+   *
+   * @default {undefined}, all: as many calls as it takes
+   */
+  count?: number;
+  /**
+   * Flags of the call, beside `LISTMOUNT_REVERSE`.
+   *
+   * @default {0}
+   */
+  flags?: number;
+}
+
+const LIST_NAMES: OptionNames<ListmountOptions> = {
+  ...NAMESPACE_NAMES,
+  last: true,
+  reverse: true,
+  count: true,
+  flags: true,
+};
+
+/** How many ids a call asks for where all are wanted. */
+const PAGE_LENGTH = 1024;
+
+/**
+ * Lists the mounts below a mount, without that one itself, by their unique ids:
+ * children, their children and so on, as far as this thread's root shows them.
+ * `LSMT_ROOT` stands for that root, and the list then has its mount too.
+ *
+ * `ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);`
+ *
+ * Since Linux 6.8; see listmount(2). Ids grow and are not used again: a mount
+ * that stays in the tree between two calls is neither missed nor listed twice.
+ *
+ * @param id The mount's unique id, or `LSMT_ROOT`.
+ * @param options Where to start, which way to go, and how many.
+ * @returns The ids, the oldest mount's first unless `reverse` is set.
+ * @throws {SyscallError} ENOENT when the mount namespace has no such mount,
+ * EINVAL for an `id` or `last` that is no unique one, EOVERFLOW for a `count` of
+ * more than a million, EPERM without CAP_SYS_ADMIN for a mount outside this
+ * thread's root; for `nsId` and `nsFd` as statmount(2).
+ */
+export function listmount(
+  id: bigint,
+  options: ListmountOptions = {},
+): bigint[] {
+  checkOptions(options, LIST_NAMES);
+  const flags = (uint32("flags", options.flags ?? 0) |
+    (options.reverse ? LISTMOUNT_REVERSE : 0)) >>> 0;
+  let last = uint64("last", options.last ?? 0n);
+  if (options.count !== undefined) {
+    const count = Number(uint64("count", options.count));
+    return listPage(id, last, count, flags, options);
+  }
+  const ids: bigint[] = [];
+  while (true) {
+    const page = listPage(id, last, PAGE_LENGTH, flags, options);
+    ids.push(...page);
+    if (page.length < PAGE_LENGTH) return ids;
+    last = page.at(-1)!;
+  }
+}
+
+function listPage(
+  id: bigint,
+  last: bigint,
+  count: number,
+  flags: number,
+  namespace: MountNamespaceOptions,
+): bigint[] {
+  const request = mntIdReq(id, last, namespace);
+  const ids = new BigUint64Array(count);
+  const buffer = new Uint8Array(ids.buffer);
+  const length = libc.listmount(
+    NR.listmount,
+    request.buffer,
+    buffer,
+    BigInt(count),
+    flags,
+  );
+  if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (length === -1 || tracer) {
+    settle(length, "listmount", [
+      request.format(hexadecimal(last)),
+      "…",
+      String(count),
+      flagNames(flags, { LISTMOUNT_REVERSE }),
+    ]);
+  }
+  return Array.from(ids.subarray(0, length));
 }

@@ -3,10 +3,20 @@
  * namespaces, root and working directory, credentials, can be changed there
  * while every other thread of the process keeps its own.
  */
-import { UnsupportedError } from "./error.ts";
-import type { Argument } from "./format.ts";
 import { errno, libraryPath, NR } from "./libc.ts";
-import { settle } from "./settle.ts";
+import { type Argument, UnsupportedError } from "./error.ts";
+import { cString, flagNames, settle } from "./call.ts";
+import {
+  AT_FDCWD,
+  CLONE_FS,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MS_PRIVATE,
+  MS_REC,
+  O_CLOEXEC,
+} from "./constants.ts";
+import { quote } from "../base/text.ts";
 
 /** A call for the thread to make. */
 export interface ThreadCall {
@@ -45,8 +55,10 @@ const MOST_OWNED = 8;
 
 /** Bytes of the fields; the table of calls follows. */
 const FIELD_BYTES = 64;
+
 /** A call in the table: 1 for posix_spawnp(3), and up to seven arguments. */
 const CALL_WORDS = 8;
+
 const MOST_CALLS = 64;
 
 /** What the thread is at. */
@@ -62,6 +74,7 @@ const STATE = {
 
 /** How long a thread may take to start. */
 const START_MILLISECONDS = 30_000;
+
 /** How long it waits for more before it ends, and lets Deno end. */
 const IDLE_MILLISECONDS = 200;
 
@@ -285,4 +298,57 @@ export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
     memcpy: { parameters: ["buffer", "buffer", "usize"], result: "usize" },
   }).symbols.memcpy;
   return BigInt(memcpy(buffer, null, 0n));
+}
+
+// Calls for a {@linkcode SyscallThread} that several of its users make.
+
+const ROOT = cString("path", "/");
+
+const EMPTY = cString("path", "");
+
+/** unshare(2): without `CLONE_FS` a thread can't change its mount namespace. */
+export function unshareCall(flags: number): ThreadCall {
+  const text = flagNames(flags, { CLONE_FS, CLONE_NEWNS, CLONE_NEWPID });
+  return { name: "unshare", args: [flags], text: [text] };
+}
+
+/** setns(2). */
+export function setnsCall(fd: number, type: number): ThreadCall {
+  const text = flagNames(type, { CLONE_NEWNS, CLONE_NEWPID });
+  return { name: "setns", args: [fd, type], text: [{ fd }, text] };
+}
+
+/** mount(2): what is mounted in a copy of a namespace appears nowhere else. */
+export function mountPrivately(): ThreadCall {
+  return {
+    name: "mount",
+    args: [null, ROOT, null, MS_REC | MS_PRIVATE, null],
+    text: ["NULL", '"/"', "NULL", "MS_REC|MS_PRIVATE", "NULL"],
+  };
+}
+
+/** move_mount(2) of a detached tree to the root. */
+export function moveToRoot(tree: number): ThreadCall {
+  return {
+    name: "move_mount",
+    args: [tree, EMPTY, AT_FDCWD, ROOT, MOVE_MOUNT_F_EMPTY_PATH],
+    text: [
+      { fd: tree },
+      '""',
+      { fd: AT_FDCWD },
+      '"/"',
+      "MOVE_MOUNT_F_EMPTY_PATH",
+    ],
+  };
+}
+
+/** openat2(2) to read. */
+export function openPath(path: string): ThreadCall {
+  const how = new BigUint64Array([BigInt(O_CLOEXEC), 0n, 0n]);
+  const bytes = new Uint8Array(how.buffer);
+  return {
+    name: "openat2",
+    args: [AT_FDCWD, cString("path", path), bytes, bytes.length],
+    text: [{ fd: AT_FDCWD }, quote(path), "{flags=O_RDONLY|O_CLOEXEC}", "24"],
+  };
 }

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { chart } from "../../bench/charts.ts";
 import { RESULTS } from "./results.ts";
+import { chart } from "../../bench/charts.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 Deno.test("chart() draws a bar for each contestant", () => {
   const [row] = RESULTS.rows;

@@ -1,12 +1,12 @@
-import { assertEquals } from "@std/assert";
-import { check, worse } from "../../bench/check.ts";
 import {
   readResults,
   type Results,
   type RowResult,
 } from "../../bench/results.ts";
-import { kernelTest, ROOT, SCRATCH } from "../support.ts";
 import { RESULTS } from "./results.ts";
+import { assertEquals } from "@std/assert";
+import { check, worse } from "../../bench/check.ts";
+import { kernelTest, ROOT, SCRATCH } from "../support/testing.ts";
 
 /** A row, its ratios so many times what they were. */
 function slower(factor: number, row: RowResult = RESULTS.rows[0]!): RowResult {

@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
-import { pages } from "../../bench/draw.ts";
+import { gatedTest, missingPermission, ROOT } from "../support/testing.ts";
 import { readResults } from "../../bench/results.ts";
-import { gatedTest, missingPermission, ROOT } from "../support.ts";
+import { pages } from "../../bench/draw.ts";
+import { assertEquals } from "@std/assert";
 
 gatedTest(
   "the documentation shows the committed results",

@@ -1,6 +1,6 @@
 /** The measuring program, in as little time as it takes. */
+import { kernelTest, ROOT, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals } from "@std/assert";
-import { kernelTest, ROOT, SCRATCH } from "../support.ts";
 
 const NEEDS = {
   permissions: ["run", "read", "write", "env"] as Deno.PermissionName[],

@@ -1,7 +1,12 @@
-import { assert, assertEquals } from "@std/assert";
+import {
+  gatedTest,
+  kernelTest,
+  missingCommand,
+  SCRATCH,
+} from "../support/testing.ts";
 import { Rival } from "../../bench/programs.ts";
+import { assert, assertEquals } from "@std/assert";
 import { openRoot, ROOT_SPECS } from "../../bench/rows/mounts.ts";
-import { gatedTest, kernelTest, missingCommand, SCRATCH } from "../support.ts";
 
 const NEEDS = {
   permissions: ["run", "read", "write", "env"] as Deno.PermissionName[],

@@ -1,6 +1,6 @@
+import { RESULTS } from "./results.ts";
 import { assertEquals } from "@std/assert";
 import { merge } from "../../bench/results.ts";
-import { RESULTS } from "./results.ts";
 
 Deno.test("merge() puts new rows in place of old ones, on the same machine", () => {
   const [row] = RESULTS.rows;

@@ -1,6 +1,6 @@
+import { RESULTS } from "./results.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { performancePage, rowText } from "../../bench/table.ts";
-import { RESULTS } from "./results.ts";
 
 Deno.test("rowText() prints medians, the least, ratios and what they are to be", () => {
   const [row1, , row7, row10] = RESULTS.rows;

@@ -1,9 +1,8 @@
-import { assertMatch, assertRejects } from "@std/assert";
 import type { Contestant } from "../../bench/measure.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
 import { verify } from "../../bench/verify.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
+import { assertMatch, assertRejects } from "@std/assert";
 
 /** One that mounts twice. */
 function mounter(mounts: number, unmount = true): Contestant {

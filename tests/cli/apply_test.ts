@@ -1,9 +1,9 @@
+import { mountsBelow, mountTable, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { parseMountinfo } from "../../src/kernel/mountinfo.ts";
+import { commandLine, programTest, run } from "../support/program.ts";
 import { Directory } from "../../src/directory.ts";
-import { parseMountinfo } from "../../src/mountinfo.ts";
-import { hold } from "../held.ts";
-import { mountsBelow, mountTable, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { hold } from "../support/held.ts";
 
 const READ = { permissions: ["--allow-ffi"] };
 

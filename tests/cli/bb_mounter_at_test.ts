@@ -1,12 +1,11 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Arguments, bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
 import { parseWords } from "../../src/cli/command.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { runTraced } from "./strace.ts";
-import { commandLine, programTest, run } from "./program.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { commandLine, programTest, run } from "../support/program.ts";
+import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
+import { runTraced } from "../support/strace.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return bbMounterAt.parse(await parseWords(bbMounterAt.description, args));

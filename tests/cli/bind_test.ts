@@ -1,13 +1,13 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Arguments, bind } from "../../src/cli/bind.ts";
 import { parseWords } from "../../src/cli/command.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { MS_SHARED } from "../../src/sys/constants.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { programTest, run } from "../support/program.ts";
+import { createUserNamespace } from "../../src/mount/change.ts";
 import { mount } from "../../src/sys/mount.ts";
-import { createUserNamespace } from "../../src/user_namespace.ts";
-import { tableOptions } from "../sys/scratch.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { programTest, run } from "./program.ts";
+import { MS_SHARED } from "../../src/sys/constants.ts";
+import { tableOptions } from "../support/scratch.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return bind.parse(await parseWords(bind.description, args));

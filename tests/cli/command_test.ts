@@ -1,13 +1,12 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   type CommandDescription,
   expectPositionals,
   parseWords,
 } from "../../src/cli/command.ts";
-import { toSubcommand } from "../../src/cli/completions/model.ts";
-import { formatHelp } from "../../src/cli/help.ts";
-import { formatManual } from "../../src/cli/man.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { formatHelp, formatManual } from "../../src/cli/help.ts";
+import { UsageError } from "../../src/cli/print.ts";
+import { toSubcommand } from "../../src/cli/completions.ts";
 
 const description: CommandDescription = {
   name: "thing",

@@ -1,14 +1,15 @@
 /** Completion, by the shells themselves: keys go in at a terminal. */
+import { programTest, run } from "../support/program.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { SCRATCH } from "../support/testing.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 import type { CommandDescription } from "../../src/cli/command.ts";
-import { formatBash } from "../../src/cli/completions/bash.ts";
-import { formatFish } from "../../src/cli/completions/fish.ts";
-import { toSubcommand } from "../../src/cli/completions/model.ts";
-import { formatZsh } from "../../src/cli/completions/zsh.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { SCRATCH } from "../support.ts";
-import { programTest, run } from "./program.ts";
+import {
+  formatBash,
+  formatFish,
+  formatZsh,
+  toSubcommand,
+} from "../../src/cli/completions.ts";
 
 type Shell = "bash" | "fish" | "zsh";
 

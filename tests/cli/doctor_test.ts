@@ -1,27 +1,22 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
 import {
   type Check,
   describePropagation,
   type Diagnosis,
-} from "../../src/cli/diagnosis.ts";
-import {
   doctor,
   type DoctorArguments,
+  FEATURES,
   formatDiagnosis,
 } from "../../src/cli/doctor.ts";
-import { FEATURES } from "../../src/cli/kernel_features.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { features } from "../../src/features.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
 import {
-  MS_BIND,
-  MS_PRIVATE,
-  MS_SHARED,
-  MS_SLAVE,
-  MS_UNBINDABLE,
-} from "../../src/sys/constants.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
+  commandLine,
+  programTest,
+  run,
+  type RunOptions,
+  shellCommand,
+} from "../support/program.ts";
 import {
   gatedTest,
   missingFor,
@@ -29,14 +24,16 @@ import {
   ROOT,
   ROOT_URL,
   SCRATCH,
-} from "../support.ts";
+} from "../support/testing.ts";
+import { features } from "../../src/kernel/features.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 import {
-  commandLine,
-  programTest,
-  run,
-  type RunOptions,
-  shellCommand,
-} from "./program.ts";
+  MS_BIND,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
+} from "../../src/sys/constants.ts";
 
 async function parse(args: string[]): Promise<DoctorArguments> {
   return doctor.parse(await parseWords(doctor.description, args));

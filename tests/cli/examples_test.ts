@@ -1,9 +1,13 @@
 /** The examples that help has, each run where it does what it says. */
+import {
+  commandLine,
+  programTest,
+  run,
+  shellCommand,
+} from "../support/program.ts";
 import { assert, assertEquals } from "@std/assert";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run, shellCommand } from "./program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 
 /** What is around an example, in words of bash. */
 interface Stage {
@@ -16,6 +20,7 @@ interface Stage {
 }
 
 const MOUNTED = "test -d /srv/root/proc/self && test -d /srv/root/sys/kernel";
+
 const TMPFS = "mkdir -p tmp; mount -t tmpfs none /srv/root/tmp";
 
 const STAGES: Record<string, Stage> = {

@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { programTest } from "../support/program.ts";
 import { Interrupt } from "../../src/cli/interrupt.ts";
-import { programTest } from "./program.ts";
+import { assertEquals } from "@std/assert";
 
 programTest(
   "Interrupt tells what came while the event loop stood",

@@ -1,5 +1,5 @@
+import { formatDeepJson, formatJson } from "../../src/cli/print.ts";
 import { assertEquals } from "@std/assert";
-import { formatDeepJson, formatJson } from "../../src/cli/json.ts";
 
 Deno.test("formatJson() leaves no control character, and loses none", () => {
   const data = { name: 'a\n\x1b\x7f\x9b\u2028\udcff"\\', list: [1, null] };

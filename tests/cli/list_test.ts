@@ -1,15 +1,15 @@
+import { type Arguments, format, list } from "../../src/cli/list.ts";
+import { parseWords } from "../../src/cli/command.ts";
 import {
   assert,
   assertEquals,
   assertGreater,
   assertRejects,
 } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
-import { type Arguments, format, list } from "../../src/cli/list.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import type { MountInfo } from "../../src/mount_info.ts";
-import { parseMountinfo } from "../../src/mountinfo.ts";
-import { readAll, readFile } from "../../src/read_file.ts";
+import { UsageError } from "../../src/cli/print.ts";
+import type { MountInfo } from "../../src/list/mount_info.ts";
+import { mountTable, ROOT, SCRATCH } from "../support/testing.ts";
+import { mkdirat, setNonblocking } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
@@ -20,23 +20,21 @@ import {
   MS_RDONLY,
   MS_REC,
 } from "../../src/sys/constants.ts";
-import { NR } from "../../src/sys/libc.ts";
-import { mkdirat } from "../../src/sys/mkdirat.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { setNonblocking } from "../../src/sys/set_nonblocking.ts";
-import { decodeText } from "../../src/sys/text.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { mountManyOfEveryKind } from "../every_kind.ts";
-import { hold } from "../held.ts";
-import { mountTable, ROOT, SCRATCH } from "../support.ts";
-import { Pipe } from "./pipe.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 import {
   commandLine,
   programTest,
   run,
   type RunOptions,
   shellCommand,
-} from "./program.ts";
+} from "../support/program.ts";
+import { decodeText } from "../../src/base/text.ts";
+import { mountManyOfEveryKind } from "../support/every_kind.ts";
+import { hold } from "../support/held.ts";
+import { readAll, readFile } from "../../src/fd/open.ts";
+import { Pipe } from "../support/pipe.ts";
+import { NR } from "../../src/sys/libc.ts";
+import { parseMountinfo } from "../../src/kernel/mountinfo.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return list.parse(await parseWords(list.description, args));

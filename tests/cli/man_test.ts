@@ -1,8 +1,8 @@
+import { programTest, run } from "../support/program.ts";
 import { assert, assertEquals } from "@std/assert";
+import { gatedTest, missingCommand, ROOT } from "../support/testing.ts";
 import type { CommandDescription } from "../../src/cli/command.ts";
-import { formatManual } from "../../src/cli/man.ts";
-import { gatedTest, missingCommand, ROOT } from "../support.ts";
-import { programTest, run } from "./program.ts";
+import { formatManual } from "../../src/cli/help.ts";
 
 /** Runs a program on a manual page; what it prints on stderr comes first. */
 function process(command: string[], page: string): [string, string] {

@@ -1,12 +1,12 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import type { MountInfo } from "../../src/list/mount_info.ts";
 import {
   ALL,
   COLUMNS,
   parseColumns,
   toObject,
-} from "../../src/cli/mount_columns.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import type { MountInfo } from "../../src/mount_info.ts";
+} from "../../src/cli/list_format.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
 
 const MOUNT: MountInfo = {
   id: 2148384949n,

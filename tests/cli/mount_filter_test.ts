@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { matchesOptions, matchesTypes } from "../../src/cli/mount_filter.ts";
-import type { MountInfo } from "../../src/mount_info.ts";
+import { matchesOptions, matchesTypes } from "../../src/cli/list_format.ts";
+import type { MountInfo } from "../../src/list/mount_info.ts";
 
 Deno.test("matchesTypes() takes a list, and all but a list", () => {
   for (

@@ -1,11 +1,11 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, mount } from "../../src/cli/mount.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { tableOptions } from "../sys/scratch.ts";
-import { has } from "../sys/kernel.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { programTest, run } from "./program.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { programTest, run } from "../support/program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { tableOptions } from "../support/scratch.ts";
+import { has } from "../support/since.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return mount.parse(await parseWords(mount.description, args));

@@ -1,6 +1,6 @@
+import type { MountInfo } from "../../src/list/mount_info.ts";
+import { drawTree, type Node, toTree } from "../../src/cli/list_format.ts";
 import { assertEquals } from "@std/assert";
-import { drawTree, type Node, toTree } from "../../src/cli/mount_tree.ts";
-import type { MountInfo } from "../../src/mount_info.ts";
 
 function mounts(...rows: [id: number, parent: number][]): MountInfo[] {
   return rows.map(([id, parent]) => ({

@@ -1,9 +1,9 @@
-import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { MS_PRIVATE, MS_SHARED } from "../../src/sys/constants.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { mount } from "../../src/sys/mount.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run } from "./program.ts";
-import { runTraced } from "./strace.ts";
+import { commandLine, programTest, run } from "../support/program.ts";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { runTraced } from "../support/strace.ts";
+import { MS_PRIVATE, MS_SHARED } from "../../src/sys/constants.ts";
 
 /** The mount points below the scratch directory, relative to it, in order. */
 function places(): string[] {

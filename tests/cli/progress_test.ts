@@ -1,9 +1,9 @@
+import { ROOT, SCRATCH } from "../support/testing.ts";
 import { assertEquals } from "@std/assert";
+import { programTest } from "../support/program.ts";
 import { mount } from "../../src/sys/mount.ts";
-import { recordingTest, recordText, writeRecord } from "../records.ts";
-import { ROOT, SCRATCH } from "../support.ts";
-import { mountId } from "../sys/scratch.ts";
-import { programTest } from "./program.ts";
+import { recordingTest, recordText, writeRecord } from "../support/records.ts";
+import { mountId } from "../support/scratch.ts";
 
 const FIXTURE = `${ROOT}tests/fixtures/impatient.ts`;
 

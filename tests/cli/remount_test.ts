@@ -1,10 +1,10 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, remount } from "../../src/cli/remount.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { mountTmpfs, tableOptions } from "../sys/scratch.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { programTest, run } from "./program.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { programTest, run } from "../support/program.ts";
+import { mountTmpfs, tableOptions } from "../support/scratch.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return remount.parse(await parseWords(remount.description, args));

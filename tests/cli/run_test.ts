@@ -1,17 +1,17 @@
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
-import { parseWords } from "../../src/cli/command.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { Directory } from "../../src/directory.ts";
-import { isFirst, makeRoot, processesWith } from "../run_root.ts";
-import { mountTable, SCRATCH } from "../support.ts";
 import {
   commandLine,
   denoForAll,
   programTest,
   run,
   shellCommand,
-} from "./program.ts";
+} from "../support/program.ts";
+import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { isFirst, makeRoot, processesWith } from "../support/run_root.ts";
+import { mountTable, SCRATCH } from "../support/testing.ts";
+import { Directory } from "../../src/directory.ts";
 
 const NEEDS = { commands: ["busybox"] };
 

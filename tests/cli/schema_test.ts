@@ -1,13 +1,22 @@
 /** What `--json` prints is what docs/schema.json says, no more and no less. */
-import { assert, assertEquals } from "@std/assert";
+import { ROOT, SCRATCH } from "../support/testing.ts";
 import { Ajv2020 } from "npm:ajv@8.17.1/dist/2020.js";
+import { assert, assertEquals } from "@std/assert";
+import {
+  commandLine,
+  programTest,
+  run,
+  type RunOptions,
+} from "../support/program.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 import { MS_PRIVATE, MS_SHARED } from "../../src/sys/constants.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { leaveMounts, RECORDS, recordText, writeRecord } from "../records.ts";
-import { ROOT, SCRATCH } from "../support.ts";
-import { mountId } from "../sys/scratch.ts";
-import { commandLine, programTest, run, type RunOptions } from "./program.ts";
+import {
+  leaveMounts,
+  RECORDS,
+  recordText,
+  writeRecord,
+} from "../support/records.ts";
+import { mountId } from "../support/scratch.ts";
 
 const SCHEMA = JSON.parse(Deno.readTextFileSync(`${ROOT}docs/schema.json`));
 
@@ -24,6 +33,7 @@ function closed(schema: unknown): unknown {
 }
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
+
 ajv.addSchema({ ...(closed(SCHEMA) as object), $id: "closed" });
 
 /** Checks data, and returns it. */

@@ -1,7 +1,7 @@
+import { type Call, runTraced } from "../support/strace.ts";
+import { programTest } from "../support/program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { programTest } from "./program.ts";
-import { type Call, runTraced } from "./strace.ts";
 
 /** The calls of the main job that Deno itself makes none of. */
 const OURS = [

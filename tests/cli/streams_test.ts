@@ -1,9 +1,13 @@
 /** Where things are printed: data on stdout, messages on stderr. */
+import {
+  commandLine,
+  programTest,
+  run,
+  shellCommand,
+} from "../support/program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, run, shellCommand } from "./program.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 
 /** The subcommands, as `mountat --help` lists them. */
 function subcommands(): string[] {

@@ -1,10 +1,10 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
 import { sweep } from "../../src/cli/sweep.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { type Held, hold } from "../held.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { commandLine, type Ended, run } from "../support/program.ts";
+import { type Held, hold } from "../support/held.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import {
   makeCache,
   OTHER_USER,
@@ -16,11 +16,10 @@ import {
   RECORDS,
   recordText,
   writeRecord,
-} from "../records.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { makeDirectory, mountId } from "../sys/scratch.ts";
-import { commandLine, type Ended, run } from "./program.ts";
-import { runTraced } from "./strace.ts";
+} from "../support/records.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
+import { runTraced } from "../support/strace.ts";
+import { makeDirectory, mountId } from "../support/scratch.ts";
 
 async function parse(args: string[]) {
   return sweep.parse(await parseWords(sweep.description, args));

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatColumns, formatTable } from "../../src/cli/table.ts";
+import { formatColumns, formatTable } from "../../src/cli/list_format.ts";
 
 Deno.test("formatTable() makes each column as wide as its widest cell", () => {
   assertEquals(

@@ -1,7 +1,7 @@
+import { type Call, parseTrace, runTraced } from "../support/strace.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { SCRATCH } from "../support.ts";
-import { programTest, run } from "./program.ts";
-import { type Call, parseTrace, runTraced } from "./strace.ts";
+import { SCRATCH } from "../support/testing.ts";
+import { programTest, run } from "../support/program.ts";
 
 const needs = { commands: ["strace"] };
 

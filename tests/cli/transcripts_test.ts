@@ -2,9 +2,9 @@
  * The sessions that the prototype's README shows, side by side with ours. Each
  * begins with what the author typed and saw there.
  */
+import { commandLine, programTest, shellCommand } from "../support/program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { commandLine, programTest, shellCommand } from "./program.ts";
 
 /** What a shell script printed, and how it ended. */
 interface Session {

@@ -1,14 +1,18 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parseWords } from "../../src/cli/command.ts";
 import { type Arguments, umount } from "../../src/cli/umount.ts";
-import { UsageError } from "../../src/cli/usage_error.ts";
+import { parseWords } from "../../src/cli/command.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/print.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { mkdirat } from "../../src/sys/file.ts";
 import { AT_FDCWD, MS_BIND } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { mkdirat } from "../../src/sys/mkdirat.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { mountsBelow, SCRATCH } from "../support.ts";
-import { type Ended, programTest, run, type RunOptions } from "./program.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
+import {
+  type Ended,
+  programTest,
+  run,
+  type RunOptions,
+} from "../support/program.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return umount.parse(await parseWords(umount.description, args));

@@ -1,7 +1,7 @@
 /** Bundles modules into one file, as `deno bundle` does, or esbuild alone. */
-import { missingPermission, ROOT } from "../support.ts";
-import { npmPackage } from "./packages.ts";
 import { succeed } from "./process.ts";
+import { missingPermission, ROOT } from "../support/testing.ts";
+import { npmPackage } from "./packages.ts";
 
 /** Bundles a module, its imports resolved as in this project. */
 export async function bundle(entry: string, output: string): Promise<void> {

@@ -1,8 +1,8 @@
-import { assertEquals } from "@std/assert";
-import { programTest } from "../cli/program.ts";
-import { ROOT, ROOT_URL, SCRATCH } from "../support.ts";
 import { bundle, bundleAlone, missingBundler } from "./bundle.ts";
+import { programTest } from "../support/program.ts";
+import { ROOT, ROOT_URL, SCRATCH } from "../support/testing.ts";
 import { checkProgram } from "./delivered.ts";
+import { assertEquals } from "@std/assert";
 import { succeed } from "./process.ts";
 
 const missing = missingBundler();

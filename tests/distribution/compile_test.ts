@@ -1,9 +1,14 @@
+import {
+  missingPermission,
+  ROOT,
+  ROOT_URL,
+  SCRATCH,
+} from "../support/testing.ts";
 import { assert, assertEquals } from "@std/assert";
-import { SYSCALL_NUMBERS } from "../../src/sys/numbers.ts";
-import { programTest } from "../cli/program.ts";
-import { missingPermission, ROOT, ROOT_URL, SCRATCH } from "../support.ts";
-import { checkProgram } from "./delivered.ts";
+import { ARCHITECTURES } from "../../src/sys/calls.ts";
+import { programTest } from "../support/program.ts";
 import { succeed } from "./process.ts";
+import { checkProgram } from "./delivered.ts";
 
 const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
 
@@ -14,7 +19,7 @@ Deno.test("deno task compile has every processor with numbers", () => {
   const targets = COMMANDS.map((line) => /--target (\S+)/.exec(line)?.[1]);
   assertEquals(
     targets.toSorted(),
-    Object.keys(SYSCALL_NUMBERS).map((name) => `${name}-unknown-linux-gnu`)
+    ARCHITECTURES.map((name) => `${name}-unknown-linux-gnu`)
       .toSorted(),
   );
 });
@@ -41,6 +46,7 @@ async function missingRuntime(): Promise<string | null> {
 const missing = await missingRuntime();
 
 const NAME = "a compiled program is the program";
+
 if (missing === null) {
   programTest(NAME, async () => {
     const output = `${SCRATCH}/mountat`;

@@ -1,9 +1,9 @@
 /** What the program must do however it was delivered. */
+import { succeed } from "./process.ts";
+import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
 import { assertEquals, assertMatch } from "@std/assert";
 import { mount } from "../../src/sys/mount.ts";
-import { isFirst } from "../run_root.ts";
-import { mountsBelow, ROOT, SCRATCH } from "../support.ts";
-import { succeed } from "./process.ts";
+import { isFirst } from "../support/run_root.ts";
 
 /**
  * Runs the program as a command: it tells its version, does the main job, reads

@@ -1,16 +1,18 @@
 /** The package as those get it who use it from JSR: published and fetched. */
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { programTest } from "../cli/program.ts";
-import { ROOT, SCRATCH } from "../support.ts";
-import { checkProgram } from "./delivered.ts";
-import { stdPackages } from "./packages.ts";
-import { execute, succeed } from "./process.ts";
+import { ROOT, SCRATCH } from "../support/testing.ts";
+import { programTest } from "../support/program.ts";
 import { type Files, Registry } from "./registry.ts";
+import { execute, succeed } from "./process.ts";
+import { stdPackages } from "./packages.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { checkProgram } from "./delivered.ts";
 
 const { name: NAME, version: VERSION, exports: EXPORTS } = JSON.parse(
   Deno.readTextFileSync(`${ROOT}deno.json`),
 );
+
 const SPECIFIER = `jsr:${NAME}`;
+
 const DENO = Deno.execPath();
 
 /** Registers a test for which the package is published. */

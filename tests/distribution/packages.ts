@@ -1,7 +1,7 @@
 /** The packages of @std as a registry has them. */
-import { ROOT } from "../support.ts";
-import { succeed } from "./process.ts";
 import type { Files } from "./registry.ts";
+import { ROOT } from "../support/testing.ts";
+import { succeed } from "./process.ts";
 
 /** What the stand-ins of `third_party/std` import from npm. */
 const NPM = /npm:deno-std@([\d.]+)\//g;

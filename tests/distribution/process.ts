@@ -1,6 +1,6 @@
 /** Runs commands while the registry answers them. */
+import type { Ended } from "../support/program.ts";
 import { assertEquals } from "@std/assert";
-import type { Ended } from "../cli/program.ts";
 
 /** Runs a command to its end. */
 export async function execute(

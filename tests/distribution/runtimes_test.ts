@@ -3,25 +3,30 @@
  * or of Node.js's. `deno bundle` strips the types; esbuild rewrites `using` for
  * those that don't know it yet (Node.js before 24), as bundlers do.
  */
-import { assert, assertEquals } from "@std/assert";
-import { gatedTest, missingCommand, ROOT, ROOT_URL } from "../support.ts";
+import {
+  gatedTest,
+  missingCommand,
+  ROOT,
+  ROOT_URL,
+} from "../support/testing.ts";
 import { bundle, esbuild, missingBundler } from "./bundle.ts";
 import { succeed } from "./process.ts";
+import { assert, assertEquals } from "@std/assert";
 
 /**
  * The tests of the pure modules, which run in Node.js as they are, but for those
  * that need a permission: there is none.
  */
 const PURE_TESTS = [
-  "mount_options_test.ts",
-  "mountinfo_test.ts",
+  "options/mount_options_test.ts",
+  "kernel/mountinfo_test.ts",
   "spec/fstab_test.ts",
   "spec/json_test.ts",
   "spec/malformed_test.ts",
   "spec/oci_test.ts",
   "spec/words_test.ts",
-  "sys/text_test.ts",
-  "target_test.ts",
+  "base/text_test.ts",
+  "options/target_test.ts",
 ];
 
 const { exports: EXPORTS } = JSON.parse(

@@ -1,12 +1,12 @@
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
+import { compiled } from "../support/compiled.ts";
 import { Directory } from "../../src/directory.ts";
-import { MountError } from "../../src/error.ts";
-import { InheritableFd } from "../../src/owned_fd.ts";
+import { open } from "../support/scratch.ts";
 import { O_RDWR } from "../../src/sys/constants.ts";
-import { compiled } from "../compiled.ts";
-import { kernelTest, type Needs, SCRATCH } from "../support.ts";
-import { open } from "../sys/scratch.ts";
+import { InheritableFd } from "../../src/fd/owned_fd.ts";
 import { mountOn, run } from "./support.ts";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { MountError } from "../../src/error/error.ts";
 
 const TARGET = `${SCRATCH}/m`;
 

@@ -1,12 +1,14 @@
 /** File systems in files, by loop devices. */
-import { assertEquals, assertThrows } from "@std/assert";
-import { Directory } from "../../src/directory.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
-import { kernelTestSince } from "../sys/kernel.ts";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
 import { loopsOf, mountOn, run, sparseFile } from "./support.ts";
+import { Directory } from "../../src/directory.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { kernelTestSince } from "../support/since.ts";
 
 const IMAGE = `${SCRATCH}/image`;
+
 const CONTENT = `${SCRATCH}/content`;
+
 const TARGET = `${SCRATCH}/m`;
 
 function makeContent(): void {

@@ -1,14 +1,13 @@
+import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../../src/directory.ts";
-import { MountError } from "../../src/error.ts";
-import type { OptionsInput } from "../../src/mount_options.ts";
+import type { OptionsInput } from "../../src/options/mount_options.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { kernelTest, type Needs, SCRATCH } from "../support.ts";
-import { kernelTestSince } from "../sys/kernel.ts";
-import { tracedCalls } from "../sys/scratch.ts";
 import { mountOn } from "./support.ts";
+import { tracedCalls } from "../support/scratch.ts";
+import { MountError } from "../../src/error/error.ts";
 
 const needs: Needs = { permissions: ["read", "write"] };
 

@@ -1,11 +1,11 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Directory } from "../../src/directory.ts";
-import { readFile } from "../../src/read_file.ts";
-import { hold } from "../held.ts";
-import { kernelTest, type Needs, SCRATCH } from "../support.ts";
-import { kernelTestSince } from "../sys/kernel.ts";
-import { open } from "../sys/scratch.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
 import { mountOn, run } from "./support.ts";
+import { Directory } from "../../src/directory.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { readFile } from "../../src/fd/open.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { hold } from "../support/held.ts";
+import { open } from "../support/scratch.ts";
 
 const TARGET = `${SCRATCH}/m`;
 

@@ -1,15 +1,20 @@
 /** File systems without a device, and what their options do. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  kernelTest,
+  mountTable,
+  type Needs,
+  SCRATCH,
+} from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
-import { MountError } from "../../src/error.ts";
-import { readFile } from "../../src/read_file.ts";
-import { CLONE_NEWIPC, O_NOCTTY, O_RDWR } from "../../src/sys/constants.ts";
-import { unshare } from "../../src/sys/unshare.ts";
-import { commandLine } from "../cli/program.ts";
-import { kernelTest, mountTable, type Needs, SCRATCH } from "../support.ts";
-import { kernelTestSince } from "../sys/kernel.ts";
-import { open } from "../sys/scratch.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { mountOn, run } from "./support.ts";
+import { MountError } from "../../src/error/error.ts";
+import { open } from "../support/scratch.ts";
+import { CLONE_NEWIPC, O_NOCTTY, O_RDWR } from "../../src/sys/constants.ts";
+import { unshare } from "../../src/sys/process.ts";
+import { readFile } from "../../src/fd/open.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { commandLine } from "../support/program.ts";
 
 const TARGET = `${SCRATCH}/m`;
 

@@ -1,10 +1,10 @@
 /** What the tests of single file systems share. */
+import type { MountInfo } from "../../src/list/mount_info.ts";
 import { Directory } from "../../src/directory.ts";
-import type { MountInfo } from "../../src/mount_info.ts";
+import { SCRATCH } from "../support/testing.ts";
+import { readFile } from "../../src/fd/open.ts";
 import { isErrno } from "../../src/sys/error.ts";
 import { ENOENT } from "../../src/sys/errno.ts";
-import { readFile } from "../../src/read_file.ts";
-import { SCRATCH } from "../support.ts";
 
 /** Runs a program to its end, and returns what it printed. */
 export function run(command: string, ...args: string[]): string {

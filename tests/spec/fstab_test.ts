@@ -1,12 +1,11 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { mountat } from "../../src/mountat.ts";
 import {
   type FileSystemSpec,
   type MountSpec,
   parseFstab,
   SpecSyntaxError,
 } from "../../src/spec/mod.ts";
-import { Directory } from "../../src/directory.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { randomText } from "./random_text.ts";
 import {
   gatedTest,
   kernelTest,
@@ -14,8 +13,9 @@ import {
   missingPermission,
   mountsBelow,
   SCRATCH,
-} from "../support.ts";
-import { randomText } from "./random_text.ts";
+} from "../support/testing.ts";
+import { Directory } from "../../src/directory.ts";
+import { mountat } from "../../src/mount/mountat.ts";
 
 const SERVER = Deno.readTextFileSync(
   new URL("../testdata/fstab/server", import.meta.url),

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type JsonNode, parseJson } from "../../src/spec/json.ts";
-import { Malformed } from "../../src/spec/place.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Malformed } from "../../src/spec/malformed.ts";
 import { randomText } from "./random_text.ts";
 
 /** What `JSON.parse` makes of the same. */

@@ -1,6 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
 import { type MountSpec, parseOciMounts } from "../../src/spec/mod.ts";
-import { gatedTest, missingCommand, missingPermission } from "../support.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  gatedTest,
+  missingCommand,
+  missingPermission,
+} from "../support/testing.ts";
 
 function capture(name: string): string {
   return Deno.readTextFileSync(
@@ -79,7 +83,9 @@ const SYSFS = fileSystem(5, "sysfs", "sysfs", "sys", [
   "nodev",
   "ro",
 ]);
+
 const ROOT: Variant = { devpts: ["gid=5"], sys: SYSFS };
+
 const ROOTLESS_RUNC: Variant = {
   devpts: [],
   sys: {
@@ -92,6 +98,7 @@ const ROOTLESS_RUNC: Variant = {
     place: "mounts[5]",
   },
 };
+
 const ROOTLESS_CRUN: Variant = { devpts: [], sys: SYSFS };
 
 for (

@@ -1,10 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
 import {
   type MountSpec,
   parseFstab,
   parseOciMounts,
   SpecSyntaxError,
 } from "../../src/spec/mod.ts";
+import { assertEquals, assertThrows } from "@std/assert";
 
 /** A configuration with one entry with these options. */
 function config(type: string, options: string[]): string {
@@ -23,7 +23,9 @@ const MOUNT_WORDS = `
   rnoatime rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow
   ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow
   runbindable rw shared slave strictatime suid symfollow unbindable`;
+
 const SUPERBLOCK_WORDS = "async dirsync lazytime mand nolazytime nomand sync";
+
 const WORDS_WITHOUT_EFFECT = "defaults iversion loud noiversion silent";
 
 function list(words: string): string[] {

@@ -8,7 +8,7 @@ import {
   setUint64,
   uint32,
   uint64,
-} from "../../src/sys/argument.ts";
+} from "../../src/sys/call.ts";
 
 Deno.test("cString() ends with a NUL and takes none inside", () => {
   assertEquals(cString("path", "é"), Uint8Array.of(0xc3, 0xa9, 0));

@@ -1,24 +1,22 @@
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { waitReady } from "../../src/run/wait_ready.ts";
-import { cloneSleeping } from "../../src/sys/clone_sleeping.ts";
+import { readlinkat } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
   CLONE_FS,
   CLONE_NEWNS,
   CLONE_NEWUSER,
 } from "../../src/sys/constants.ts";
+import { kernelTest, ROOT, SCRATCH } from "../support/testing.ts";
+import { cloneSleeping } from "../../src/sys/spawn.ts";
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { readFile } from "../../src/fd/open.ts";
+import { kill, pidfdOpen, SIGKILL, waitid } from "../../src/sys/process.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { kill, SIGKILL } from "../../src/sys/kill.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { hold } from "../support/held.ts";
 import { NR } from "../../src/sys/libc.ts";
-import { pidfdOpen } from "../../src/sys/pidfd_open.ts";
-import { POLLIN } from "../../src/sys/ppoll.ts";
-import { readlinkat } from "../../src/sys/readlinkat.ts";
-import { waitid } from "../../src/sys/waitid.ts";
-import { readFile } from "../../src/read_file.ts";
-import { hold } from "../held.ts";
-import { kernelTest, ROOT, SCRATCH } from "../support.ts";
-import { tracedCalls } from "./scratch.ts";
+import { waitReady } from "../../src/run/wait_ready.ts";
+import { POLLIN } from "../../src/sys/event.ts";
+import { tracedCalls } from "../support/scratch.ts";
 
 function namespace(pid: number | string, name: string): string {
   return readlinkat(AT_FDCWD, `/proc/${pid}/ns/${name}`);

@@ -1,18 +1,15 @@
+import { gatedTest, missingPermission } from "../support/testing.ts";
+import { readFile } from "../../src/fd/open.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { close, dup, openat2, read } from "../../src/sys/file.ts";
 import { assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { close } from "../../src/sys/close.ts";
+import { SyscallError } from "../../src/sys/error.ts";
 import {
   AT_FDCWD,
   O_CLOEXEC,
   O_PATH,
   O_RDONLY,
 } from "../../src/sys/constants.ts";
-import { dup } from "../../src/sys/dup.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { read } from "../../src/sys/read.ts";
-import { readFile } from "../../src/read_file.ts";
-import { gatedTest, missingPermission } from "../support.ts";
 
 const missing = missingPermission(["ffi"]);
 

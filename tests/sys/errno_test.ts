@@ -1,7 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { errnoCode, errnoText } from "../../src/sys/errno.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { cString } from "../../src/sys/argument.ts";
+import { close, openat2 } from "../../src/sys/file.ts";
+import { openTree } from "../../src/sys/mount.ts";
+import { gatedTest, missingPermission } from "../support/testing.ts";
 import {
   bindUncompiled,
   errno,
@@ -9,10 +11,7 @@ import {
   libc,
   NR,
 } from "../../src/sys/libc.ts";
-import { openTree } from "../../src/sys/open_tree.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { close } from "../../src/sys/close.ts";
-import { gatedTest, missingPermission } from "../support.ts";
+import { cString } from "../../src/sys/call.ts";
 
 Deno.test("errnoCode() and errnoText() know every number or say so", () => {
   assertEquals([errnoCode(22), errnoText(22)], ["EINVAL", "Invalid argument"]);

@@ -1,32 +1,35 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { AT_FDCWD, MS_MOVE, O_RDONLY } from "../../src/sys/constants.ts";
-import { SyscallError, UnsupportedError } from "../../src/sys/error.ts";
 import {
+  decodeMountEvents,
   FAN_CLOEXEC,
-  FAN_NONBLOCK,
-  FAN_REPORT_MNT,
-  fanotifyInit,
-} from "../../src/sys/fanotify_init.ts";
-import {
   FAN_MARK_ADD,
   FAN_MARK_MNTNS,
   FAN_MNT_ATTACH,
   FAN_MNT_DETACH,
-  fanotifyMark,
-} from "../../src/sys/fanotify_mark.ts";
-import { mount } from "../../src/sys/mount.ts";
-import {
-  decodeMountEvents,
+  FAN_NONBLOCK,
   FAN_Q_OVERFLOW,
+  FAN_REPORT_MNT,
+  fanotifyInit,
+  fanotifyMark,
   readMountEvents,
-} from "../../src/sys/read_mount_events.ts";
-import { SCRATCH } from "../support.ts";
-import { kernelTestSince } from "./kernel.ts";
-import { closedFd, makeDirectory, mountTmpfs, open } from "./scratch.ts";
+} from "../../src/sys/event.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import {
+  closedFd,
+  makeDirectory,
+  mountTmpfs,
+  open,
+} from "../support/scratch.ts";
+import { AT_FDCWD, MS_MOVE, O_RDONLY } from "../../src/sys/constants.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { mount } from "../../src/sys/mount.ts";
+import { SCRATCH } from "../support/testing.ts";
+import { SyscallError, UnsupportedError } from "../../src/sys/error.ts";
 
 const FLAGS = FAN_REPORT_MNT | FAN_NONBLOCK | FAN_CLOEXEC;
+
 const MARK = FAN_MARK_ADD | FAN_MARK_MNTNS;
+
 const EVENTS = FAN_MNT_ATTACH | FAN_MNT_DETACH;
 
 kernelTestSince(

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import {
   AT_FDCWD,
   LOCK_EX,
@@ -10,12 +10,11 @@ import {
   O_PATH,
   O_RDONLY,
 } from "../../src/sys/constants.ts";
+import { flock, openat2 } from "../../src/sys/file.ts";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
+import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { flock } from "../../src/sys/flock.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
-import { open, tracedCalls } from "./scratch.ts";
+import { open, tracedCalls } from "../support/scratch.ts";
 
 function openFile(): OwnedFd {
   const how = { flags: O_CREAT | O_CLOEXEC, mode: 0o600 };

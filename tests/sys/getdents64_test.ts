@@ -1,9 +1,9 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
+import { makeDirectory, open, tracedCalls } from "../support/scratch.ts";
 import { O_DIRECTORY, O_PATH } from "../../src/sys/constants.ts";
+import { getdents64 } from "../../src/sys/file.ts";
+import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { getdents64 } from "../../src/sys/getdents64.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
-import { makeDirectory, open, tracedCalls } from "./scratch.ts";
 
 kernelTest("getdents64() reads all names, some a call", () => {
   const names = Array.from(

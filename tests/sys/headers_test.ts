@@ -3,11 +3,14 @@
  * than the tables: what they lack is an ignored step of its own, and must be in
  * {@linkcode NEWER}, copied from the text of newer headers.
  */
+import {
+  type Architecture,
+  ARCHITECTURES,
+  CALLS,
+} from "../../src/sys/calls.ts";
 import { assert, assertEquals } from "@std/assert";
 import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
-import * as fanotifyInit from "../../src/sys/fanotify_init.ts";
-import * as fanotifyMark from "../../src/sys/fanotify_mark.ts";
 import {
   DIRENT64,
   FANOTIFY_EVENT_INFO_HEADER,
@@ -23,11 +26,7 @@ import {
   STATX,
   STATX_TIMESTAMP,
 } from "../../src/sys/layout.ts";
-import * as ppoll from "../../src/sys/ppoll.ts";
-import * as readMountEvents from "../../src/sys/read_mount_events.ts";
-import { SYSCALL_NUMBERS } from "../../src/sys/numbers.ts";
-
-type Architecture = keyof typeof SYSCALL_NUMBERS;
+import * as event from "../../src/sys/event.ts";
 
 /** A value of ours, and how C gets the same from the headers. */
 interface Question {
@@ -253,8 +252,6 @@ const KERNEL_HEADERS = [
   "linux/version.h",
 ];
 
-const ARCHITECTURES = Object.keys(SYSCALL_NUMBERS) as Architecture[];
-
 const { compiler, obstacle } = findCompiler();
 
 for (const architecture of ARCHITECTURES) {
@@ -264,10 +261,10 @@ for (const architecture of ARCHITECTURES) {
     : undefined;
 
   headerTest(
-    `SYSCALL_NUMBERS equals the kernel's headers on ${architecture}`,
+    `CALLS equals the kernel's headers on ${architecture}`,
     why,
     async (t) => {
-      const numbers = SYSCALL_NUMBERS[architecture];
+      const numbers = numbersOn(architecture);
       await compare(t, headers!, numberQuestions(numbers));
     },
   );
@@ -389,12 +386,12 @@ headerTest("errnoText() equals strerror(3)", undefined, async (t) => {
   assertEquals(numbers.map(errno.errnoText), theirs);
 });
 
-Deno.test("constants, SYSCALL_NUMBERS and struct layouts equal the text of Linux 7.3's headers", async () => {
+Deno.test("constants, CALLS and struct layouts equal the text of Linux 7.3's headers", async () => {
   for (const architecture of ARCHITECTURES) {
     const ours = new Map(
       [
         ...constantQuestions(await constantsOn(architecture)),
-        ...numberQuestions(SYSCALL_NUMBERS[architecture]),
+        ...numberQuestions(numbersOn(architecture)),
         ...layoutQuestions(),
       ].map(({ name, ours }) => [name, ours]),
     );
@@ -541,7 +538,7 @@ async function evaluateConstants(
 function allConstants(
   from: typeof constants = constants,
 ): Record<string, number | bigint> {
-  const local = [fanotifyInit, fanotifyMark, readMountEvents, ppoll]
+  const local = [event]
     .flatMap((module) => Object.entries(module))
     .filter(([, value]) => typeof value !== "function");
   return { ...from, ...Object.fromEntries(local) };
@@ -557,6 +554,13 @@ function constantQuestions(from: typeof constants): Question[] {
   return Object.entries(allConstants(from))
     .filter(([name]) => !FROM_LIBC.includes(name))
     .map(([name, ours]) => question(name, ours));
+}
+
+/** The system call numbers of a processor. */
+function numbersOn(architecture: Architecture): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(CALLS).map(([name, call]) => [name, call[architecture]]),
+  );
 }
 
 function numberQuestions(numbers: Record<string, number>): Question[] {

@@ -1,5 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import type { OwnedFd } from "../../src/owned_fd.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
+import { loopConfigure, loopCtlGetFree } from "../../src/sys/loop.ts";
+import type { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { closedFd, open, tracedCalls } from "../support/scratch.ts";
 import {
   LO_FLAGS_AUTOCLEAR,
   LO_FLAGS_DIRECT_IO,
@@ -8,12 +10,10 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../../src/sys/constants.ts";
-import { EBUSY } from "../../src/sys/errno.ts";
 import { isErrno, SyscallError } from "../../src/sys/error.ts";
-import { loopConfigure, loopCtlGetFree } from "../../src/sys/ioctl_loop.ts";
+import { EBUSY } from "../../src/sys/errno.ts";
 import { loopAttribute, loopsOf, sparseFile } from "../file_systems/support.ts";
-import { kernelTest, type Needs, SCRATCH } from "../support.ts";
-import { closedFd, open, tracedCalls } from "./scratch.ts";
+import { assertEquals, assertThrows } from "@std/assert";
 
 const needs: Needs = { permissions: ["read", "write"] };
 

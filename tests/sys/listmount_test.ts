@@ -1,27 +1,3 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import {
-  AT_FDCWD,
-  CLONE_NEWNS,
-  LISTMOUNT_REVERSE,
-  LSMT_ROOT,
-  MS_BIND,
-  STATMOUNT_MNT_BASIC,
-  STATMOUNT_MNT_NS_ID,
-} from "../../src/sys/constants.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { listmount } from "../../src/sys/listmount.ts";
-import { mkdirat } from "../../src/sys/mkdirat.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { setns } from "../../src/sys/setns.ts";
-import { statmount } from "../../src/sys/statmount.ts";
-import { unshare } from "../../src/sys/unshare.ts";
-import {
-  gatedTest,
-  missingPermission,
-  mountTable,
-  SCRATCH,
-} from "../support.ts";
-import { kernelTestSince } from "./kernel.ts";
 import {
   closedFd,
   makeDetached,
@@ -31,7 +7,29 @@ import {
   type ScratchMount,
   tracedCalls,
   withoutCall,
-} from "./scratch.ts";
+} from "../support/scratch.ts";
+import { mkdirat } from "../../src/sys/file.ts";
+import {
+  AT_FDCWD,
+  CLONE_NEWNS,
+  LISTMOUNT_REVERSE,
+  LSMT_ROOT,
+  MS_BIND,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_MNT_NS_ID,
+} from "../../src/sys/constants.ts";
+import { mount } from "../../src/sys/mount.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { listmount, statmount } from "../../src/sys/statmount.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  gatedTest,
+  missingPermission,
+  mountTable,
+  SCRATCH,
+} from "../support/testing.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { setns, unshare } from "../../src/sys/process.ts";
 
 /** A mount with that many mounts below it, and their ids. */
 function mountMany(count: number): ScratchMount & { ids: bigint[] } {

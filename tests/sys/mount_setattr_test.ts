@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -23,17 +23,13 @@ import {
   O_PATH,
   O_WRONLY,
 } from "../../src/sys/constants.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import type { MountAttr } from "../../src/sys/mount_attr.ts";
-import { mountSetattr } from "../../src/sys/mount_setattr.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { OwnedFd } from "../../src/owned_fd.ts";
+import { openat2 } from "../../src/sys/file.ts";
 import {
   gatedTest,
   kernelTest,
   missingPermission,
   SCRATCH,
-} from "../support.ts";
+} from "../support/testing.ts";
 import {
   attach,
   closedFd,
@@ -43,8 +39,11 @@ import {
   tableOptions,
   tracedCalls,
   withoutCall,
-} from "./scratch.ts";
-import { withUserNamespace } from "./user_namespace.ts";
+} from "../support/scratch.ts";
+import { type MountAttr, mountSetattr } from "../../src/sys/mount.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { SyscallError } from "../../src/sys/error.ts";
+import { withUserNamespace } from "../support/user_namespace.ts";
 
 function createFile(path: string): OwnedFd {
   const flags = O_CREAT | O_WRONLY;

@@ -1,5 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
+import { fchdir, openat2, readlinkat } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
   CLONE_FS,
@@ -9,13 +8,11 @@ import {
   O_DIRECTORY,
   O_RDONLY,
 } from "../../src/sys/constants.ts";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { setns, unshare } from "../../src/sys/process.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { fchdir } from "../../src/sys/fchdir.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { readlinkat } from "../../src/sys/readlinkat.ts";
-import { setns } from "../../src/sys/setns.ts";
-import { unshare } from "../../src/sys/unshare.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
 
 const NAMESPACE = "/proc/thread-self/ns/mnt";
 

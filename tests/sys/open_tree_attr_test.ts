@@ -1,6 +1,3 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { readFile } from "../../src/read_file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -15,12 +12,10 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../../src/sys/constants.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import type { MountAttr } from "../../src/sys/mount_attr.ts";
-import { openTreeAttr } from "../../src/sys/open_tree_attr.ts";
-import { statmount } from "../../src/sys/statmount.ts";
-import { gatedTest, missingPermission, SCRATCH } from "../support.ts";
-import { kernelTestSince } from "./kernel.ts";
+import { type MountAttr, openTreeAttr } from "../../src/sys/mount.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { readFile } from "../../src/fd/open.ts";
+import { kernelTestSince } from "../support/since.ts";
 import {
   attach,
   closedFd,
@@ -31,8 +26,12 @@ import {
   tableOptions,
   tracedCalls,
   withoutCall,
-} from "./scratch.ts";
-import { withUserNamespace } from "./user_namespace.ts";
+} from "../support/scratch.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { statmount } from "../../src/sys/statmount.ts";
+import { gatedTest, missingPermission, SCRATCH } from "../support/testing.ts";
+import { withUserNamespace } from "../support/user_namespace.ts";
+import { SyscallError } from "../../src/sys/error.ts";
 
 const CLONE = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
 

@@ -1,7 +1,33 @@
 /** Asks the C compiler what the C library's headers say of processes. */
+import {
+  gatedTest,
+  missingCommand,
+  missingPermission,
+} from "../support/testing.ts";
 import { assert, assertEquals } from "@std/assert";
-import { PR_SET_NAME } from "../../src/run/keeper.ts";
-import { PR_SET_PDEATHSIG } from "../../src/sys/clone_sleeping.ts";
+import {
+  __WALL,
+  CLD_EXITED,
+  P_PID,
+  SIG_BLOCK,
+  SIG_DFL,
+  SIG_IGN,
+  SIG_SETMASK,
+  TIOCGPGRP,
+  TIOCSPGRP,
+  WEXITED,
+} from "../../src/sys/process.ts";
+import {
+  ACTIONS_SIZE,
+  ATTRIBUTES_SIZE,
+  CLONE_VM,
+  POSIX_SPAWN_SETPGROUP,
+  POSIX_SPAWN_SETSID,
+  POSIX_SPAWN_SETSIGDEF,
+  PR_SET_PDEATHSIG,
+} from "../../src/sys/spawn.ts";
+import { F_SETFL } from "../../src/sys/file.ts";
+import { POLLIN, POLLOUT } from "../../src/sys/event.ts";
 import {
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
@@ -9,27 +35,14 @@ import {
   PR_GET_DUMPABLE,
   PR_SET_DUMPABLE,
 } from "../../src/run/spawner.ts";
-import { CLONE_VM } from "../../src/sys/clone_calls.ts";
-import { POLLFD, RUSAGE, SIGINFO, UCONTEXT } from "../../src/sys/layout.ts";
+import { PR_SET_NAME } from "../../src/run/keeper.ts";
 import {
-  ACTIONS_SIZE,
-  ATTRIBUTES_SIZE,
-  POSIX_SPAWN_SETPGROUP,
-  POSIX_SPAWN_SETSID,
-  POSIX_SPAWN_SETSIGDEF,
-} from "../../src/sys/posix_spawn.ts";
-import { POLLIN, POLLOUT } from "../../src/sys/ppoll.ts";
-import { F_SETFL } from "../../src/sys/set_nonblocking.ts";
-import { SIG_DFL, SIG_IGN } from "../../src/sys/rt_sigaction.ts";
-import { SIGNALS } from "../../src/sys/signals.ts";
-import {
-  SIG_BLOCK,
-  SIG_SETMASK,
-  TIOCGPGRP,
-  TIOCSPGRP,
-} from "../../src/sys/terminal.ts";
-import { __WALL, CLD_EXITED, P_PID, WEXITED } from "../../src/sys/waitid.ts";
-import { gatedTest, missingCommand, missingPermission } from "../support.ts";
+  POLLFD,
+  RUSAGE,
+  SIGINFO,
+  SIGNALS,
+  UCONTEXT,
+} from "../../src/sys/layout.ts";
 
 const missing = missingPermission(["run", "read", "write"]) ??
   missingCommand(["cc"]);

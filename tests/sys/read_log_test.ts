@@ -1,14 +1,15 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { SyscallError } from "../../src/sys/error.ts";
 import {
   fsconfigCreate,
   fsconfigSetFlag,
   fsconfigSetString,
-} from "../../src/sys/fsconfig.ts";
-import { fsopen } from "../../src/sys/fsopen.ts";
-import { parseMessage, readLog } from "../../src/sys/read_log.ts";
-import { kernelTest } from "../support.ts";
+  fsopen,
+  parseMessage,
+  readLog,
+} from "../../src/sys/fscontext.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { kernelTest } from "../support/testing.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
 
 Deno.test("parseMessage() takes off the level and the newline", () => {
   assertEquals(parseMessage("e tmpfs: Bad value for 'size'\n"), {

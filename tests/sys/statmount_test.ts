@@ -1,5 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
+import { kernelTestSince, missingSince } from "../support/since.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -38,29 +37,6 @@ import {
   STATMOUNT_PROPAGATE_FROM,
   STATMOUNT_SB_BASIC,
 } from "../../src/sys/constants.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { fsconfigCreate, fsconfigSetString } from "../../src/sys/fsconfig.ts";
-import { fsmount } from "../../src/sys/fsmount.ts";
-import { fsopen } from "../../src/sys/fsopen.ts";
-import { libc, NR } from "../../src/sys/libc.ts";
-import { listmount } from "../../src/sys/listmount.ts";
-import { mkdirat } from "../../src/sys/mkdirat.ts";
-import { mount } from "../../src/sys/mount.ts";
-import { mountSetattr } from "../../src/sys/mount_setattr.ts";
-import { moveMount } from "../../src/sys/move_mount.ts";
-import { setns } from "../../src/sys/setns.ts";
-import { type Statmount, statmount } from "../../src/sys/statmount.ts";
-import { umount2 } from "../../src/sys/umount2.ts";
-import { unshare } from "../../src/sys/unshare.ts";
-import {
-  enterPrivateNamespace,
-  gatedTest,
-  leavePrivateNamespace,
-  missingPermission,
-  mountsBelow,
-  SCRATCH,
-} from "../support.ts";
-import { kernelTestSince, missingSince } from "./kernel.ts";
 import {
   attach,
   closedFd,
@@ -71,8 +47,39 @@ import {
   open,
   tracedCalls,
   withoutCall,
-} from "./scratch.ts";
-import { withUserNamespace } from "./user_namespace.ts";
+} from "../support/scratch.ts";
+import { mkdirat } from "../../src/sys/file.ts";
+import {
+  mount,
+  mountSetattr,
+  moveMount,
+  umount2,
+} from "../../src/sys/mount.ts";
+import {
+  enterPrivateNamespace,
+  gatedTest,
+  leavePrivateNamespace,
+  missingPermission,
+  mountsBelow,
+  SCRATCH,
+} from "../support/testing.ts";
+import {
+  listmount,
+  type Statmount,
+  statmount,
+} from "../../src/sys/statmount.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { libc, NR } from "../../src/sys/libc.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { withUserNamespace } from "../support/user_namespace.ts";
+import { setns, unshare } from "../../src/sys/process.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import {
+  fsconfigCreate,
+  fsconfigSetString,
+  fsmount,
+  fsopen,
+} from "../../src/sys/fscontext.ts";
 
 kernelTestSince("6.13", "statmount() says what the mount table says", () => {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |

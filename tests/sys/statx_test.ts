@@ -1,4 +1,5 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { kernelTest, mountsBelow, SCRATCH } from "../support/testing.ts";
+import { close, openat2, statx } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
@@ -9,11 +10,8 @@ import {
   STATX_BTIME,
   STATX_MNT_ID,
 } from "../../src/sys/constants.ts";
-import { close } from "../../src/sys/close.ts";
+import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { statx } from "../../src/sys/statx.ts";
-import { kernelTest, mountsBelow, SCRATCH } from "../support.ts";
 
 kernelTest("statx() tells what stat tells", () => {
   const path = `${SCRATCH}/file`;

@@ -1,7 +1,10 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { dup } from "../../src/sys/dup.ts";
-import { close } from "../../src/sys/close.ts";
+import {
+  gatedTest,
+  kernelTest,
+  missingPermission,
+  SCRATCH,
+} from "../support/testing.ts";
+import { close, dup, openat2, readlinkat, statx } from "../../src/sys/file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -9,20 +12,13 @@ import {
   O_PATH,
   STATX_INO,
 } from "../../src/sys/constants.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { readlinkat } from "../../src/sys/readlinkat.ts";
-import { statx } from "../../src/sys/statx.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { setTracer, type TracedCall } from "../../src/sys/call.ts";
 import { Directory } from "../../src/directory.ts";
-import { mountId } from "../../src/mount_id.ts";
 import { statmount } from "../../src/sys/statmount.ts";
-import {
-  gatedTest,
-  kernelTest,
-  missingPermission,
-  SCRATCH,
-} from "../support.ts";
+import { mountId } from "../../src/kernel/mount_id.ts";
+import { SyscallError } from "../../src/sys/error.ts";
 
 gatedTest(
   "what a tracer or a getter calls changes no call that is being made",

@@ -1,30 +1,32 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { readFile } from "../../src/read_file.ts";
-import { O_NONBLOCK, O_RDONLY } from "../../src/sys/constants.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { formatArgument } from "../../src/sys/format.ts";
-import { NR } from "../../src/sys/libc.ts";
-import { pidfdOpen } from "../../src/sys/pidfd_open.ts";
-import { pipe2 } from "../../src/sys/pipe2.ts";
 import {
-  POLLERR,
-  POLLHUP,
-  POLLIN,
-  POLLPRI,
-  ppoll,
-} from "../../src/sys/ppoll.ts";
-import { read } from "../../src/sys/read.ts";
-import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
-import { hold } from "../held.ts";
-import { gatedTest, kernelTest, missingPermission } from "../support.ts";
+  gatedTest,
+  kernelTest,
+  missingPermission,
+} from "../support/testing.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
+import { pipe2, read } from "../../src/sys/file.ts";
+import { NR } from "../../src/sys/libc.ts";
+import { setTracer, type TracedCall } from "../../src/sys/call.ts";
+import { formatArgument, SyscallError } from "../../src/sys/error.ts";
+import { readFile } from "../../src/fd/open.ts";
 import {
   closedFd,
   mountTmpfs,
   open,
   tracedCalls,
   withoutCall,
-} from "./scratch.ts";
+} from "../support/scratch.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { O_NONBLOCK, O_RDONLY } from "../../src/sys/constants.ts";
+import {
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLPRI,
+  ppoll,
+} from "../../src/sys/event.ts";
+import { hold } from "../support/held.ts";
+import { pidfdOpen } from "../../src/sys/process.ts";
 
 const missing = missingPermission(["ffi"]);
 

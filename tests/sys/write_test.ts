@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import {
   AT_FDCWD,
   O_CLOEXEC,
@@ -6,15 +6,18 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../../src/sys/constants.ts";
+import {
+  openat2,
+  pipe2,
+  read,
+  write,
+  writeElsewhere,
+} from "../../src/sys/file.ts";
+import { kernelTest, SCRATCH } from "../support/testing.ts";
+import { closedFd, tracedCalls } from "../support/scratch.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
-import { openat2 } from "../../src/sys/openat2.ts";
-import { pipe2 } from "../../src/sys/pipe2.ts";
-import { read } from "../../src/sys/read.ts";
-import { setTracer, type TracedCall } from "../../src/sys/trace.ts";
-import { write, writeElsewhere } from "../../src/sys/write.ts";
-import { OwnedFd } from "../../src/owned_fd.ts";
-import { kernelTest, SCRATCH } from "../support.ts";
-import { closedFd, tracedCalls } from "./scratch.ts";
+import { setTracer, type TracedCall } from "../../src/sys/call.ts";
 
 function openFile(flags: number): OwnedFd {
   const how = { flags: flags | O_CREAT | O_CLOEXEC, mode: 0o600 };

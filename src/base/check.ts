@@ -1,0 +1,93 @@
+import { quote } from "./text.ts";
+
+/** The names of all options of a type: what lacks one does not compile. */
+export type OptionNames<Options> = {
+  readonly [Name in keyof Options]-?: true;
+};
+
+/**
+ * Checks that there is no option among a caller's that nobody would read: a
+ * misspelt `readonly` must not let a mount be written to.
+ *
+ * @param options What the caller gave; the object's own properties count.
+ * @param known The names that there are.
+ * @param what What a message calls the options.
+ * @throws {TypeError} For another name, or what is no object.
+ */
+export function checkOptions<Options extends object>(
+  options: Options,
+  known: OptionNames<Options>,
+  what = "Options",
+): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `${what} must be an object, not ${
+        options === null ? "null" : typeof options
+      }`,
+    );
+  }
+  for (const name in options) {
+    if (Object.hasOwn(options, name) && !Object.hasOwn(known, name)) {
+      throw new TypeError(
+        `Unknown option ${quote(name)}${nearest(name, Object.keys(known))}`,
+      );
+    }
+  }
+}
+
+/**
+ * Asks whether another word was meant.
+ *
+ * @param word What was written.
+ * @param names What there is.
+ * @returns The question, empty where nothing is spelt alike.
+ */
+export function nearest(word: string, names: readonly string[]): string {
+  const [name] = spelledAlike(word, names);
+  return name === undefined ? "" : `; did you mean "${name}"?`;
+}
+/** The most names that are told. */
+const MOST = 3;
+
+/**
+ * Picks the names that are spelt like a word: one begins with the other, or few
+ * letters differ.
+ *
+ * @param word The word.
+ * @param names The names.
+ * @returns The nearest names, at the most three, the nearest first.
+ */
+export function spelledAlike(word: string, names: readonly string[]): string[] {
+  const wanted = word.toLowerCase();
+  const most = wanted.length < 8 ? 1 : 2;
+  return [...new Set(names)]
+    .map((name) => ({ name, edits: countEdits(wanted, name.toLowerCase()) }))
+    .filter(({ name, edits }) =>
+      edits <= most || name.length >= 3 && wanted.startsWith(name) ||
+      wanted.length >= 3 && name.startsWith(wanted)
+    )
+    .sort((a, b) => a.edits - b.edits)
+    .slice(0, MOST)
+    .map(({ name }) => name);
+}
+
+/**
+ * How many letters must be inserted, removed, replaced, or exchanged with the
+ * next one (optimal string alignment).
+ */
+export function countEdits(from: string, to: string): number {
+  const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];
+  for (let i = 1; i <= from.length; i++) {
+    const [before, last] = [rows[i - 2], rows[i - 1]!];
+    const row = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = last[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      const exchanged = from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1]
+        ? before![j - 2]! + 1
+        : Infinity;
+      row.push(Math.min(last[j]! + 1, row[j - 1]! + 1, replaced, exchanged));
+    }
+    rows.push(row);
+  }
+  return rows.at(-1)!.at(-1)!;
+}

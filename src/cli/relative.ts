@@ -1,0 +1,158 @@
+import {
+  type Command,
+  expectPositionals,
+  type Manner,
+  parseTargetArgument,
+} from "./command.ts";
+import { Directory } from "../directory.ts";
+import type { Target } from "../options/target.ts";
+import {
+  AT_FDCWD,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+  UMOUNT_NOFOLLOW,
+} from "../sys/constants.ts";
+import { printData, printMessage } from "./print.ts";
+import { printable } from "../base/text.ts";
+import { fchdir, readlinkat } from "../sys/file.ts";
+import { openDirectoryAt } from "../fd/open.ts";
+import { umount2 } from "../sys/mount.ts";
+import { SyscallError } from "../sys/error.ts";
+
+/** What the arguments of `relative-mount` mean. */
+export interface MountArguments {
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point in it. */
+  readonly name: string;
+}
+
+/** `mountat relative-mount <directory> <mountpoint>`. */
+export const relativeMount: Command<MountArguments> = {
+  description: {
+    name: "relative-mount",
+    synopsis: ["relative-mount <directory> <mountpoint>"],
+    summary: `Mount a procfs on a name in a directory, and leave it there
+
+The mount point is made where it is missing; the mount is nosuid and nodev. For
+other options there is "mountat mount".
+
+Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
+it failed.`,
+    operands: ["directory", "name"],
+    examples: [{
+      call: "mountat relative-mount /srv/root proc",
+      does: "/srv/root/proc is a procfs until it is unmounted",
+    }],
+  },
+  failureStatus: 32,
+  parse({ positionals }) {
+    expectPositionals(this.description, positionals, 2, 2);
+    const [directory, name] = positionals;
+    return { directory: directory!, name: parseTargetArgument(name!).path };
+  },
+  run({ directory, name }) {
+    using root = Directory.open(directory);
+    using mount = root.mount(name, {
+      type: "proc",
+      source: "/proc",
+      options: "nosuid,nodev",
+      mkdir: 0o700,
+    });
+    mount.keep();
+    return 0;
+  },
+};
+
+/** What the arguments of `relative-unmount` mean. */
+export interface UnmountArguments {
+  /** The directory's descriptor, as it was written. */
+  readonly fd: string;
+  /** The mount point. */
+  readonly target: Target;
+  /** `MNT_*`. */
+  readonly flags: number;
+}
+
+/** `mountat relative-unmount <directory fd number> <name>`. */
+export const relativeUnmount: Command<UnmountArguments> = {
+  description: {
+    name: "relative-unmount",
+    synopsis: ["relative-unmount [options] <directory fd number> <name>"],
+    summary: `Unmount a name in a directory whose descriptor was inherited
+
+Changes to the directory of the descriptor, and unmounts the name there. The
+descriptor must reach this process without close-on-exec.
+
+Exit status: 0 when it was unmounted, 2 when the first argument is no number, 1
+for any other failure. With --json a call that failed is printed on stdout.`,
+    operands: [],
+    options: {
+      lazy: { short: "l", help: "unmount now, end when no longer in use" },
+      force: {
+        short: "f",
+        help: "abort what is pending (network file systems)",
+      },
+      expire: { help: "unmount only what was not used since the last time" },
+    },
+    examples: [{
+      call: "mountat relative-unmount 3 proc 3< /srv/root",
+      does: "/srv/root/proc is unmounted, without naming /srv/root again",
+    }],
+  },
+  failureStatus: 1,
+  parse({ positionals, switches }) {
+    expectPositionals(this.description, positionals, 2, 2);
+    const [fd, name] = positionals;
+    return {
+      fd: fd!,
+      target: parseTargetArgument(name!),
+      flags: (switches.has("lazy") ? MNT_DETACH : 0) |
+        (switches.has("force") ? MNT_FORCE : 0) |
+        (switches.has("expire") ? MNT_EXPIRE : 0),
+    };
+  },
+  run: unmount,
+};
+
+function unmount(
+  { fd, target, flags }: UnmountArguments,
+  { json }: Manner,
+): number {
+  const number = /^\d{1,9}$/.test(fd) ? Number(fd) : null;
+  if (number === null) {
+    printMessage(`Failed to parse file descriptor: '${printable(fd)}'`);
+    return 2;
+  }
+  const { parent, name } = target;
+  let failure = `Failed to change directory to file descriptor: '${fd}'`;
+  try {
+    fchdir(number);
+    failure = `Failed to unmount '${printable(target.path)}' in ${
+      pathOf(number)
+    }`;
+    if (parent !== ".") {
+      using holder = openDirectoryAt(AT_FDCWD, parent);
+      fchdir(holder.fd);
+    }
+    umount2(name, flags | UMOUNT_NOFOLLOW);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    printMessage(failure);
+    printMessage(error.message);
+    const { syscall, errno, code } = error;
+    if (json) printData(JSON.stringify({ syscall, errno, code }));
+    return 1;
+  }
+}
+
+function pathOf(fd: number): string {
+  try {
+    return printable(readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`));
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return `the directory of descriptor ${fd}`;
+  }
+}

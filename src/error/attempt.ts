@@ -1,0 +1,50 @@
+/** What was attempted, for messages and to find out why it failed. */
+export interface Attempt {
+  /**
+   * As it follows "Cannot": `mount tmpfs on "proc"`. Of what is done often, a
+   * function that makes it once it is wanted.
+   */
+  readonly action: string | (() => string);
+  /** The target that the caller named. */
+  readonly target: string;
+  /** The file system's type, where one is mounted. */
+  readonly type?: string;
+  /** What is mounted, where that was given. */
+  readonly source?: string;
+  /** The file that a loop device is to show, while that is set up. */
+  readonly image?: string;
+  /** Whether what leads to the target, or it, was to be made. */
+  readonly mkdir?: boolean;
+  /** Whether a mount point could not even be made, where it is missing. */
+  readonly inFixed?: boolean;
+  /** Whether the path is the caller's, and may lead through symlinks. */
+  readonly follows?: boolean;
+  /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
+  readonly from?: At;
+  /** The mount point that move_mount(2) is given. */
+  readonly onto?: At;
+  /** The mount's root that mount_setattr(2) and fspick(2) are given. */
+  readonly remounted?: At;
+  /** The mount point that umount2(2) is given. */
+  readonly unmounted?: MountPointName;
+  /** The mount that is to be unmounted, where that is not the topmost there. */
+  readonly mountId?: bigint;
+  /** How many milliseconds to look for who holds it; with 0 nothing is looked at. */
+  readonly searchLimit?: number;
+}
+
+/** A place in the tree, for as long as its descriptor is open. */
+export interface At {
+  /** Where the name is looked up. */
+  readonly dirfd: number;
+  /** A path, empty for the descriptor itself. */
+  readonly path: string;
+}
+
+/** A mount point, as umount2(2) is given it. */
+export interface MountPointName {
+  /** The directory. */
+  readonly dirfd: number;
+  /** A name in it; `.` is the directory itself, and what is mounted on it. */
+  readonly name: string;
+}

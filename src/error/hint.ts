@@ -1,0 +1,347 @@
+/** What a person can do where a file could not be put behind a loop device. */
+import {
+  busyHint,
+  findHolders,
+  type Holder,
+  type HolderSearch,
+} from "./holders.ts";
+import type { Attempt } from "./attempt.ts";
+import type { SyscallError } from "../sys/error.ts";
+import { setTracer } from "../sys/call.ts";
+import { idInTable, idInTableAt } from "../kernel/mount_id.ts";
+import {
+  beneathHint,
+  cloneHint,
+  lacksProc,
+  moveHint,
+  pathTo,
+  remountHint,
+  unmountHint,
+} from "./place.ts";
+import { permissionHint } from "./permission.ts";
+import { quote } from "../base/text.ts";
+import { readFile } from "../fd/open.ts";
+import { spelledAlike } from "../base/check.ts";
+
+/** The Linux version that each call came with. */
+const SINCE: Readonly<Record<string, string>> = {
+  fsopen: "5.2",
+  fsconfig: "5.2",
+  fsmount: "5.2",
+  fspick: "5.2",
+  move_mount: "5.2",
+  open_tree: "5.2",
+  openat2: "5.6",
+  mount_setattr: "5.12",
+  statmount: "6.8",
+  listmount: "6.8",
+  open_tree_attr: "6.15",
+};
+
+/** What is known of a failure beside the failed call. */
+export interface Advice {
+  /** What a person can do about it. */
+  readonly hint?: string;
+  /** Who holds the mount that is busy. */
+  readonly holders?: readonly Holder[];
+}
+
+/**
+ * What a person can do about a failure: by what is seen where it failed, else
+ * by the failed call and its error alone.
+ */
+export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
+  // Looking around is no part of what was attempted.
+  const tracer = setTracer(null);
+  try {
+    const search = searchHolders(attempted, cause);
+    if (search !== null) {
+      const { holders } = search;
+      const { target, unmounted } = attempted;
+      const namedBy = unmounted?.name === "." ? unmounted.dirfd : undefined;
+      return { hint: busyHint(search, target, namedBy), holders };
+    }
+    const hint = lookForHint(attempted, cause);
+    if (hint !== undefined) return { hint };
+  } catch {
+    // There is no /proc, say. What failed before is what the caller must hear.
+  } finally {
+    setTracer(tracer);
+  }
+  const hint = plainHint(attempted, cause);
+  return hint === undefined ? {} : { hint };
+}
+
+function searchHolders(
+  { unmounted, mountId: id, searchLimit: limit }: Attempt,
+  { syscall, code }: SyscallError,
+): HolderSearch | null {
+  if (syscall !== "umount2" || code !== "EBUSY" || limit === 0) return null;
+  const limits = limit === undefined ? {} : { limit };
+  if (id !== undefined) return findHolders(idInTable(id), limits);
+  if (unmounted === undefined) return null;
+  const { dirfd, path } = pathTo(unmounted);
+  return findHolders(idInTableAt(dirfd, path), limits);
+}
+
+function lookForHint(
+  { type = "", source, image, from, onto, remounted, unmounted }: Attempt,
+  cause: SyscallError,
+): string | undefined {
+  const { syscall, code, message } = cause;
+  if (code === "EPERM" && image === undefined) {
+    return permissionHint(cause, type);
+  }
+  if (code === "ENOENT" && IN_PROC.test(message) && lacksProc()) {
+    return "It needs /proc, which is not mounted here";
+  }
+  switch (syscall) {
+    case "fsopen":
+      return code === "ENODEV" ? unknownTypeHint(type) : undefined;
+    case "fsconfig":
+      return source !== undefined && message.includes("FSCONFIG_CMD_CREATE")
+        ? sourceHint(type, source, code)
+        : undefined;
+    case "move_mount":
+      return onto !== undefined && MOVE_CODES.includes(code)
+        ? (BENEATH.test(message) ? beneathHint(onto) : null) ??
+          moveHint(onto, from) ??
+          (code === "ELOOP" ? NAMESPACE_IN_ITSELF : undefined)
+        : undefined;
+    case "open_tree":
+    case "open_tree_attr":
+      return from !== undefined && code === "EINVAL"
+        ? cloneHint(from)
+        : undefined;
+    case "mount_setattr":
+    case "fspick":
+    case "statmount":
+      return remounted !== undefined && REMOUNT_CODES.includes(code)
+        ? remountHint(remounted)
+        : undefined;
+    case "umount2":
+      if (code !== "EINVAL") return undefined;
+      // After the path, which may be anything, come the flags.
+      if (/MNT_(FORCE|DETACH)\|[^"]*MNT_EXPIRE[^"]*$/.test(message)) {
+        return "What is to expire can't be unmounted lazily, or by force, at once";
+      }
+      return unmounted === undefined ? undefined : unmountHint(unmounted);
+  }
+  return undefined;
+}
+
+const BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
+
+/** The path of a failed call, where that is of /proc. */
+const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
+
+const REMOUNT_CODES = ["EINVAL", "ENOENT"];
+
+const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
+
+function plainHint(
+  { type, mkdir, inFixed, follows, image }: Attempt,
+  cause: SyscallError,
+): string | undefined {
+  if (image !== undefined) return loopHint(image, cause);
+  const { syscall, code, message } = cause;
+  switch (code) {
+    case "ENOSYS":
+      return syscall in SINCE
+        ? `this kernel has no such call, which came with Linux ${
+          SINCE[syscall]
+        }, or a seccomp filter hides it`
+        : "this kernel has no such call, or a seccomp filter hides it";
+    case "EPERM":
+      return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
+    case "EACCES":
+      if (syscall === "execve") {
+        return "It is no executable file, or this user may not execute it";
+      }
+      return syscall === "fsconfig"
+        ? "The file system refuses it: a device that can only be read takes the option ro"
+        : "A directory on the way may not be searched, or not written to, by this user";
+    case "ENOEXEC":
+      return "The file has no #! line, and is no program that this kernel runs: of a script name the interpreter, as in sh FILE";
+    case "EBUSY":
+      if (
+        syscall === "mount_setattr" ||
+        message.includes("FSCONFIG_CMD_RECONFIGURE")
+      ) {
+        return "Files there are open to write: what is to be read-only must have none";
+      }
+      return syscall === "umount2"
+        ? "Something uses it: a working directory, an open file, a mount inside it or on top of it; lazy unmounting takes it away all the same"
+        : "The device or file system is in use with other options, or on another mount";
+    case "ENODEV":
+      return syscall === "fsopen"
+        ? `This kernel knows no file system ${
+          quote(type ?? "")
+        }: its module may have to be loaded (modprobe)`
+        : "The device does not exist";
+    case "EINVAL":
+      return invalidHint(syscall, message);
+    case "ELOOP":
+      if (syscall !== "openat2") return undefined;
+      return follows
+        ? "Its symlinks lead in a circle"
+        : "A part of the target is a symlink, and targets follow none";
+    case "ENOTDIR":
+      return syscall === "openat2"
+        ? "A directory can't be mounted on a file, and a file holds no name"
+        : undefined;
+    case "EXDEV":
+      return syscall === "openat2"
+        ? "The target leads out of its directory"
+        : undefined;
+    case "ENOENT":
+      if (syscall === "execve") {
+        return "The root has no such program, or not the interpreter that it names";
+      }
+      if (syscall !== "openat2" || mkdir !== false) return undefined;
+      return inFixed
+        ? "Nothing can be made in /proc and /sys: what is not there can't be mounted on"
+        : "The mount point must exist; the option mkdir makes it";
+    case "EAGAIN":
+      return syscall === "umount2"
+        ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"
+        : undefined;
+    case "EMFILE":
+      return "This process has as many descriptors open as it may: see ulimit -n";
+    case "ENOSPC":
+      return syscall === "move_mount"
+        ? "The mount namespace has as many mounts as it may: see /proc/sys/fs/mount-max"
+        : syscall === "clone"
+        ? "There are as many user namespaces as there may be: see /proc/sys/user/max_user_namespaces"
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+const NAMESPACE_IN_ITSELF =
+  "It is a mount namespace, or one is bound inside it, and the kernel refuses to bind such where it could hold itself: only one made later than this thread's can be bound";
+
+function invalidHint(syscall: string, message: string): string | undefined {
+  switch (syscall) {
+    case "mount_setattr":
+    case "open_tree_attr":
+      return message.includes("MOUNT_ATTR_IDMAP")
+        ? "A file system there can have no id map (ext4, xfs, btrfs, tmpfs and a few more can, procfs and sysfs can't), or the descriptor is none of a user namespace with maps"
+        : undefined;
+    case "write":
+      return "The kernel refuses the id ranges: they overlap, or take more than a page to write down";
+    case "move_mount":
+      return "The directory belongs to another mount namespace than this thread's (opened before an unshare, say), or to a mount that was lazily unmounted";
+    case "umount2":
+      return "Nothing is mounted there, or it is in another mount namespace, or locked to the mount it came with";
+    default:
+      return undefined;
+  }
+}
+
+/** What is wrong with what is to be mounted, of a type that takes a device. */
+function sourceHint(
+  type: string,
+  source: string,
+  code: string,
+): string | undefined {
+  switch (code) {
+    case "ENOTBLK":
+      return `${
+        quote(source)
+      } is no block device: of a file the option loop makes one`;
+    case "EROFS":
+      return `${
+        quote(source)
+      } may have a journal to be replayed, and can only be read: mount it without ro, or leave the journal out, by noload (ext4) or norecovery (xfs)`;
+    case "EINVAL":
+    case "EUCLEAN":
+      return takesDevice(type)
+        ? `${
+          quote(source)
+        } may hold no ${type}, a damaged one, or what this kernel can't read: its log says more (dmesg)`
+        : undefined;
+  }
+  return undefined;
+}
+
+function takesDevice(type: string): boolean {
+  return readFile("/proc/filesystems").split("\n").includes(`\t${type}`);
+}
+
+/** What the kernel has that is spelt alike: /proc/filesystems. */
+function unknownTypeHint(type: string): string {
+  const known = readFile("/proc/filesystems").split("\n")
+    .map((line) => line.split("\t")[1] ?? "").filter((name) => name !== "");
+  const alike = spelledAlike(type, known);
+  const but = alike.length === 0 ? "" : `, but ${alike.map(quote).join(", ")}`;
+  return `This kernel knows no file system ${
+    quote(type)
+  }${but} (see /proc/filesystems): its module may have to be loaded (modprobe)`;
+}
+
+/**
+ * Why opening the file, or what loop devices take, failed.
+ *
+ * @param image The file's path.
+ * @param cause The failed call.
+ */
+export function loopHint(
+  image: string,
+  { syscall, code, message }: SyscallError,
+): string | undefined {
+  if (syscall === "ioctl") return ioctlHint(code);
+  const path = /^openat2\(AT_FDCWD, (".*?"), \{flags=/.exec(message)?.[1];
+  if (path === quote(image)) return imageHint(path, code, message);
+  switch (code) {
+    case "ENOENT":
+    case "ENODEV":
+    case "ENXIO":
+      return path === '"/dev/loop-control"'
+        ? "There are no loop devices: the kernel's module loop may have to be loaded (modprobe loop), or /dev lacks the node (mknod /dev/loop-control c 10 237)"
+        : `There is no loop device ${path}: where the kernel has number N and /dev lacks the node, mknod /dev/loopN b 7 N makes it`;
+    case "EACCES":
+    case "EPERM":
+      return `This process may not open ${path}: loop devices are for root outside any user namespace, and where a container was given them`;
+  }
+  return undefined;
+}
+
+function imageHint(
+  image: string,
+  code: string,
+  message: string,
+): string | undefined {
+  const writes = message.includes("O_RDWR");
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return `The file ${image} does not exist`;
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+    case "ETXTBSY":
+      return writes
+        ? `The file ${image} may not be written to: the option ro only reads it`
+        : `The file ${image} may not be read by this process`;
+    case "EISDIR":
+      return NO_IMAGE;
+  }
+  return undefined;
+}
+
+const NO_IMAGE =
+  "Only a regular file or a block device can be behind a loop device";
+
+function ioctlHint(code: string): string | undefined {
+  switch (code) {
+    case "EBUSY":
+      return "The loop device has a file already: the option loop without a value takes one that is free";
+    case "ENOTTY":
+      return "The option loop names what is no loop device";
+    case "EINVAL":
+      return NO_IMAGE;
+  }
+  return undefined;
+}

@@ -1,0 +1,482 @@
+/** Who holds a mount: found in /proc, by the ids of mounts. */
+import { isErrno, SyscallError } from "../sys/error.ts";
+import {
+  lineOf,
+  type MountinfoLine,
+  parseMountinfo,
+} from "../kernel/mountinfo.ts";
+import { readFile } from "../fd/open.ts";
+import { getdents64, openat2, readlinkat, statx } from "../sys/file.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  STATX_ATTR_MOUNT_ROOT,
+  STATX_MNT_ID,
+} from "../sys/constants.ts";
+import { EACCES, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { quote } from "../base/text.ts";
+
+/** One of those that keep a mount busy. */
+export interface Holder {
+  /**
+   * What the mount is held by. A "mount descriptor" is one from fsmount(2) or
+   * open_tree(2), or any other of `O_PATH` on the mount's root; a "mount" is
+   * inside it or on top of it.
+   */
+  readonly by:
+    | "working directory"
+    | "root"
+    | "executable"
+    | "mapped file"
+    | "descriptor"
+    | "mount descriptor"
+    | "mount";
+  /** The path of what holds it, as this thread sees it. */
+  readonly path: string;
+  /** The process; none of a mount. */
+  readonly pid?: number;
+  /** The process's name, as ps(1) shows it. */
+  readonly command?: string;
+  /** Whether it is this process. */
+  readonly own?: boolean;
+  /** The number of a descriptor. */
+  readonly fd?: number;
+  /**
+   * Whether it holds not the mount but a copy of it elsewhere, made by mount
+   * propagation: that keeps the mount busy, too.
+   */
+  readonly copy?: boolean;
+  /** Whether a mount is on top of this one, and not inside it. */
+  readonly onTop?: boolean;
+}
+
+/** What a search found. */
+export interface HolderSearch {
+  /** The holders: mounts first, then this process, then the newest first. */
+  readonly holders: readonly Holder[];
+  /** How many more there are. */
+  readonly more: number;
+  /** Why there may be others, in words. */
+  readonly obstacles: readonly string[];
+  /** The path of the mount point, where the mount table has the mount. */
+  readonly mountPoint: string | undefined;
+}
+
+/** Limits of a search. */
+export interface HolderSearchOptions {
+  /**
+   * How many milliseconds to look.
+   *
+   * @default {500}
+   */
+  limit?: number;
+  /** The time in milliseconds. */
+  now?: () => number;
+}
+
+/** The most holders that are kept; the rest is counted. */
+const MOST_HOLDERS = 64;
+
+/**
+ * Looks for who holds a mount: mounts inside it and on top of it, then every
+ * process's working directory, root, executable, descriptors and mapped files,
+ * as far as this one may see them. Nothing is opened but directories and files
+ * of /proc, and no file system is asked: a server that is gone blocks nothing.
+ *
+ * @param id The mount's id in the mount table.
+ * @param options For how long.
+ */
+export function findHolders(
+  id: number,
+  { limit = 500, now = () => performance.now() }: HolderSearchOptions = {},
+): HolderSearch {
+  const deadline = now() + limit;
+  const search = new Search(id, () => now() >= deadline);
+  try {
+    search.run();
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    search.obstacles.push("there is no /proc, or not of this process");
+  }
+  if (search.ended) search.obstacles.push(`looked for ${limit} ms only`);
+  return search;
+}
+
+class Search implements HolderSearch {
+  readonly holders: Holder[] = [];
+  readonly obstacles: string[] = [];
+  more = 0;
+  /** Whether the time was up. */
+  ended = false;
+  /** The mount's id in the mount table. */
+  readonly #id: number;
+  readonly #isOver: () => boolean;
+  #table: readonly MountinfoLine[] = [];
+  #mount: MountinfoLine | undefined;
+  /** The mount that this one is on, and its peer group where that is shared. */
+  #parent: MountinfoLine | undefined;
+  #peers: number | undefined;
+  /** Which mounts are copies of this one, as far as they were looked at. */
+  readonly #copies = new Map<number, boolean>();
+  #self = "";
+  /** What the process that is looked at holds by, and the paths of that. */
+  readonly #found = new Set<string>();
+  readonly #unreadable = new Set<number>();
+  #waiting = 0;
+
+  constructor(id: number, isOver: () => boolean) {
+    this.#id = id;
+    this.#isOver = isOver;
+  }
+
+  get mountPoint(): string | undefined {
+    return this.#mount?.mountPoint;
+  }
+
+  run(): void {
+    this.#table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+    const mount = lineOf(this.#table, this.#id);
+    this.#mount = mount;
+    this.#parent = lineOf(this.#table, mount?.parentId);
+    this.#peers = this.#parent?.shared;
+    if (mount !== undefined) this.#lookAtMounts(mount);
+    this.#lookAtProcesses();
+    if (this.#unreadable.size > 0) {
+      this.obstacles.push(
+        `could not look at ${processes(this.#unreadable.size)}`,
+      );
+    }
+    if (this.#waiting > 0) {
+      this.obstacles.push(
+        `did not look at what ${processes(this.#waiting)} in disk wait mapped`,
+      );
+    }
+  }
+
+  #add(holder: Holder): void {
+    if (this.holders.length < MOST_HOLDERS) this.holders.push(holder);
+    else this.more++;
+  }
+
+  /** Whether to stop. */
+  #timeIsUp(): boolean {
+    this.ended ||= this.#isOver();
+    return this.ended;
+  }
+
+  #lookAtMounts(mount: MountinfoLine): void {
+    for (const { id, parentId, mountPoint: path } of this.#table) {
+      if (parentId !== mount.id || id === mount.id) continue;
+      const onTop = path === mount.mountPoint;
+      this.#add({ by: "mount", path, ...(onTop ? { onTop } : {}) });
+    }
+  }
+
+  #lookAtProcesses(): void {
+    this.#self = readlinkat(AT_FDCWD, "/proc/self");
+    const others = numbersIn("/proc").filter((pid) => pid !== this.#self);
+    // What this process started is younger than what the system did.
+    for (const pid of [this.#self, ...others.reverse()]) {
+      if (this.#timeIsUp()) return;
+      try {
+        this.#lookAtProcess(pid);
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+        if (!isGone(error)) this.#unreadable.add(Number(pid));
+      }
+    }
+  }
+
+  #lookAtProcess(pid: string): void {
+    const process = `/proc/${pid}`;
+    const { command, waits } = parseStat(readFile(`${process}/stat`));
+    const own = pid === this.#self;
+    const who = { pid: Number(pid), command, ...(own ? { own } : {}) };
+    this.#found.clear();
+    this.#lookAtPlaces(process, who);
+    this.#lookAtLink(`${process}/exe`, { ...who, by: "executable" });
+    for (const fd of numbersIn(`${process}/fd`)) {
+      if (this.#timeIsUp()) return;
+      const holder = { ...who, by: "descriptor", fd: Number(fd) } as const;
+      this.#lookAtLink(`${process}/fd/${fd}`, holder);
+    }
+    let waiting = waits;
+    for (const thread of numbersIn(`${process}/task`)) {
+      if (this.#timeIsUp()) return;
+      if (thread === pid) continue;
+      waiting = this.#lookAtThread(`${process}/task/${thread}`, who) || waiting;
+    }
+    // Who waits for a server may hold the lock (mmap_lock) that reading what is
+    // mapped takes, and the reader would wait with it.
+    if (waiting) this.#waiting++;
+    else this.#lookAtMappings(process, who);
+  }
+
+  /** By unshare(2) a thread may have a working directory and root of its own. */
+  #lookAtThread(thread: string, who: Process): boolean {
+    try {
+      this.#lookAtPlaces(thread, who);
+      return parseStat(readFile(`${thread}/stat`)).waits;
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
+    }
+  }
+
+  #lookAtPlaces(process: string, who: Process): void {
+    this.#lookAtLink(`${process}/cwd`, { ...who, by: "working directory" });
+    this.#lookAtLink(`${process}/root`, { ...who, by: "root" });
+  }
+
+  #lookAtLink(link: string, holder: Omit<Holder, "path">): void {
+    const found = this.#leadsTo(link, holder.pid!);
+    if (found === null) return;
+    const path = readlinkat(AT_FDCWD, link);
+    const key = `${holder.fd ?? holder.by} ${path}`;
+    if (this.#found.has(key)) return;
+    this.#found.add(key);
+    const { isRoot, copy } = found;
+    const ofMount = holder.by === "descriptor" && isRoot &&
+      isMountDescriptor(link.replace("/fd/", "/fdinfo/"));
+    const by = ofMount ? "mount descriptor" : holder.by;
+    this.#add({ ...holder, by, path, ...(copy ? { copy } : {}) });
+  }
+
+  /** Whether a magic link leads into the mount or a copy, and to its root. */
+  #leadsTo(link: string, pid: number): FoundMounts | null {
+    try {
+      const { mntId, devMajor, devMinor, attributes } = statx(
+        AT_FDCWD,
+        link,
+        AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+        STATX_MNT_ID,
+      );
+      const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
+      const id = Number(mntId);
+      if (id === this.#id) return { isRoot, copy: false };
+      return this.#peers !== undefined &&
+          this.#mount?.deviceNumber === `${devMajor}:${devMinor}` &&
+          this.#isCopy(id, pid)
+        ? { isRoot, copy: true }
+        : null;
+    } catch (error) {
+      if (isErrno(error, EACCES, EPERM)) throw error;
+      // A file system that does not answer, a stale handle.
+      if (!isGone(error)) this.#unreadable.add(pid);
+      return null;
+    }
+  }
+
+  /** Whether a mount in a process's namespace came to be with this one. */
+  #isCopy(id: number, pid: number): boolean {
+    const known = this.#copies.get(id);
+    if (known !== undefined) return known;
+    const table = parseMountinfo(readFile(`/proc/${pid}/mountinfo`));
+    const mount = lineOf(table, id);
+    const parent = lineOf(table, mount?.parentId);
+    const isCopy = mount !== undefined && parent !== undefined &&
+      (parent.shared === this.#peers || parent.master === this.#peers) &&
+      mount.root === this.#mount!.root &&
+      placeIn(parent, mount) === placeIn(this.#parent!, this.#mount!);
+    this.#copies.set(id, isCopy);
+    return isCopy;
+  }
+
+  #lookAtMappings(process: string, who: Process): void {
+    if (this.#mount === undefined) return;
+    const device = this.#mount.deviceNumber.split(":")
+      .map((number) => Number(number).toString(16).padStart(2, "0")).join(":");
+    const text = readFile(`${process}/maps`);
+    if (!text.includes(` ${device} `)) return;
+    for (const line of text.split("\n")) {
+      const [, range, deviceOfFile, path] = MAPPING.exec(line) ?? [];
+      if (deviceOfFile !== device) continue;
+      // The executable is mapped, too; a library in several parts.
+      const key = `mapped file ${path}`;
+      if (this.#found.has(`executable ${path}`) || this.#found.has(key)) {
+        continue;
+      }
+      if (this.#timeIsUp()) return;
+      const found = this.#isMapped(process, range!, path!, who.pid);
+      if (found === null) continue;
+      this.#found.add(key);
+      const { copy } = found;
+      const by = "mapped file";
+      this.#add({ ...who, by, path: path!, ...(copy ? { copy } : {}) });
+    }
+  }
+
+  /** Whether the file that is mapped at a range of addresses is in the mount. */
+  #isMapped(process: string, range: string, path: string, pid: number) {
+    try {
+      const name = range.replaceAll(LEADING_ZEROS, "");
+      return this.#leadsTo(`${process}/map_files/${name}`, pid);
+    } catch (error) {
+      if (!isErrno(error, EPERM)) throw error;
+      // That link takes CAP_SYS_ADMIN in the first user namespace. The device
+      // is the mount's, and may be that of another mount of the file system.
+      const { mountPoint } = this.#mount!;
+      return path.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`)
+        ? { isRoot: false, copy: false }
+        : null;
+    }
+  }
+}
+
+type Process = Pick<Holder, "own"> & { pid: number; command: string };
+
+interface FoundMounts {
+  isRoot: boolean;
+  copy: boolean;
+}
+
+/** A line of /proc/PID/maps, proc_pid_maps(5). */
+const MAPPING = /^(\S+) \S+ \S+ (\S+) \d+ +(\/.*)$/;
+
+const LEADING_ZEROS = /\b0+(?=[0-9a-f])/g;
+
+function processes(count: number): string {
+  return count === 1 ? "1 process" : `${count} processes`;
+}
+
+/** Where a mount is in the file system of the mount that it is on. */
+function placeIn(parent: MountinfoLine, mount: MountinfoLine): string {
+  const start = parent.mountPoint === "/" ? 0 : parent.mountPoint.length;
+  const root = parent.root === "/" ? "" : parent.root;
+  return root + mount.mountPoint.slice(start);
+}
+
+/** The names in a directory that are numbers, in its order. */
+function numbersIn(path: string): string[] {
+  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  using directory = new OwnedFd(openat2(AT_FDCWD, path, { flags }));
+  const numbers: string[] = [];
+  while (true) {
+    const names = getdents64(directory.fd);
+    if (names.length === 0) return numbers;
+    numbers.push(...names.filter((name) => /^\d+$/.test(name)));
+  }
+}
+
+/** A process's or thread's name and state, proc_pid_stat(5). */
+function parseStat(text: string): { command: string; waits: boolean } {
+  const end = text.lastIndexOf(")");
+  return {
+    command: text.slice(text.indexOf("(") + 1, end),
+    // Uninterruptible: in most cases for a disk, at times for a server.
+    waits: text[end + 2] === "D",
+  };
+}
+
+/** Whether a descriptor was opened as those of mounts are: `O_PATH` alone. */
+function isMountDescriptor(fdinfo: string): boolean {
+  const octal = /^flags:\s*([0-7]+)$/m.exec(readFile(fdinfo))?.[1] ?? "0";
+  const flags = parseInt(octal, 8);
+  return (flags & O_PATH) !== 0 && (flags & O_DIRECTORY) === 0;
+}
+
+/** Whether a process, thread or descriptor ended meanwhile. */
+function isGone(error: unknown): boolean {
+  return isErrno(error, ENOENT, ESRCH);
+}
+
+/** How many processes and mounts are named, and how much of each. */
+const MOST_NAMED = 5;
+
+const MOST_USES = 3;
+
+/**
+ * What a person can do about a mount that is in use.
+ *
+ * @param search Who uses it.
+ * @param target What the caller calls the mount: what is inside it is named so.
+ * @param namedBy The descriptor that the mount was named by alone, where it was:
+ * that may be open on the mount itself.
+ */
+export function busyHint(
+  { holders, more, obstacles, mountPoint }: HolderSearch,
+  target: string,
+  namedBy?: number,
+): string {
+  const names = [...Map.groupBy(holders, ({ pid }) => pid).values()]
+    .flatMap((uses) =>
+      uses[0]!.pid === undefined
+        ? uses.map((mount) => nameMount(mount, target, mountPoint))
+        : nameProcess(uses, namedBy)
+    );
+  const parts = names.slice(0, MOST_NAMED);
+  const unnamed = names.length - parts.length + more;
+  if (unnamed > 0) parts.push(`${unnamed} more`);
+  const doubts = obstacles.join(", ");
+  if (parts.length === 0) {
+    return `Something uses it that was not found (${
+      doubts || UNSEEN
+    }); lazy unmounting takes it away all the same`;
+  }
+  const found = `In use: ${parts.join("; ")}${doubts && ` (${doubts})`}`;
+  const ours = holders.every((use) =>
+    use.own && (use.by === "mount descriptor" || isNamedBy(use, namedBy))
+  );
+  if (ours) return found;
+  // Whoever unmounts by the path, lazily too, takes what is on top instead.
+  const lazily = holders.some(({ onTop }) => onTop)
+    ? ""
+    : ", or unmount lazily";
+  return `${found}; end, close or unmount that first${lazily}`;
+}
+
+/** What no process shows. */
+const UNSEEN =
+  "a copy of it in another mount namespace, a loop device, a swap file, a socket's name";
+
+function nameMount(
+  { path, onTop }: Holder,
+  target: string,
+  mountPoint = "",
+): string {
+  if (onTop) return "another mount is on top of it";
+  const below = `${mountPoint}/`;
+  const name = path.startsWith(below)
+    ? `${target.replace(/\/+$/, "")}/${path.slice(below.length)}`
+    : path;
+  return `${quote(name)} is mounted inside it`;
+}
+
+/** Names a process by all that it uses; of this one, each descriptor alone. */
+function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
+  const { pid, command, own } = uses[0]!;
+  const descriptors = uses.filter(({ fd }) => own && fd !== undefined);
+  const names = descriptors.map((use) =>
+    isNamedBy(use, namedBy)
+      ? `descriptor ${use.fd} of this process, which it was named by, is open on it: name it from its parent directory`
+      : use.by === "mount descriptor" && !use.copy
+      ? `descriptor ${use.fd} of this process is the mount's own, close it first`
+      : `descriptor ${use.fd} of this process is open on ${place(use)}`
+  );
+  const others = uses.filter((use) => !descriptors.includes(use));
+  if (others.length === 0) return names;
+  const shown = others.slice(0, MOST_USES).map((use) =>
+    `${use.by}${use.fd === undefined ? "" : ` ${use.fd}`} ${place(use)}`
+  );
+  const rest = others.length - shown.length;
+  if (rest > 0) shown.push(`${rest} more`);
+  // Whoever runs it chose its name: it must not steer the terminal.
+  const who = own
+    ? "this process"
+    : `${quote(command!).slice(1, -1)} (pid ${pid})`;
+  return [...names, `${who} by its ${shown.join(", ")}`];
+}
+
+function isNamedBy({ fd }: Holder, namedBy: number | undefined): boolean {
+  return fd !== undefined && fd === namedBy;
+}
+
+function place({ path, copy }: Holder): string {
+  return quote(path) + (copy ? " in a copy of the mount" : "");
+}

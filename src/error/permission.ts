@@ -1,0 +1,128 @@
+/** What a person can do about EPERM: what this thread may do is looked at. */
+import { isErrno, type SyscallError } from "../sys/error.ts";
+import { privileges } from "../kernel/process.ts";
+import { fsopen } from "../sys/fscontext.ts";
+import { EPERM } from "../sys/errno.ts";
+import { parseMountinfo } from "../kernel/mountinfo.ts";
+import { readFile } from "../fd/open.ts";
+import { quote } from "../base/text.ts";
+
+/** The namespace that a file system shows, and unshare(1)'s option to get one. */
+const SHOWS: Readonly<
+  Record<string, { readonly namespace: string; readonly option: string }>
+> = {
+  proc: { namespace: "PID", option: "pf" },
+  sysfs: { namespace: "network", option: "n" },
+  mqueue: { namespace: "IPC", option: "i" },
+  cgroup: { namespace: "cgroup", option: "C" },
+  cgroup2: { namespace: "cgroup", option: "C" },
+};
+
+/**
+ * Why a call answered EPERM.
+ *
+ * @param cause The failed call.
+ * @param type The type of the file system, where one is mounted.
+ */
+export function permissionHint(
+  { syscall, message }: SyscallError,
+  type = "",
+): string {
+  if (syscall === "mkdirat") {
+    return "The file system lets nobody make directories";
+  }
+  const { uid, sysAdmin, filtered, initialUserNamespace } = privileges();
+  const shows = SHOWS[type];
+  const unshare = `unshare -Urm${shows?.option ?? ""}`;
+  if (!sysAdmin) {
+    const where = initialUserNamespace ? "" : " in its user namespace";
+    const how = uid === 0 ? "start it with that" : "be root";
+    return `It takes CAP_SYS_ADMIN, which this process (uid ${uid}) does not have${where}: ${how}, or start it under ${unshare}`;
+  }
+  const filter = filtered
+    ? "A seccomp filter is set on this process, and may be what refuses it: start it without"
+    : null;
+  const mapsIds = message.includes("MOUNT_ATTR_IDMAP");
+  if (initialUserNamespace) {
+    if (mapsIds) return filter ?? MAPPED;
+    return filter ??
+      "The capability is there: a security module may refuse it, see the kernel's log";
+  }
+  const owned = shows !== undefined &&
+    `The ${shows.namespace} namespace that ${type} would show belongs to another user namespace: unshare that, too (-${shows.option})`;
+  switch (syscall) {
+    case "fsconfig":
+      if (message.includes("FSCONFIG_CMD_RECONFIGURE")) return FROM_OUTSIDE;
+      return owned ||
+        `Outside the first user namespace ${type} may not be mounted: tmpfs, proc, overlay, fuse and a few others may`;
+    case "fsmount":
+      return shows === undefined ? filter ?? OTHERS : revealHint(type);
+    case "mount_setattr":
+    case "open_tree_attr":
+      return filter ?? (mapsIds ? OF_OTHERS : LOCKED_ATTRIBUTES);
+    case "write":
+      return filter ?? UNMAPPED;
+    case "umount2":
+      if (/MNT_FORCE[^"]*$/.test(message)) {
+        return "To force it takes CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
+      }
+      break;
+    case "fsopen":
+      // Linux looks whose the network namespace is at once.
+      if (owned && mayMount()) return owned;
+  }
+  return filter ?? OTHERS;
+}
+
+const OTHERS =
+  "The mount namespace belongs to another user namespace: make one too, unshare -Urm";
+
+const FROM_OUTSIDE =
+  "The file system belongs to a more privileged user namespace: from here only attributes of the mount can be changed";
+
+const MAPPED =
+  "The user namespace is the first one, which maps nothing, or a mount there has an id map already: Linux 6.15 gives it another";
+
+const OF_OTHERS =
+  "The file system belongs to a more privileged user namespace, or a mount there has an id map already, or the user namespace is this process's own";
+
+const UNMAPPED =
+  "A map can only have outside ids that this user namespace has itself: see /proc/self/uid_map and gid_map";
+
+const LOCKED_ATTRIBUTES =
+  "The mount came from a more privileged mount namespace: what it has of ro, nosuid, nodev, noexec and noatime can't be taken off";
+
+/** Whether this thread may mount at all: that is asked before the flags are. */
+function mayMount(): boolean {
+  try {
+    fsopen("", 0x8000_0000);
+  } catch (error) {
+    return !isErrno(error, EPERM);
+  }
+  return true;
+}
+
+/** "Mount too revealing": what is mounted over the existing ones is looked up. */
+function revealHint(type: string): string {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  const existing = table.filter((mount) => mount.type === type);
+  // A whole one over another, as unshare(1) mounts it, hides nothing.
+  const over = table.filter((mount) =>
+    existing.some(({ id }) => id === mount.parentId) &&
+    !EMPTY.test(mount.mountPoint) &&
+    !(mount.type === type && mount.root === "/")
+  ).map(({ mountPoint }) => quote(mountPoint));
+  const names = over.length > 3
+    ? `${over.slice(0, 3).join(", ")} and ${over.length - 3} more`
+    : over.join(", ");
+  const what = existing.length === 0
+    ? "none is there yet"
+    : over.length === 0
+    ? "the existing one shows less: it is read-only, say"
+    : `the existing one has mounts over parts of it: ${names}`;
+  return `In a user namespace a new ${type} is refused where ${what} ("mount too revealing"): bind an existing one, or change that outside`;
+}
+
+/** Directories that are there to be mounted on, and hide nothing. */
+const EMPTY =
+  /\/(fs\/(bpf|cgroup|fuse\/connections|nfsd|pstore|resctrl|selinux|smackfs)|kernel\/(config|debug|security|tracing)|firmware\/efi\/efivars|sys\/fs\/binfmt_misc)$/;

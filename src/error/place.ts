@@ -1,0 +1,226 @@
+/** What a person can do where the kernel dislikes a place: it is looked at. */
+import type { At, MountPointName } from "./attempt.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_PATH,
+  STATX_ATTR_MOUNT_ROOT,
+  STATX_MNT_ID,
+  STATX_MNT_ID_UNIQUE,
+  STATX_NLINK,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { idInTableAt, isMounted } from "../kernel/mount_id.ts";
+import { privileges } from "../kernel/process.ts";
+import { openat2, readlinkat, type Statx, statx } from "../sys/file.ts";
+import {
+  lineOf,
+  type MountinfoLine,
+  parseMountinfo,
+} from "../kernel/mountinfo.ts";
+import { quote } from "../base/text.ts";
+import { knowsMountBeneath } from "../kernel/probe.ts";
+import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { isErrno } from "../sys/error.ts";
+import { ENOENT } from "../sys/errno.ts";
+import { readFile } from "../fd/open.ts";
+
+/** Why umount2(2) answered EINVAL; undefined where it can't be told. */
+export function unmountHint(point: MountPointName): string | undefined {
+  const found = lookAt(pathTo(point), AT_SYMLINK_NOFOLLOW);
+  if (!found.isRoot) {
+    return found.type === S_IFLNK
+      ? "It is a symlink, and unmounting follows none: name what it leads to"
+      : "Nothing is mounted there";
+  }
+  if (isMounted(found.id) === false) return foreignHint("The mount", found);
+  return privileges().initialUserNamespace ? undefined : LOCKED;
+}
+
+const LOCKED =
+  "The mount came from a more privileged mount namespace, and is locked to the one that holds it: unmount it there, or cover it by another mount";
+
+/** The way to what is mounted on a mount point, or to that itself. */
+export function pathTo({ dirfd, name }: MountPointName): At {
+  if (name !== ".") return { dirfd, path: name };
+  // A descriptor leads below what was mounted over it, a name to the top.
+  const path = readlinkat(AT_FDCWD, `/proc/self/fd/${dirfd}`);
+  return { dirfd, path: `../${path.slice(path.lastIndexOf("/") + 1)}` };
+}
+
+/**
+ * Why move_mount(2) answered EINVAL, ENOENT, ENOTDIR or ELOOP; undefined where
+ * it can't be told.
+ *
+ * @param onto The mount point.
+ * @param from What is moved, or attached.
+ */
+export function moveHint(onto: At, from?: At): string | undefined {
+  const to = lookAt(onto);
+  if (isMounted(to.id) === false) return foreignHint("The mount point", to);
+  if (to.links === 0) return "The mount point was deleted";
+  if (from === undefined) return undefined;
+  const moved = lookAt(from);
+  if ((moved.type === S_IFDIR) !== (to.type === S_IFDIR)) {
+    return moved.type === S_IFDIR
+      ? "A directory can't be mounted on a file: make the mount point a directory"
+      : "A file can't be mounted on a directory: make the mount point a file";
+  }
+  // A detached one is in no table, and its holder no matter.
+  if (isMounted(moved.id) === false) return undefined;
+  if (!moved.isRoot) {
+    return "Only a mount can be moved, and this is none: bind it";
+  }
+  const table = mountTable();
+  const mount = lineOf(table, idInTableAt(from.dirfd, from.path));
+  const holder = lineOf(table, mount?.parentId);
+  const newHolder = lineOf(table, idInTableAt(onto.dirfd, onto.path));
+  if (isInside(table, newHolder, mount)) {
+    return "A mount can't be moved into itself";
+  }
+  if (holder?.shared !== undefined) {
+    return `The mount that holds it is shared, and the kernel moves none out of such: make ${
+      quote(holder.mountPoint)
+    } private first`;
+  }
+  const unbindable = table.find((line) =>
+    line.unbindable && isInside(table, line, mount)
+  );
+  if (newHolder?.shared !== undefined && unbindable !== undefined) {
+    return `An unbindable mount can't be moved to a shared one: make ${
+      quote(unbindable.mountPoint)
+    } private first`;
+  }
+  return privileges().initialUserNamespace ? undefined : LOCKED;
+}
+
+/** Why nothing could be put beneath a mount; undefined where it can't be told. */
+export function beneathHint(top: At): string | undefined {
+  if (knowsMountBeneath() === false) {
+    return "This kernel puts no mount beneath another: Linux 6.5 does";
+  }
+  const found = lookAt(top);
+  if (isMounted(found.id) === false) return undefined;
+  return found.isRoot ? undefined : "Nothing is mounted there to go beneath";
+}
+
+/** Why mount_setattr(2) or fspick(2) answered EINVAL; undefined where it can't be told. */
+export function remountHint(at: At): string | undefined {
+  const found = lookAt(at);
+  if (isMounted(found.id) === false) return foreignHint("The mount", found);
+  return found.isRoot ? undefined : "Nothing is mounted there";
+}
+
+/** Why open_tree(2) answered EINVAL; undefined where it can't be told. */
+export function cloneHint(source: At): string | undefined {
+  const found = lookAt(source);
+  if (isMounted(found.id) === false) {
+    return internalHint(source) ?? foreignHint("What is to be bound", found);
+  }
+  if (
+    lineOf(mountTable(), idInTableAt(source.dirfd, source.path))?.unbindable
+  ) {
+    return "The mount is unbindable: make it private first";
+  }
+  return privileges().initialUserNamespace
+    ? undefined
+    : "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (recursive)";
+}
+
+/** Whether the mount is none that any mount namespace could have. */
+function internalHint({ dirfd, path }: At): string | undefined {
+  // Only a directory's descriptor is a source without a path.
+  if (path === "") return undefined;
+  using source = new OwnedFd(
+    openat2(dirfd, path, { flags: O_PATH | O_CLOEXEC }),
+  );
+  const name = readlinkat(AT_FDCWD, procPath(source.fd));
+  return INTERNAL.test(name)
+    ? `It is ${
+      quote(name)
+    }, a pipe, socket or the like on a file system that the kernel has for itself: such can't be bound`
+    : undefined;
+}
+
+/** What /proc shows for such, as `pipe:[4711]`, in place of a path. */
+const INTERNAL = /^[^/]|^\/memfd:/;
+
+/** Why a mount that is there is none of this thread's. */
+function foreignHint(what: string, at: At): string {
+  const id = idInTableAt(at.dirfd, at.path);
+  // This thread has none of its mounts; the others of the process, and the first
+  // process, may have another mount namespace.
+  const elsewhere = ["self", "1"].some((pid) =>
+    lineOf(mountTable(pid), id) !== undefined
+  );
+  return elsewhere
+    ? `${what} is in another mount namespace than this thread, opened before an unshare or setns: open it again`
+    : `${what} is in a mount that was lazily unmounted, or in another mount namespace: open it again`;
+}
+
+interface FoundAt extends At {
+  /** The id of the mount that it is in. */
+  id: bigint;
+  /** The type of the file. */
+  type: number;
+  /** How many hard links it has. */
+  links: number | undefined;
+  /** Whether it is the root of that mount. */
+  isRoot: boolean;
+}
+
+function lookAt(at: At, flags = 0): FoundAt {
+  const mask = STATX_TYPE | STATX_NLINK | STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+  const { mode, nlink, mntId, attributes } = ask(at, mask, flags);
+  return {
+    ...at,
+    id: mntId!,
+    type: mode! & S_IFMT,
+    links: nlink,
+    isRoot: (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n,
+  };
+}
+
+/** What is known without asking a server, which may be gone. */
+function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
+  const empty = path === "" ? AT_EMPTY_PATH : 0;
+  const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return statx(dirfd, path, flags | empty | known, mask);
+}
+
+/** Whether there is no /proc, or that of processes that this is none of. */
+export function lacksProc(): boolean {
+  try {
+    readlinkat(AT_FDCWD, "/proc/self");
+    return false;
+  } catch (error) {
+    return isErrno(error, ENOENT);
+  }
+}
+
+function mountTable(pid = "thread-self"): MountinfoLine[] {
+  return parseMountinfo(readFile(`/proc/${pid}/mountinfo`));
+}
+
+/** Whether a mount is another, or inside it. */
+function isInside(
+  table: readonly MountinfoLine[],
+  mount: MountinfoLine | undefined,
+  other: MountinfoLine | undefined,
+): boolean {
+  if (mount === undefined || mount === other) return mount !== undefined;
+  // The mount of the root may be on itself.
+  if (mount.parentId === mount.id) return false;
+  return isInside(table, lineOf(table, mount.parentId), other);
+}
+
+// The type in a file's mode, inode(7).
+const S_IFMT = 0o170000;
+
+const S_IFDIR = 0o040000;
+
+const S_IFLNK = 0o120000;

@@ -1,0 +1,129 @@
+import { close, dup } from "../sys/file.ts";
+
+/** A descriptor that closes with the object that owns it. */
+export class OwnedFd implements Disposable {
+  #fd: number;
+  readonly #owner: string;
+  #watched = false;
+
+  /**
+   * @param fd The open descriptor; this object closes it.
+   * @param owner What a message calls the owner once it is closed.
+   * @param scoped Whether the function that makes this closes it, come what may:
+   * then nobody watches whether it is dropped.
+   */
+  constructor(fd: number, owner = "descriptor", scoped = false) {
+    this.#fd = fd;
+    this.#owner = owner;
+    if (!scoped) this.closeWhenDropped();
+  }
+
+  /**
+   * Gives the descriptor back, too, when this object is dropped without a close:
+   * before a caller gets hold of it.
+   */
+  closeWhenDropped(): this {
+    if (!this.#watched) dropped.register(this, this.fd, this);
+    this.#watched = true;
+    return this;
+  }
+
+  /** The descriptor's number, valid until it is closed. */
+  get fd(): number {
+    if (this.#fd === CLOSED) {
+      throw new TypeError(`The ${this.#owner} is closed`);
+    }
+    return this.#fd;
+  }
+
+  get closed(): boolean {
+    return this.#fd === CLOSED;
+  }
+
+  close(): void {
+    if (this.#fd === CLOSED) return;
+    close(this.release());
+  }
+
+  /** Leaves the descriptor to somebody else, who closes it. */
+  release(): number {
+    const { fd } = this;
+    this.#fd = CLOSED;
+    if (this.#watched) dropped.unregister(this);
+    return fd;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const CLOSED = -1;
+
+/** Gives back the descriptor of an owner that was dropped without a close. */
+const dropped = new FinalizationRegistry<number>(close);
+
+/**
+ * A descriptor that a child process inherits: it has no close-on-exec flag.
+ * Close it as soon as the child was started.
+ */
+export class InheritableFd implements Disposable {
+  readonly #fd: OwnedFd;
+
+  /**
+   * Copies a descriptor.
+   *
+   * @param fd The descriptor to copy.
+   * @throws {SyscallError} EBADF, EMFILE.
+   */
+  constructor(fd: number) {
+    this.#fd = new OwnedFd(
+      dup(fd, { cloexec: false }),
+      "inheritable descriptor",
+    );
+  }
+
+  /** The descriptor's number, the same in the child. Throws once closed. */
+  get fd(): number {
+    return this.#fd.fd;
+  }
+
+  /** Closes the descriptor; a second time does nothing. */
+  close(): void {
+    this.#fd.close();
+  }
+
+  /** Closes the descriptor. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+/** What has a descriptor: a `Directory`, a `MountTree`. */
+export interface HasFd {
+  /** The descriptor, borrowed. */
+  readonly fd: number;
+}
+
+/**
+ * The descriptor that a caller's `dirfd` means.
+ *
+ * @throws {TypeError} When it is no descriptor: negative, no whole number, or
+ * of a closed handle.
+ */
+export function descriptorOf(dirfd: number | HasFd): number {
+  const fd = typeof dirfd === "number" ? dirfd : dirfd?.fd;
+  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fff_ffff) {
+    throw new TypeError(
+      `A directory must be an open descriptor or a Directory: received ${
+        typeof fd === "number" ? fd : `a value of type ${typeof dirfd}`
+      }`,
+    );
+  }
+  // Deno's foreign calls take no negative zero.
+  return fd + 0;
+}
+
+/** The path that leads to what a descriptor refers to, where there is /proc. */
+export function procPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}

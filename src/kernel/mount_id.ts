@@ -1,0 +1,141 @@
+/** Who a mount is: its id, and whether that is still in the tree. */
+import {
+  AT_EMPTY_PATH,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  STATMOUNT_MNT_BASIC,
+  STATX_MNT_ID,
+  STATX_MNT_ID_UNIQUE,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { statx, statxMount } from "../sys/file.ts";
+import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { listmount, statmount } from "../sys/statmount.ts";
+import { EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
+import { readFile } from "../fd/open.ts";
+import { lineOf, parseMountinfo } from "./mountinfo.ts";
+
+/**
+ * The id of the mount that a descriptor lies in: the unique one, before Linux
+ * 6.8 the one that is reused.
+ *
+ * @throws {UnsupportedError} Before Linux 5.8.
+ */
+export function mountIdAt(fd: number): bigint {
+  return mountId(fd, "", AT_EMPTY_PATH);
+}
+
+/**
+ * The id of the mount that a path leads to.
+ *
+ * @throws {UnsupportedError} Before Linux 5.8.
+ */
+export function mountId(dirfd: number, path: string, flags: number): bigint {
+  return statId(dirfd, path, flags).id;
+}
+
+function statId(dirfd: number, path: string, flags: number, more = 0) {
+  const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | more;
+  // The kernel knows by itself: a server that is gone must block nothing.
+  const { mntId: id, mode } = statxMount(
+    dirfd,
+    path,
+    flags | AT_STATX_DONT_SYNC,
+    mask,
+  );
+  if (id === undefined) {
+    throw new UnsupportedError(
+      "This kernel tells no mount ids: Linux 5.8 does",
+    );
+  }
+  return { id, mode };
+}
+
+/**
+ * The id of the mount that a descriptor lies in, as {@linkcode mountIdAt}, and
+ * whether the descriptor is one of a file.
+ *
+ * @throws {UnsupportedError} Before Linux 5.8.
+ */
+export function identify(fd: number): { id: bigint; isFile: boolean } {
+  const { id, mode } = statId(fd, "", AT_EMPTY_PATH, STATX_TYPE);
+  // inode(7)
+  return { id, isFile: (mode! & 0o170000) !== 0o040000 };
+}
+
+/**
+ * Whether a mount is in the mount tree that this thread sees: null where that
+ * can't be told by its id: because statmount(2) is hidden (an old seccomp filter
+ * does that), or it is missing, and /proc, too.
+ */
+export function isMounted(id: bigint): boolean | null {
+  try {
+    statmount(id, 0);
+    return true;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return false;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    if (isUniqueId(id)) return null;
+    // Before Linux 6.8 the id is the one in the table.
+    const table = readTable();
+    return table === null ? null : `\n${table}`.includes(`\n${id} `);
+  }
+}
+
+/** This thread's mount table, null without /proc. */
+function readTable(): string | null {
+  try {
+    return readFile("/proc/thread-self/mountinfo");
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Whether a mount lies directly on another with nothing on it or inside, as the
+ * kernel tells it by their ids: no path is looked up, which would be use.
+ */
+export function isTopmostOn(id: bigint, below: bigint): boolean {
+  try {
+    return statmount(id, STATMOUNT_MNT_BASIC).mntParentId === below &&
+      listmount(id, { count: 1 }).length === 0;
+  } catch (error) {
+    if (isErrno(error, ENOENT, EINVAL)) return false;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return !isUniqueId(id) && isTopmostInTable(Number(id), Number(below));
+  }
+}
+
+function isTopmostInTable(id: number, below: number): boolean {
+  const table = parseMountinfo(readTable() ?? "");
+  return lineOf(table, id)?.parentId === below &&
+    !table.some(({ parentId }) => parentId === id);
+}
+
+/** The id that the mount table has for a mount. */
+export function idInTable(id: bigint): number {
+  try {
+    return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
+  } catch (error) {
+    // Before Linux 6.8 no mount has another.
+    if (isErrno(error, ENOSYS)) return Number(id);
+    throw error;
+  }
+}
+
+/**
+ * The id that the mount table has for the mount that a path leads to; an empty
+ * one leads to the descriptor itself.
+ */
+export function idInTableAt(dirfd: number, path: string): number {
+  const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC |
+    (path === "" ? AT_EMPTY_PATH : 0);
+  return Number(statx(dirfd, path, flags, STATX_MNT_ID).mntId);
+}
+
+/** Whether an id is of those that are never used again; since Linux 6.8. */
+export function isUniqueId(id: bigint): boolean {
+  // Below are those of the mount table.
+  return id >= 1n << 31n;
+}

@@ -1,0 +1,201 @@
+/**
+ * The mount table of a process as text: /proc/PID/mountinfo.
+ *
+ * The grammar, after proc_pid_mountinfo(5). One space stands between two
+ * fields, so that an empty one, which the source may be, shows as two spaces:
+ *
+ * ```
+ * table        = { line "\n" }
+ * line         = id " " parent " " major ":" minor " " root " " mount-point " "
+ *                options { " " tag } " - " type " " source " " super-options
+ * tag          = "shared:" group | "master:" group | "propagate_from:" group
+ *              | "unbindable" | whatever a later kernel adds
+ * options      = word { "," word }, as are the super-options
+ * id, parent, major, minor, group = decimal digits
+ * ```
+ *
+ * A space, tab, newline or backslash in a field, a "#" in a type or source, and
+ * in the super options what the file system chose to escape, is a backslash
+ * with three octal digits. Some file systems leave spaces in their options as
+ * they are: the super options go to the end of the line.
+ */
+import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
+
+/** A line of the mount table, its escapes decoded. */
+export interface MountinfoLine {
+  /** The mount's id, which is reused. */
+  readonly id: number;
+  /** The id of the mount that it is on, which need not be in the table. */
+  readonly parentId: number;
+  /** The device, as `major:minor`. */
+  readonly deviceNumber: string;
+  /** What of the file system is mounted: a path in it, mostly. */
+  readonly root: string;
+  /** Where it is mounted, from the process's root. */
+  readonly mountPoint: string;
+  /** The mount's own options. */
+  readonly options: string[];
+  /** The peer group of a shared mount. */
+  readonly shared?: number;
+  /** The peer group that a slave receives from. */
+  readonly master?: number;
+  /** The nearest such group that has a mount below the process's root. */
+  readonly propagateFrom?: number;
+  /** Whether the mount can't be the source of a bind. */
+  readonly unbindable: boolean;
+  /** Optional fields of other names, as they are. */
+  readonly otherTags: string[];
+  /** The file system's type, with its subtype: `fuse.sshfs`. */
+  readonly type: string;
+  /** What was mounted, or an empty string. */
+  readonly source: string;
+  /** The file system's options. */
+  readonly superOptions: string[];
+}
+
+/** A line that is not as the grammar says. */
+export class MountinfoSyntaxError extends Error {
+  override readonly name = "MountinfoSyntaxError";
+  /** The line's number, from 1 on. */
+  readonly line: number;
+
+  constructor(line: number, what: string) {
+    super(`Line ${line} of the mount table: ${what}`);
+    this.line = line;
+  }
+}
+
+/**
+ * Parses a mount table.
+ *
+ * @param text The table, decoded as src/base/text.ts decodes.
+ * @returns Its lines, in order.
+ * @throws {MountinfoSyntaxError} At the first line that is malformed.
+ */
+export function parseMountinfo(text: string): MountinfoLine[] {
+  const lines = text.split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  return lines.map((line, index) => {
+    try {
+      return parseLine(line.split(" "));
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      throw new MountinfoSyntaxError(index + 1, error.message);
+    }
+  });
+}
+
+/** The line of a mount, if the table has it. */
+export function lineOf(
+  table: readonly MountinfoLine[],
+  id: number | undefined,
+): MountinfoLine | undefined {
+  return table.find((line) => line.id === id);
+}
+
+/** What is wrong with a line. */
+class Malformed extends Error {}
+
+/** How many fields come before the optional ones. */
+const FIXED_FIELDS = 6;
+
+function parseLine(fields: string[]): MountinfoLine {
+  if (fields.length < FIXED_FIELDS) {
+    throw new Malformed(
+      `${fields.length} of ${FIXED_FIELDS} fields before the optional ones`,
+    );
+  }
+  const end = fields.indexOf("-", FIXED_FIELDS);
+  if (end === -1) throw new Malformed('No "-" ends the optional fields');
+  const [id, parentId, device, root, mountPoint, options] = fields;
+  const [type, source, ...superOptions] = fields.slice(end + 1);
+  if (superOptions.length === 0) {
+    throw new Malformed('After the "-" must be type, source and options');
+  }
+  if (!/^\d+:\d+$/.test(device!)) {
+    throw new Malformed(`${quote(device!)} is no device number`);
+  }
+  if (!mountPoint!.startsWith("/")) {
+    throw new Malformed(
+      `The mount point ${quote(mountPoint!)} is not absolute`,
+    );
+  }
+  return {
+    id: parseNumber("id", id!),
+    parentId: parseNumber("parent id", parentId!),
+    deviceNumber: device!,
+    root: unescape(nonEmpty("root", root!)),
+    mountPoint: unescape(mountPoint!),
+    options: splitOptions(nonEmpty("options", options!)),
+    ...parseTags(fields.slice(FIXED_FIELDS, end)),
+    type: unescape(nonEmpty("type", type!)),
+    source: unescape(source!),
+    superOptions: splitOptions(
+      nonEmpty("super options", superOptions.join(" ")),
+    ),
+  };
+}
+
+function parseNumber(what: string, text: string): number {
+  const number = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(number)) return number;
+  throw new Malformed(`${quote(text)} is no ${what}`);
+}
+
+function nonEmpty(what: string, text: string): string {
+  if (text === "") throw new Malformed(`The ${what} must not be empty`);
+  return text;
+}
+
+const GROUPS: Readonly<
+  Record<string, "shared" | "master" | "propagateFrom">
+> = { shared: "shared", master: "master", propagate_from: "propagateFrom" };
+
+function parseTags(
+  tags: string[],
+): Pick<
+  MountinfoLine,
+  "shared" | "master" | "propagateFrom" | "unbindable" | "otherTags"
+> {
+  const groups: { shared?: number; master?: number; propagateFrom?: number } =
+    {};
+  const otherTags: string[] = [];
+  let unbindable = false;
+  for (const tag of tags) {
+    const [name = "", value] = tag.split(":", 2);
+    if (tag === "") {
+      throw new Malformed("An optional field must not be empty");
+    } else if (tag === "unbindable") {
+      unbindable = true;
+    } else if (Object.hasOwn(GROUPS, name)) {
+      groups[GROUPS[name]!] = parseNumber(
+        `peer group (${quote(tag)})`,
+        value ?? "",
+      );
+    } else {
+      otherTags.push(tag);
+    }
+  }
+  return { ...groups, unbindable, otherTags };
+}
+
+/**
+ * Splits options at their commas and decodes each. SELinux puts a context with
+ * commas of its own between quotes, which stay.
+ */
+export function splitOptions(text: string): string[] {
+  const words = text.includes('="')
+    ? text.match(/[^,=]+="[^"]*"(?=,|$)|[^,]+/g) ?? []
+    : text.split(",");
+  return words.filter((word) => word !== "").map(unescape);
+}
+
+function unescape(text: string): string {
+  if (!text.includes("\\")) return text;
+  const plain = text.replace(
+    /\\([0-3][0-7]{2})/g,
+    (_, digits) => byteCharacter(parseInt(digits, 8)),
+  );
+  // Of escaped bytes that are one character together, make it.
+  return plain.isWellFormed() ? plain : decodeText(encodeText(plain));
+}

@@ -1,0 +1,193 @@
+/** Where a mount is: what umount2(2) must be told to take it and no other. */
+import { isUniqueId, mountId, mountIdAt } from "./mount_id.ts";
+import { readlinkat } from "../sys/file.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_SYMLINK_NOFOLLOW,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  STATMOUNT_MNT_POINT,
+} from "../sys/constants.ts";
+import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EAGAIN, ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
+import { statmount } from "../sys/statmount.ts";
+import { lineOf, parseMountinfo } from "./mountinfo.ts";
+import { openDirectoryAt, readFile } from "../fd/open.ts";
+import { quote } from "../base/text.ts";
+
+/** A mount point, as a name in a directory. */
+export interface MountPlace extends Disposable {
+  /** The directory. */
+  readonly dirfd: number;
+  /** The name; `.` is the directory itself, opened before it was mounted on. */
+  readonly name: string;
+  /** The id of the topmost mount there, of what holds it when there is none. */
+  topmost(): bigint;
+  /** The id of the mount that the mount point lies in. */
+  below(): bigint;
+}
+
+/**
+ * The place that a descriptor of a directory leads to, whatever was renamed.
+ *
+ * @param fd A descriptor of the mount point, opened before it was mounted on.
+ * @param id The mount that most likely is topmost there.
+ */
+export function placeOfDescriptor(fd: number, id?: bigint): MountPlace {
+  return {
+    dirfd: fd,
+    name: ".",
+    topmost: () => topmostMountId(fd, id),
+    below: () => mountIdAt(fd),
+    [Symbol.dispose]() {},
+  };
+}
+
+/**
+ * The place of a name in a directory. A mount point can't be renamed by those
+ * who see the mount; what leads to it can.
+ *
+ * @param dirfd A descriptor of the directory, which stays open.
+ * @param name The mount point, a file's too.
+ */
+export function placeOfName(dirfd: number, name: string): MountPlace {
+  return {
+    dirfd,
+    name,
+    topmost: () => mountIdUnlessMissing(dirfd, name) ?? mountIdAt(dirfd),
+    below: () => mountIdAt(dirfd),
+    [Symbol.dispose]() {},
+  };
+}
+
+/**
+ * The place where the kernel has a mount.
+ *
+ * @returns The place, null when the mount is gone or can't be seen from here.
+ */
+export function placeOfMount(id: bigint): MountPlace | null {
+  const path = pathOfMount(id);
+  if (path === null) return null;
+  const end = path.lastIndexOf("/");
+  const holder = openDirectoryUnlessMissing(path.slice(0, end + 1));
+  if (holder === null) return null;
+  return {
+    ...placeOfName(holder.fd, path.slice(end + 1) || "."),
+    [Symbol.dispose]: () => holder.close(),
+  };
+}
+
+function topmostMountId(fd: number, expected?: bigint): bigint {
+  // A descriptor leads below what was mounted over it. Only a look-up by name
+  // crosses mounts, and the name may change between asking for it and using it.
+  let name = nameOf(fd, expected);
+  for (let attempt = 1; name !== null; attempt++) {
+    const id = mountIdUnlessMissing(fd, `../${name}`);
+    if (id === expected) return id ?? mountIdAt(fd);
+    const nameAfter = nameOf(fd, expected);
+    if (nameAfter === name || attempt === MOST_ATTEMPTS) {
+      return id ?? mountIdAt(fd);
+    }
+    name = nameAfter;
+  }
+  return mountIdAt(fd);
+}
+
+const MOST_ATTEMPTS = 1000;
+
+/**
+ * A mount point's name: where /proc is missing, or the path too long for it,
+ * what the kernel has for the mount.
+ */
+function nameOf(fd: number, id?: bigint): string | null {
+  let path: string | null;
+  try {
+    path = readlinkat(AT_FDCWD, procPath(fd));
+  } catch (error) {
+    if (!isErrno(error, ENOENT, ENAMETOOLONG)) throw error;
+    path = id === undefined ? null : pathOfMount(id);
+  }
+  return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Where the kernel has a mount, null when it is gone or can't be seen from here. */
+export function pathOfMount(id: bigint): string | null {
+  try {
+    // Before Linux 6.13 what is out of sight has an empty one.
+    return statmount(id, STATMOUNT_MNT_POINT).mntPoint || null;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return isUniqueId(id) ? null : pathInTable(id);
+  }
+}
+
+/**
+ * Where the mount table has a mount: before Linux 6.8 the id is the one there.
+ *
+ * @throws {SyscallError} ENOENT without /proc: then nobody can tell.
+ */
+function pathInTable(id: bigint): string | null {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  return lineOf(table, Number(id))?.mountPoint ?? null;
+}
+
+function mountIdUnlessMissing(dirfd: number, path: string): bigint | null {
+  try {
+    return mountId(dirfd, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+  } catch (error) {
+    // Deleted: the kernel has taken off what was mounted there.
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+function openDirectoryUnlessMissing(path: string): OwnedFd | null {
+  try {
+    return openDirectoryAt(AT_FDCWD, path, 0);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Opens the root of the mount that covers a directory. Names beneath the
+ * directory lead past it, to what it covers.
+ *
+ * @throws {SyscallError} EAGAIN when that mount is no longer what covers it.
+ */
+export function openCover(fd: number, id: bigint): OwnedFd {
+  const name = readlinkat(AT_FDCWD, procPath(fd)).split("/").at(-1)!;
+  const path = `../${name}`;
+  const cover = openDirectoryAt(
+    fd,
+    path,
+    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  ).closeWhenDropped();
+  if (mountIdAt(cover.fd) === id) return cover;
+  cover.close();
+  // Renamed, or covered by another mount: another look sees it as it is.
+  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
+}
+
+/**
+ * Opens the root of the topmost mount on a directory, the directory itself where
+ * there is none.
+ *
+ * @param fd A descriptor of the directory, opened before it was mounted on or
+ * after.
+ */
+export function openTopmost(fd: number): OwnedFd {
+  for (let attempt = 1;; attempt++) {
+    const id = topmostMountId(fd);
+    if (id === mountIdAt(fd)) return openDirectoryAt(fd, ".");
+    try {
+      return openCover(fd, id);
+    } catch (error) {
+      if (!isErrno(error, EAGAIN) || attempt === MOST_ATTEMPTS) throw error;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { moveMount } from "../sys/mount.ts";
+import {
+  AT_FDCWD,
+  MOVE_MOUNT_BENEATH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+} from "../sys/constants.ts";
+import { SyscallError } from "../sys/error.ts";
+import { fsconfigCreate, fsmount, fsopen, fspick } from "../sys/fscontext.ts";
+import { readlinkat } from "../sys/file.ts";
+import { EINVAL } from "../sys/errno.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+
+/** No process may have so many descriptors. */
+const NO_DESCRIPTOR = 0x7fff_ffff;
+
+/**
+ * Whether the kernel puts a mount beneath another: undefined where that can't be
+ * told, without the capability.
+ */
+export function knowsMountBeneath(): boolean | undefined {
+  try {
+    moveMount(NO_DESCRIPTOR, "x", NO_DESCRIPTOR, "x", MOVE_MOUNT_BENEATH);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    // An unknown flag is refused before the descriptors are looked at.
+    if (error.code === "EBADF") return true;
+    return ["EINVAL", "ENOSYS"].includes(error.code) ? false : undefined;
+  }
+}
+
+/** A flag that no call knows: it is refused before anything is looked at. */
+export const UNKNOWN_FLAG = 0x8000_0000;
+
+/** No process may have so many descriptors. */
+export const NOT_OPEN = 0x7fff_ffff;
+
+/** The name of the error that a call fails with, undefined when it does not. */
+export function errorOf(call: () => void): string | undefined {
+  try {
+    call();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SyscallError) return error.code;
+    throw error;
+  }
+}
+
+export function refusedMove(): void {
+  moveMount(NOT_OPEN, "", NOT_OPEN, "", UNKNOWN_FLAG);
+}
+
+/** These look for the capability first, then at their flags. */
+export function mayMount(): boolean | undefined {
+  const code = [
+    () => fsopen("", UNKNOWN_FLAG),
+    () => fspick(NOT_OPEN, "", UNKNOWN_FLAG),
+    refusedMove,
+  ].map(errorOf).find((code) => code !== "ENOSYS");
+  return code === undefined ? undefined : code !== "EPERM";
+}
+
+export function hasProc(): boolean {
+  // A directory that is there is no link; statx(2) may be hidden.
+  return errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd")) === "EINVAL";
+}
+
+/**
+ * Whether the kernel attaches into a mount that is attached to nothing:
+ * undefined where that can't be tried.
+ */
+export function attachesToDetached(): boolean | undefined {
+  using outer = detachedTmpfs();
+  using inner = detachedTmpfs();
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  try {
+    moveMount(inner.fd, "", outer.fd, "", flags);
+    return true;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return error.errno === EINVAL ? false : undefined;
+  }
+}
+
+/** A mount that is gone when its descriptor is closed. */
+export function detachedTmpfs(): OwnedFd {
+  using context = new OwnedFd(fsopen("tmpfs"));
+  fsconfigCreate(context.fd);
+  return new OwnedFd(fsmount(context.fd));
+}

@@ -1,0 +1,216 @@
+import type { Directory } from "../directory.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import type { MountInfo } from "./mount_info.ts";
+import { attempt, explain } from "../error/error.ts";
+import {
+  listBelow,
+  listByStatmount,
+  listByTable,
+  listing,
+  pathOf,
+} from "./read.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { descriptorOf, OwnedFd } from "../fd/owned_fd.ts";
+import { quote } from "../base/text.ts";
+import { openat2 } from "../sys/file.ts";
+import { AT_FDCWD, O_CLOEXEC, O_PATH } from "../sys/constants.ts";
+import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { EINVAL, ENOENT, ESRCH } from "../sys/errno.ts";
+
+/** Options of {@linkcode listMounts}. */
+export interface ListMountsOptions {
+  /**
+   * Only what is mounted on this directory and below it: a path, which is the
+   * caller's and may hold symlinks, or a `Directory`, whatever its path has
+   * become. With `namespace` it is an absolute path there, and only compared.
+   *
+   * @default {undefined}, all that the root shows
+   */
+  below?: string | Directory;
+  /**
+   * Whose mounts: with a number, those that the process with this id sees from
+   * its root; their ids are unique since Linux 6.18, and with CAP_SYS_ADMIN
+   * there. With a bigint those of the mount namespace that has this id
+   * (`mntNsId` of statmount(2)): since Linux 6.13, and only with CAP_SYS_ADMIN
+   * in the user namespace that owns it. What an initramfs left beneath the root
+   * is among them.
+   *
+   * @default {undefined}, this thread's
+   */
+  namespace?: number | bigint;
+}
+
+const LIST_NAMES: OptionNames<ListMountsOptions> = {
+  below: true,
+  namespace: true,
+};
+
+/**
+ * Lists mounts, in the order of the mount table: since Linux 6.8 from the
+ * oldest to the newest. Those that others cover are listed, too.
+ *
+ * The kernel is asked for each mount alone (listmount(2) and statmount(2)), and
+ * with `below` only for those of a part of the tree; where it can't tell all of
+ * this, before Linux 6.13, /proc/thread-self/mountinfo is read. A mount that
+ * vanishes meanwhile is left out.
+ *
+ * Needs the permission `--allow-ffi`, and /proc before Linux 6.13 and for what
+ * is below a directory, unless that is the root of a mount.
+ *
+ * @example Find what is mounted below a directory
+ * ```ts
+ * import { Directory, listMounts } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true });
+ * const [mount] = listMounts({ below: path });
+ * assertEquals([mount?.target, mount?.type], [`${path}/tmp`, "tmpfs"]);
+ * ```
+ *
+ * @param options Which mounts.
+ * @returns The mounts.
+ * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
+ * is not absolute, for a namespace that is neither number nor bigint, and for an
+ * unknown option.
+ * @throws {RangeError} For a number that is no process id.
+ * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
+ * opened; ENOENT for a directory that is in no mount of this mount namespace,
+ * for a process or namespace that is not there, or without /proc; EAGAIN for a
+ * directory that is renamed all the time.
+ * @throws {UnsupportedError} For a namespace by its id, before Linux 6.13.
+ */
+export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
+  checkOptions(options, LIST_NAMES);
+  const { below, namespace } = options;
+  if (namespace !== undefined) return listElsewhere(namespace, below);
+  if (below === undefined) {
+    return attempt(
+      { action: "list the mounts", target: "/" },
+      () => listByStatmount() ?? listByTable(),
+    );
+  }
+  return withDirectory(
+    below,
+    (fd, attempted) => listBelow(fd, attempted).mounts,
+  );
+}
+
+/**
+ * The path of a directory, from this thread's root.
+ *
+ * @throws {TypeError} For a path that is empty or has a NUL.
+ * @throws {MountError} When it can't be opened, or there is no /proc.
+ */
+export function pathOfDirectory(directory: string | Directory): string {
+  return withDirectory(
+    directory,
+    (fd, attempted) => attempt(attempted, () => pathOf(fd, attempted)),
+  );
+}
+
+function withDirectory<T>(
+  directory: string | Directory,
+  use: (fd: number, attempted: Attempt) => T,
+): T {
+  if (typeof directory !== "string") {
+    return use(descriptorOf(directory), listing("the directory", "."));
+  }
+  if (directory === "") {
+    throw new TypeError("The directory's path must be given");
+  }
+  const attempted = listing(quote(directory), directory);
+  return attempt(attempted, () => {
+    using place = new OwnedFd(
+      openat2(AT_FDCWD, directory, { flags: O_PATH | O_CLOEXEC }),
+    );
+    return use(place.fd, attempted);
+  });
+}
+
+function listElsewhere(
+  namespace: number | bigint,
+  below: string | Directory = "/",
+): MountInfo[] {
+  const path = absolutePath(below);
+  const mounts = typeof namespace === "bigint"
+    ? listNamespace(namespace)
+    : listProcess(namespace);
+  return mounts.filter(({ target }) => isBelow(target, path));
+}
+
+/**
+ * Checks the path of a directory in another mount namespace.
+ *
+ * @throws {TypeError} When it is not absolute.
+ */
+export function absolutePath(path: string | Directory): string {
+  if (typeof path === "string" && path.startsWith("/")) return path;
+  throw new TypeError(
+    "A directory in another mount namespace must be an absolute path",
+  );
+}
+
+/** Whether a path is at or below another, as their text says. */
+export function isBelow(path: string, directory: string): boolean {
+  const prefix = directory.replace(/\/*$/, "/");
+  return `${path}/`.startsWith(prefix);
+}
+
+function listNamespace(nsId: bigint): MountInfo[] {
+  if (nsId <= 0n) throw new RangeError(`No mount namespace has the id ${nsId}`);
+  const mounts = attempt(
+    { action: `list the mounts of mount namespace ${nsId}`, target: "/" },
+    () => listByStatmount({ nsId }),
+  );
+  if (mounts !== null) return mounts;
+  throw new UnsupportedError(
+    "Cannot list the mounts of a mount namespace by its id: Linux 6.13 does",
+  );
+}
+
+/**
+ * What opening or reading a process's mount table answers once there is none:
+ * EINVAL while it has ended and was not waited for.
+ */
+export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
+
+/** What that means. */
+export const NOT_THERE = "it is not there";
+
+/**
+ * Lists the mounts that a process sees.
+ *
+ * @throws {MountError} ENOENT where there is no such process.
+ */
+function listProcess(pid: number): MountInfo[] {
+  const attempted = {
+    action: `list the mounts of process ${processId(pid)}`,
+    target: "/",
+  };
+  return attempt(attempted, () => {
+    try {
+      return listByTable(`/proc/${pid}`);
+    } catch (error) {
+      if (!isErrno(error, ...NO_PROCESS)) throw error;
+      throw explain(attempted, error, { detail: NOT_THERE });
+    }
+  });
+}
+
+/**
+ * Checks a process id.
+ *
+ * @throws {TypeError} When it is no number.
+ * @throws {RangeError} When no process can have it.
+ */
+export function processId(pid: number): number {
+  if (typeof pid !== "number") {
+    throw new TypeError(
+      `The namespace must be a process id or a namespace's: received a value of type ${typeof pid}`,
+    );
+  }
+  if (Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff) return pid;
+  throw new RangeError(`No process has the id ${pid}`);
+}

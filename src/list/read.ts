@@ -1,0 +1,402 @@
+/** The two ways to list mounts: by asking for each, and by the mount table. */
+import {
+  listmount,
+  type MountNamespaceOptions,
+  type Statmount,
+  statmount,
+} from "../sys/statmount.ts";
+import {
+  fromTable,
+  type MountIds,
+  type MountInfo,
+  statmountTranslator,
+} from "./mount_info.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  LSMT_ROOT,
+  O_CLOEXEC,
+  O_PATH,
+  O_RDONLY,
+  STATMOUNT_FS_SUBTYPE,
+  STATMOUNT_FS_TYPE,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_MNT_OPTS,
+  STATMOUNT_MNT_POINT,
+  STATMOUNT_MNT_ROOT,
+  STATMOUNT_PROPAGATE_FROM,
+  STATMOUNT_SB_BASIC,
+  STATMOUNT_SB_SOURCE,
+  STATX_ATTR_MOUNT_ROOT,
+  STATX_MNT_ID,
+  STATX_NLINK,
+} from "../sys/constants.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
+import { type MountinfoLine, parseMountinfo } from "../kernel/mountinfo.ts";
+import { readFile } from "../fd/open.ts";
+import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { openat2, readlinkat, statx } from "../sys/file.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { attempt, explain } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+import { mountIdAt } from "../kernel/mount_id.ts";
+
+/**
+ * Lists by listmount(2) and statmount(2).
+ *
+ * @returns null where the kernel can't tell all of it.
+ */
+export function listByStatmount(
+  namespace: MountNamespaceOptions = {},
+): MountInfo[] | null {
+  return unlessUnknown(() =>
+    askForAll(listmount(LSMT_ROOT, namespace), namespace)
+  );
+}
+
+/** null where the kernel, or a seccomp filter, does not answer. */
+export function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
+  try {
+    return ask();
+  } catch (error) {
+    if (isErrno(error, ENOSYS, EPERM, ...others)) return null;
+    throw error;
+  }
+}
+
+const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |
+  STATMOUNT_MNT_POINT | STATMOUNT_FS_TYPE | STATMOUNT_FS_SUBTYPE |
+  STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE | STATMOUNT_PROPAGATE_FROM;
+
+/** Asks for mounts; null before Linux 6.13, which can't tell sources. */
+export function askForAll(
+  ids: bigint[],
+  namespace: MountNamespaceOptions = {},
+): MountInfo[] | null {
+  const mounts: MountInfo[] = [];
+  // Of an empty source the answer has nothing, whatever the kernel knows.
+  let knowsSources = false;
+  const translate = statmountTranslator();
+  for (const id of ids) {
+    const answer = askFor(id, namespace);
+    if (answer?.mntPoint === undefined) continue;
+    knowsSources ||= answer.sbSource !== undefined;
+    mounts.push(translate(answer));
+  }
+  return knowsSources || mounts.length === 0 ? mounts : null;
+}
+
+function askFor(
+  id: bigint,
+  namespace: MountNamespaceOptions,
+): Statmount | null {
+  try {
+    return statmount(id, WANTED, namespace);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Asks for a mount.
+ *
+ * @returns null when it is gone, undefined when this root does not show it.
+ */
+export function findMount(id: bigint): MountInfo | null | undefined {
+  try {
+    const answer = statmount(id, WANTED);
+    return answer.mntPoint === undefined
+      ? undefined
+      : statmountTranslator()(answer);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    if (isErrno(error, EPERM)) return undefined;
+    throw error;
+  }
+}
+
+/** The directory that /proc has of this thread. */
+export const THIS_THREAD = "/proc/thread-self";
+
+/**
+ * Lists by the mount table.
+ *
+ * @param process The directory that /proc has of the process.
+ */
+export function listByTable(process = THIS_THREAD): MountInfo[] {
+  const table = readTable(process);
+  const ids = uniqueIds(process);
+  // Where nothing covers the root of another namespace, listmount(2) takes what
+  // is mounted on it first for the root, and tells of nothing else.
+  const [first] = table;
+  const lacks = process !== THIS_THREAD && first && !ids?.has(first.id);
+  return fromTable(table, lacks ? null : ids);
+}
+
+export function readTable(process = THIS_THREAD): MountinfoLine[] {
+  return parseMountinfo(readFile(`${process}/mountinfo`));
+}
+
+/**
+ * The unique ids by those of the table, null where there are none. Linux 6.8 has
+ * them, before it can tell all the rest; of another process's mounts Linux 6.18.
+ */
+export function uniqueIds(
+  process = THIS_THREAD,
+): Map<number, MountIds> | null {
+  if (process === THIS_THREAD) return unlessUnknown(askForIds);
+  return unlessUnknown(
+    () => {
+      using namespace = openNamespace(process);
+      return askForIds({ nsFd: namespace.fd });
+    },
+    EACCES,
+    EINVAL,
+  );
+}
+
+/** Opens a process's mount namespace. */
+export function openNamespace(process: string): OwnedFd {
+  const flags = O_RDONLY | O_CLOEXEC;
+  return new OwnedFd(openat2(AT_FDCWD, `${process}/ns/mnt`, { flags }));
+}
+
+function askForIds(
+  namespace: MountNamespaceOptions = {},
+): Map<number, MountIds> {
+  const ids = new Map<number, MountIds>();
+  for (const id of listmount(LSMT_ROOT, namespace)) {
+    try {
+      const answer = statmount(id, STATMOUNT_MNT_BASIC, namespace);
+      ids.set(answer.mntIdOld!, { id, parentId: answer.mntParentId! });
+    } catch (error) {
+      if (!isErrno(error, ENOENT)) throw error;
+    }
+  }
+  return ids;
+}
+
+// Lists what is mounted on a directory and below it, by its descriptor.
+
+/** What is attempted, for what goes wrong with it. */
+export function listing(what: string, target: string): Attempt {
+  return { action: `list the mounts below ${what}`, target };
+}
+
+/** What is mounted on a directory and below it. */
+export interface Below {
+  /** The directory's path, from this thread's root. */
+  readonly path: string;
+  /** The id of the mount that the directory lies in. */
+  readonly holder: bigint;
+  readonly mounts: MountInfo[];
+}
+
+/**
+ * Lists what is mounted on a directory and below it, by its descriptor. On it
+ * are all mounts that have its path, whether it was opened before or after; not
+ * below it is what is mounted over a directory that leads to it.
+ *
+ * @throws {MountError} ENOENT for a directory that is in no mount of this mount
+ * namespace.
+ */
+export function listBelow(
+  fd: number,
+  attempted: Attempt = listing("the directory", "."),
+): Below {
+  return attempt(attempted, () => {
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const below = belowByStatmount(fd, attempted) ??
+        belowByTable(fd, attempted);
+      if (below !== RENAMED) return below;
+    }
+    throw explain(
+      attempted,
+      new SyscallError("readlinkat", EAGAIN, [quote(procPath(fd))]),
+      { detail: "it is renamed all the time" },
+    );
+  });
+}
+
+const MOST_ATTEMPTS = 100;
+
+/** The directory's path changed while the mounts' paths were asked for. */
+const RENAMED = "renamed";
+
+/** A way to ask for mounts. */
+interface Way {
+  /** The id of the mount that a descriptor lies in. */
+  holderOf(fd: number): bigint;
+  /** Where a mount is, or null when this root does not show it. */
+  place(id: bigint): ReachedPlace | null;
+  /** A mount with all that is mounted in it; there may be others among them. */
+  tree(id: bigint): MountInfo[] | null;
+}
+
+interface ReachedPlace {
+  readonly target: string;
+  readonly parentId: bigint;
+}
+
+/**
+ * Lists by listmount(2) and statmount(2) what is at and below a directory.
+ *
+ * @returns null where the kernel can't tell all of it.
+ */
+export function belowByStatmount(
+  fd: number,
+  attempted: Attempt,
+): Below | typeof RENAMED | null {
+  return unlessUnknown(() => below(fd, attempted, () => statmountWay));
+}
+
+/** Lists by the mount table what is at and below a directory. */
+export function belowByTable(
+  fd: number,
+  attempted: Attempt,
+): Below | typeof RENAMED {
+  return below(fd, attempted, tableWay)!;
+}
+
+function below(
+  fd: number,
+  attempted: Attempt,
+  find: () => Way,
+): Below | typeof RENAMED | null {
+  const { attributes, nlink } = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
+  const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
+  // Of a mount's root, which may be deleted where it comes from, the mount
+  // point is the path; for any other directory only /proc has it.
+  const name = isRoot ? null : pathOf(fd, attempted);
+  const way = find();
+  const holder = way.holderOf(fd);
+  const place = placeOfHolder(way, holder, attempted);
+  const path = name ?? place?.target ?? pathOf(fd, attempted);
+  // Nothing can be mounted below a directory that is deleted.
+  if (!isRoot && nlink === 0) return { path, holder, mounts: [] };
+  const base = baseOf(way, holder, path);
+  const tree = way.tree(base);
+  if (tree === null) return null;
+  const after = isRoot
+    ? way.place(holder)?.target ?? path
+    : pathOf(fd, attempted);
+  if (after !== path) return RENAMED;
+  return { path, holder, mounts: select(tree, base, path) };
+}
+
+function placeOfHolder(
+  way: Way,
+  holder: bigint,
+  attempted: Attempt,
+): ReachedPlace | null {
+  try {
+    return way.place(holder);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    throw explain(attempted, error, {
+      detail:
+        "it is in another mount namespace, in a tree that is not attached, or in a mount that was lazily unmounted",
+    });
+  }
+}
+
+/**
+ * The mount in which are all that are on a directory and below it: the one that
+ * the directory lies in, or the lowest of a stack whose root it is.
+ */
+function baseOf(way: Way, holder: bigint, path: string): bigint {
+  let base = holder;
+  let place = way.place(base);
+  while (place?.target === path && place.parentId !== base) {
+    const { parentId } = place;
+    place = unlessUnknown(() => way.place(parentId), ENOENT);
+    if (place?.target === path) base = parentId;
+  }
+  return base;
+}
+
+/** What of a tree is on a path and below it, through the base's own directories. */
+function select(
+  tree: MountInfo[],
+  base: bigint,
+  path: string,
+): MountInfo[] {
+  const prefix = path === "/" ? path : `${path}/`;
+  const starts = tree.filter(({ id, parentId, target }) =>
+    id === base ? target === path : parentId === base &&
+      (target === path || target.startsWith(prefix))
+  );
+  const chosen = new Set(starts);
+  const children = Map.groupBy(tree, ({ parentId }) => parentId);
+  // What is added while the set is walked is walked, too.
+  for (const { id } of chosen) {
+    if (id === base) continue;
+    for (const child of children.get(id) ?? []) chosen.add(child);
+  }
+  return tree.filter((mount) => chosen.has(mount));
+}
+
+const statmountWay: Way = {
+  holderOf: mountIdAt,
+  place(id) {
+    const { mntPoint, mntParentId } = statmount(
+      id,
+      STATMOUNT_MNT_BASIC | STATMOUNT_MNT_POINT,
+    );
+    return mntPoint === undefined
+      ? null
+      : { target: mntPoint, parentId: mntParentId! };
+  },
+  tree(id) {
+    const inside = listmount(id);
+    const after = inside.findIndex((other) => other > id);
+    inside.splice(after === -1 ? inside.length : after, 0, id);
+    return askForAll(inside);
+  },
+};
+
+function tableWay(): Way {
+  const table = readTable();
+  const ids = uniqueIds();
+  const mounts = fromTable(table, ids);
+  const holderOf = ids === null ? reusedMountIdAt : mountIdAt;
+  return {
+    holderOf,
+    place(id) {
+      const mount = mounts.find((mount) => mount.id === id);
+      if (mount !== undefined) return mount;
+      // A root that is no mount point lies in a mount that the table lacks.
+      if (id === mountOfRoot(holderOf)) return null;
+      throw new SyscallError("statmount", ENOENT, [`{mnt_id=${id}}`]);
+    },
+    tree: () => mounts,
+  };
+}
+
+function reusedMountIdAt(fd: number): bigint {
+  const { mntId } = statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID);
+  return mntId ?? mountIdAt(fd);
+}
+
+function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
+  using root = new OwnedFd(
+    openat2(AT_FDCWD, "/", { flags: O_PATH | O_CLOEXEC }),
+  );
+  return holderOf(root.fd);
+}
+
+/**
+ * The path of a directory, from this thread's root.
+ *
+ * @throws {MountError} Without /proc.
+ */
+export function pathOf(fd: number, attempted: Attempt): string {
+  try {
+    return readlinkat(AT_FDCWD, procPath(fd));
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    throw explain(attempted, error, { detail: "/proc is missing" });
+  }
+}

@@ -1,0 +1,356 @@
+import type { Directory } from "../directory.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import {
+  absolutePath,
+  isBelow,
+  listMounts,
+  NO_PROCESS,
+  NOT_THERE,
+  pathOfDirectory,
+  processId,
+} from "./list_mounts.ts";
+import { attempt, explain } from "../error/error.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { type Find, KnownMounts, type MountEvent } from "./changes.ts";
+import type { MountInfo } from "./mount_info.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import {
+  FAN_CLOEXEC,
+  FAN_MARK_ADD,
+  FAN_MARK_MNTNS,
+  FAN_MNT_ATTACH,
+  FAN_MNT_DETACH,
+  FAN_NONBLOCK,
+  FAN_REPORT_MNT,
+  fanotifyInit,
+  fanotifyMark,
+  type PollFd,
+  POLLIN,
+  POLLPRI,
+  ppoll,
+  readMountEvents,
+} from "../sys/event.ts";
+import { findMount, listByTable, openNamespace, THIS_THREAD } from "./read.ts";
+import { openat2, pipe2 } from "../sys/file.ts";
+import { pidfdOpen } from "../sys/process.ts";
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+} from "../sys/constants.ts";
+import { isUniqueId } from "../kernel/mount_id.ts";
+
+/** Options of {@linkcode watchMounts}. */
+export interface WatchMountsOptions {
+  /**
+   * Only what happens on this directory and below it, or moves there or away:
+   * its path as it is when the watch begins. With `namespace` it is an absolute
+   * path there. Nothing is told then of a mount that was gone before it could be
+   * looked at (`mount` is null): nobody knows where it was.
+   *
+   * @default {undefined}, all that the root shows
+   */
+  below?: string | Directory;
+  /**
+   * The id of a process: its mount namespace is watched, as it sees it from its
+   * root. The watch ends when the process does.
+   *
+   * @default {undefined}, this thread's
+   */
+  namespace?: number;
+}
+
+const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
+  below: true,
+  namespace: true,
+};
+
+/**
+ * Watches mounts come, go and move.
+ *
+ * The watch begins with the call: what happens before the first event is asked
+ * for is told, too. It ends when the loop over it is left, or when it is closed.
+ * While it is waited for an event, Deno does not exit by itself.
+ *
+ * Where the kernel has mount events (fanotify(7): since Linux 6.15, with
+ * CAP_SYS_ADMIN in the user namespace that owns the mount namespace; of another
+ * process since 6.18), each is told in order. Where it has none, the mount table
+ * is watched, and compared at each change; events that were lost, because there
+ * were too many, are made good in the same way. What came and went in between is
+ * not seen then, nor ever in another process's namespace. That attributes were
+ * changed is not told.
+ *
+ * Needs the permission `--allow-ffi`, and /proc; this thread must stay in its
+ * mount namespace.
+ *
+ * @example Wait for a mount
+ * ```ts
+ * import { Directory, watchMounts } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * using watch = watchMounts({ below: root });
+ * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true });
+ * for await (const { kind, mount } of watch) {
+ *   assertEquals([kind, mount?.type], ["mount", "tmpfs"]);
+ *   break;
+ * }
+ * ```
+ *
+ * @param options What to watch.
+ * @returns The watch; close it, bind it with `using`, or leave the loop over it.
+ * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
+ * is not absolute, and for an unknown option.
+ * @throws {RangeError} For what is no process id.
+ * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
+ * opened; ENOENT or ESRCH for a process that is not there, ENOENT without /proc;
+ * EMFILE.
+ */
+export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
+  checkOptions(options, WATCH_NAMES);
+  const { below, namespace } = options;
+  const pid = namespace === undefined ? null : processId(namespace);
+  const path = below === undefined
+    ? "/"
+    : pid === null
+    ? pathOfDirectory(below)
+    : absolutePath(below);
+  const attempted = {
+    action: `watch the mounts${pid === null ? "" : ` of process ${pid}`}`,
+    target: path,
+  };
+  return attempt(attempted, () => {
+    try {
+      return new Watch(pid, path, attempted);
+    } catch (error) {
+      if (pid === null || !isErrno(error, ...NO_PROCESS)) throw error;
+      throw explain(attempted, error, { detail: NOT_THERE });
+    }
+  });
+}
+
+/**
+ * A watch over mounts, as {@linkcode watchMounts} begins it; it can be looped
+ * over once.
+ */
+export interface MountWatch
+  extends AsyncIterable<MountEvent>, Disposable, AsyncDisposable {
+  /** The mounts that were there when it began. */
+  readonly mounts: readonly MountInfo[];
+  /** Whether fanotify(7) tells of each event, or the mount table is compared. */
+  readonly via: "fanotify" | "mountinfo";
+  /**
+   * Ends the watch and the loop over it, at once; a second time does nothing.
+   * The descriptors of one that is being waited for are closed right after:
+   * `await using` waits for that.
+   */
+  close(): void;
+}
+
+class Watch implements MountWatch {
+  readonly mounts: readonly MountInfo[];
+  readonly via: "fanotify" | "mountinfo";
+  readonly #attempted: Attempt;
+  readonly #below: string;
+  readonly #list: () => MountInfo[];
+  readonly #find: () => Find;
+  readonly #known: KnownMounts;
+  /** Where changes show. */
+  readonly #source: OwnedFd;
+  /** A pipe: closing the end that is written to ends the waiting. */
+  readonly #waker: OwnedFd;
+  readonly #endsWithProcess: boolean;
+  readonly #waitedFor: readonly PollFd[];
+  /** What is open while it is waited, too. */
+  readonly #opened: DisposableStack;
+  #waiting: Promise<readonly number[]> | null = null;
+  #isLooped = false;
+
+  constructor(pid: number | null, below: string, attempted: Attempt) {
+    this.#attempted = attempted;
+    this.#below = below;
+    using opened = new DisposableStack();
+    const process = pid === null ? null : openProcess(pid, opened);
+    const directory = process?.directory ?? THIS_THREAD;
+    this.#endsWithProcess = pid !== null;
+    this.#list = pid === null ? listMounts : () => listByTable(directory);
+    this.#find = pid === null ? () => findMount : () => finder(this.#list);
+    const { source, via, mounts } = begin(directory, this.#list);
+    this.#source = opened.use(source);
+    this.via = via;
+    this.mounts = mounts.filter(({ target }) => isBelow(target, below));
+    this.#known = new KnownMounts(mounts);
+    const [wakes, waker] = pipe2();
+    opened.use(new OwnedFd(wakes));
+    this.#waker = new OwnedFd(waker);
+    this.#waitedFor = [
+      { fd: source.fd, events: via === "fanotify" ? POLLIN : POLLPRI },
+      { fd: wakes, events: 0 },
+      ...(process === null ? [] : [{ fd: process.fd, events: POLLIN }]),
+    ];
+    this.#opened = opened.move();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<MountEvent, void, void> {
+    if (this.#isLooped) {
+      throw new TypeError("The watch is looped over already");
+    }
+    this.#isLooped = true;
+    try {
+      while (!this.#waker.closed) {
+        const [changed, _woken, ended] = await this.#wait();
+        if (this.#waker.closed) return;
+        for (const event of changed ? this.#look() : []) {
+          if (this.#waker.closed) return;
+          if (this.#isWanted(event)) yield event;
+        }
+        if (ended) return;
+      }
+    } catch (error) {
+      throw error instanceof SyscallError
+        ? explain(this.#attempted, error)
+        : error;
+    } finally {
+      this.close();
+    }
+  }
+
+  #wait(): Promise<readonly number[]> {
+    this.#waiting = ppoll(this.#waitedFor).finally(() => {
+      this.#waiting = null;
+      if (this.#waker.closed) this.#opened.dispose();
+    });
+    return this.#waiting;
+  }
+
+  #look(): MountEvent[] {
+    try {
+      return this.#changes();
+    } catch (error) {
+      // The process is about to be gone, which is waited for.
+      if (this.#endsWithProcess && isErrno(error, ...NO_PROCESS)) return [];
+      throw error;
+    }
+  }
+
+  #changes(): MountEvent[] {
+    if (this.via === "mountinfo") return this.#known.compare(this.#list());
+    const find = this.#find();
+    const changes: MountEvent[] = [];
+    for (const { mask, mntId } of readMountEvents(this.#source.fd)) {
+      const kinds = mask & (FAN_MNT_ATTACH | FAN_MNT_DETACH);
+      changes.push(
+        ...(mntId === undefined
+          // Some were lost.
+          ? this.#known.compare(this.#list())
+          : kinds === FAN_MNT_ATTACH
+          ? this.#known.attached(mntId, find)
+          : kinds === FAN_MNT_DETACH
+          ? this.#known.detached(mntId)
+          : this.#known.moved(mntId, find, this.#list)),
+      );
+    }
+    return changes;
+  }
+
+  #isWanted({ mount, from }: MountEvent): boolean {
+    return this.#below === "/" ||
+      [mount, from].some((place) =>
+        place && isBelow(place.target, this.#below)
+      );
+  }
+
+  close(): void {
+    this.#waker.close();
+    // A number that is waited for must not come to mean something else.
+    if (this.#waiting === null) this.#opened.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    // Its failure is told to the loop.
+    await this.#waiting?.catch(() => {});
+  }
+}
+
+/** Opens a process, and its directory in /proc, whose path is given. */
+function openProcess(
+  pid: number,
+  opened: DisposableStack,
+): { fd: number; directory: string } {
+  const { fd } = opened.use(new OwnedFd(pidfdOpen(pid)));
+  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  const directory = openat2(AT_FDCWD, `/proc/${pid}`, { flags });
+  return { fd, directory: procPath(opened.use(new OwnedFd(directory)).fd) };
+}
+
+/** How a watch begins: where changes will show, and what there is now. */
+interface Beginning {
+  readonly source: OwnedFd;
+  readonly via: MountWatch["via"];
+  readonly mounts: MountInfo[];
+}
+
+function begin(process: string, list: () => MountInfo[]): Beginning {
+  // What happens once this is open is told: only then is looked what there is.
+  const events = openEvents(process);
+  if (events !== null) {
+    using opened = new DisposableStack();
+    opened.use(events);
+    const mounts = list();
+    // Events know a mount by its unique id alone.
+    if (mounts.every(({ id }) => isUniqueId(id))) {
+      opened.move();
+      return { source: events, via: "fanotify", mounts };
+    }
+  }
+  using opened = new DisposableStack();
+  const table = opened.use(openTable(process));
+  const mounts = list();
+  opened.move();
+  return { source: table, via: "mountinfo", mounts };
+}
+
+/** null where there are no mount events, whatever the reason. */
+function openEvents(process: string): OwnedFd | null {
+  using opened = new DisposableStack();
+  try {
+    const namespace = opened.use(openNamespace(process));
+    const flags = FAN_REPORT_MNT | FAN_NONBLOCK | FAN_CLOEXEC;
+    const group = opened.use(new OwnedFd(fanotifyInit(flags, 0)));
+    fanotifyMark(
+      group.fd,
+      FAN_MARK_ADD | FAN_MARK_MNTNS,
+      FAN_MNT_ATTACH | FAN_MNT_DETACH,
+      namespace.fd,
+      null,
+    );
+    opened.move();
+    namespace.close();
+    return group;
+  } catch (error) {
+    if (error instanceof SyscallError) return null;
+    throw error;
+  }
+}
+
+function openTable(process: string): OwnedFd {
+  const flags = O_RDONLY | O_CLOEXEC;
+  return new OwnedFd(openat2(AT_FDCWD, `${process}/mountinfo`, { flags }));
+}
+
+/** Finds mounts in a listing, which is made once it is needed. */
+function finder(list: () => MountInfo[]): Find {
+  let mounts: Map<bigint, MountInfo> | undefined;
+  return (id) => {
+    mounts ??= new Map(list().map((mount) => [mount.id, mount]));
+    return mounts.get(id);
+  };
+}

@@ -1,0 +1,218 @@
+import type { BindSpec, MountSpec } from "../options/spec.ts";
+import { MountError } from "../error/error.ts";
+import { UnsupportedError } from "../sys/error.ts";
+import { createMount, type Mount } from "./mount.ts";
+import type { CreatedPaths } from "./mount_point.ts";
+import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
+import type { Directory } from "../directory.ts";
+import { attachInTree, MountTree } from "./tree.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import { planBind } from "./bindat.ts";
+import { planMount } from "./mountat.ts";
+
+/** An optional mount that could not be made. */
+export interface PassedOver {
+  /** What was to be mounted. */
+  readonly spec: MountSpec;
+  /** Why it could not be. */
+  readonly error: MountError | UnsupportedError;
+}
+
+/** A mount, and what was made for it. */
+interface AppliedEntry {
+  readonly mount: Mount;
+  readonly created: CreatedPaths;
+}
+
+let create: (...parts: [AppliedEntry[], PassedOver[]]) => AppliedMounts;
+
+/**
+ * What {@linkcode applyMounts} made. Disposed of, it unmounts all of it, the
+ * last first, and removes the mount points that were made; merely dropped, it
+ * does not.
+ */
+export class AppliedMounts implements Disposable {
+  /** The mounts, in order; none of a mount tree, which holds its own. */
+  readonly mounts: readonly Mount[];
+  /** The optional ones that could not be made. */
+  readonly passedOver: readonly PassedOver[];
+  readonly #entries: AppliedEntry[];
+
+  private constructor(entries: AppliedEntry[], passedOver: PassedOver[]) {
+    this.#entries = entries;
+    this.mounts = entries.map(({ mount }) => mount);
+    this.passedOver = passedOver;
+  }
+
+  static {
+    create = (...parts) => new AppliedMounts(...parts);
+  }
+
+  /**
+   * Unmounts all, the last first, and removes the mount points that were made.
+   * One that can't be unmounted keeps those before it; another try goes on.
+   *
+   * @param options How to unmount each.
+   * @throws {TypeError} For a wrong option.
+   * @throws {MountError} As {@linkcode Mount.unmount}.
+   */
+  unmount(options: UnmountOptions = {}): void {
+    // A wrong option is an error where nothing is mounted, too.
+    unmountFlags(options);
+    for (const { mount, created } of this.#entries.toReversed()) {
+      if (mount.mounted) mount.unmount(options);
+      created[Symbol.dispose]();
+    }
+  }
+
+  /** Lets the mounts, and what was made for them, outlive the handle. */
+  keep(): void {
+    for (const { mount, created } of this.#entries) {
+      mount.keep();
+      created.keep();
+    }
+  }
+
+  /**
+   * Unmounts all that was not kept.
+   *
+   * @throws {MountError} As {@linkcode AppliedMounts.unmount}.
+   */
+  [Symbol.dispose](): void {
+    for (const { mount, created } of this.#entries.toReversed()) {
+      mount[Symbol.dispose]();
+      created[Symbol.dispose]();
+    }
+  }
+}
+
+/**
+ * Mounts what is written down, in order: all of it or nothing.
+ *
+ * All entries are checked before the first is mounted. When one fails, those
+ * before it are unmounted, the mount points that were made are removed, and the
+ * error names the entry; an `optional` one is passed over. A mount tree that an
+ * entry fails in is closed: nothing of it is left.
+ *
+ * Needs what {@linkcode mountat} and {@linkcode bindat} need.
+ *
+ * @example What a build action's root takes
+ * ```ts
+ * import { applyMounts, Directory } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * {
+ *   using applied = applyMounts(root, [
+ *     { target: "proc", type: "proc", options: "nosuid", mkdir: true },
+ *     { target: "etc/hosts", type: "bind", source: "/etc/hosts", mkdir: true },
+ *   ]);
+ *   assertEquals(applied.mounts.length, 2);
+ * }
+ * assertEquals(root.mounts(), []);
+ * ```
+ *
+ * @param root Where the targets start.
+ * @param specs What to mount: see `@meroton/mountat/spec` for what makes them of
+ * an OCI configuration or an fstab.
+ * @returns The mounts; they are unmounted when it is disposed of.
+ * @throws {TypeError | RangeError} For a wrong entry; before any system call.
+ * @throws {MountError} For the entry that failed.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function applyMounts(
+  root: Directory | MountTree,
+  specs: readonly MountSpec[],
+): AppliedMounts {
+  return applyCounting(root, specs, () => {});
+}
+
+/** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
+export function applyCounting(
+  root: Directory | MountTree,
+  specs: readonly MountSpec[],
+  step: () => void,
+): AppliedMounts {
+  const entries = specs.map((spec, index) => {
+    const place = spec.place ?? `specs[${index}]`;
+    return { spec, plan: planNamed(spec, place) };
+  });
+  const made: AppliedEntry[] = [];
+  const passedOver: PassedOver[] = [];
+  try {
+    for (const { spec, plan } of entries) {
+      try {
+        if (root instanceof MountTree) {
+          attachInTree(root, plan);
+          step();
+          continue;
+        }
+        const { id, mountPoint, created } = attachBeneath(root.fd, plan);
+        const origin = isBind(spec) ? "bound" : "mounted";
+        const mount = createMount(
+          id,
+          spec.target,
+          mountPoint,
+          origin,
+          plan.whole,
+        );
+        made.push({ mount, created });
+        step();
+      } catch (error) {
+        const failed = error instanceof MountError ||
+          error instanceof UnsupportedError;
+        if (!failed || !spec.optional) throw error;
+        passedOver.push({ spec, error });
+      }
+    }
+  } catch (error) {
+    if (root instanceof MountTree) root.close();
+    else undo(made, error);
+    throw error;
+  }
+  return create(made, passedOver);
+}
+
+/** Unmounts what was mounted; what can't be is told beside the reason. */
+function undo(made: AppliedEntry[], reason: unknown): void {
+  for (const { mount, created } of made.toReversed()) {
+    try {
+      mount[Symbol.dispose]();
+    } catch (error) {
+      mount.keep();
+      reason = new SuppressedError(error, reason);
+    }
+    created[Symbol.dispose]();
+  }
+  if (reason instanceof SuppressedError) throw reason;
+}
+
+/**
+ * Checks an entry; what is wrong with it, and what fails later, names it.
+ *
+ * @param unsaid As of `planBind`.
+ * @throws {TypeError | RangeError}
+ */
+export function planNamed(
+  spec: MountSpec,
+  place: string,
+  unsaid?: number,
+): MountPlan {
+  try {
+    return isBind(spec)
+      ? planBind(spec.target, spec.source, spec, ` (${place})`, unsaid)
+      : planMount(spec.target, spec, ` (${place})`);
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new RangeError(`${place}: ${error.message}`, { cause: error });
+    }
+    if (error instanceof TypeError) {
+      throw new TypeError(`${place}: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function isBind(spec: MountSpec): spec is BindSpec {
+  return spec.type === "bind";
+}

@@ -1,0 +1,146 @@
+import type { Target } from "../options/target.ts";
+import type { Attempt } from "../error/attempt.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
+import type { MountRecord } from "../record/record.ts";
+import {
+  closeMountPoint,
+  CreatedPaths,
+  type MountPoint,
+  openByName,
+  openMountPoint,
+} from "./mount_point.ts";
+import { attempt } from "../error/error.ts";
+import { identify } from "../kernel/mount_id.ts";
+import { createMount } from "./mount.ts";
+import { moveMount } from "../sys/mount.ts";
+import {
+  MOVE_MOUNT_BENEATH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+} from "../sys/constants.ts";
+
+/** A mount to make, checked as far as its text goes. */
+export interface MountPlan {
+  /** Where it goes. */
+  readonly target: Target;
+  /** The permissions to make the mount point with, null where it must exist. */
+  readonly mode: number | null;
+  /** Whether it goes beneath what is topmost there. */
+  readonly beneath: boolean;
+  /** Whether it brings mounts of its own along: all of it goes at once, then. */
+  readonly whole: boolean;
+  /** What is attempted, for messages. */
+  readonly attempted: Attempt;
+  /**
+   * Makes the mount, attached to nothing yet: the caller closes it.
+   *
+   * @throws {SyscallError | MountError} What the kernel answers.
+   */
+  make(): OwnedFd;
+  /**
+   * Makes what can be made only once the mount is attached, null where that is
+   * nothing.
+   *
+   * @throws {SyscallError} What the kernel answers.
+   */
+  readonly settle: ((mount: OwnedFd) => void) | null;
+  /** Where it is written down before it is attached. */
+  readonly record: MountRecord | null;
+}
+
+/** A mount in its place. */
+export interface AttachedMount {
+  readonly id: bigint;
+  readonly mountPoint: MountPoint;
+  /** What was made as a mount point, which is neither kept nor removed yet. */
+  readonly created: CreatedPaths;
+}
+
+/**
+ * Makes a mount and attaches it beneath a directory, or, on failure, leaves
+ * nothing of it.
+ *
+ * @param attachTo How to attach it.
+ * @throws {MountError}
+ */
+export function attachBeneath(
+  dirfd: number,
+  plan: MountPlan,
+  attachTo: typeof attach = attach,
+): AttachedMount {
+  const { target, mode, beneath, attempted, settle, record } = plan;
+  return attempt(attempted, () => {
+    using mount = plan.make();
+    const { id, isFile } = identify(mount.fd);
+    const created = new CreatedPaths();
+    let mountPoint: MountPoint | undefined;
+    try {
+      mountPoint = beneath
+        ? openByName(dirfd, target)
+        : openMountPoint(created, dirfd, target, isFile, mode);
+      const { at } = mountPoint;
+      record?.add(id, at.fd, { whole: plan.whole });
+      const places = {
+        from: { dirfd: mount.fd, path: "" },
+        onto: { dirfd: at.fd, path: "" },
+      };
+      attempt({ ...attempted, ...places }, () => attachTo(mount, at, beneath));
+      const attached = { id, mountPoint, created };
+      settleOrUnmount(
+        attempted,
+        () => settle?.(mount),
+        () =>
+          createMount(id, target.path, attached.mountPoint, "mounted")
+            .unmount({ lazy: true }),
+      );
+      return attached;
+    } catch (error) {
+      if (mountPoint !== undefined) closeMountPoint(mountPoint);
+      created[Symbol.dispose]();
+      throw error;
+    }
+  });
+}
+
+/**
+ * Does what can be done only once a mount is attached, or unmounts it.
+ *
+ * @throws {MountError} Why not.
+ * @throws {SuppressedError} With that, and why it could not be unmounted.
+ */
+export function settleOrUnmount(
+  attempted: Attempt,
+  settle: () => void,
+  unmount: () => void,
+): void {
+  try {
+    attempt(attempted, settle);
+  } catch (error) {
+    try {
+      unmount();
+    } catch (failure) {
+      throw new SuppressedError(failure, error);
+    }
+    throw error;
+  }
+}
+
+/**
+ * Attaches a mount to its mount point.
+ *
+ * @param beneath Whether it goes beneath the mount whose root that is.
+ */
+export function attach(
+  mount: OwnedFd,
+  mountPoint: OwnedFd,
+  beneath = false,
+): void {
+  moveMount(
+    mount.fd,
+    "",
+    mountPoint.fd,
+    "",
+    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
+      (beneath ? MOVE_MOUNT_BENEATH : 0),
+  );
+}

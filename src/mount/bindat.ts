@@ -1,0 +1,231 @@
+import type { Directory } from "../directory.ts";
+import { BIND_NAMES, type BindOptions } from "../options/spec.ts";
+import { createMount, type Mount } from "./mount.ts";
+import { descriptorOf, OwnedFd } from "../fd/owned_fd.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  MS_SHARED,
+  MS_SLAVE,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import { pathArgument } from "../options/path.ts";
+import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
+import { checkOptions } from "../base/check.ts";
+import { namedWords, parseIdmap } from "../options/attributes.ts";
+import { quote } from "../base/text.ts";
+import {
+  afterAttach,
+  afterChange,
+  beforeAttach,
+  changeMount,
+  type Idmap,
+  idmapAttributes,
+  type MountChange,
+  openIdmap,
+} from "./change.ts";
+import { parseMountOptions } from "../options/mount_options.ts";
+import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
+import { isErrno } from "../sys/error.ts";
+import { ENOSYS } from "../sys/errno.ts";
+import type { At } from "../error/attempt.ts";
+
+/**
+ * Mounts a directory or file that is there already on a target relative to a
+ * directory.
+ *
+ * The target is resolved as by `mountat`. The source is the caller's: its path
+ * may lead through symlinks. It never appears without its attributes.
+ *
+ * Needs Linux 5.8, with attributes, propagation or an id map 5.12, the permission
+ * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
+ * See open_tree(2), mount_setattr(2), move_mount(2).
+ *
+ * @example Show a directory at a second place
+ * ```ts
+ * import { bindat, Directory } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _bind = bindat(root, "host", "/proc", { mkdir: true });
+ * assert(Deno.statSync(`${path}/host/self`).isDirectory);
+ * ```
+ *
+ * @example Show a tree read-only, as if its files were another user's
+ * ```ts
+ * import { Directory } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _work = root.mount("work", { type: "tmpfs", mkdir: true });
+ * const map = [{ inside: 0, outside: 1000, length: 1 }];
+ * using _view = root.bind(`${path}/work`, "view", {
+ *   readonly: true,
+ *   idmap: { uids: map, gids: map },
+ *   recursive: true,
+ *   mkdir: true,
+ * });
+ * assertEquals(Deno.statSync(`${path}/work`).uid, 0);
+ * assertEquals(Deno.statSync(`${path}/view`).uid, 1000);
+ * ```
+ *
+ * @param dirfd The directory: a `Directory`, or an open descriptor.
+ * @param target Where to mount, relative to `dirfd`.
+ * @param source What to mount: a path, a `file:` URL, or a directory.
+ * @param options How to mount.
+ * @returns The mount; it is unmounted when the handle is disposed of.
+ * @throws {TypeError} For a wrong argument; before any system call.
+ * @throws {RangeError} For a mode that is none.
+ * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
+ * file meets a directory or the source can't be bound, ENOTDIR where a directory
+ * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves
+ * the directory, EPERM without the capability or for an attribute that is locked.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function bindat(
+  dirfd: number | Directory,
+  target: string,
+  source: string | URL | Directory,
+  options: BindOptions = {},
+): Mount {
+  const directory = descriptorOf(dirfd);
+  const plan = planBind(target, source, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "bound", plan.whole);
+}
+
+/**
+ * Checks the arguments of a bind.
+ *
+ * @param note What messages say after its target.
+ * @param unsaid The propagation where none is asked for.
+ * @throws {TypeError | RangeError}
+ */
+export function planBind(
+  target: string,
+  source: string | URL | Directory,
+  options: BindOptions,
+  note = "",
+  unsaid = MS_SLAVE,
+): MountPlan {
+  const parsed = parseTarget(target);
+  const from = parseSource(source);
+  checkOptions(options, BIND_NAMES);
+  const mode = parseMkdir(options.mkdir);
+  const asked = parseChange(options);
+  const recursive = Boolean(options.recursive);
+  const idmap = parseIdmap(options.idmap);
+  const flags = recursive ? AT_RECURSIVE : 0;
+  return {
+    target: parsed,
+    mode,
+    beneath: parseBeneath(options.beneath, parsed),
+    whole: recursive && asked.recursive.propagation !== MS_SHARED,
+    attempted: {
+      action: () => `bind ${sourceText(from)} to ${quote(target)}${note}`,
+      target,
+      from,
+      mkdir: mode !== null,
+    },
+    make() {
+      using namespace = idmap === null ? null : openIdmap(idmap, recursive);
+      const { dirfd, path } = from;
+      const clone = cloneTree(dirfd, path, flags, namespace);
+      return afterChange(clone, () => {
+        if (!saysPropagation(asked, recursive)) {
+          const some = asked.own.propagation !== 0;
+          setPropagation(clone, flags, some ? MS_SLAVE : unsaid);
+        }
+        changeMount(clone.fd, beforeAttach(asked));
+      });
+    },
+    settle: afterAttach(asked),
+    record: options.record ?? null,
+  };
+}
+
+function parseChange(options: BindOptions): MountChange {
+  const named = namedWords(options, options.recursive);
+  const { parameters, loop, ...change } = parseMountOptions(
+    options.options ?? "",
+    named,
+  );
+  const taken = loop === undefined ? parameters[0]?.key : "loop";
+  if (taken === undefined) return change;
+  throw new TypeError(
+    `A bind takes no option of the file system: received "${taken}"`,
+  );
+}
+
+/** Whether something is said of the propagation of all mounts of a copy. */
+function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
+  const { own, recursive } = change;
+  return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;
+}
+
+/** Parts the copies of shared mounts from those. */
+function setPropagation(
+  clone: OwnedFd,
+  flags: number,
+  propagation: number,
+): void {
+  try {
+    mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, { propagation });
+  } catch (error) {
+    // Before Linux 5.12 a single mount stays a peer.
+    if (flags !== 0 || !isErrno(error, ENOSYS)) throw error;
+  }
+}
+
+/**
+ * A detached copy of the mount at a path.
+ *
+ * @param flags `AT_RECURSIVE` or 0.
+ * @param idmap Its id map, null for what it has.
+ */
+export function cloneTree(
+  dirfd: number,
+  path: string,
+  flags: number,
+  idmap: Idmap | null = null,
+): OwnedFd {
+  const empty = path === "" ? AT_EMPTY_PATH : 0;
+  const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;
+  if (idmap === null) {
+    return new OwnedFd(openTree(dirfd, path, all), "mount", true);
+  }
+  const attributes = idmapAttributes(idmap);
+  if (idmap.recursive || flags === 0) {
+    try {
+      // It alone may give a mount that has an id map another.
+      const fd = openTreeAttr(dirfd, path, all, attributes);
+      return new OwnedFd(fd, "mount", true);
+    } catch (error) {
+      if (!isErrno(error, ENOSYS)) throw error;
+    }
+  }
+  const clone = cloneTree(dirfd, path, flags);
+  const below = AT_EMPTY_PATH | (idmap.recursive ? AT_RECURSIVE : 0);
+  return afterChange(
+    clone,
+    () => mountSetattr(clone.fd, "", below, attributes),
+  );
+}
+
+function parseSource(
+  source: string | URL | Directory,
+): At {
+  return typeof source === "object" && !(source instanceof URL)
+    ? { dirfd: descriptorOf(source), path: "" }
+    : { dirfd: AT_FDCWD, path: pathArgument("The source", source) };
+}
+
+function sourceText({ dirfd, path }: At): string {
+  return path === "" ? `descriptor ${dirfd}` : quote(path);
+}

@@ -1,0 +1,228 @@
+import type { MountPoint } from "./mount_point.ts";
+import { isMounted, isTopmostOn } from "../kernel/mount_id.ts";
+import {
+  umount,
+  unmountFlags,
+  type UnmountOptions,
+} from "../unmount/unmountat.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { quote } from "../base/text.ts";
+import { MNT_DETACH } from "../sys/constants.ts";
+import { attempt, explain } from "../error/error.ts";
+import {
+  type MountPlace,
+  placeOfDescriptor,
+  placeOfMount,
+  placeOfName,
+} from "../kernel/place.ts";
+import { SyscallError } from "../sys/error.ts";
+import { EBUSY, EINVAL } from "../sys/errno.ts";
+import { findObstacle, obstacleHint, obstacleText } from "../list/obstacle.ts";
+
+/** How a mount came to be where it is. */
+export type MountOrigin =
+  | "mounted"
+  | "bound"
+  | "moved"
+  | "cloned"
+  | "attached";
+
+let create: (
+  id: bigint,
+  target: string,
+  mountPoint: MountPoint,
+  made: MountOrigin,
+  whole?: boolean,
+) => Mount;
+
+/**
+ * A mount that this process made. The handle holds a descriptor of the mount
+ * point, taken before the mount was put on it: whatever is renamed or replaced,
+ * it leads there. Disposed of, the handle unmounts; merely dropped, it does not.
+ */
+export class Mount implements Disposable {
+  /**
+   * The kernel's unique id of the mount; before Linux 6.8 the one that is
+   * reused, as in /proc/self/mountinfo.
+   */
+  readonly id: bigint;
+  /** The target that it was mounted on, as the caller named it. */
+  readonly target: string;
+  /**
+   * How the mount came to be there: a new file system that was "mounted", a
+   * directory or file that was "bound", a mount that was "moved", or one that
+   * could not be and was "cloned"; a mount tree was "attached".
+   */
+  readonly made: MountOrigin;
+  readonly #mountPoint: MountPoint;
+  readonly #whole: boolean;
+  #kept = false;
+  #gone = false;
+
+  private constructor(
+    id: bigint,
+    target: string,
+    mountPoint: MountPoint,
+    made: MountOrigin,
+    whole = false,
+  ) {
+    this.id = id;
+    this.target = target;
+    this.#mountPoint = mountPoint;
+    mountPoint.holder.closeWhenDropped();
+    // Of a file the directory says enough.
+    if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
+    this.made = made;
+    this.#whole = whole;
+  }
+
+  static {
+    create = (...parts) => new Mount(...parts);
+  }
+
+  /** Whether the mount is in the tree, wherever that is by now. */
+  get mounted(): boolean {
+    return !this.#gone && (isMounted(this.id) ?? this.#somethingIsThere());
+  }
+
+  /** Whether anything is mounted on the mount point. */
+  #somethingIsThere(): boolean {
+    using place = this.#place();
+    return place !== null && place.topmost() !== place.below();
+  }
+
+  /**
+   * Unmounts this mount and no other: its identity is checked right before.
+   * (Whoever may mount in this mount namespace can still get in between.)
+   * A mount tree, or a recursive bind, goes with all that is mounted in it, at
+   * once and lazily.
+   *
+   * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
+   * namespace.
+   *
+   * @param options How to unmount. `all` takes what is stacked on top, too.
+   * @throws {TypeError} For a wrong option, and for `expire` of a mount tree or
+   * a recursive bind.
+   * @throws {MountError} EBUSY while it is in use, or another mount is on top of
+   * it or covers a directory that it must be looked for in, EINVAL when it is
+   * gone or was moved elsewhere, EPERM without the capability.
+   */
+  unmount(options: UnmountOptions = {}): void {
+    if (this.#unmount(options)) return;
+    throw notThere(this.#attempted(), "it is gone");
+  }
+
+  #attempted(): Attempt {
+    const { target } = this;
+    return { action: () => `unmount ${quote(target)}`, target };
+  }
+
+  /** @returns Whether it was there. */
+  #unmount(options: UnmountOptions): boolean {
+    const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
+    if (this.#whole && options.expire) {
+      throw new TypeError(
+        "A mount tree, or a recursive bind, goes as a whole: it can't expire",
+      );
+    }
+    const { strategy } = options;
+    const attempted = this.#attempted();
+    return attempt(attempted, () => {
+      using place = this.#gone ? null : this.#place();
+      for (let covered = true; covered;) {
+        const cover = this.#cover(place, attempted, options);
+        if (place === null || cover === "gone") return false;
+        covered = cover === "another";
+        umount(attempted, strategy, place.dirfd, place.name, flags);
+      }
+      this.#gone = true;
+      this.#mountPoint.holder.close();
+      return true;
+    });
+  }
+
+  /** Where the mount is: of a kept one the kernel knows. */
+  #place(): MountPlace | null {
+    const { holder, name } = this.#mountPoint;
+    if (holder.closed) return placeOfMount(this.id);
+    return name === "."
+      ? placeOfDescriptor(holder.fd, this.id)
+      : placeOfName(holder.fd, name);
+  }
+
+  /**
+   * What is on top of this mount.
+   *
+   * @throws {MountError} When it is elsewhere, or covered and not all is to go.
+   */
+  #cover(
+    place: MountPlace | null,
+    attempted: Attempt,
+    { all, expire }: UnmountOptions,
+  ): "nothing" | "another" | "gone" {
+    // To look a mount up is to use it: it would never expire.
+    if (expire && place !== null && isTopmostOn(this.id, place.below())) {
+      return "nothing";
+    }
+    const topmost = place?.topmost();
+    if (topmost === this.id) return "nothing";
+    const nothing = topmost === place?.below();
+    if (this.#gone || !(isMounted(this.id) ?? !nothing)) return "gone";
+    const busy = new SyscallError("umount2", EBUSY, [
+      quote(attempted.target),
+      "0",
+    ]);
+    const obstacle = findObstacle(this.id);
+    if (obstacle?.where === "above") {
+      throw explain(
+        { ...attempted, searchLimit: 0 },
+        busy,
+        { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) },
+      );
+    }
+    const onTop = obstacle === undefined
+      ? !nothing
+      : obstacle?.where === "on top";
+    if (!onTop) throw notThere(attempted, "it was moved elsewhere");
+    // At the place may be another's while this one was moved elsewhere.
+    if (all && topmost === (obstacle?.mount.id ?? topmost)) return "another";
+    throw explain({ ...attempted, mountId: this.id }, busy, {
+      detail: "another mount is on top of it",
+    });
+  }
+
+  /**
+   * Lets the mount outlive the handle: the descriptor is given back, and
+   * disposing leaves the mount. It can still be unmounted: before Linux 6.8 by an
+   * id that another mount has once this one is gone.
+   */
+  keep(): void {
+    this.#kept = true;
+    this.#mountPoint.holder.close();
+  }
+
+  /**
+   * Unmounts, unless the mount is kept or gone. When that fails the handle
+   * stays as it was, and `unmount` can be tried again.
+   *
+   * @throws {MountError} As `unmount`.
+   */
+  [Symbol.dispose](): void {
+    if (!this.#kept && !this.#gone) this.#unmount({});
+    this.#mountPoint.holder.close();
+  }
+}
+
+/** Makes the handle of a mount, whose mount point is the handle's from now on. */
+export function createMount(...parts: Parameters<typeof create>): Mount {
+  return create(...parts);
+}
+
+/** The kernel's answer for what is no mount, had it been asked. */
+function notThere(attempted: Attempt, detail: string): Error {
+  return explain(
+    attempted,
+    new SyscallError("umount2", EINVAL, [quote(attempted.target), "0"]),
+    { detail },
+  );
+}

@@ -1,0 +1,294 @@
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { parseMode, parseTarget, type Target } from "../options/target.ts";
+import { BENEATH, openAt, openDirectoryAt } from "../fd/open.ts";
+import { close, dup, mkdirat, openat2, unlinkat } from "../sys/file.ts";
+import {
+  AT_REMOVEDIR,
+  O_CLOEXEC,
+  O_CREAT,
+  O_EXCL,
+  O_RDONLY,
+} from "../sys/constants.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { quote } from "../base/text.ts";
+import { attempt } from "../error/error.ts";
+
+/** A mount point, opened before it is mounted on. */
+export interface MountPoint {
+  /** What a mount is attached to. */
+  readonly at: OwnedFd;
+  /** The directory that it can be found in again: itself, or a file's. */
+  readonly holder: OwnedFd;
+  /** Its name there; `.` for the directory itself. */
+  readonly name: string;
+}
+
+/**
+ * Opens the mount point for a mount, or makes it.
+ *
+ * @param created What was made is noted here.
+ * @param dirfd Where the target starts.
+ * @param target The mount point.
+ * @param isFile Whether a file is to go on it, and not a directory.
+ * @param mode The permissions to make it with, null where it must exist.
+ * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
+ */
+export function openMountPoint(
+  created: CreatedPaths,
+  dirfd: number,
+  target: Target,
+  isFile: boolean,
+  mode: number | null,
+): MountPoint {
+  if (!isFile) {
+    const at = mode === null
+      ? openDirectoryAt(dirfd, target.path)
+      : created.makeDirectory(dirfd, target.path, mode);
+    return { at, holder: at, name: "." };
+  }
+  if (mode === null) return openByName(dirfd, target);
+  const { parent, name } = target;
+  const holder = created.makeDirectory(dirfd, parent, searchable(mode));
+  try {
+    return { at: created.makeFile(holder.fd, name, mode), holder, name };
+  } catch (error) {
+    holder.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a mount point, or what is topmost on it, that can be found again by its
+ * name.
+ *
+ * @throws {SyscallError} What openat2(2) answers.
+ */
+export function openByName(
+  dirfd: number,
+  { parent, name }: Target,
+): MountPoint {
+  const holder = openDirectoryAt(dirfd, parent);
+  try {
+    return { at: openAt(holder.fd, name), holder, name };
+  } catch (error) {
+    holder.close();
+    throw error;
+  }
+}
+
+/** Closes what is open of a mount point. */
+export function closeMountPoint({ at, holder }: MountPoint): void {
+  at.close();
+  holder.close();
+}
+
+/** A file's permissions, for a directory: who may read it may search it. */
+function searchable(mode: number): number {
+  return mode | (mode & 0o444) >> 2;
+}
+
+/**
+ * The directories and files that were made as mount points. Disposed of before
+ * {@linkcode CreatedPaths.keep}, it removes them again.
+ */
+export class CreatedPaths implements Disposable {
+  /** The directories passed through, open until the end. */
+  readonly #passed: OwnedFd[] = [];
+  readonly #created: { parent: number; name: string; flags: number }[] = [];
+
+  /**
+   * Makes a directory and those that lead to it, where they are missing. Each
+   * is opened by its name in the one before: what is made is made there.
+   *
+   * @param dirfd Where `path` starts; open until this object is disposed of.
+   * @param path The directory.
+   * @param mode Its permissions and those of the ones on the way, less umask.
+   * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
+   * @returns The directory, which the caller closes.
+   * @throws {SyscallError} What openat2(2) and mkdirat(2) answer. What was made
+   * by then is removed when this object is disposed of.
+   */
+  makeDirectory(
+    dirfd: number,
+    path: string,
+    mode: number,
+    resolve: number = BENEATH,
+  ): OwnedFd {
+    const names = path.split("/").filter((name) => name !== "");
+    const absolute = path.startsWith("/");
+    if (names.length !== 1 || absolute) {
+      const existing = openUnlessMissing(dirfd, path, resolve);
+      if (existing !== null) return existing;
+    }
+    let at = absolute
+      ? this.#pass(openDirectoryAt(dirfd, "/", resolve))
+      : dirfd;
+    for (const name of names.slice(0, -1)) {
+      at = this.#pass(this.#openOrMake(at, name, mode, resolve));
+    }
+    return this.#openOrMake(at, names.at(-1)!, mode, resolve);
+  }
+
+  /**
+   * Makes a directory in another, where nothing of its name may be.
+   *
+   * @throws {SyscallError} What mkdirat(2) answers.
+   */
+  makeNewDirectory(dirfd: number, name: string, mode: number): void {
+    const parent = this.#pass(new OwnedFd(dup(dirfd)));
+    mkdirat(parent, name, mode);
+    this.#created.push({ parent, name, flags: AT_REMOVEDIR });
+  }
+
+  /**
+   * Makes an empty file in a directory, where it is missing.
+   *
+   * @param dirfd The directory.
+   * @param name The file.
+   * @param mode Its permissions, less umask.
+   * @returns The file, which the caller closes.
+   * @throws {SyscallError} What openat2(2) answers.
+   */
+  makeFile(dirfd: number, name: string, mode: number): OwnedFd {
+    const flags = O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC;
+    // The caller's may be closed when it is time to remove the file.
+    const parent = this.#pass(new OwnedFd(dup(dirfd)));
+    try {
+      close(openat2(parent, name, { flags, mode, resolve: BENEATH }));
+      this.#created.push({ parent, name, flags: 0 });
+    } catch (error) {
+      // What is there already, opening tells.
+      if (!isErrno(error, EEXIST)) throw error;
+    }
+    return openAt(parent, name);
+  }
+
+  #pass(passed: OwnedFd): number {
+    this.#passed.push(passed.closeWhenDropped());
+    return passed.fd;
+  }
+
+  #openOrMake(
+    parent: number,
+    name: string,
+    mode: number,
+    resolve: number,
+  ): OwnedFd {
+    const existing = openUnlessMissing(parent, name, resolve);
+    if (existing !== null) return existing;
+    try {
+      mkdirat(parent, name, mode);
+      this.#created.push({ parent, name, flags: AT_REMOVEDIR });
+    } catch (error) {
+      // Somebody was quicker, or a dangling symlink is there: opening tells.
+      if (!isErrno(error, EEXIST)) throw error;
+    }
+    return openDirectoryAt(parent, name, resolve);
+  }
+
+  /** Leaves the directories and files where they are. */
+  keep(): void {
+    this.#created.length = 0;
+    this.#closePassed();
+  }
+
+  /**
+   * Removes the directories and files, the last first.
+   *
+   * @returns What went wrong, but for what is gone, or by now holds something of
+   * somebody else's: that is not ours to remove.
+   */
+  remove(): SyscallError[] {
+    const failures: SyscallError[] = [];
+    for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
+      try {
+        unlinkat(parent, name, flags);
+      } catch (error) {
+        if (isErrno(error, ENOENT, ENOTEMPTY, EBUSY)) continue;
+        if (!(error instanceof SyscallError)) throw error;
+        failures.push(error);
+      }
+    }
+    return failures;
+  }
+
+  /** Removes the directories and files, unless they were kept. */
+  [Symbol.dispose](): void {
+    // A failure to remove is no reason to hide what failed before.
+    this.remove();
+    this.#closePassed();
+  }
+
+  #closePassed(): void {
+    for (const passed of this.#passed.splice(0)) passed.close();
+  }
+}
+
+function openUnlessMissing(
+  dirfd: number,
+  path: string,
+  resolve: number,
+): OwnedFd | null {
+  try {
+    return openDirectoryAt(dirfd, path, resolve);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+const MKDIR_NAMES: OptionNames<MkdirOptions> = { mode: true, recursive: true };
+
+/**
+ * Makes a directory beneath another, through no symlink, or nothing.
+ *
+ * @returns What was made, neither kept nor removed yet.
+ * @throws {TypeError | RangeError | MountError}
+ */
+export function makeDirectory(
+  dirfd: number,
+  path: string,
+  options: MkdirOptions,
+): CreatedPaths {
+  const target = parseTarget(path);
+  checkOptions(options, MKDIR_NAMES);
+  const { mode = 0o777, recursive = false } = options;
+  parseMode(mode);
+  const attempted = {
+    action: `create directory ${quote(path)}`,
+    target: path,
+  };
+  return attempt(attempted, () => {
+    const created = new CreatedPaths();
+    try {
+      if (recursive) {
+        created.makeDirectory(dirfd, target.path, mode).close();
+      } else {
+        using parent = openDirectoryAt(dirfd, target.parent);
+        created.makeNewDirectory(parent.fd, target.name, mode);
+      }
+      return created;
+    } catch (error) {
+      created[Symbol.dispose]();
+      throw error;
+    }
+  });
+}
+
+/** Options of {@linkcode Directory.mkdir}. */
+export interface MkdirOptions {
+  /**
+   * The permissions, less the process's umask.
+   *
+   * @default {0o777}
+   */
+  mode?: number;
+  /**
+   * Makes what leads to the directory, too, and accepts one that exists.
+   *
+   * @default {false}
+   */
+  recursive?: boolean;
+}

@@ -1,0 +1,151 @@
+import type { Directory } from "../directory.ts";
+import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
+import { createMount, type Mount } from "./mount.ts";
+import { descriptorOf } from "../fd/owned_fd.ts";
+import { attachBeneath, type MountPlan } from "./attach.ts";
+import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
+import { quote } from "../base/text.ts";
+import { createDetachedMount, type FileSystem } from "./detached.ts";
+import { afterAttach } from "./change.ts";
+import {
+  changeOfNew,
+  checkText,
+  parseMountOptions,
+  UNCHANGED,
+} from "../options/mount_options.ts";
+import { checkOptions } from "../base/check.ts";
+import { namedWords, parseIdmap } from "../options/attributes.ts";
+
+/**
+ * Mounts a new file system on a target relative to a directory.
+ *
+ * The target is resolved beneath the directory, through no symlink
+ * (openat2(2)), and the mount is attached to the very directory that was found
+ * (move_mount(2)): nothing that is renamed or replaced meanwhile leads it
+ * elsewhere. Until then no path shows it, and it never appears without its
+ * attributes. On failure nothing stays behind.
+ *
+ * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
+ * namespace of the mount namespace.
+ *
+ * @example Mount a tmpfs
+ * ```ts
+ * import { Directory, mountat } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
+ *
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * using mount = mountat(root, "var/tmp", {
+ *   type: "tmpfs",
+ *   options: "nosuid,nodev,size=64m",
+ *   mkdir: true,
+ * });
+ * assert(mount.mounted);
+ * ```
+ *
+ * @param dirfd The directory: a `Directory`, or an open descriptor.
+ * @param target Where to mount, relative to `dirfd`; `.` is the directory itself.
+ * @param options What to mount.
+ * @returns The mount; it is unmounted when the handle is disposed of.
+ * @throws {TypeError} For a wrong argument; before any system call.
+ * @throws {RangeError} For an option or mode that is too long or too large.
+ * @throws {MountError} ENODEV for an unknown type, EINVAL for an option that the
+ * file system refuses, ELOOP for a symlink in the target, EXDEV for a target
+ * that leaves the directory, ENOENT or ENOTDIR for one that is no directory,
+ * EPERM without the capability.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function mountat(
+  dirfd: number | Directory,
+  target: string,
+  options: MountOptions,
+): Mount {
+  const directory = descriptorOf(dirfd);
+  const plan = planMount(target, options);
+  const { id, mountPoint, created } = attachBeneath(directory, plan);
+  created.keep();
+  return createMount(id, target, mountPoint, "mounted");
+}
+
+/**
+ * Checks the arguments of a mount.
+ *
+ * @param note What messages say after its target.
+ * @throws {TypeError | RangeError}
+ */
+export function planMount(
+  target: string,
+  options: MountOptions,
+  note = "",
+): MountPlan {
+  const parsed = parseTarget(target);
+  const fileSystem = parseFileSystem(options);
+  const mode = parseMkdir(options.mkdir);
+  const beneath = parseBeneath(options.beneath, parsed);
+  const { type, source } = options;
+  const attempted = {
+    action: () => `mount ${type} on ${quote(target)}${note}`,
+    target,
+    type,
+    ...(source === undefined ? {} : { source }),
+    mkdir: mode !== null,
+  };
+  return {
+    target: parsed,
+    mode,
+    beneath,
+    whole: false,
+    attempted,
+    make: () => createDetachedMount(fileSystem, attempted),
+    settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
+    record: options.record ?? null,
+  };
+}
+
+/**
+ * Checks what is to be mounted.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseFileSystem(
+  mountOptions: MountOptions,
+): FileSystem {
+  checkOptions(mountOptions, MOUNT_NAMES);
+  const { type, source, options = "" } = mountOptions;
+  if (typeof type !== "string" || type === "") {
+    throw new TypeError("The type of the file system must be given");
+  }
+  if (type.includes("\0")) {
+    throw new TypeError("The type must not contain a NUL character");
+  }
+  const { own, recursive, parameters, loop } = parseMountOptions(
+    options,
+    namedWords(mountOptions),
+  );
+  const change = changeOfNew({ own, recursive });
+  const fileSystem = {
+    type,
+    parameters,
+    change,
+    idmap: parseIdmap(mountOptions.idmap),
+  };
+  if (source === undefined) {
+    if (loop === undefined) return fileSystem;
+    throw new TypeError("The option loop takes a file as the source");
+  }
+  if (typeof source !== "string") {
+    throw new TypeError(`The source must be a string, not ${typeof source}`);
+  }
+  if (loop !== undefined) {
+    if (source === "" || source.includes("\0")) {
+      throw new TypeError(
+        `The source must be a path: received ${quote(source)}`,
+      );
+    }
+    return { ...fileSystem, loop: { ...loop, image: source } };
+  }
+  checkText("The source", source);
+  return {
+    ...fileSystem,
+    parameters: [{ key: "source", value: source }, ...parameters],
+  };
+}

@@ -1,0 +1,259 @@
+import {
+  ATTRIBUTE_NAMES,
+  type AttributeOptions,
+  namedWords,
+} from "../options/attributes.ts";
+import {
+  type AttributeChange,
+  changeOfNew,
+  type OptionsInput,
+  type ParsedOptions,
+  parseMountOptions,
+  UNCHANGED,
+} from "../options/mount_options.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import type { Directory } from "../directory.ts";
+import { descriptorOf } from "../fd/owned_fd.ts";
+import { parseTarget } from "../options/target.ts";
+import { quote } from "../base/text.ts";
+import { attempt } from "../error/error.ts";
+import { openTopmost } from "../kernel/place.ts";
+import { openAt, readFile } from "../fd/open.ts";
+import { changeAttributes, changes } from "./change.ts";
+import {
+  AT_RECURSIVE,
+  FSPICK_CLOEXEC,
+  FSPICK_EMPTY_PATH,
+  MOUNT_ATTR_RDONLY,
+  MS_RDONLY,
+  STATMOUNT_MNT_BASIC,
+  STATMOUNT_SB_BASIC,
+} from "../sys/constants.ts";
+import { statmount } from "../sys/statmount.ts";
+import { idInTableAt, mountIdAt } from "../kernel/mount_id.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { fsconfigReconfigure, fspick } from "../sys/fscontext.ts";
+import { inContext } from "./detached.ts";
+import {
+  lineOf,
+  type MountinfoLine,
+  parseMountinfo,
+} from "../kernel/mountinfo.ts";
+
+/** Options of {@linkcode remountat}. */
+export interface RemountOptions extends AttributeOptions {
+  /**
+   * The words of `mountat`, and the recursive ones of `bindat`. The options that
+   * have names of their own hold over these.
+   */
+  options?: OptionsInput;
+  /**
+   * The options that have names of their own hold for what is mounted below, too.
+   *
+   * @default {false}
+   */
+  recursive?: boolean;
+}
+
+const REMOUNT_NAMES: OptionNames<RemountOptions> = {
+  ...ATTRIBUTE_NAMES,
+  options: true,
+  recursive: true,
+};
+
+/**
+ * Changes the topmost mount on a target relative to a directory: all that is
+ * asked for, or nothing.
+ *
+ * A generic word, or an option that has a name, changes the mount; all else is
+ * given to the file system, which every mount of it shares. What is not named
+ * stays as it is, attributes too: unlike mount(8), which gives a mount those it
+ * is told and no other. `ro` makes the mount read-only, `ro=fs` the file system.
+ *
+ * `rw` makes a file system that is read-only writable, too (since Linux 6.8, as
+ * far as it is known to be that).
+ *
+ * Attributes are changed first. When the file system then refuses its part, they
+ * are set back; should that fail as well, which it can where the mount is to be
+ * read-only again and was written to meanwhile, a `SuppressedError` has both. A
+ * change of the mounts below can't be set back, and goes with none of the file
+ * system.
+ *
+ * The target is resolved as by `mountat`. Needs Linux 5.12, for the file system
+ * 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
+ * the mount namespace, for the file system in its own. See mount_setattr(2),
+ * fspick(2).
+ *
+ * @example Make a mount read-only, and its file system smaller
+ * ```ts
+ * import { Directory, remountat } from "@meroton/mountat";
+ * import { assertThrows } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true });
+ * remountat(root, "tmp", { readonly: true, options: "size=1m" });
+ * assertThrows(() => Deno.mkdirSync(`${path}/tmp/new`), Error);
+ * ```
+ *
+ * @param dirfd The directory: a `Directory`, or an open descriptor.
+ * @param target The mount point, relative to `dirfd`; `.` is the directory
+ * itself, opened before the mount was put on it or after.
+ * @param options What to change.
+ * @throws {TypeError} For a wrong argument; before any system call.
+ * @throws {RangeError} For an option that is too long.
+ * @throws {MountError} EINVAL when nothing is mounted there, or for an option
+ * that the file system refuses; EBUSY for what is to be read-only and has files
+ * open to write; ELOOP for a symlink in the target, EXDEV for a target that
+ * leaves the directory, ENOENT; EPERM without the capability, for an attribute
+ * that is locked, or a file system of another user namespace.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function remountat(
+  dirfd: number | Directory,
+  target: string,
+  options: RemountOptions,
+): void {
+  const directory = descriptorOf(dirfd);
+  const { path } = parseTarget(target);
+  const parsed = parseRemount(options);
+  const attempted = { action: `remount ${quote(target)}`, target };
+  attempt(attempted, () => {
+    using mount = path === "."
+      ? openTopmost(directory)
+      : openAt(directory, path);
+    const remounted = { dirfd: mount.fd, path: "" };
+    const at = { ...attempted, remounted };
+    attempt(at, () => remount(mount.fd, withSuperblock(mount.fd, parsed), at));
+  });
+}
+
+/**
+ * Checks what is to change.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseRemount(options: RemountOptions): ParsedOptions {
+  checkOptions(options, REMOUNT_NAMES);
+  const named = namedWords(options, options.recursive);
+  const parsed = parseMountOptions(options.options ?? "", named);
+  const { own, recursive, parameters, loop } = parsed;
+  const below = changes(recursive);
+  if (loop !== undefined) {
+    throw new TypeError('The option "loop" is for a new mount');
+  }
+  if (!below && !changes(own) && parameters.length === 0) {
+    throw new TypeError("An option must say what to change");
+  }
+  if (below && parameters.length > 0) {
+    throw new TypeError(
+      `What is changed below can't go with an option of the file system: remount twice, once with "${
+        parameters[0]!.key
+      }"`,
+    );
+  }
+  return parsed;
+}
+
+/** What is to be writable takes a file system that can be written to, too. */
+function withSuperblock(fd: number, change: ParsedOptions): ParsedOptions {
+  const { own: { attrClr, attrSet }, recursive, parameters } = change;
+  const writable = (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0;
+  const said = parameters.some(({ key }) => key === "ro" || key === "rw");
+  if (!writable || said || changes(recursive) || !isReadOnly(fd)) return change;
+  return { ...change, parameters: [...parameters, { key: "rw", value: true }] };
+}
+
+/** Whether a file system is read-only, as far as the kernel tells. */
+function isReadOnly(fd: number): boolean {
+  try {
+    const { sbFlags } = statmount(mountIdAt(fd), STATMOUNT_SB_BASIC);
+    return ((sbFlags ?? 0) & MS_RDONLY) !== 0;
+  } catch (error) {
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return isReadOnlyInTable(fd);
+  }
+}
+
+function isReadOnlyInTable(fd: number): boolean {
+  try {
+    return lineAt(fd)?.superOptions.includes("ro") ?? false;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return false;
+    throw error;
+  }
+}
+
+function remount(
+  fd: number,
+  { own, recursive, parameters }: ParsedOptions,
+  attempted: Attempt,
+): void {
+  if (parameters.length === 0 && !changes(recursive)) {
+    changeAttributes(fd, 0, own);
+    return;
+  }
+  let setBack = () => {};
+  try {
+    if (parameters.length === 0) {
+      setBack = changeReversibly(fd, own);
+      changeAttributes(fd, AT_RECURSIVE, recursive);
+    } else {
+      const flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+      const open = () => fspick(fd, "", flags);
+      inContext(open, parameters, attempted, (context) => {
+        setBack = changeReversibly(fd, own);
+        fsconfigReconfigure(context);
+      });
+    }
+  } catch (error) {
+    const action = `set back the attributes of ${quote(attempted.target)}`;
+    try {
+      attempt({ ...attempted, action }, setBack);
+    } catch (failure) {
+      throw new SuppressedError(failure, error);
+    }
+    throw error;
+  }
+  // What the others below got, and the propagation: a mount that is shared
+  // again would be so in another peer group.
+  if (changes(recursive) || own.propagation !== 0) {
+    changeAttributes(fd, 0, own);
+  }
+}
+
+/** Changes attributes, and returns what sets them back. */
+function changeReversibly(
+  fd: number,
+  { attrSet, attrClr }: AttributeChange,
+): () => void {
+  const change = { ...UNCHANGED, attrSet, attrClr };
+  if (!changes(change)) return () => {};
+  const before = attributesAt(fd);
+  changeAttributes(fd, 0, change);
+  const changed = attrSet | attrClr;
+  const back = { attrSet: before & changed, attrClr: changed, propagation: 0 };
+  return () => changeAttributes(fd, 0, back);
+}
+
+/** What the mount table has of the mount whose root a descriptor is. */
+function lineAt(fd: number): MountinfoLine | undefined {
+  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  return lineOf(table, idInTableAt(fd, ""));
+}
+
+/** The `MOUNT_ATTR_*` of the mount whose root a descriptor is. */
+function attributesAt(fd: number): number {
+  try {
+    return Number(statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC).mntAttr);
+  } catch (error) {
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const line = lineAt(fd);
+    if (line === undefined) throw new SyscallError("statmount", ENOENT, []);
+    // Which alone has no word there.
+    const words = ["strictatime", ...line.options];
+    return changeOfNew(parseMountOptions(words)).attrSet;
+  }
+}

@@ -1,0 +1,222 @@
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { attach } from "./attach.ts";
+import { cloneTree } from "./bindat.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  CLONE_FS,
+  CLONE_NEWNS,
+  MOVE_MOUNT_BENEATH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+  O_CLOEXEC,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import { isErrno } from "../sys/error.ts";
+import { EINVAL } from "../sys/errno.ts";
+import { attachesToDetached, detachedTmpfs } from "../kernel/probe.ts";
+import {
+  mountPrivately,
+  moveToRoot,
+  openPath,
+  setnsCall,
+  SyscallThread,
+  type ThreadCall,
+  unshareCall,
+} from "../sys/thread.ts";
+import { mkdirat, openat2 } from "../sys/file.ts";
+import { openDirectoryAt } from "../fd/open.ts";
+import { cString, flagNames } from "../sys/call.ts";
+
+/**
+ * What mounts are attached in that are attached to nothing themselves.
+ *
+ * Before Linux 6.15 the kernel neither attaches into such a mount nor copies it.
+ * Where it answers so, what is built is brought into a mount namespace of its
+ * own, and is worked on there.
+ */
+export class Staging implements Disposable {
+  #namespace: StagingNamespace | null = null;
+  /** What is to be brought into the namespace. */
+  readonly #held: OwnedFd[] = [];
+
+  /**
+   * Takes a mount that others are to be attached in.
+   *
+   * @param mount A directory, attached to nothing; borrowed. It may be closed
+   * once nothing is attached in it any more.
+   */
+  hold(mount: OwnedFd): void {
+    this.#held.push(mount);
+  }
+
+  /**
+   * Attaches a mount in one that is held: one that is held, too, may move there.
+   *
+   * @param beneath Whether it goes beneath the mount whose root that is.
+   * @throws {SyscallError} What move_mount(2) answers, ENOENT without /proc, which
+   * leads to namespaces.
+   * @throws {UnsupportedError} When no thread can be started.
+   */
+  attach(mount: OwnedFd, mountPoint: OwnedFd, beneath = false): void {
+    this.#make(
+      () => attach(mount, mountPoint, beneath),
+      (namespace) => namespace.attach(mount, mountPoint, beneath),
+    );
+  }
+
+  /**
+   * Copies what is at a descriptor in a mount that is held, with all that is
+   * mounted below, attached to nothing.
+   *
+   * @throws {SyscallError} What open_tree(2) answers, and as `attach`.
+   * @throws {UnsupportedError} When no thread can be started.
+   */
+  clone({ fd }: OwnedFd): OwnedFd {
+    return this.#make(
+      () => cloneTree(fd, "", AT_RECURSIVE),
+      (namespace) => namespace.clone(fd),
+    );
+  }
+
+  /**
+   * What can be attached elsewhere of a mount that is held: a copy where it is
+   * in a namespace; null where it is the mount itself.
+   *
+   * @throws {SyscallError} What open_tree(2) answers.
+   */
+  takeOut({ fd }: OwnedFd): OwnedFd | null {
+    return this.#namespace?.clone(fd) ?? null;
+  }
+
+  #make<T>(
+    directly: () => T,
+    inNamespace: (namespace: StagingNamespace) => T,
+  ): T {
+    if (this.#namespace === null) {
+      try {
+        return directly();
+      } catch (error) {
+        const old = isErrno(error, EINVAL) && attachesToDetached() === false;
+        if (!old) throw error;
+        this.#namespace = new StagingNamespace();
+      }
+    }
+    for (let mount; (mount = this.#held[0]) !== undefined;) {
+      if (!mount.closed) this.#namespace.bring(mount);
+      this.#held.shift();
+    }
+    return inNamespace(this.#namespace);
+  }
+
+  [Symbol.dispose](): void {
+    this.#namespace?.[Symbol.dispose]();
+  }
+}
+
+/**
+ * A mount namespace that mounts are attached in, and moved.
+ *
+ * A thread enters it for each call, and leaves it. Descriptors hold it: it is
+ * gone, with all that is mounted there, when they are closed or the process ends.
+ */
+class StagingNamespace implements Disposable {
+  readonly #fd: OwnedFd;
+  /** A directory for each mount that was brought: on one they would cover each other. */
+  readonly #bench: OwnedFd;
+  #brought = 0;
+
+  /**
+   * @throws {SyscallError} ENOENT without /proc, which leads to namespaces.
+   * @throws {UnsupportedError} When no thread can be started.
+   */
+  constructor() {
+    using owned = new DisposableStack();
+    this.#bench = owned.use(detachedTmpfs());
+    const opened = onThread([
+      unshareCall(CLONE_NEWNS),
+      mountPrivately(),
+      moveToRoot(this.#bench.fd),
+      openPath(OWN_NAMESPACE),
+    ]);
+    this.#fd = new OwnedFd(opened);
+    owned.move();
+  }
+
+  bring(mount: OwnedFd): void {
+    const name = String(this.#brought++);
+    mkdirat(this.#bench.fd, name, 0o755);
+    using at = openDirectoryAt(this.#bench.fd, name);
+    this.attach(mount, at, false);
+  }
+
+  attach(mount: OwnedFd, mountPoint: OwnedFd, beneath: boolean): void {
+    const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
+      (beneath ? MOVE_MOUNT_BENEATH : 0);
+    this.#make({
+      name: "move_mount",
+      args: [mount.fd, EMPTY, mountPoint.fd, EMPTY, flags],
+      text: [
+        { fd: mount.fd },
+        '""',
+        { fd: mountPoint.fd },
+        '""',
+        flagNames(flags, {
+          MOVE_MOUNT_F_EMPTY_PATH,
+          MOVE_MOUNT_T_EMPTY_PATH,
+          MOVE_MOUNT_BENEATH,
+        }),
+      ],
+    });
+  }
+
+  clone(fd: number): OwnedFd {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
+      AT_EMPTY_PATH;
+    return new OwnedFd(
+      this.#make({
+        name: "open_tree",
+        args: [fd, EMPTY, flags],
+        text: [
+          { fd },
+          '""',
+          "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE|AT_EMPTY_PATH",
+        ],
+      }),
+      "mount",
+    );
+  }
+
+  #make(call: ThreadCall): number {
+    return onThread([setnsCall(this.#fd.fd, CLONE_NEWNS), call]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd.close();
+    this.#bench.close();
+  }
+}
+
+const EMPTY = cString("path", "");
+
+const OWN_NAMESPACE = "/proc/thread-self/ns/mnt";
+
+let thread: SyscallThread | undefined;
+
+/** Ends the thread, if there is one, at once. */
+export function endStagingThread(): void {
+  thread?.end();
+}
+
+/** Makes calls on a thread that is then in this one's namespace again. */
+function onThread(calls: ThreadCall[]): number {
+  using own = new OwnedFd(
+    openat2(AT_FDCWD, OWN_NAMESPACE, { flags: O_CLOEXEC }),
+  );
+  if (!thread?.hold()) thread = new SyscallThread();
+  const back = setnsCall(own.fd, CLONE_NEWNS);
+  // A thread that shares its working directory can't change its namespace.
+  return thread.make([unshareCall(CLONE_FS), back, ...calls], [back]);
+}

@@ -1,0 +1,380 @@
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { InheritableFd, OwnedFd } from "../fd/owned_fd.ts";
+import {
+  attach,
+  attachBeneath,
+  type MountPlan,
+  settleOrUnmount,
+} from "./attach.ts";
+import {
+  closeMountPoint,
+  type CreatedPaths,
+  makeDirectory,
+  type MkdirOptions,
+} from "./mount_point.ts";
+import { Staging } from "./staging.ts";
+import type { Directory } from "../directory.ts";
+import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "../sys/constants.ts";
+import { attempt } from "../error/error.ts";
+import { cloneTree, planBind } from "./bindat.ts";
+import { mountSetattr } from "../sys/mount.ts";
+import type { BindOptions, MountOptions } from "../options/spec.ts";
+import { parseFileSystem, planMount } from "./mountat.ts";
+import { createDetachedMount } from "./detached.ts";
+import { UNCHANGED } from "../options/mount_options.ts";
+import { afterAttach, afterChange } from "./change.ts";
+import { dup } from "../sys/file.ts";
+import { createMount, type Mount } from "./mount.ts";
+import { parseTarget } from "../options/target.ts";
+import { quote } from "../base/text.ts";
+import { mountIdAt } from "../kernel/mount_id.ts";
+import { openAt, openDirectoryAt } from "../fd/open.ts";
+
+/** Options of {@linkcode MountTree.from}. */
+export interface MountTreeOptions {
+  /**
+   * Takes what is mounted below the directory along, but for what is unbindable.
+   *
+   * @default {false}
+   */
+  recursive?: boolean;
+}
+
+const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
+
+/** A mount that something is to be done with once the tree is attached. */
+interface Unsettled {
+  readonly mount: OwnedFd;
+  /** Where it is in the tree. */
+  readonly path: string;
+  readonly settle: NonNullable<MountPlan["settle"]>;
+}
+
+let attachIn: (tree: MountTree, plan: MountPlan) => void;
+
+let cloneOf: (tree: MountTree) => OwnedFd;
+
+/**
+ * A tree of mounts that no path shows and no mount table lists until it is
+ * attached: then all of it appears at once. Its descriptor alone holds it. When
+ * that is closed, or the process ends, however it ends, the kernel takes
+ * everything away.
+ *
+ * A process can be put into it before it is attached, or instead:
+ * `chroot /proc/PID/fd/N`.
+ *
+ * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
+ * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
+ * of its own, by a thread that enters it; that takes /proc.
+ * See open_tree(2), move_mount(2).
+ *
+ * @example A root for a build action
+ * ```ts
+ * import { Directory, MountTree } from "@meroton/mountat";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = Deno.makeTempDirSync();
+ * using root = Directory.open(path);
+ * using tree = MountTree.from(root);
+ * tree.mount("proc", { type: "proc", options: "nosuid,nodev", mkdir: true });
+ * tree.mount("tmp", { type: "tmpfs", options: "nosuid,nodev", mkdir: true });
+ * assertEquals(root.mounts(), []); // Nobody sees any of it,
+ *
+ * using _mount = tree.attach(root);
+ * assertEquals(Deno.statSync(`${path}/proc/self`).isDirectory, true); // until here.
+ * ```
+ */
+export class MountTree implements Disposable {
+  readonly #fd: OwnedFd;
+  readonly #created: CreatedPaths[] = [];
+  readonly #staging = new Staging();
+  /** What is to be done once the tree is attached. */
+  readonly #unsettled: Unsettled[] = [];
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd.closeWhenDropped();
+    this.#staging.hold(fd);
+  }
+
+  static {
+    attachIn = (tree, plan) => tree.#attach(plan);
+    cloneOf = (tree) => tree.#staging.clone(tree.#fd);
+  }
+
+  /**
+   * Makes a tree of a directory: a bind of it, which shows its content, and
+   * changes with it. Mounts that come later, here or there, stay apart.
+   *
+   * @param directory The directory.
+   * @param options Whether to take along what is mounted below it.
+   * @returns The tree; close it, or bind it with `using`.
+   * @throws {TypeError} For an unknown option.
+   * @throws {MountError} EINVAL for what can't be bound, EPERM without the
+   * capability.
+   * @throws {UnsupportedError} Where the system or kernel can't do it.
+   */
+  static from(
+    directory: Directory,
+    options: MountTreeOptions = {},
+  ): MountTree {
+    checkOptions(options, TREE_NAMES);
+    const { fd } = directory;
+    const below = options.recursive ? AT_RECURSIVE : 0;
+    const attempted = {
+      action: `make a mount tree of descriptor ${fd}`,
+      target: ".",
+      from: { dirfd: fd, path: "" },
+    };
+    return attempt(attempted, () => {
+      const clone = cloneTree(fd, "", below);
+      try {
+        // Of a shared mount the copy is a peer: what is mounted in it would
+        // appear in the original at once.
+        mountSetattr(clone.fd, "", AT_EMPTY_PATH | below, {
+          propagation: MS_PRIVATE,
+        });
+        return new MountTree(clone);
+      } catch (error) {
+        clone.close();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Makes a tree whose root is a new file system.
+   *
+   * @param options What to mount; `mkdir` means nothing here.
+   * @returns The tree; close it, or bind it with `using`.
+   * @throws {TypeError | RangeError} For a wrong argument; before any call.
+   * @throws {MountError} As {@linkcode mountat}.
+   * @throws {UnsupportedError} Where the system or kernel can't do it.
+   */
+  static create(options: MountOptions): MountTree {
+    const fileSystem = parseFileSystem(options);
+    const { type } = fileSystem;
+    const attempted = {
+      action: `make a mount tree of ${type}`,
+      target: ".",
+      type,
+    };
+    return attempt(attempted, () => {
+      const mount = createDetachedMount(fileSystem, attempted);
+      const tree = new MountTree(mount);
+      const change = { own: fileSystem.change, recursive: UNCHANGED };
+      afterChange(
+        mount,
+        () => tree.#settleLater(mount, ".", afterAttach(change)),
+      );
+      return tree;
+    });
+  }
+
+  /** The descriptor of the tree's root, borrowed. Throws once it is closed. */
+  get fd(): number {
+    return this.#fd.fd;
+  }
+
+  /**
+   * Mounts a new file system in the tree.
+   *
+   * @param target Where to mount, relative to the tree's root.
+   * @param options What to mount.
+   * @throws {TypeError | RangeError} For a wrong argument; before any call.
+   * @throws {MountError} As {@linkcode mountat}; the tree is as it was.
+   * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
+   */
+  mount(target: string, options: MountOptions): void {
+    this.#attach(planMount(target, options));
+  }
+
+  /**
+   * Mounts a directory or file that is there already in the tree.
+   *
+   * @param source What to mount: a path, a `file:` URL, or a directory.
+   * @param target Where to mount, relative to the tree's root.
+   * @param options How to mount.
+   * @throws {TypeError | RangeError} For a wrong argument; before any call.
+   * @throws {MountError} As {@linkcode bindat}; the tree is as it was.
+   * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
+   */
+  bind(
+    source: string | URL | Directory,
+    target: string,
+    options: BindOptions = {},
+  ): void {
+    this.#attach(planBind(target, source, options));
+  }
+
+  /**
+   * Makes a directory in the tree, as {@linkcode Directory.mkdir} does. When the
+   * tree is closed without being attached, it is removed again.
+   *
+   * @param path The path, relative to the tree's root.
+   * @param options Permissions, and whether to make what leads to it.
+   * @throws {TypeError | RangeError} For a wrong argument; before any call.
+   * @throws {MountError} As {@linkcode Directory.mkdir}.
+   */
+  mkdir(path: string, options: MkdirOptions = {}): void {
+    this.#created.push(makeDirectory(this.fd, path, options));
+  }
+
+  #attach(plan: MountPlan): void {
+    const { length } = this.#unsettled;
+    const make = () => {
+      const mount = plan.make();
+      const { path } = plan.target;
+      return afterChange(
+        mount,
+        () => this.#settleLater(mount, path, plan.settle),
+      );
+    };
+    try {
+      const { mountPoint, created } = attachBeneath(
+        this.fd,
+        // What is in no table is not to be swept.
+        { ...plan, make, settle: null, record: null },
+        (mount, at, beneath) => this.#staging.attach(mount, at, beneath),
+      );
+      closeMountPoint(mountPoint);
+      this.#created.push(created);
+    } catch (error) {
+      this.#forgetUnsettled(length);
+      throw error;
+    }
+  }
+
+  /** In a detached tree the kernel changes no mount but the root. */
+  #settleLater(
+    mount: OwnedFd,
+    path: string,
+    settle: MountPlan["settle"],
+  ): void {
+    if (settle === null) return;
+    this.#unsettled.push({
+      mount: new OwnedFd(dup(mount.fd)),
+      path,
+      settle,
+    });
+  }
+
+  #forgetUnsettled(from: number): void {
+    for (const { mount } of this.#unsettled.splice(from)) mount.close();
+  }
+
+  /**
+   * Attaches the tree: all of it appears at once, and is the returned handle's
+   * from now on. That unmounts all of it at once, lazily: who still uses it goes
+   * on undisturbed.
+   *
+   * Attached to the directory itself, the tree covers it: descriptors that are
+   * open, that of `directory`, too, lead to what is beneath.
+   *
+   * @param directory Where `target` starts.
+   * @param target The mount point; by default the directory itself.
+   * @returns The mount; the whole tree is unmounted when the handle is disposed
+   * of.
+   * @throws {TypeError} For a wrong target.
+   * @throws {MountError} As {@linkcode mountat}; the tree is as it was. Where it
+   * was attached, and its propagation could not be set, it is closed.
+   */
+  attach(directory: Directory, target: string = "."): Mount {
+    const parsed = parseTarget(target);
+    const { fd } = directory;
+    const attempted = {
+      action: `attach the mount tree to ${quote(target)}`,
+      target,
+      mkdir: false,
+    };
+    return attempt(attempted, () => {
+      using staged = this.#staging.takeOut(this.#fd);
+      const tree = staged ?? this.#fd;
+      const id = mountIdAt(tree.fd);
+      const at = openDirectoryAt(fd, parsed.path);
+      try {
+        const places = {
+          from: { dirfd: tree.fd, path: "" },
+          onto: { dirfd: at.fd, path: "" },
+        };
+        attempt({ ...attempted, ...places }, () => attach(tree, at));
+      } catch (error) {
+        at.close();
+        throw error;
+      }
+      const place = { at, holder: at, name: "." };
+      const mount = createMount(id, target, place, "attached", true);
+      try {
+        settleOrUnmount(
+          attempted,
+          () => {
+            for (const { mount, path, settle } of this.#unsettled) {
+              if (staged === null) {
+                settle(mount);
+                continue;
+              }
+              // A copy has other mounts than those that were made.
+              using copy = openAt(staged.fd, path);
+              settle(copy);
+            }
+          },
+          () => mount.unmount(),
+        );
+        for (const created of this.#created) created.keep();
+      } finally {
+        this.close();
+      }
+      return mount;
+    });
+  }
+
+  /**
+   * A copy of the descriptor that child processes inherit, under the same
+   * number.
+   *
+   * @returns The copy; close it once the child was started: it holds the tree,
+   * too.
+   * @throws {MountError} EMFILE.
+   */
+  inheritable(): InheritableFd {
+    return attempt(
+      { action: "copy the mount tree's descriptor", target: "." },
+      () => new InheritableFd(this.fd),
+    );
+  }
+
+  /**
+   * Closes the tree; a second time does nothing. Unless it was attached,
+   * everything is gone, the directories and files that were made for it, too.
+   */
+  close(): void {
+    for (const created of this.#created.splice(0).reverse()) {
+      created[Symbol.dispose]();
+    }
+    this.#forgetUnsettled(0);
+    this.#fd.close();
+    this.#staging[Symbol.dispose]();
+  }
+
+  /** Closes the tree. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Copies a tree with all that is mounted in it, attached to nothing.
+ *
+ * @throws {SyscallError} What open_tree(2) answers.
+ */
+export function cloneOfTree(tree: MountTree): OwnedFd {
+  return cloneOf(tree);
+}
+
+/**
+ * Makes a mount in a tree.
+ *
+ * @throws {MountError} The tree is then as it was.
+ */
+export function attachInTree(tree: MountTree, plan: MountPlan): void {
+  attachIn(tree, plan);
+}

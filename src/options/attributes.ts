@@ -1,0 +1,231 @@
+/** Options of a mount by name: each stands for a word of `options`. */
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { quote } from "../base/text.ts";
+
+/** A range of user or group ids, for {@linkcode IdMaps}. */
+export interface IdMap {
+  /** The first id as the file system has it, on disk. */
+  inside: number;
+  /** The first id as it is seen through the mount, by this process. */
+  outside: number;
+  /** How many ids. */
+  length: number;
+}
+
+/**
+ * Who owns what, seen through an id-mapped mount: a file of `inside` appears as
+ * one of `outside`, and what `outside` makes there is `inside`'s on disk. An id
+ * that is in no range appears as 65534 (nobody), and can make nothing.
+ */
+export interface IdMaps {
+  /** The user ids. */
+  uids: readonly IdMap[];
+  /** The group ids. */
+  gids: readonly IdMap[];
+  /**
+   * Holds for what is mounted below, too.
+   *
+   * @default {as the bind itself}
+   */
+  recursive?: boolean;
+}
+
+/** Options that each stand for generic words of mount(8), whose meaning they have. */
+export interface AttributeOptions {
+  /**
+   * Nothing can be written through the mount; `false` allows it where the mount
+   * that is bound does not.
+   */
+  readonly?: boolean;
+  /** Programs can't gain other ids or capabilities by being executed; `false` as above. */
+  nosuid?: boolean;
+  /** Device files can't be used; `false` as above. */
+  nodev?: boolean;
+  /** Nothing can be executed; `false` as above. */
+  noexec?: boolean;
+  /** No symlink is followed (since Linux 5.14); `false` as above. */
+  nosymfollow?: boolean;
+  /** Access times of directories are not kept; `false` as above. */
+  nodiratime?: boolean;
+  /** Which access times are kept. */
+  atime?: "relatime" | "noatime" | "strictatime";
+  /**
+   * Where what is mounted inside this mount appears, too: nowhere (`private`,
+   * and `unbindable`, which can't be bound either), in its peers and theirs here
+   * (`shared`), or what they mount here, but not the other way round (`slave`).
+   *
+   * Without it a bind of a shared mount is its slave (since Linux 5.12): what is
+   * mounted there appears here, but nothing that is done here reaches there. Of a
+   * peer the original's mounts would go with the bind's. All else is private.
+   * But in a shared mount the kernel makes every mount shared, and a copy of it
+   * in each peer. There all but `shared` is set once more right after the mount
+   * was attached; for what is in a mount tree, after that was, and not before
+   * Linux 6.15. The copies stay shared, and those of several mounts stay
+   * mounted when these are unmounted.
+   */
+  propagation?: "private" | "shared" | "slave" | "unbindable";
+}
+
+/** Options of a mount that is not attached yet. */
+export interface NewAttributeOptions extends AttributeOptions {
+  /**
+   * Shows other owners than the file system has: maps, or a user namespace that
+   * has them, by a descriptor (which needs no /proc) or an absolute path,
+   * `/proc/PID/ns/user`. Since Linux 5.12, for file systems that can do it; a
+   * mount that has an id map gets another since Linux 6.15.
+   */
+  idmap?: IdMaps | number | string;
+}
+
+/** The names of {@linkcode AttributeOptions}. */
+export const ATTRIBUTE_NAMES: OptionNames<AttributeOptions> = {
+  readonly: true,
+  nosuid: true,
+  nodev: true,
+  noexec: true,
+  nosymfollow: true,
+  nodiratime: true,
+  atime: true,
+  propagation: true,
+};
+
+/** The names of {@linkcode NewAttributeOptions}. */
+export const NEW_ATTRIBUTE_NAMES: OptionNames<NewAttributeOptions> = {
+  ...ATTRIBUTE_NAMES,
+  idmap: true,
+};
+
+/** The words for true and for false. */
+const SWITCHES = [
+  ["readonly", "ro", "rw"],
+  ["nosuid", "nosuid", "suid"],
+  ["nodev", "nodev", "dev"],
+  ["noexec", "noexec", "exec"],
+  ["nosymfollow", "nosymfollow", "symfollow"],
+  ["nodiratime", "nodiratime", "diratime"],
+] as const;
+
+/** The words to choose from. */
+const CHOICES = [
+  ["atime", ["relatime", "noatime", "strictatime"]],
+  ["propagation", ["private", "shared", "slave", "unbindable"]],
+] as const;
+
+/**
+ * The generic words that named options stand for.
+ *
+ * @param recursive Whether they are for all mounts below, too.
+ * @throws {TypeError} For a value that is none of an option's.
+ */
+export function namedWords(
+  options: AttributeOptions,
+  recursive = false,
+): string[] {
+  const words: string[] = [];
+  for (const [name, yes, no] of SWITCHES) {
+    const value = options[name];
+    if (value === undefined) continue;
+    if (typeof value !== "boolean") {
+      throw new TypeError(`"${name}" must be true or false: received ${value}`);
+    }
+    words.push(value ? yes : no);
+  }
+  for (const [name, choices] of CHOICES) {
+    const value = options[name];
+    if (value === undefined) continue;
+    if (!(choices as readonly string[]).includes(value)) {
+      throw new TypeError(
+        `"${name}" must be one of ${choices.join(", ")}: received ${value}`,
+      );
+    }
+    words.push(value);
+  }
+  return recursive ? words.map((word) => `r${word}`) : words;
+}
+
+/**
+ * Checks an id map.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseIdmap(
+  idmap: IdMaps | number | string | undefined,
+): IdMaps | number | string | null {
+  if (idmap === undefined) return null;
+  if (typeof idmap === "string") {
+    if (idmap.startsWith("/") && !idmap.includes("\0")) return idmap;
+    throw new TypeError(
+      `"idmap" must be the absolute path of a user namespace: received ${
+        quote(idmap)
+      }`,
+    );
+  }
+  if (typeof idmap === "number") {
+    if (Number.isInteger(idmap) && idmap >= 0) return idmap + 0;
+    throw new TypeError(
+      `"idmap" must be an open descriptor: received ${idmap}`,
+    );
+  }
+  checkOptions(idmap, MAPS_NAMES, '"idmap"');
+  const { uids, gids, ...more } = idmap;
+  return {
+    ...more,
+    uids: parseMaps("uids", uids),
+    gids: parseMaps("gids", gids),
+  };
+}
+
+const MAPS_NAMES: OptionNames<IdMaps> = {
+  uids: true,
+  gids: true,
+  recursive: true,
+};
+
+const MAP_NAMES: OptionNames<IdMap> = {
+  inside: true,
+  outside: true,
+  length: true,
+};
+
+/** user_namespaces(7): "the maximum length … is 340 lines". */
+const MOST_MAPS = 340;
+
+function parseMaps(name: string, maps: unknown): IdMap[] {
+  if (!Array.isArray(maps) || maps.length === 0 || maps.length > MOST_MAPS) {
+    throw new TypeError(
+      `"${name}" must be a list of 1 to ${MOST_MAPS} id ranges`,
+    );
+  }
+  return maps.map((map) => {
+    checkOptions(map, MAP_NAMES, `Each of "${name}"`);
+    const length = parseId("length", map.length, 1, MOST_IDS);
+    const last = MOST_IDS - length;
+    return {
+      inside: parseId("inside", map?.inside, 0, last),
+      outside: parseId("outside", map?.outside, 0, last),
+      length,
+    };
+  });
+}
+
+/** The id of all ones is none. */
+const MOST_IDS = 0xffff_ffff;
+
+function parseId(
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+): number {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `"${name}" of an id range must be a number: received ${value}`,
+    );
+  }
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(
+      `"${name}" of an id range must be ${least} to ${most}: received ${value}`,
+    );
+  }
+  return value + 0;
+}

@@ -1,0 +1,427 @@
+/**
+ * Mount options as mount(8) spells them, and what the new mount API makes of
+ * each: a generic word changes an attribute or the propagation of the mount, all
+ * else is a parameter of the file system.
+ */
+import type { HasFd } from "../fd/owned_fd.ts";
+import {
+  MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_NOATIME,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NODIRATIME,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_NOSYMFOLLOW,
+  MOUNT_ATTR_RDONLY,
+  MOUNT_ATTR_STRICTATIME,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
+} from "../sys/constants.ts";
+import { encodeText } from "../base/text.ts";
+
+/**
+ * The value of a file system's parameter: `true` where it takes none, a
+ * `Directory` or `{ fd }` where it takes a descriptor.
+ */
+export type ParameterValue =
+  | string
+  | true
+  | number
+  | Uint8Array
+  | { readonly fd: number };
+
+/** Options as a caller gives them. */
+export type OptionsInput =
+  | string
+  | readonly string[]
+  | Readonly<Record<string, ParameterValue | readonly ParameterValue[]>>;
+
+/** A parameter of the file system, for fsconfig(2). */
+export interface Parameter {
+  /** Its name. */
+  readonly key: string;
+  /** Its value; `true` for a flag. */
+  readonly value: string | true | Uint8Array | HasFd;
+}
+
+/** What is to change of a mount, for mount_setattr(2). */
+export interface AttributeChange {
+  /** `MOUNT_ATTR_*` to set. */
+  readonly attrSet: number;
+  /** `MOUNT_ATTR_*` to clear, before the others are set. */
+  readonly attrClr: number;
+  /** `MS_SHARED` and the like; 0 leaves it as it is. */
+  readonly propagation: number;
+}
+
+/** Nothing is to change. */
+export const UNCHANGED: AttributeChange = {
+  attrSet: 0,
+  attrClr: 0,
+  propagation: 0,
+};
+
+/** Options, sorted by whom they go to. */
+export interface ParsedOptions {
+  /** What is to change of the mount alone, after what `recursive` changes. */
+  readonly own: AttributeChange;
+  /** What is to change of the mount and of all that is mounted below it. */
+  readonly recursive: AttributeChange;
+  /** For the file system, in the caller's order. */
+  readonly parameters: readonly Parameter[];
+  /** Where the source is a file for a loop device. */
+  readonly loop?: LoopOptions;
+}
+
+/** What a generic word does: `clear` first, then `set`. */
+interface GenericWord {
+  readonly clear: number;
+  readonly set: number;
+  readonly propagation?: number;
+}
+
+function sets(attribute: number): GenericWord {
+  return { clear: 0, set: attribute };
+}
+
+function clears(attribute: number): GenericWord {
+  return { clear: attribute, set: 0 };
+}
+
+/** How access times are kept is one field of three values, 0 for relatime. */
+function accessTime(value: number): GenericWord {
+  return { clear: MOUNT_ATTR__ATIME, set: value };
+}
+
+function propagates(propagation: number): GenericWord {
+  return { clear: 0, set: 0, propagation };
+}
+
+/**
+ * The generic words (mount(8), "filesystem-independent mount options"). With an
+ * `r` before it each is recursive (the OCI runtime specification, "mounts").
+ */
+const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
+  ["ro", sets(MOUNT_ATTR_RDONLY)],
+  ["rw", clears(MOUNT_ATTR_RDONLY)],
+  ["nosuid", sets(MOUNT_ATTR_NOSUID)],
+  ["suid", clears(MOUNT_ATTR_NOSUID)],
+  ["nodev", sets(MOUNT_ATTR_NODEV)],
+  ["dev", clears(MOUNT_ATTR_NODEV)],
+  ["noexec", sets(MOUNT_ATTR_NOEXEC)],
+  ["exec", clears(MOUNT_ATTR_NOEXEC)],
+  ["nodiratime", sets(MOUNT_ATTR_NODIRATIME)],
+  ["diratime", clears(MOUNT_ATTR_NODIRATIME)],
+  ["nosymfollow", sets(MOUNT_ATTR_NOSYMFOLLOW)],
+  ["symfollow", clears(MOUNT_ATTR_NOSYMFOLLOW)],
+  ["noatime", accessTime(MOUNT_ATTR_NOATIME)],
+  ["strictatime", accessTime(MOUNT_ATTR_STRICTATIME)],
+  ["relatime", accessTime(0)],
+  // The negations leave relatime, the kernel's default.
+  ["atime", clears(MOUNT_ATTR_NOATIME)],
+  ["nostrictatime", clears(MOUNT_ATTR_STRICTATIME)],
+  ["norelatime", clears(0)],
+  ["private", propagates(MS_PRIVATE)],
+  ["shared", propagates(MS_SHARED)],
+  ["slave", propagates(MS_SLAVE)],
+  ["unbindable", propagates(MS_UNBINDABLE)],
+]);
+
+/** The options that are the mount's own, whatever its file system is. */
+export const GENERIC_OPTIONS: readonly string[] = [
+  ...GENERIC_WORDS.keys(),
+  "defaults",
+];
+
+/** fsconfig(2) takes keys and string values of 255 bytes at the most. */
+const MOST_BYTES = 255;
+
+/**
+ * Sorts options by whom they go to.
+ *
+ * @param options One string, words separated by commas, with double quotes
+ * around what has commas of its own; or a list of words, or a record, whose
+ * values are taken as they are; a list of values sets its option once for each.
+ * @param more Words that follow the others.
+ * @throws {TypeError} For a wrong type, an empty name, a NUL, a quote that is
+ * not closed, or a generic word with a value.
+ * @throws {RangeError} For a name or value that fsconfig(2) can't take.
+ */
+export function parseMountOptions(
+  options: OptionsInput,
+  more: readonly string[] = [],
+): ParsedOptions {
+  if (options === "" && more.length === 0) return NOTHING;
+  const own = new Change();
+  const recursive = new Change();
+  const parameters: Parameter[] = [];
+  for (const [key, value] of [...entries(options), ...more.map(splitWord)]) {
+    const generic = genericWord(key, value);
+    if (key === "defaults") {
+      // For mount(8) it stands where nothing else does, and changes nothing.
+      if (value !== true) throw wrongValue(key, value);
+    } else if (generic === null) {
+      // ro=fs and rw=fs are for the file system alone.
+      const isFlag = value === "fs" && (key === "ro" || key === "rw");
+      parameters.push(parameter(key, isFlag ? true : value));
+    } else if (generic.recursive) {
+      recursive.apply(generic.word);
+      own.supersede(generic.word);
+    } else {
+      own.apply(generic.word);
+    }
+  }
+  return {
+    own: own.result(),
+    recursive: recursive.result(),
+    ...takeLoopOptions(parameters),
+  };
+}
+
+const NOTHING: ParsedOptions = {
+  own: UNCHANGED,
+  recursive: UNCHANGED,
+  parameters: [],
+};
+
+/** The generic word that an option is, null for one of the file system. */
+function genericWord(
+  key: string,
+  value: ParameterValue,
+): { word: GenericWord; recursive: boolean } | null {
+  const own = GENERIC_WORDS.get(key);
+  const word = own ??
+    (key.startsWith("r") ? GENERIC_WORDS.get(key.slice(1)) : undefined);
+  if (word === undefined) return null;
+  if (value === true) return { word, recursive: own === undefined };
+  if (own !== undefined && word.propagation === undefined) {
+    if (value === "recursive") return { word, recursive: true };
+    if (key === "ro" || key === "rw") {
+      if (value === "fs") return null;
+      if (value === "vfs") return { word, recursive: false };
+    }
+  }
+  throw wrongValue(key, value);
+}
+
+function wrongValue(key: string, value: ParameterValue): TypeError {
+  return new TypeError(`The option "${key}" can't be "${value}"`);
+}
+
+/** Collects what generic words change. */
+class Change {
+  #set = 0;
+  #clear = 0;
+  #propagation = 0;
+
+  apply({ clear, set, propagation }: GenericWord): void {
+    this.#set = this.#set & ~clear | set;
+    this.#clear = this.#clear & ~set | clear;
+    this.#propagation = propagation ?? this.#propagation;
+  }
+
+  /** Leaves attributes as they are after all. */
+  forget(attributes: number): void {
+    this.#set &= ~attributes;
+    this.#clear &= ~attributes;
+  }
+
+  /** A recursive word holds for the mount itself, too. */
+  supersede({ clear, set, propagation }: GenericWord): void {
+    this.forget(wholeFields(clear | set));
+    if (propagation !== undefined) this.#propagation = 0;
+  }
+
+  result(): AttributeChange {
+    return {
+      attrSet: this.#set,
+      // Without all bits of the field the kernel refuses to set one (EINVAL).
+      attrClr: this.#clear |
+        wholeFields(this.#set | this.#clear) & MOUNT_ATTR__ATIME,
+      propagation: this.#propagation,
+    };
+  }
+}
+
+function wholeFields(attributes: number): number {
+  return attributes & MOUNT_ATTR__ATIME
+    ? attributes | MOUNT_ATTR__ATIME
+    : attributes;
+}
+
+/** What is to change of a new mount, which has no attribute and none below it. */
+export function changeOfNew(
+  { own, recursive }: Pick<ParsedOptions, "own" | "recursive">,
+): AttributeChange {
+  return {
+    attrSet: recursive.attrSet & ~own.attrClr | own.attrSet,
+    attrClr: 0,
+    propagation: own.propagation || recursive.propagation,
+  };
+}
+
+function entries(options: OptionsInput): [string, ParameterValue][] {
+  if (typeof options === "string") {
+    return splitWords(options).map((word) => splitWord(word));
+  }
+  if (Array.isArray(options)) {
+    return options.map((word: unknown) => {
+      if (typeof word !== "string") {
+        throw new TypeError(`An option must be a string, not ${typeof word}`);
+      }
+      return splitWord(word);
+    });
+  }
+  if (!isRecord(options)) {
+    throw new TypeError(
+      `Options must be a string, a list or a plain record, not ${
+        options === null ? "null" : typeof options
+      }`,
+    );
+  }
+  return Object.entries(options).flatMap(([key, value]) =>
+    [value].flat().map((one): [string, ParameterValue] => [key, one])
+  );
+}
+
+/** Whether a value is a plain object: not a Map, say, which has no entries so. */
+function isRecord(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+/** Splits at commas outside double quotes that no backslash escapes. */
+export function splitWords(text: string): string[] {
+  const words: string[] = [];
+  let word = "";
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]!;
+    if (character === "\\" && !quoted && text[at + 1] === ",") {
+      // The file system unescapes it, as mount(8) leaves it to do.
+      word += "\\,";
+      at++;
+    } else if (character === '"') {
+      quoted = !quoted;
+    } else if (character === "," && !quoted) {
+      words.push(word);
+      word = "";
+    } else {
+      word += character;
+    }
+  }
+  if (quoted) {
+    throw new TypeError(`A quote is not closed in the options: ${text}`);
+  }
+  words.push(word);
+  return words.filter((word) => word !== "");
+}
+
+function splitWord(word: string): [string, string | true] {
+  const end = word.indexOf("=");
+  return end === -1 ? [word, true] : [word.slice(0, end), word.slice(end + 1)];
+}
+
+function parameter(key: string, value: ParameterValue): Parameter {
+  if (key === "") throw new TypeError("An option must have a name");
+  checkText(`The option name "${key}"`, key);
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) {
+      throw new RangeError(`The option "${key}" can't be ${value}`);
+    }
+    return { key, value: String(value) };
+  }
+  if (typeof value === "string") {
+    checkText(`The value of the option "${key}"`, value);
+    return { key, value };
+  }
+  if (
+    value === true || value instanceof Uint8Array ||
+    Number.isInteger(value?.fd) && value.fd >= 0 && value.fd <= 0x7fff_ffff
+  ) {
+    return { key, value };
+  }
+  throw new TypeError(
+    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${value}`,
+  );
+}
+
+/** Checks what goes to fsconfig(2) as a string. */
+export function checkText(what: string, text: string): void {
+  if (text.includes("\0")) {
+    throw new TypeError(`${what} must not contain a NUL character`);
+  }
+  // No unit of a string becomes more than three bytes.
+  const short = text.length <= MOST_BYTES / 3 && text.isWellFormed();
+  const { length } = short ? text : encodeText(text);
+  if (length > MOST_BYTES) {
+    throw new RangeError(
+      `${what} has ${length} bytes, and fsconfig(2) takes ${MOST_BYTES}`,
+    );
+  }
+}
+
+// The options of mount(8) that put a file behind a loop device.
+
+/** How a file is to be shown by a loop device. */
+export interface LoopOptions {
+  /** The device; one that is free where it is not given. */
+  readonly device?: string;
+  /** Where in the file the device begins, in bytes. */
+  readonly offset: bigint;
+  /** The greatest size of the device, in bytes; 0 is all of the file. */
+  readonly sizelimit: bigint;
+}
+
+/**
+ * Takes the words for a loop device out of the others: `loop`, and where that
+ * is given `offset` and `sizelimit`, which are a file system's own otherwise.
+ *
+ * @throws {TypeError} For a value that is none of theirs.
+ */
+export function takeLoopOptions(
+  parameters: readonly Parameter[],
+): { loop?: LoopOptions; parameters: readonly Parameter[] } {
+  const valueOf = (name: string) =>
+    parameters.findLast(({ key }) => key === name)?.value;
+  const device = valueOf("loop");
+  if (device === undefined) return { parameters };
+  if (device !== true && (typeof device !== "string" || device === "")) {
+    throw new TypeError(
+      'The option "loop" takes the path of a device, or none',
+    );
+  }
+  return {
+    loop: {
+      ...(device === true ? {} : { device }),
+      offset: bytes("offset", valueOf("offset")),
+      sizelimit: bytes("sizelimit", valueOf("sizelimit")),
+    },
+    parameters: parameters.filter(({ key }) =>
+      !["loop", "offset", "sizelimit"].includes(key)
+    ),
+  };
+}
+
+const UNITS = ["", "K", "M", "G", "T"];
+
+/** The kernel takes no more: an offset in a file is signed. */
+const MOST = 2n ** 63n;
+
+function bytes(key: string, value: Parameter["value"] = "0"): bigint {
+  const [, number, unit] = typeof value === "string"
+    ? /^(\d+)(?:([KMGT])(?:iB)?)?$/.exec(value) ?? []
+    : [];
+  const size = number === undefined
+    ? MOST
+    : BigInt(number) << BigInt(10 * UNITS.indexOf(unit ?? ""));
+  if (size >= MOST) {
+    throw new TypeError(
+      `The option "${key}" must be a number of bytes, or one of KiB as in 64K, of MiB (M), GiB (G) or TiB (T)`,
+    );
+  }
+  return size;
+}

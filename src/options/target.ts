@@ -1,0 +1,84 @@
+import { encodeText } from "../base/text.ts";
+
+/**
+ * Targets: paths relative to a directory, as the caller wrote them. What is
+ * wrong with one by its text alone is told before any system call.
+ */
+
+/** A target that may be resolved. */
+export interface Target {
+  /** The path, without empty and `.` components; `.` for the directory itself. */
+  readonly path: string;
+  /** The path of what holds it. */
+  readonly parent: string;
+  /** The last component: `.` for the directory itself. */
+  readonly name: string;
+}
+
+/**
+ * Checks a target's text.
+ *
+ * @throws {TypeError} When it is no string, empty, absolute, or has a NUL.
+ */
+export function parseTarget(target: string): Target {
+  if (typeof target !== "string") {
+    throw new TypeError(`A target must be a string, not ${typeof target}`);
+  }
+  if (target === "") {
+    throw new TypeError('A target must not be empty: "." is the directory');
+  }
+  // A lone surrogate that stands for no byte is refused here, too.
+  if (!target.isWellFormed()) encodeText(target);
+  if (target.includes("\0")) {
+    throw new TypeError("A target must not contain a NUL character");
+  }
+  if (target.startsWith("/")) {
+    throw new TypeError(
+      `A target must be relative to its directory, not absolute: "${target}"`,
+    );
+  }
+  if (!target.includes("/")) {
+    return { path: target, parent: ".", name: target };
+  }
+  const components = target.split("/").filter((component) =>
+    component !== "" && component !== "."
+  );
+  return {
+    path: components.join("/") || ".",
+    parent: components.slice(0, -1).join("/") || ".",
+    name: components.at(-1) ?? ".",
+  };
+}
+
+/** Whether a mount goes beneath another, which is then found by its name. */
+export function parseBeneath(
+  beneath: boolean = false,
+  { name }: Target,
+): boolean {
+  if (beneath && (name === "." || name === "..")) {
+    throw new TypeError(
+      "What goes beneath a mount takes a target that ends in a name",
+    );
+  }
+  return beneath;
+}
+
+/** The mode to make mount points with, null when they must exist. */
+export function parseMkdir(mkdir: boolean | number = false): number | null {
+  if (mkdir === false) return null;
+  if (mkdir === true) return 0o755;
+  return parseMode(mkdir);
+}
+
+/** Checks a file mode. */
+export function parseMode(mode: number): number {
+  if (typeof mode !== "number") {
+    throw new TypeError(`A mode must be a number, not ${typeof mode}`);
+  }
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
+    throw new RangeError(
+      `A mode must be between 0 and 0o7777: received ${mode}`,
+    );
+  }
+  return mode;
+}

@@ -1,0 +1,117 @@
+/** What a record of mounts says: a line for its owner, then one for each mount. */
+
+/** The process that keeps a record: enough to tell whether it still runs. */
+export interface Owner {
+  /** The process id, in the PID namespace of the /proc that it had. */
+  readonly pid: number;
+  /** When it was started, in clock ticks since boot: proc_pid_stat(5). */
+  readonly startTime: number;
+  /** Which boot that was: no id means anything after another. */
+  readonly bootId: string;
+}
+
+/** A mount namespace. */
+export interface MountNamespace {
+  /** The inode number of its file in /proc, which is used again. */
+  readonly inode: bigint;
+  /** The kernel's unique id of it; since Linux 6.11. */
+  readonly id: bigint | undefined;
+}
+
+/** A mount that was about to be attached. */
+export interface RecordEntry {
+  /** The kernel's unique id of the mount. */
+  readonly id: bigint;
+  /** Where, as a path, for people. */
+  readonly target: string;
+  /** In which mount namespace. */
+  readonly namespace: MountNamespace;
+  /** Whether all that is mounted inside goes with it. */
+  readonly whole: boolean;
+}
+
+/** The name of a new record. */
+export function recordName({ pid }: Owner): string {
+  return `${pid}-${crypto.randomUUID()}.jsonl`;
+}
+
+/** Whether a file's name is that of a record. */
+export function isRecordName(name: string): boolean {
+  return /^\d+-[0-9a-f-]{36}\.jsonl$/.test(name);
+}
+
+/** Formats the line of the owner. */
+export function formatOwner({ pid, startTime, bootId }: Owner): string {
+  return `${JSON.stringify({ pid, startTime, bootId })}\n`;
+}
+
+/** Formats the line of a mount. */
+export function formatEntry(
+  { id, target, namespace, whole }: RecordEntry,
+): string {
+  const line = {
+    mount: String(id),
+    target,
+    namespace: String(namespace.inode),
+    ...(namespace.id === undefined
+      ? {}
+      : { namespaceId: String(namespace.id) }),
+    ...(whole ? { whole } : {}),
+  };
+  return `${JSON.stringify(line)}\n`;
+}
+
+/**
+ * Parses a record. A line that makes no sense is passed over: of the last one a
+ * part may be missing, where the owner was killed.
+ *
+ * @returns The owner, null where its line makes no sense, and the mounts.
+ */
+export function parseRecord(
+  text: string,
+): { owner: Owner | null; entries: RecordEntry[] } {
+  const [first, ...rest] = text.split("\n").map(parseLine);
+  return {
+    owner: first === undefined ? null : toOwner(first),
+    entries: rest.map(toEntry).filter((entry) => entry !== null),
+  };
+}
+
+type Line = Readonly<Record<string, unknown>>;
+
+function parseLine(text: string): Line {
+  try {
+    // No object has no fields.
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}
+
+function toOwner({ pid, startTime, bootId }: Line): Owner | null {
+  return Number.isSafeInteger(pid) && Number.isSafeInteger(startTime) &&
+      typeof bootId === "string"
+    ? { pid: pid as number, startTime: startTime as number, bootId }
+    : null;
+}
+
+function toEntry(
+  { mount, target, namespace, namespaceId, whole }: Line,
+): RecordEntry | null {
+  const id = toUint64(mount);
+  const inode = toUint64(namespace);
+  if (id === null || inode === null || typeof target !== "string") return null;
+  const unique = toUint64(namespaceId) ?? undefined;
+  return {
+    id,
+    target,
+    namespace: { inode, id: unique },
+    whole: whole === true,
+  };
+}
+
+function toUint64(text: unknown): bigint | null {
+  if (typeof text !== "string" || !/^\d{1,20}$/.test(text)) return null;
+  const value = BigInt(text);
+  return BigInt.asUintN(64, value) === value ? value : null;
+}

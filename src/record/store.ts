@@ -1,0 +1,269 @@
+/**
+ * Where records of mounts are: in a directory that belongs to this user and is
+ * closed to all others, so that nobody else decides what a sweep unmounts.
+ */
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { attempt, MountError } from "../error/error.ts";
+import { isMounted, isUniqueId, mountId } from "../kernel/mount_id.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
+  STATMOUNT_MNT_NS_ID,
+  STATX_INO,
+  STATX_MODE,
+  STATX_UID,
+} from "../sys/constants.ts";
+import { quote } from "../base/text.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import {
+  EACCES,
+  EEXIST,
+  EINVAL,
+  ENOENT,
+  ENOSYS,
+  ENOTDIR,
+  EPERM,
+  EROFS,
+  ESRCH,
+} from "../sys/errno.ts";
+import { parseStat, privileges } from "../kernel/process.ts";
+import { mkdirat, openat2, statx } from "../sys/file.ts";
+import { BENEATH, openDirectoryAt, readFile } from "../fd/open.ts";
+import type { MountNamespace, Owner, RecordEntry } from "./file.ts";
+import { statmount } from "../sys/statmount.ts";
+
+export const NAME = "mountat";
+
+const RUNTIME = "XDG_RUNTIME_DIR";
+
+/** The directory of records, open. */
+export interface RecordDirectory {
+  readonly path: string;
+  readonly fd: OwnedFd;
+  /** Whose it is: this process's effective user. */
+  readonly uid: number;
+}
+
+/**
+ * Opens the directory of records.
+ *
+ * @param create Whether to make it.
+ * @returns null where it is missing, or nothing can be recorded: before Linux
+ * 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. To create also
+ * where /proc, or what subset=pid hides of it, is missing, it can't be made, or
+ * Deno's permissions don't allow it.
+ * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
+ * is not this user's or not closed to others.
+ * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
+ */
+export function openRecordDirectory(create: boolean): RecordDirectory | null {
+  const attempted = { action: "find the records of mounts", target: "/run" };
+  return attempt(attempted, () => {
+    if (!isUniqueId(mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT))) return null;
+    const uid = effectiveUser(create);
+    if (uid === null) return null;
+    for (const parent of parents()) {
+      using at = openIfPossible(parent);
+      // Nobody else may rename what is in it.
+      if (at !== null && isOnly(at, uid, 0o022)) {
+        return openIn(at, `${parent}/${NAME}`, uid, create);
+      }
+    }
+    return null;
+  });
+}
+
+function openIn(
+  parent: OwnedFd,
+  path: string,
+  uid: number,
+  create: boolean,
+): RecordDirectory | null {
+  if (!mayWrite(path)) {
+    if (create) return null;
+    throw new Deno.errors.NotCapable(
+      `Requires write access to "${path}": run again with --allow-write=${path}`,
+    );
+  }
+  const attempted = { action: `use ${quote(path)} for records`, target: path };
+  return attempt(attempted, () => {
+    if (create && !makeDirectory(parent)) return null;
+    const fd = openDirectory(parent);
+    if (fd === null) return null;
+    try {
+      if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
+      throw new MountError(
+        attempted.action,
+        path,
+        new SyscallError("openat2", EACCES, [quote(path)]),
+        { detail: "it must be this user's, and closed to all others (0700)" },
+      );
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+  });
+}
+
+/** What may hold the directory, in the order of preference. */
+export function parents(): string[] {
+  const { state } = Deno.permissions.querySync({
+    name: "env",
+    variable: RUNTIME,
+  });
+  const runtime = state === "granted" ? Deno.env.get(RUNTIME) : undefined;
+  return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
+}
+
+export function mayWrite(path: string): boolean {
+  const { state } = Deno.permissions.querySync({ name: "write", path });
+  return state === "granted";
+}
+
+/**
+ * null, where that may be, when /proc is missing: then no process, or boot, can
+ * be told.
+ */
+function effectiveUser(orNull: boolean): number | null {
+  try {
+    // Nor without the part of it that subset=pid hides.
+    if (orNull) bootId();
+    return privileges().uid;
+  } catch (error) {
+    if (orNull && isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/** Whether a file is a user's, and others lack these permissions. */
+function isOnly({ fd }: OwnedFd, owner: number, others: number): boolean {
+  const mask = STATX_UID | STATX_MODE;
+  const { uid, mode } = statx(fd, "", AT_EMPTY_PATH, mask);
+  return uid === owner && (mode! & others) === 0;
+}
+
+function openIfPossible(path: string): OwnedFd | null {
+  try {
+    return openDirectoryAt(AT_FDCWD, path, 0);
+  } catch (error) {
+    if (isErrno(error, ENOENT, ENOTDIR, EACCES)) return null;
+    throw error;
+  }
+}
+
+/** Returns false where nothing can be made. */
+function makeDirectory(parent: OwnedFd): boolean {
+  try {
+    mkdirat(parent.fd, NAME, 0o700);
+  } catch (error) {
+    if (isErrno(error, EROFS)) return false;
+    if (!isErrno(error, EEXIST)) throw error;
+  }
+  return true;
+}
+
+function openDirectory(parent: OwnedFd): OwnedFd | null {
+  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  try {
+    return new OwnedFd(openat2(parent.fd, NAME, { flags, resolve: BENEATH }));
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+// What became of those that a record tells of: its owner, its mounts.
+
+/** This process, as the owner of a record. */
+export function thisProcess(): Owner {
+  const { pid, startTime } = parseStat(readFile("/proc/self/stat"));
+  return { pid, startTime, bootId: bootId() };
+}
+
+/** Where the kernel tells which boot this is: random(4). */
+export const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+
+/** Which boot this is. */
+export function bootId(): string {
+  return readFile(BOOT_ID).trimEnd();
+}
+
+/**
+ * Whether a process of this boot runs: one that has its number later is
+ * another. In another PID namespace than its own it can't be found.
+ */
+export function isRunning({ pid, startTime }: Owner): boolean {
+  try {
+    const stat = parseStat(readFile(`/proc/${pid}/stat`));
+    return stat.startTime === startTime && !/[ZX]/.test(stat.state);
+  } catch (error) {
+    if (isErrno(error, ENOENT, ESRCH)) return false;
+    throw error;
+  }
+}
+
+/** The mount namespace of this thread. */
+export function thisNamespace(): MountNamespace {
+  const path = "/proc/thread-self/ns/mnt";
+  return {
+    inode: statx(AT_FDCWD, path, 0, STATX_INO).ino!,
+    id: namespaceId(),
+  };
+}
+
+function namespaceId(): bigint | undefined {
+  const root = mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT);
+  try {
+    return statmount(root, STATMOUNT_MNT_NS_ID).mntNsId;
+  } catch (error) {
+    // Nor is it known where a seccomp filter hides the call.
+    if (isErrno(error, ENOSYS, EPERM)) return undefined;
+    throw error;
+  }
+}
+
+/** Where a recorded mount is. */
+export type Whereabouts = "here" | "gone" | "other namespace" | "out of sight";
+
+/**
+ * Finds a recorded mount.
+ *
+ * @param entry What was recorded of it.
+ * @param here This thread's mount namespace.
+ * @returns "gone" only where that is certain. "Out of sight" it is where no
+ * question about it is answered.
+ */
+export function whereabouts(
+  { id, namespace }: RecordEntry,
+  here: MountNamespace,
+): Whereabouts {
+  const mounted = isMounted(id);
+  if (mounted === null) return "out of sight";
+  if (mounted) return "here";
+  // The number is another's only once its namespace is no more.
+  if (namespace.inode === here.inode) return "gone";
+  return isIn(id, namespace) ? "other namespace" : "gone";
+}
+
+/** Whether another mount namespace may have a mount. */
+function isIn(id: bigint, namespace: MountNamespace): boolean {
+  if (namespace.id === undefined) return true;
+  try {
+    statmount(id, 0, { nsId: namespace.id });
+    return true;
+  } catch (error) {
+    // Linux 6.17 and before answers the same to who may not ask.
+    if (isErrno(error, ENOENT)) return !mayAskAboutAll();
+    if (isErrno(error, EINVAL, EPERM)) return true;
+    throw error;
+  }
+}
+
+function mayAskAboutAll(): boolean {
+  const { sysAdmin, initialUserNamespace } = privileges();
+  return sysAdmin && initialUserNamespace;
+}

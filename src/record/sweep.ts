@@ -1,0 +1,428 @@
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { attempt, explain, MountError } from "../error/error.ts";
+import {
+  BOOT_ID,
+  bootId,
+  isRunning,
+  openRecordDirectory,
+  type RecordDirectory,
+  thisNamespace,
+  whereabouts,
+} from "./store.ts";
+import { quote } from "../base/text.ts";
+import { flock, getdents64, openat2, statx, unlinkat } from "../sys/file.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  LOCK_EX,
+  LOCK_NB,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDONLY,
+  STATX_BASIC_STATS,
+  STATX_NLINK,
+} from "../sys/constants.ts";
+import { isRecordName, type Owner, parseRecord } from "./file.ts";
+import { BENEATH, readAll } from "../fd/open.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EAGAIN, EBUSY, ENOENT } from "../sys/errno.ts";
+import { type MountPlace, pathOfMount, placeOfMount } from "../kernel/place.ts";
+import { isMounted, mountId } from "../kernel/mount_id.ts";
+import { umount, unmountFlags } from "../unmount/unmountat.ts";
+import { listmount } from "../sys/statmount.ts";
+import { findObstacle, obstacleHint, obstacleText } from "../list/obstacle.ts";
+
+/** Options of {@linkcode sweep}. */
+export interface SweepOptions {
+  /**
+   * Changes nothing, and tells what would be unmounted.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+  /**
+   * Unmounts what is in use, too (`MNT_DETACH`), unless a mount is inside it.
+   *
+   * @default {false}
+   */
+  lazy?: boolean;
+}
+
+const SWEEP_NAMES: OptionNames<SweepOptions> = { dryRun: true, lazy: true };
+
+/** A mount that a `MountRecord` tells of. */
+export interface RecordedMount {
+  /** The kernel's unique id of the mount. */
+  readonly id: bigint;
+  /** Where it is, or where it was attached when that can't be seen from here. */
+  readonly target: string;
+  /** The process that made it. */
+  readonly pid: number;
+}
+
+/** A recorded mount that is still there. */
+export interface LeftMount extends RecordedMount {
+  /**
+   * Why: the process that made it is alive, it is in another mount namespace, it
+   * is there but outside this thread's root, or it could not be unmounted.
+   */
+  readonly reason:
+    | "owner alive"
+    | "other namespace"
+    | "out of sight"
+    | "failed";
+  /** What failed, where something did. */
+  readonly error?: MountError;
+}
+
+/** A file that is called like a record, and was left alone. */
+export interface IgnoredRecord {
+  /** Its path. */
+  readonly path: string;
+  /** Why, in words. */
+  readonly reason: string;
+}
+
+/** What {@linkcode sweep} did. */
+export interface SweepResult {
+  /** What was unmounted, or would be; the newest first. */
+  readonly unmounted: RecordedMount[];
+  /** What is still there. */
+  readonly left: LeftMount[];
+  /** Files that are no records to be trusted. */
+  readonly ignored: IgnoredRecord[];
+}
+
+/**
+ * Unmounts what processes recorded, with a {@linkcode MountRecord}, and left
+ * when they died.
+ *
+ * A mount is found by its unique id, wherever it is by now; its path is used for
+ * nothing. What another mount covers stays, as does what is in use, unless that
+ * other is swept, too; but a recursive bind goes with all that is inside it. A
+ * process is alive while it has its record locked, or one with its number and
+ * start time is there. Records of which no mount is left are removed. One sweep
+ * waits for another.
+ *
+ * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
+ * CAP_SYS_ADMIN in the user namespace of the mount namespace.
+ *
+ * @example Unmount what was left
+ * ```ts
+ * import { sweep } from "@meroton/mountat";
+ *
+ * for (const { target, pid } of sweep({ dryRun: true }).unmounted) {
+ *   console.log(`Process ${pid} left ${target}`);
+ * }
+ * ```
+ *
+ * @param options How to unmount.
+ * @returns What was unmounted, and what was left and why.
+ * @throws {TypeError} For an unknown option.
+ * @throws {MountError} Where the directory of records can't be used: see
+ * {@linkcode MountRecord.open}.
+ * @throws {Deno.errors.NotCapable} Without a permission.
+ */
+export function sweep(options: SweepOptions = {}): SweepResult {
+  return sweepCounting(options, () => {});
+}
+
+/** {@linkcode sweep}, which calls `step` after each that was unmounted. */
+export function sweepCounting(
+  options: SweepOptions,
+  step: () => void,
+): SweepResult {
+  checkOptions(options, SWEEP_NAMES);
+  const directory = openRecordDirectory(false);
+  if (directory === null) return { unmounted: [], left: [], ignored: [] };
+  const { path, fd } = directory;
+  using _ = fd;
+  return attempt(
+    { action: `sweep ${quote(path)}`, target: path },
+    () => new Sweep(directory, options, step).run(),
+  );
+}
+
+/** A mount that a record tells of, and that is still there. */
+interface FoundMount extends RecordedMount {
+  /** Whether what is mounted inside goes with it. */
+  readonly whole: boolean;
+  /** The record's name. */
+  readonly record: string;
+  /** Why it stays, null when it is to be unmounted. */
+  readonly reason: LeftMount["reason"] | null;
+}
+
+function rank({ reason }: FoundMount): number {
+  return reason === "owner alive" ? 1 : 0;
+}
+
+/** How many milliseconds to look for who is in the way, of all together. */
+const SEARCH_LIMIT = 500;
+
+class Sweep {
+  readonly #directory: RecordDirectory;
+  readonly #options: SweepOptions;
+  readonly #step: () => void;
+  readonly #result: SweepResult = { unmounted: [], left: [], ignored: [] };
+  readonly #here = thisNamespace();
+  readonly #bootId = attempt(
+    { action: `read ${quote(BOOT_ID)}`, target: BOOT_ID },
+    bootId,
+  );
+  /** What was unmounted, or would be. */
+  readonly #gone = new Set<bigint>();
+  /** How many milliseconds to look for who is in the way, of all together. */
+  #searchLimit = 0;
+
+  constructor(
+    directory: RecordDirectory,
+    options: SweepOptions,
+    step: () => void,
+  ) {
+    this.#directory = directory;
+    this.#options = options;
+    this.#step = step;
+  }
+
+  run(): SweepResult {
+    // Another sweep's lock on a record would look like its owner's.
+    flock(this.#directory.fd.fd, LOCK_EX);
+    const found = this.#names().flatMap((name) => this.#read(name));
+    // Ids count up: what is mounted inside another mount is newer. Where several
+    // records have a mount, a living owner decides.
+    found.sort((a, b) =>
+      a.id === b.id ? rank(b) - rank(a) : a.id < b.id ? 1 : -1
+    );
+    this.#takeAll(found.filter(({ id }, i) => id !== found[i - 1]?.id));
+    const finished = new Set(found.map(({ record }) => record));
+    for (const { id, record } of found) {
+      if (!this.#gone.has(id)) finished.delete(record);
+    }
+    for (const name of finished) this.#remove(name);
+    return this.#result;
+  }
+
+  /** Unmounts what can be, again where another may have been in the way. */
+  #takeAll(mounts: readonly FoundMount[]): void {
+    // Only where nothing more can be done it matters who is in the way.
+    for (let last = false;;) {
+      this.#searchLimit = last ? SEARCH_LIMIT : 0;
+      const left = mounts.flatMap((mount) => this.#take(mount) ?? []);
+      const progress = left.length < mounts.length;
+      if (left.length === 0 || last && !progress) {
+        this.#result.left.push(...left);
+        return;
+      }
+      const ids = new Set(left.map(({ id }) => id));
+      mounts = mounts.filter(({ id }) => ids.has(id));
+      last = !progress;
+    }
+  }
+
+  #names(): string[] {
+    const names: string[] = [];
+    while (true) {
+      const next = getdents64(this.#directory.fd.fd);
+      if (next.length === 0) return names;
+      names.push(...next.filter(isRecordName));
+    }
+  }
+
+  /** Reads a record: which of its mounts are there, and who had them. */
+  #read(name: string): FoundMount[] {
+    using file = this.#open(name);
+    if (file === null) return [];
+    const locked = isLocked(file.fd);
+    // Its owner removed it before giving the lock back: it has another, or none.
+    if (linksOf(file.fd) === 0) return [];
+    const text = readAll(file.fd);
+    const { owner, entries } = parseRecord(text);
+    if (owner === null && text.includes("\n")) {
+      this.#ignore(name, "it is no record");
+      return [];
+    }
+    const found: FoundMount[] = [];
+    // One that was killed at once wrote nothing, or a part of the first line.
+    const alive = locked || owner !== null && this.#isAlive(owner);
+    if (owner !== null && owner.bootId === this.#bootId) {
+      for (const entry of entries) {
+        const where = whereabouts(entry, this.#here);
+        if (where === "gone") continue;
+        const reason = alive ? "owner alive" : where === "here" ? null : where;
+        const { id, target, whole } = entry;
+        const { pid } = owner;
+        found.push({ id, target, pid, record: name, reason, whole });
+      }
+    }
+    // While the lock keeps an owner that has just made it from using it.
+    if (!alive && found.length === 0) this.#remove(name);
+    return found;
+  }
+
+  #isAlive(owner: Owner): boolean {
+    return owner.bootId === this.#bootId && isRunning(owner);
+  }
+
+  /** Opens a record, null for one that is gone or not to be trusted. */
+  #open(name: string): OwnedFd | null {
+    // A FIFO must not be waited for.
+    const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+    const { fd, uid } = this.#directory;
+    let file: OwnedFd | undefined;
+    try {
+      file = new OwnedFd(openat2(fd.fd, name, { flags, resolve: BENEATH }));
+      const reason = whyDistrusted(file.fd, uid);
+      if (reason === null) return file;
+      this.#ignore(name, reason);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.errno !== ENOENT) this.#ignore(name, error.message);
+    }
+    file?.close();
+    return null;
+  }
+
+  #ignore(name: string, reason: string): void {
+    const path = `${this.#directory.path}/${name}`;
+    this.#result.ignored.push({ path, reason });
+  }
+
+  /** Unmounts what was found, where it should; null when it is gone. */
+  #take({ id, target, pid, reason, whole }: FoundMount): LeftMount | null {
+    const { dryRun = false, lazy = false } = this.#options;
+    if (reason !== null) {
+      return { id, target: pathOfMount(id) ?? target, pid, reason };
+    }
+    // Another that was lazily unmounted took it along.
+    if (isMounted(id) === false) {
+      this.#gone.add(id);
+      return null;
+    }
+    const path = pathOfMount(id);
+    if (path === null) return { id, target, pid, reason: "out of sight" };
+    const start = performance.now();
+    try {
+      const how = { whole, lazy, dryRun };
+      unmount(id, path, how, this.#gone, this.#searchLimit);
+      this.#result.unmounted.push({ id, target: path, pid });
+      this.#gone.add(id);
+      this.#step();
+      return null;
+    } catch (error) {
+      if (!(error instanceof MountError)) throw error;
+      const spent = Math.ceil(performance.now() - start);
+      this.#searchLimit = Math.max(0, this.#searchLimit - spent);
+      return { id, target: path, pid, reason: "failed", error };
+    }
+  }
+
+  #remove(name: string): void {
+    if (this.#options.dryRun) return;
+    try {
+      unlinkat(this.#directory.fd.fd, name);
+    } catch (error) {
+      if (!isErrno(error, ENOENT)) throw error;
+    }
+  }
+}
+
+/** Whether its owner, or who just makes it, has a record locked. */
+function isLocked(fd: number): boolean {
+  try {
+    flock(fd, LOCK_EX | LOCK_NB);
+    return false;
+  } catch (error) {
+    if (isErrno(error, EAGAIN)) return true;
+    throw error;
+  }
+}
+
+function linksOf(fd: number): number {
+  return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK).nlink!;
+}
+
+/** What makes a file one that this user's processes did not leave, or null. */
+function whyDistrusted(fd: number, owner: number): string | null {
+  const { mode, uid, nlink, size } = statx(
+    fd,
+    "",
+    AT_EMPTY_PATH,
+    STATX_BASIC_STATS,
+  );
+  // inode(7)
+  if ((mode! & 0o170000) !== 0o100000) return "it is no regular file";
+  if (uid !== owner) return "it is another user's";
+  if ((mode! & 0o077) !== 0) return "it is not closed to others";
+  if (nlink! > 1) return "it has another name";
+  return size! > MOST_BYTES ? "it is too large" : null;
+}
+
+/** Room for 100,000 mounts and more, as many as /proc/sys/fs/mount-max lets be. */
+const MOST_BYTES = 64n << 20n;
+
+/**
+ * Unmounts a mount and no other, where the kernel has it.
+ *
+ * @param gone Mounts that would be gone by now in a trial run.
+ * @throws {MountError} EBUSY where it is in use or another is in the way.
+ */
+function unmount(
+  id: bigint,
+  target: string,
+  { whole, lazy, dryRun }: { whole: boolean; lazy: boolean; dryRun: boolean },
+  gone: ReadonlySet<bigint>,
+  searchLimit: number,
+): void {
+  const attempted = {
+    action: `unmount ${quote(target)}`,
+    target,
+    mountId: id,
+    searchLimit,
+  };
+  attempt(attempted, () => {
+    using place = placeOfMount(id);
+    const advice = whyNotUnmounted(id, place, whole, dryRun ? gone : null);
+    if (advice !== null) {
+      throw explain(
+        { ...attempted, searchLimit: 0 },
+        new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+        advice,
+      );
+    }
+    if (dryRun) return;
+    umount(
+      attempted,
+      undefined,
+      place!.dirfd,
+      place!.name,
+      unmountFlags({ lazy: lazy || whole }),
+    );
+  });
+}
+
+function whyNotUnmounted(
+  id: bigint,
+  place: MountPlace | null,
+  whole: boolean,
+  gone: ReadonlySet<bigint> | null,
+): { detail: string; hint?: string } | null {
+  // umount2(2) would make its file system read-only.
+  if (id === mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) {
+    return { detail: "it is the root of this process" };
+  }
+  const covered = place?.topmost() !== id;
+  // What is inside would go, too, whoever made it.
+  if (!covered && (whole || listmount(id, { count: 1 }).length === 0)) {
+    return null;
+  }
+  const obstacle = findObstacle(id, gone ?? undefined);
+  if (obstacle && !(whole && obstacle.where === "inside")) {
+    return { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) };
+  }
+  return gone === null || obstacle === undefined
+    ? { detail: "another mount is in the way" }
+    : null;
+}

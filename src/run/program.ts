@@ -1,0 +1,129 @@
+import {
+  EACCES,
+  EAGAIN,
+  ELOOP,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOTDIR,
+} from "../sys/errno.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { quote } from "../base/text.ts";
+import { openat2, statx } from "../sys/file.ts";
+import {
+  AT_EMPTY_PATH,
+  O_CLOEXEC,
+  O_PATH,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  STATX_MODE,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { environ } from "../sys/process.ts";
+import { readFile } from "../fd/open.ts";
+
+/** Where execvp(3) looks without a PATH. */
+const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+
+/**
+ * Finds a program as execvp(3) does, in a root that is none yet. What execve(2)
+ * refuses as no executable is not given to a shell then.
+ *
+ * @param root The root.
+ * @param name The program; without a slash it is looked for on the path.
+ * @param cwd The working directory.
+ * @param path PATH, undefined where there is none.
+ * @returns Its path in that root, absolute or relative to `cwd`.
+ * @throws {SyscallError} Of execve(2): ENOENT, EACCES where what was found is
+ * nothing to execute, ENAMETOOLONG.
+ */
+export function findProgram(
+  root: number,
+  name: string,
+  cwd: string,
+  path: string = DEFAULT_PATH,
+): string {
+  if (name.includes("/")) return name;
+  const seen = new Set<string | null>();
+  for (const directory of path.split(":")) {
+    const candidate = `${directory || "."}/${name}`;
+    const found = lookForProgram(root, `${cwd}/`, candidate);
+    if (found === "executable") return candidate;
+    seen.add(found);
+  }
+  const number = seen.has("denied")
+    ? EACCES
+    : seen.has("too long")
+    ? ENAMETOOLONG
+    : ENOENT;
+  throw new SyscallError("execve", number, [quote(name), "…", "…"]);
+}
+
+function lookForProgram(
+  root: number,
+  cwd: string,
+  path: string,
+): "executable" | "denied" | "too long" | null {
+  const from = path.startsWith("/") ? path : cwd + path;
+  try {
+    using file = openInRoot(root, from);
+    const { mode } = statx(
+      file.fd,
+      "",
+      AT_EMPTY_PATH,
+      STATX_TYPE | STATX_MODE,
+    );
+    // inode(7): a regular file that somebody may execute.
+    const executable = (mode! & 0o170000) === 0o100000 && (mode! & 0o111) !== 0;
+    return executable ? "executable" : "denied";
+  } catch (error) {
+    if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return null;
+    if (isErrno(error, EACCES)) return "denied";
+    if (isErrno(error, ENAMETOOLONG)) return "too long";
+    throw error;
+  }
+}
+
+/**
+ * Opens what a path leads to in a root that is none yet, through its symlinks.
+ * Those of a procfs lead out of any root: they are not followed.
+ *
+ * @param flags Besides `O_PATH`.
+ * @throws {SyscallError}
+ */
+export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
+  const how = {
+    flags: O_PATH | O_CLOEXEC | flags,
+    resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+  };
+  for (let attempt = 1;; attempt++) {
+    try {
+      return new OwnedFd(openat2(root, path, how));
+    } catch (error) {
+      // Something was renamed or mounted meanwhile: openat2(2).
+      if (!isErrno(error, EAGAIN) || attempt === 1000) throw error;
+    }
+  }
+}
+
+/**
+ * The environment of this process as it was started, and changed since, but for
+ * what Deno adds where PATH leads to no node: a variable, and a directory of its
+ * own as the first of PATH.
+ *
+ * @returns `NAME=value` each.
+ * @throws {SyscallError} Where Deno did, and /proc can't be read.
+ */
+export function inheritedEnvironment(): string[] {
+  const entries = environ();
+  if (!entries.some(isDenos)) return entries;
+  const given = readFile("/proc/self/environ").split("\0");
+  if (given.some(isDenos)) return entries;
+  return entries.filter((entry) => !isDenos(entry))
+    .map((entry) => entry.replace(/^PATH=[^:]*\/node_compat_bin(:|$)/, "PATH="))
+    .filter((entry) => entry !== "PATH=" || given.includes(entry));
+}
+
+function isDenos(entry: string): boolean {
+  return entry.startsWith("DENO_NODE_SHIM_ACTIVE=");
+}

@@ -1,0 +1,80 @@
+import { encodeText } from "../base/text.ts";
+
+/** A place in a text. */
+export interface TextPlace {
+  /** How many UTF-16 code units are before it. */
+  readonly offset: number;
+  /** A name for it, where the text has names. */
+  readonly place?: string;
+}
+
+/** What is wrong at a place of the text that is parsed. */
+export class Malformed extends Error {
+  /** The place in the text. */
+  readonly offset: number;
+
+  constructor({ offset, place }: TextPlace, what: string) {
+    super(place === undefined ? what : `${place}: ${what}`);
+    this.offset = offset;
+  }
+}
+
+/**
+ * Parses a text.
+ *
+ * @throws {TypeError} When it is no string.
+ * @throws {SpecSyntaxError} For a {@linkcode Malformed} that `parse` threw.
+ */
+export function parseText<T>(text: string, parse: () => T): T {
+  if (typeof text !== "string") {
+    throw new TypeError(`The text must be a string, not ${typeof text}`);
+  }
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    const before = text.slice(0, error.offset).split("\n");
+    const column = before.at(-1)!.length + 1;
+    throw new SpecSyntaxError(before.length, column, error.message);
+  }
+}
+
+/**
+ * Checks that a text can go to the kernel.
+ *
+ * @throws {Malformed} For a NUL, or a surrogate that stands for no byte.
+ */
+export function checkSpecText(at: TextPlace, text: string): string {
+  if (text.includes("\0")) {
+    throw new Malformed(at, "There must be no NUL character");
+  }
+  try {
+    encodeText(text);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Malformed(at, error.message);
+  }
+  return text;
+}
+/** A text that is not as its format says, or asks for what can't be done. */
+export class SpecSyntaxError extends Error {
+  /** The class's name. */
+  override readonly name: string = "SpecSyntaxError";
+  /** The line, from 1 on. */
+  readonly line: number;
+  /** The column in the line, from 1 on, in UTF-16 code units. */
+  readonly column: number;
+
+  /**
+   * Makes the error of a text.
+   *
+   * @param line The line, from 1 on.
+   * @param column The column in the line, from 1 on.
+   * @param what What is wrong there.
+   */
+  constructor(line: number, column: number, what: string) {
+    super(`Line ${line}, column ${column}: ${what}`);
+    this.line = line;
+    this.column = column;
+  }
+}

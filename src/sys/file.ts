@@ -1,0 +1,860 @@
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import {
+  byteArray,
+  cString,
+  flagNames,
+  flags32,
+  int32,
+  octal,
+  passString,
+  quoteStart,
+  settle,
+  setUint64,
+  tracer,
+  uint32,
+} from "./call.ts";
+import { DIRENT64, LITTLE_ENDIAN, OPEN_HOW, STATX } from "./layout.ts";
+import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { decodeText, quote } from "../base/text.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_NO_AUTOMOUNT,
+  AT_REMOVEDIR,
+  AT_STATX_DONT_SYNC,
+  AT_STATX_FORCE_SYNC,
+  AT_SYMLINK_NOFOLLOW,
+  F_DUPFD,
+  F_DUPFD_CLOEXEC,
+  LOCK_EX,
+  LOCK_NB,
+  LOCK_SH,
+  LOCK_UN,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_DSYNC,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDWR,
+  O_SYNC,
+  O_TMPFILE,
+  O_TRUNC,
+  O_WRONLY,
+  RESOLVE_BENEATH,
+  RESOLVE_CACHED,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+  STATX_ATIME,
+  STATX_BLOCKS,
+  STATX_BTIME,
+  STATX_CTIME,
+  STATX_DIO_READ_ALIGN,
+  STATX_DIOALIGN,
+  STATX_GID,
+  STATX_INO,
+  STATX_MNT_ID,
+  STATX_MNT_ID_UNIQUE,
+  STATX_MODE,
+  STATX_MTIME,
+  STATX_NLINK,
+  STATX_SIZE,
+  STATX_SUBVOL,
+  STATX_TYPE,
+  STATX_UID,
+  STATX_WRITE_ATOMIC,
+} from "./constants.ts";
+
+/** How {@linkcode openat2} opens: `struct open_how`. */
+export interface OpenHow {
+  /** `O_*`. */
+  flags: number | bigint;
+  /**
+   * The mode of a file that is created.
+   *
+   * @default {0}
+   */
+  mode?: number | bigint;
+  /**
+   * `RESOLVE_*`.
+   *
+   * @default {0}
+   */
+  resolve?: number | bigint;
+}
+
+const HOW_NAMES: OptionNames<OpenHow> = {
+  flags: true,
+  mode: true,
+  resolve: true,
+};
+
+/**
+ * Opens a file, with limits on how its path is resolved.
+ *
+ * `int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);`
+ *
+ * Since Linux 5.6; see openat2(2).
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The file's path.
+ * @param how The flags, mode and limits.
+ * @returns The descriptor. It is closed on exec only with `O_CLOEXEC`.
+ * @throws {SyscallError} EXDEV when the path leaves what `RESOLVE_BENEATH` or
+ * `RESOLVE_NO_XDEV` allow, ELOOP for a symlink under `RESOLVE_NO_SYMLINKS`,
+ * EAGAIN when something was renamed or mounted meanwhile (try again).
+ */
+export function openat2(dirfd: number, path: string, how: OpenHow): number {
+  dirfd = int32("dirfd", dirfd);
+  checkOptions(how, HOW_NAMES);
+  const { flags, mode = 0, resolve = 0 } = how;
+  setUint64(openHowView, OPEN_HOW.flags, "flags", flags);
+  setUint64(openHowView, OPEN_HOW.mode, "mode", mode);
+  setUint64(openHowView, OPEN_HOW.resolve, "resolve", resolve);
+  const bytes = passString("path", path);
+  const fd = libc.openat2(NR.openat2, dirfd, bytes, openHow, SIZE);
+  if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (fd === -1 || tracer) {
+    settle(fd, "openat2", [
+      { fd: dirfd },
+      quote(path),
+      `{flags=${openFlagNames(flags)}, mode=${octal(mode)}, resolve=${
+        flagNames(resolve, RESOLVE)
+      }}`,
+      String(OPEN_HOW.SIZE),
+    ]);
+  }
+  return fd;
+}
+
+/** Used again by each call: `how` is read before it is filled. */
+const openHow = new Uint8Array(new ArrayBuffer(OPEN_HOW.SIZE));
+
+const SIZE = BigInt(OPEN_HOW.SIZE);
+
+const openHowView = new DataView(openHow.buffer);
+
+const OPEN = {
+  O_WRONLY,
+  O_RDWR,
+  O_TMPFILE,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_SYNC,
+  O_DSYNC,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_TRUNC,
+};
+
+const RESOLVE = {
+  RESOLVE_NO_XDEV,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_BENEATH,
+  RESOLVE_IN_ROOT,
+  RESOLVE_CACHED,
+};
+
+/** Names open flags: to read only is the access mode that has no bit. */
+function openFlagNames(value: number | bigint): string {
+  const flags = BigInt(value);
+  const names = flagNames(flags, OPEN);
+  const access = flags & BigInt(O_WRONLY | O_RDWR | O_PATH);
+  if (access !== 0n) return names;
+  return flags === 0n ? "O_RDONLY" : `O_RDONLY|${names}`;
+}
+
+/**
+ * Closes a descriptor.
+ *
+ * `int close(int fd);`
+ *
+ * See close(2). The descriptor is closed even when an error is reported: never
+ * close it again.
+ *
+ * @param fd The descriptor.
+ * @throws {SyscallError} EBADF when it is not open.
+ */
+export function close(fd: number): void {
+  fd = int32("fd", fd);
+  const result = libc.close(NR.close, fd);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "close", [{ fd }]);
+  }
+}
+
+/** Options of {@linkcode dup}. */
+export interface DupOptions {
+  /**
+   * Whether the new descriptor is closed on exec.
+   *
+   * @default {true}
+   */
+  cloexec?: boolean;
+  /**
+   * The least number the new descriptor may have.
+   *
+   * @default {0}
+   */
+  min?: number;
+}
+
+const DUP_NAMES: OptionNames<DupOptions> = { cloexec: true, min: true };
+
+/**
+ * Makes another descriptor of the same open file (`F_DUPFD_CLOEXEC`, or
+ * `F_DUPFD`).
+ *
+ * `int fcntl(int fd, int cmd, int arg);`
+ *
+ * See fcntl(2).
+ *
+ * @param fd The descriptor.
+ * @param options Whether it is closed on exec, and its least number.
+ * @returns The new descriptor.
+ * @throws {SyscallError} EBADF when `fd` is not open, EINVAL for a `min` beyond
+ * the limit, EMFILE when no number is free.
+ */
+export function dup(fd: number, options: DupOptions = {}): number {
+  fd = int32("fd", fd);
+  checkOptions(options, DUP_NAMES);
+  const min = int32("min", options.min ?? 0);
+  const cloexec = options.cloexec ?? true;
+  const command = cloexec ? F_DUPFD_CLOEXEC : F_DUPFD;
+  const copy = libc.fcntl(NR.fcntl, fd, command, min);
+  if (copy === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (copy === -1 || tracer) {
+    settle(copy, "fcntl", [
+      { fd },
+      cloexec ? "F_DUPFD_CLOEXEC" : "F_DUPFD",
+      String(min),
+    ]);
+  }
+  return copy;
+}
+
+/** include/uapi/asm-generic/fcntl.h */
+export const F_SETFL = 4;
+
+/**
+ * Lets nothing that is done with an open file wait: EAGAIN instead. It has none
+ * of the other status flags then.
+ *
+ * `int fcntl(int fd, F_SETFL, O_NONBLOCK);`
+ *
+ * See fcntl(2).
+ *
+ * @param fd A descriptor of the file.
+ * @throws {SyscallError} EBADF when `fd` is not open.
+ */
+export function setNonblocking(fd: number): void {
+  fd = int32("fd", fd);
+  const result = libc.fcntl(NR.fcntl, fd, F_SETFL, O_NONBLOCK);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fcntl", [{ fd }, "F_SETFL", "O_NONBLOCK"]);
+  }
+}
+
+/**
+ * Reads from a descriptor.
+ *
+ * `ssize_t read(int fd, void *buf, size_t count);`
+ *
+ * See read(2).
+ *
+ * @param fd The descriptor.
+ * @param buffer Where to read to, and how much at the most.
+ * @returns How many bytes were read, 0 at the end.
+ * @throws {SyscallError} As read(2) lists them.
+ */
+export function read(fd: number, buffer: Uint8Array): number {
+  fd = int32("fd", fd);
+  // What lies in shared memory is copied, there and back.
+  const bytes = byteArray("buffer", buffer);
+  const count = libc.read(NR.read, fd, bytes, BigInt(bytes.length));
+  if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (count === -1 || tracer) {
+    settle(count, "read", [
+      { fd },
+      count === -1 ? "…" : quoteStart(bytes.subarray(0, count)),
+      String(bytes.length),
+    ]);
+  }
+  if (bytes !== buffer) buffer.set(bytes.subarray(0, count));
+  return count;
+}
+
+/**
+ * Writes to a descriptor.
+ *
+ * `ssize_t write(int fd, const void *buf, size_t count);`
+ *
+ * See write(2).
+ *
+ * @param fd The descriptor.
+ * @param buffer What to write.
+ * @returns How many bytes were written: they may be fewer.
+ * @throws {SyscallError} As write(2) lists them.
+ */
+export function write(fd: number, buffer: Uint8Array): number {
+  fd = int32("fd", fd);
+  const bytes = byteArray("buffer", buffer);
+  const count = libc.write(NR.write, fd, bytes, BigInt(bytes.length));
+  if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (count === -1 || tracer) {
+    settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
+  }
+  return count;
+}
+
+/**
+ * Writes to a descriptor, which must stay open until then, on another thread:
+ * there it may wait.
+ *
+ * `ssize_t write(int fd, const void *buf, size_t count);`
+ *
+ * See write(2).
+ *
+ * @param fd The descriptor.
+ * @param buffer What to write; it must stay as it is until then.
+ * @returns How many bytes were written: they may be fewer.
+ * @throws {SyscallError} As write(2) lists them.
+ */
+export async function writeElsewhere(
+  fd: number,
+  buffer: Uint8Array,
+): Promise<number> {
+  fd = int32("fd", fd);
+  const bytes = byteArray("buffer", buffer);
+  const elsewhere = bindElsewhere("write");
+  const count = await elsewhere(NR.write, fd, bytes, BigInt(bytes.length));
+  // Only that thread has its errno: what failed there fails on this one, too.
+  if (count === -1) return write(fd, bytes);
+  if (tracer) {
+    settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
+  }
+  return count;
+}
+
+/**
+ * Reads where a symlink leads.
+ *
+ * `ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);`
+ *
+ * See readlinkat(2). Bytes that are no UTF-8 come as lone surrogates, and
+ * survive the way back.
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The symlink.
+ * @returns Its text.
+ * @throws {SyscallError} EINVAL when it is no symlink.
+ */
+export function readlinkat(dirfd: number, path: string): string {
+  dirfd = int32("dirfd", dirfd);
+  const name = passString("path", path);
+  const length = libc.readlinkat(
+    NR.readlinkat,
+    dirfd,
+    name,
+    linkBuffer,
+    PATH_MAX,
+  );
+  if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  // A tracer may read a link itself.
+  const text = decodeText(linkBuffer.subarray(0, Math.max(length, 0)));
+  if (length === -1 || tracer) {
+    settle(length, "readlinkat", [
+      { fd: dirfd },
+      quote(path),
+      quote(text),
+      String(PATH_MAX),
+    ]);
+  }
+  return text;
+}
+
+const PATH_MAX = 4096;
+
+/** Used again by each call, and read before the next. */
+const linkBuffer = new Uint8Array(PATH_MAX);
+
+/**
+ * Makes a directory.
+ *
+ * `int mkdirat(int dirfd, const char *path, mode_t mode);`
+ *
+ * See mkdirat(2).
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The new directory. A symlink there is not followed.
+ * @param mode Its permissions, less the process's umask.
+ * @throws {SyscallError} EEXIST when there is something of that name.
+ */
+export function mkdirat(dirfd: number, path: string, mode: number): void {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  mode = uint32("mode", mode);
+  const result = libc.mkdirat(NR.mkdirat, dirfd, bytes, mode);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "mkdirat", [{ fd: dirfd }, quote(path), octal(mode)]);
+  }
+}
+
+/**
+ * Removes a file, or with `AT_REMOVEDIR` an empty directory.
+ *
+ * `int unlinkat(int dirfd, const char *path, int flags);`
+ *
+ * See unlinkat(2).
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path What to remove. A symlink there is not followed.
+ * @param flags `AT_REMOVEDIR` or 0.
+ * @throws {SyscallError} EBUSY for a mount point, ENOTEMPTY for a directory
+ * that is not empty.
+ */
+export function unlinkat(
+  dirfd: number,
+  path: string,
+  flags: number = 0,
+): void {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  const bits = flags32("flags", flags);
+  const result = libc.unlinkat(NR.unlinkat, dirfd, bytes, bits);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "unlinkat", [
+      { fd: dirfd },
+      quote(path),
+      flagNames(bits >>> 0, { AT_REMOVEDIR }),
+    ]);
+  }
+}
+
+/**
+ * Makes a symbolic link.
+ *
+ * `int symlinkat(const char *target, int newdirfd, const char *linkpath);`
+ *
+ * See symlinkat(2).
+ *
+ * @param target What the link says.
+ * @param dirfd Where a relative path starts.
+ * @param path The new link.
+ * @throws {SyscallError} EEXIST when there is something of that name.
+ */
+export function symlinkat(target: string, dirfd: number, path: string): void {
+  const content = cString("target", target);
+  dirfd = int32("dirfd", dirfd);
+  const name = cString("path", path);
+  const result = libc.symlinkat(NR.symlinkat, content, dirfd, name);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "symlinkat", [quote(target), { fd: dirfd }, quote(path)]);
+  }
+}
+
+/**
+ * Changes the permissions of a file.
+ *
+ * `int fchmodat(int dirfd, const char *path, mode_t mode);`
+ *
+ * See fchmodat(2).
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The file. A symlink there is followed.
+ * @param mode Its permissions.
+ * @throws {SyscallError} EPERM when it is another user's.
+ */
+export function fchmodat(dirfd: number, path: string, mode: number): void {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  mode = uint32("mode", mode);
+  const result = libc.fchmodat(NR.fchmodat, dirfd, bytes, mode);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fchmodat", [{ fd: dirfd }, quote(path), octal(mode)]);
+  }
+}
+
+/**
+ * Makes a directory the working directory: of every thread that shares it with
+ * the calling one, see `unshare` with `CLONE_FS`.
+ *
+ * `int fchdir(int fd);`
+ *
+ * See fchdir(2).
+ *
+ * @param fd The directory's descriptor.
+ * @throws {SyscallError} ENOTDIR when it is no directory, EACCES without search
+ * permission.
+ */
+export function fchdir(fd: number): void {
+  fd = int32("fd", fd);
+  const result = libc.fchdir(NR.fchdir, fd);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fchdir", [{ fd }]);
+  }
+}
+
+/**
+ * Locks an open file, for as long as any descriptor of it is open.
+ *
+ * `int flock(int fd, int op);`
+ *
+ * See flock(2).
+ *
+ * @param fd The descriptor, not one of `O_PATH`.
+ * @param operation `LOCK_SH`, `LOCK_EX` or `LOCK_UN`, with `LOCK_NB` to fail
+ * where it would wait.
+ * @throws {SyscallError} EAGAIN with `LOCK_NB` when another open file has a lock
+ * that is in the way.
+ */
+export function flock(fd: number, operation: number): void {
+  fd = int32("fd", fd);
+  operation = int32("operation", operation);
+  const result = libc.flock(NR.flock, fd, operation);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "flock", [
+      { fd },
+      flagNames(operation >>> 0, { LOCK_SH, LOCK_EX, LOCK_UN, LOCK_NB }),
+    ]);
+  }
+}
+
+/** Room for a thousand short names. */
+const BUFFER_SIZE = 32768;
+
+/**
+ * Reads names of a directory, as many as one call gives.
+ *
+ * `ssize_t getdents64(int fd, void *dirp, size_t count);`
+ *
+ * See getdents(2).
+ *
+ * @param fd The directory's descriptor, opened for reading.
+ * @returns The next names, `.` and `..` among them; none at the end.
+ * @throws {SyscallError} ENOTDIR when it is no directory, ENOENT when it was
+ * deleted, EBADF for one of `O_PATH`.
+ */
+export function getdents64(fd: number): string[] {
+  fd = int32("fd", fd);
+  const view = new DataView(new ArrayBuffer(BUFFER_SIZE));
+  const buffer = new Uint8Array(view.buffer);
+  const length = libc.getdents64(
+    NR.getdents64,
+    fd,
+    buffer,
+    BigInt(BUFFER_SIZE),
+  );
+  if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (length === -1 || tracer) {
+    settle(length, "getdents64", [{ fd }, "…", String(BUFFER_SIZE)]);
+  }
+  const names: string[] = [];
+  for (let at = 0; at < length;) {
+    const start = at + DIRENT64.d_name;
+    const end = buffer.indexOf(0, start);
+    names.push(decodeText(buffer.subarray(start, end)));
+    at += view.getUint16(at + DIRENT64.d_reclen, LITTLE_ENDIAN);
+  }
+  return names;
+}
+
+/**
+ * Makes a pipe.
+ *
+ * `int pipe2(int pipefd[2], int flags);`
+ *
+ * See pipe(2).
+ *
+ * @param flags `O_*`.
+ * @returns The end to read from, and the one to write to.
+ * @throws {SyscallError} EMFILE, ENFILE.
+ */
+export function pipe2(
+  flags: number = O_CLOEXEC,
+): [reading: number, writing: number] {
+  const bits = flags32("flags", flags);
+  const ends = new Int32Array(new ArrayBuffer(8));
+  const buffer = new Uint8Array(ends.buffer);
+  const result = libc.pipe2(NR.pipe2, buffer, bits);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "pipe2", [
+      result === -1 ? "…" : `[${ends.join(", ")}]`,
+      flagNames(bits >>> 0, { O_CLOEXEC, O_NONBLOCK }),
+    ]);
+  }
+  return [ends[0]!, ends[1]!];
+}
+
+/** A time stamp: `struct statx_timestamp`. */
+export interface StatxTimestamp {
+  /** Seconds since 1970-01-01 UTC. */
+  sec: bigint;
+  /** Nanoseconds after that second. */
+  nsec: number;
+}
+
+/**
+ * What {@linkcode statx} found: the fields of `struct statx`. One that the
+ * answer's `mask` lacks is `undefined`.
+ */
+export interface Statx {
+  /** The `STATX_*` bits of the fields that are there. */
+  mask: number;
+  /** The preferred block size for reading and writing. */
+  blksize: number;
+  /** `STATX_ATTR_*` that are set. */
+  attributes: bigint;
+  /** `STATX_ATTR_*` that the file system knows. */
+  attributesMask: bigint;
+  /** Number of hard links. */
+  nlink: number | undefined;
+  /** The owner. */
+  uid: number | undefined;
+  /** The group. */
+  gid: number | undefined;
+  /** Type (`STATX_TYPE`) and permissions (`STATX_MODE`). */
+  mode: number | undefined;
+  /** Inode number. */
+  ino: bigint | undefined;
+  /** Size in bytes. */
+  size: bigint | undefined;
+  /** Size on disk, in blocks of 512 bytes. */
+  blocks: bigint | undefined;
+  /** Last access. */
+  atime: StatxTimestamp | undefined;
+  /** Creation. */
+  btime: StatxTimestamp | undefined;
+  /** Last change of the inode. */
+  ctime: StatxTimestamp | undefined;
+  /** Last change of the content. */
+  mtime: StatxTimestamp | undefined;
+  /** The device's major number, of a device file. */
+  rdevMajor: number;
+  /** The device's minor number, of a device file. */
+  rdevMinor: number;
+  /** Major number of the device that holds the file. */
+  devMajor: number;
+  /** Minor number of the device that holds the file. */
+  devMinor: number;
+  /** The mount's id: unique with `STATX_MNT_ID_UNIQUE`, else the reused one. */
+  mntId: bigint | undefined;
+  /** Alignment of buffers for direct I/O. */
+  dioMemAlign: number | undefined;
+  /** Alignment of offsets for direct I/O. */
+  dioOffsetAlign: number | undefined;
+  /** Subvolume. */
+  subvol: bigint | undefined;
+  /** Least size of an atomic write. */
+  atomicWriteUnitMin: number | undefined;
+  /** Greatest size of an atomic write. */
+  atomicWriteUnitMax: number | undefined;
+  /** Most segments of an atomic write. */
+  atomicWriteSegmentsMax: number | undefined;
+  /** Alignment of offsets for direct reads. */
+  dioReadOffsetAlign: number | undefined;
+  /** Greatest size of an atomic write that is quick. */
+  atomicWriteUnitMaxOpt: number | undefined;
+}
+
+/**
+ * Asks for a file's metadata.
+ *
+ * `int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);`
+ *
+ * See statx(2). `STATX_MNT_ID` is there since Linux 5.8, `STATX_MNT_ID_UNIQUE`
+ * since 6.8.
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The file; empty with `AT_EMPTY_PATH` for `dirfd` itself.
+ * @param flags `AT_*`.
+ * @param mask `STATX_*`: what is wanted.
+ * @returns What the kernel knows of it.
+ * @throws {SyscallError} ENOENT, ENOTDIR, ELOOP…
+ */
+export function statx(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mask: number,
+): Statx {
+  return ask(dirfd, path, flags, mask, decode);
+}
+
+/**
+ * As {@linkcode statx}, but decodes no more than the file's mount and type.
+ *
+ * @returns `undefined` where the answer's mask lacks the bit.
+ */
+export function statxMount(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mask: number,
+): Pick<Statx, "mntId" | "mode"> {
+  return ask(dirfd, path, flags, mask, decodeMount);
+}
+
+function ask<T>(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mask: number,
+  decode: () => T,
+): T {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  flags = uint32("flags", flags);
+  mask = uint32("mask", mask);
+  const result = libc.statx(NR.statx, dirfd, bytes, flags, mask, statxBuffer);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  // Before a tracer is told, which may make calls of its own.
+  const answer = decode();
+  if (result === -1 || tracer) {
+    settle(result, "statx", [
+      { fd: dirfd },
+      quote(path),
+      flagNames(flags, {
+        AT_EMPTY_PATH,
+        AT_SYMLINK_NOFOLLOW,
+        AT_NO_AUTOMOUNT,
+        AT_STATX_FORCE_SYNC,
+        AT_STATX_DONT_SYNC,
+      }),
+      flagNames(mask, MASKS),
+      "…",
+    ]);
+  }
+  return answer;
+}
+
+/** Used again by each call, and read before the next. */
+const statxBuffer = new Uint8Array(new ArrayBuffer(STATX.SIZE));
+
+const statxView = new DataView(statxBuffer.buffer);
+
+const MASKS = {
+  STATX_TYPE,
+  STATX_MODE,
+  STATX_NLINK,
+  STATX_UID,
+  STATX_GID,
+  STATX_ATIME,
+  STATX_MTIME,
+  STATX_CTIME,
+  STATX_INO,
+  STATX_SIZE,
+  STATX_BLOCKS,
+  STATX_BTIME,
+  STATX_MNT_ID,
+  STATX_DIOALIGN,
+  STATX_MNT_ID_UNIQUE,
+  STATX_SUBVOL,
+  STATX_WRITE_ATOMIC,
+  STATX_DIO_READ_ALIGN,
+};
+
+function u32(offset: number): number {
+  return statxView.getUint32(offset, LITTLE_ENDIAN);
+}
+
+function u64(offset: number): bigint {
+  return statxView.getBigUint64(offset, LITTLE_ENDIAN);
+}
+
+function time(offset: number): StatxTimestamp {
+  return {
+    sec: statxView.getBigInt64(offset, LITTLE_ENDIAN),
+    nsec: u32(offset + 8),
+  };
+}
+
+/** A field, where the answer has one of these bits. */
+function when<T>(
+  bits: number,
+  read: (offset: number) => T,
+  offset: number,
+): T | undefined {
+  return (u32(STATX.stx_mask) & bits) !== 0 ? read(offset) : undefined;
+}
+
+function mode(offset: number): number {
+  return statxView.getUint16(offset, LITTLE_ENDIAN);
+}
+
+function decodeMount(): Pick<Statx, "mntId" | "mode"> {
+  return {
+    mntId: when(STATX_MNT_ID | STATX_MNT_ID_UNIQUE, u64, STATX.stx_mnt_id),
+    mode: when(STATX_TYPE | STATX_MODE, mode, STATX.stx_mode),
+  };
+}
+
+function decode(): Statx {
+  return {
+    ...decodeMount(),
+    mask: u32(STATX.stx_mask),
+    blksize: u32(STATX.stx_blksize),
+    attributes: u64(STATX.stx_attributes),
+    attributesMask: u64(STATX.stx_attributes_mask),
+    nlink: when(STATX_NLINK, u32, STATX.stx_nlink),
+    uid: when(STATX_UID, u32, STATX.stx_uid),
+    gid: when(STATX_GID, u32, STATX.stx_gid),
+    ino: when(STATX_INO, u64, STATX.stx_ino),
+    size: when(STATX_SIZE, u64, STATX.stx_size),
+    blocks: when(STATX_BLOCKS, u64, STATX.stx_blocks),
+    atime: when(STATX_ATIME, time, STATX.stx_atime),
+    btime: when(STATX_BTIME, time, STATX.stx_btime),
+    ctime: when(STATX_CTIME, time, STATX.stx_ctime),
+    mtime: when(STATX_MTIME, time, STATX.stx_mtime),
+    rdevMajor: u32(STATX.stx_rdev_major),
+    rdevMinor: u32(STATX.stx_rdev_minor),
+    devMajor: u32(STATX.stx_dev_major),
+    devMinor: u32(STATX.stx_dev_minor),
+    dioMemAlign: when(STATX_DIOALIGN, u32, STATX.stx_dio_mem_align),
+    dioOffsetAlign: when(STATX_DIOALIGN, u32, STATX.stx_dio_offset_align),
+    subvol: when(STATX_SUBVOL, u64, STATX.stx_subvol),
+    atomicWriteUnitMin: when(
+      STATX_WRITE_ATOMIC,
+      u32,
+      STATX.stx_atomic_write_unit_min,
+    ),
+    atomicWriteUnitMax: when(
+      STATX_WRITE_ATOMIC,
+      u32,
+      STATX.stx_atomic_write_unit_max,
+    ),
+    atomicWriteSegmentsMax: when(
+      STATX_WRITE_ATOMIC,
+      u32,
+      STATX.stx_atomic_write_segments_max,
+    ),
+    dioReadOffsetAlign: when(
+      STATX_DIO_READ_ALIGN,
+      u32,
+      STATX.stx_dio_read_offset_align,
+    ),
+    atomicWriteUnitMaxOpt: when(
+      STATX_WRITE_ATOMIC,
+      u32,
+      STATX.stx_atomic_write_unit_max_opt,
+    ),
+  };
+}

@@ -1,0 +1,188 @@
+import { attempt, MountError } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+import {
+  unmountExplained,
+  unmountFlags,
+  type UnmountOptions,
+} from "./unmountat.ts";
+import { isMounted } from "../kernel/mount_id.ts";
+import { listBelow } from "../list/read.ts";
+import type { MountInfo } from "../list/mount_info.ts";
+import { openCover } from "../kernel/place.ts";
+import { SyscallError } from "../sys/error.ts";
+import { EBUSY } from "../sys/errno.ts";
+
+/**
+ * Some of several mounts could not be unmounted. The fields of a `MountError`
+ * are those of the first failure.
+ */
+export class UnmountAllError extends MountError {
+  /** The class's name. */
+  override readonly name = "UnmountAllError";
+  /** Each failure; its `target` is relative to the directory. */
+  readonly errors: readonly MountError[];
+  /** How many mounts were unmounted. */
+  readonly unmounted: number;
+
+  /**
+   * Makes the error of all failures.
+   *
+   * @param errors The failures, one at least.
+   * @param unmounted How many mounts were unmounted.
+   */
+  constructor(errors: readonly MountError[], unmounted: number) {
+    const { target, cause, hint, holders } = errors[0]!;
+    super(
+      `unmount ${errors.length} of ${errors.length + unmounted} mounts`,
+      target,
+      cause,
+      {
+        detail: errors.map(({ target, code }) => `${quote(target)} ${code}`)
+          .join(", "),
+        ...(hint === undefined ? {} : { hint }),
+        ...(holders === undefined ? {} : { holders }),
+      },
+    );
+    this.errors = errors;
+    this.unmounted = unmounted;
+  }
+}
+
+/** What {@linkcode unmountBelow} did. */
+export interface Unmounted {
+  /** The targets of the mounts that were unmounted, relative, in order. */
+  readonly unmounted: string[];
+  /** A failure for each mount that is still there. */
+  readonly failures: MountError[];
+}
+
+/** How many milliseconds to look for who is in the way, of all together. */
+const SEARCH_LIMIT = 500;
+
+/** How often the mounts are listed: others may appear meanwhile. */
+const MOST_ROUNDS = 10;
+
+/**
+ * Unmounts all that is mounted below a directory, and on it since it was
+ * opened: the newest and deepest first, whatever is stacked. A failure does not
+ * keep it from going on.
+ *
+ * @param fd The directory.
+ * @param name Only what is on this path beneath it, or below that.
+ * @param options How to unmount.
+ * @param step Is called after each that was unmounted.
+ * @throws {MountError} When the mounts can't be listed.
+ */
+export function unmountBelow(
+  fd: number,
+  name: string | null,
+  options: UnmountOptions,
+  step = () => {},
+): Unmounted {
+  // A wrong option is an error where nothing is mounted, too.
+  unmountFlags(options);
+  const single = { ...options, all: false };
+  const unmounted: string[] = [];
+  // Only where nothing more can be done it matters who is in the way; and a
+  // mount must not expire at a second attempt of the same call.
+  let last = options.expire === true;
+  for (let round = 1;; round++) {
+    const before = unmounted.length;
+    const failed: { id: bigint; error: MountError }[] = [];
+    const failedTargets = new Set<string>();
+    let searchLimit = last ? SEARCH_LIMIT : 0;
+    for (const covered of mountsToTake(fd, name)) {
+      const { id, target } = covered;
+      // The name is that of what could not be unmounted before.
+      if (failedTargets.has(target)) {
+        failed.push({ id, error: coveredError(target) });
+        continue;
+      }
+      const start = performance.now();
+      try {
+        unmountOne(fd, covered, single, searchLimit);
+        unmounted.push(target);
+        step();
+      } catch (error) {
+        if (!(error instanceof MountError)) throw error;
+        failed.push({ id, error });
+        failedTargets.add(target);
+        const spent = performance.now() - start;
+        searchLimit = Math.max(0, Math.floor(searchLimit - spent));
+      }
+    }
+    // What failed may have been covered by what is gone by now.
+    const progress = unmounted.length > before;
+    const done = !progress && (last || failed.length === 0);
+    if (done || options.expire || round === MOST_ROUNDS) {
+      const failures = failed.filter(({ id }) => isMounted(id) !== false)
+        .map(({ error }) => error);
+      return { unmounted, failures };
+    }
+    last = !progress;
+  }
+}
+
+/** A mount to take away. */
+interface Covered {
+  readonly id: bigint;
+  /** Where it is, relative to the directory. */
+  readonly target: string;
+  /** The mount on the directory itself that it lies in, null for none. */
+  readonly cover: bigint | null;
+}
+
+/** What lies in the directory's own mount, in an order that can be unmounted. */
+function mountsToTake(fd: number, name: string | null): Covered[] {
+  const { mounts, holder, path } = listBelow(fd);
+  const start = path === "/" ? 1 : path.length + 1;
+  const children = Map.groupBy(mounts, ({ parentId }) => parentId);
+  const inside = (parent: bigint, cover: bigint | null): Covered[] =>
+    (children.get(parent) ?? []).filter(({ id }) => id !== parent)
+      .map(({ id, target }: MountInfo) => ({
+        id,
+        target: target === path ? "." : target.slice(start),
+        cover,
+      }));
+  const found: Covered[] = [];
+  // The oldest first, a mount before what is in it: turned round, the newest
+  // and deepest first. A stack may be deeper than calls can be nested.
+  const left = inside(holder, null).reverse();
+  for (let mount = left.pop(); mount !== undefined; mount = left.pop()) {
+    found.push(mount);
+    const cover = mount.target === "." ? mount.id : mount.cover;
+    for (const child of inside(mount.id, cover).reverse()) left.push(child);
+  }
+  found.reverse();
+  return name === null
+    ? found
+    : found.filter(({ target }) =>
+      target === name || target.startsWith(`${name}/`)
+    );
+}
+
+function unmountOne(
+  fd: number,
+  { target, cover }: Covered,
+  options: UnmountOptions,
+  searchLimit: number,
+): void {
+  if (cover === null || target === ".") {
+    unmountExplained(fd, target, options, searchLimit);
+    return;
+  }
+  using inside = attempt(
+    { action: `unmount ${quote(target)}`, target },
+    () => openCover(fd, cover),
+  );
+  unmountExplained(inside.fd, target, options, searchLimit);
+}
+
+function coveredError(target: string): MountError {
+  return new MountError(
+    `unmount ${quote(target)}`,
+    target,
+    new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+    { detail: "another mount is on top of it" },
+  );
+}

@@ -1,0 +1,214 @@
+import {
+  isStrategy,
+  MountLookupError,
+  umountAt,
+  type UnmountStrategy,
+} from "./strategy.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import type { Directory } from "../directory.ts";
+import { descriptorOf } from "../fd/owned_fd.ts";
+import { parseTarget } from "../options/target.ts";
+import { quote } from "../base/text.ts";
+import { attempt, explain } from "../error/error.ts";
+import { openDirectoryAt } from "../fd/open.ts";
+import {
+  type MountPlace,
+  placeOfDescriptor,
+  placeOfName,
+} from "../kernel/place.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { mountId } from "../kernel/mount_id.ts";
+import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+} from "../sys/constants.ts";
+import { SyscallError } from "../sys/error.ts";
+import { EBUSY } from "../sys/errno.ts";
+
+/** Options of {@linkcode unmountat}. */
+export interface UnmountOptions {
+  /**
+   * How the mount point is named to umount2(2), which takes only paths:
+   *
+   * - `procfd`: through the directory's descriptor in /proc/self/fd.
+   * - `worker`: by name, on a thread of its own whose working directory is the
+   *   directory; needs no /proc. It starts in some 15 milliseconds, while the
+   *   calling thread waits, and is used again as long as calls come.
+   * - `subprocess`: by name, in a child that inherits the descriptor; needs
+   *   `--allow-run`, /proc to start it (Deno does), and in a compiled program
+   *   that this be mountat itself.
+   * - `mtab`: by the absolute path in the mount table. Who may rename what leads
+   *   there can misdirect it: only for directories that nobody else changes.
+   *
+   * @default {"procfd", or "worker" where /proc is missing}
+   */
+  strategy?: UnmountStrategy;
+  /**
+   * Takes the mount out of the tree now, and lets it end when it is no longer
+   * in use (`MNT_DETACH`).
+   *
+   * @default {false}
+   */
+  lazy?: boolean;
+  /**
+   * Aborts what is pending on a network file system (`MNT_FORCE`).
+   *
+   * @default {false}
+   */
+  force?: boolean;
+  /**
+   * Unmounts only what was not used since the last call with this option, which
+   * fails with EAGAIN the first time (`MNT_EXPIRE`).
+   *
+   * @default {false}
+   */
+  expire?: boolean;
+  /**
+   * Unmounts all that is stacked on the mount point, not only the topmost.
+   *
+   * @default {false}
+   */
+  all?: boolean;
+}
+
+const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
+  strategy: true,
+  lazy: true,
+  force: true,
+  expire: true,
+  all: true,
+};
+
+/**
+ * Unmounts the topmost mount on a target relative to a directory.
+ *
+ * What leads to the target is resolved beneath the directory through no symlink
+ * (openat2(2)), and its last component is never followed (`UMOUNT_NOFOLLOW`).
+ * The working directory stays, no process is started.
+ *
+ * Needs Linux 5.6, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
+ * the user namespace of the mount namespace.
+ *
+ * @example Unmount
+ * ```ts
+ * import { Directory, mountat, unmountat } from "@meroton/mountat";
+ * import { assert } from "@std/assert";
+ *
+ * using root = Directory.open(Deno.makeTempDirSync());
+ * using mount = mountat(root, "tmp", { type: "tmpfs", mkdir: true });
+ * unmountat(root, "tmp");
+ * assert(!mount.mounted);
+ * ```
+ *
+ * @param dirfd The directory: a `Directory`, or an open descriptor.
+ * @param target The mount point, relative to `dirfd`. `.` is the directory
+ * itself, when it was opened before the mount was put on it.
+ * @param options How to unmount.
+ * @throws {TypeError} For a wrong argument; before any system call.
+ * @throws {MountError} EBUSY while it is in use, with the `holders` that were
+ * found, EINVAL when nothing is mounted there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
+ * directory, ENOENT, EPERM without the capability.
+ * @throws {UnsupportedError} Where the system or kernel can't do it.
+ */
+export function unmountat(
+  dirfd: number | Directory,
+  target: string,
+  options: UnmountOptions = {},
+): void {
+  unmountExplained(descriptorOf(dirfd), target, options);
+}
+
+/**
+ * As {@linkcode unmountat}.
+ *
+ * @param searchLimit How many milliseconds to look for who is in the way.
+ */
+export function unmountExplained(
+  directory: number,
+  target: string,
+  options: UnmountOptions,
+  searchLimit?: number,
+): void {
+  const { parent, name } = parseTarget(target);
+  if (name === "..") {
+    throw new TypeError(`Cannot unmount "${target}": it must end in a name`);
+  }
+  const flags = unmountFlags(options);
+  const { strategy } = options;
+  const attempted = {
+    action: () => `unmount ${quote(target)}`,
+    target,
+    ...(searchLimit === undefined ? {} : { searchLimit }),
+  };
+  attempt(attempted, () => {
+    // To a name in the directory itself its own descriptor leads.
+    using holder = parent === "." ? null : openDirectoryAt(directory, parent);
+    const dirfd = holder?.fd ?? directory;
+    const unmount = () => {
+      try {
+        umount(attempted, strategy, dirfd, name, flags);
+      } catch (error) {
+        // What is no directory's descriptor fails as such.
+        if (holder === null && name !== ".") {
+          openDirectoryAt(directory, parent).close();
+        }
+        throw error;
+      }
+    };
+    using place = name === "."
+      ? placeOfDescriptor(directory)
+      : placeOfName(dirfd, name);
+    if (name === "." && !options.lazy) refuseRoot(place, attempted);
+    unmount();
+    if (!options.all) return;
+    // No further than what holds the mount point: that was not asked for.
+    while (place.topmost() !== place.below()) unmount();
+  });
+}
+
+/** Of this process's root umount2(2) makes the file system read-only instead. */
+function refuseRoot(place: MountPlace, attempted: Attempt): void {
+  if (place.topmost() !== mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) return;
+  throw explain(
+    attempted,
+    new SyscallError("umount2", EBUSY, [quote("/"), "0"]),
+    {
+      detail: "it is the root of this process",
+    },
+  );
+}
+
+/** As `umountAt`, and says what the mount table lacks, or who is in the way. */
+export function umount(
+  attempted: Attempt,
+  ...args: Parameters<typeof umountAt>
+): void {
+  const [, dirfd, name] = args;
+  attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
+    try {
+      umountAt(...args);
+    } catch (error) {
+      throw error instanceof MountLookupError
+        ? explain(attempted, error, { detail: error.detail })
+        : error;
+    }
+  });
+}
+
+/**
+ * The flags that options mean.
+ *
+ * @throws {TypeError} For an unknown option or strategy.
+ */
+export function unmountFlags(options: UnmountOptions): number {
+  checkOptions(options, UNMOUNT_NAMES);
+  const { strategy, lazy, force, expire } = options;
+  if (strategy !== undefined && !isStrategy(strategy)) {
+    throw new TypeError(`There is no strategy "${strategy}" to unmount by`);
+  }
+  return (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0) |
+    (expire ? MNT_EXPIRE : 0);
+}

@@ -1,0 +1,98 @@
+/** Roots to run commands in, and what commands leave. */
+import { has } from "./since.ts";
+import { kernelTest, type Needs, SCRATCH } from "./testing.ts";
+import { endSpawner } from "../../src/run/spawner.ts";
+import { endStagingThread } from "../../src/mount/staging.ts";
+
+/** Whether the kernel lets a command be the first of its PID namespace. */
+export const isFirst = has("procPidns");
+
+/** A root with nothing in it but a static busybox, at `bin`. */
+export function makeRoot(name = "root"): string {
+  const root = `${SCRATCH}/${name}`;
+  Deno.mkdirSync(`${root}/bin`, { recursive: true });
+  Deno.copyFileSync("/bin/busybox", `${root}/bin/busybox`);
+  const { stdout } = new Deno.Command("/bin/busybox", { args: ["--list"] })
+    .outputSync();
+  for (const applet of new TextDecoder().decode(stdout).trim().split("\n")) {
+    if (applet !== "busybox") {
+      Deno.symlinkSync("busybox", `${root}/bin/${applet}`);
+    }
+  }
+  return root;
+}
+
+/** Registers a test that runs commands in a root. */
+export function runTest(
+  name: string,
+  fn: () => void | Promise<void>,
+  needs: Needs = {},
+): void {
+  const { permissions = [], commands = [] } = needs;
+  kernelTest(name, async () => {
+    try {
+      await fn();
+    } finally {
+      // Their descriptors would be those of this test otherwise.
+      endSpawner();
+      endStagingThread();
+    }
+  }, {
+    permissions: ["read", "write", "run", "env", ...permissions],
+    commands: ["busybox", ...commands],
+  });
+}
+
+/** The processes that have a text in their command line, with their names. */
+export function processesWith(text: string): string[] {
+  const found: string[] = [];
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const line = Deno.readTextFileSync(`/proc/${name}/cmdline`);
+      if (line.includes(text)) found.push(line.replaceAll("\0", " "));
+    } catch (error) {
+      // It has ended.
+      if (!(error instanceof Deno.errors.NotFound || isGone(error))) {
+        throw error;
+      }
+    }
+  }
+  return found;
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error &&
+    ("code" in error && error.code === "ESRCH" ||
+      // What ends between its opening and the reading has no code.
+      error.message.includes("os error 3)"));
+}
+
+/**
+ * Children of this process that are keepers: they run no program, or, the first
+ * in a PID namespace inside this one, cat. Those of a process that was killed are
+ * this one's children where it is the first of a PID namespace, as in a container;
+ * their end would send SIGCHLD then, and that of its own sends no signal.
+ */
+export function keepers(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const status = Deno.readTextFileSync(`/proc/${name}/status`);
+      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
+      const [exitSignal] = stat.trimEnd().split(" ").slice(-15);
+      if (
+        exitSignal === "0" &&
+        status.includes(`\nPPid:\t${Deno.pid}\n`) &&
+        (status.startsWith("Name:\tmountat keeper\n") ||
+          /^Name:\tcat\n[^]*\nNSpid:\t\d+\t1\n/.test(status))
+      ) count++;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || isGone(error))) {
+        throw error;
+      }
+    }
+  }
+  return count;
+}

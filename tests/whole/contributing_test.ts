@@ -1,0 +1,101 @@
+import { ROOT, SCRATCH } from "../support/testing.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { programTest } from "../support/program.ts";
+import { succeed } from "../distribution/process.ts";
+
+const TEXT = Deno.readTextFileSync(`${ROOT}CONTRIBUTING.md`);
+
+/** A block of a recipe. */
+interface Block {
+  file: string;
+  /** The table that it is rows of; without one it is a file, or its end. */
+  table: string | undefined;
+  text: string;
+}
+
+const BLOCKS = [
+  ...TEXT.matchAll(/^```ts\n\/\/ (\S+?)(?:, in (.+))?\n([^]*?)^```$/gm),
+].map(([, file, table, text]): Block => ({ file: file!, table, text: text! }));
+
+/** Does what a block says in a copy of the repository. */
+function apply(copy: string, { file, table, text }: Block): void {
+  const path = `${copy}/${file}`;
+  if (table === undefined) {
+    Deno.writeTextFileSync(path, text, { append: true });
+    return;
+  }
+  const lines = Deno.readTextFileSync(path).split("\n");
+  const at = lines.findIndex((line) =>
+    line.includes(table) && /[{[]$/.test(line)
+  );
+  assert(at !== -1, `${file} has no ${table}`);
+  Deno.writeTextFileSync(path, lines.toSpliced(at + 1, 0, text).join("\n"));
+}
+
+Deno.test("CONTRIBUTING.md has its recipes", () => {
+  assertEquals(BLOCKS.map(({ file }) => file), [
+    "src/sys/calls.ts",
+    "src/sys/file.ts",
+    "src/sys/mod.ts",
+    "tests/sys/syncfs_test.ts",
+    "src/options/mount_options.ts",
+    "tests/options/mount_options_test.ts",
+    "src/cli/count.ts",
+    "cli.ts",
+    "tests/cli/examples_test.ts",
+    "tests/cli/count_test.ts",
+  ]);
+});
+
+programTest(
+  "CONTRIBUTING.md's recipes pass the checks that they name",
+  async () => {
+    const copy = `${SCRATCH}/copy`;
+    Deno.mkdirSync(copy);
+    const parts = ["cli.ts", "deno.json", "deno.lock", "mod.ts", "src"]
+      .concat(["tests", "third_party", "tools"]).map((name) => ROOT + name);
+    await succeed(["cp", "-r", ...parts, copy]);
+    for (const block of BLOCKS) apply(copy, block);
+    const deno = (...args: string[]) =>
+      succeed([Deno.execPath(), ...args], {
+        cwd: copy,
+        env: { MOUNTAT_TEST_STRICT: "1" },
+      });
+    const files = (tables: boolean) =>
+      BLOCKS.filter(({ table }) => tables || table === undefined)
+        .map(({ file }) => file).filter((file) => file !== "src/sys/mod.ts");
+    await deno("fmt", "--check", ...files(false));
+    await deno("fmt", "--quiet", ...files(true));
+    const tests = files(true).filter((file) => file.endsWith("_test.ts"));
+    const numbers = ["--filter", "CALLS equals"];
+    const [added, compared] = await Promise.all([
+      deno("test", "-A", ...tests),
+      deno("test", "-A", ...numbers, "tests/sys/headers_test.ts"),
+      deno("lint", "--quiet", ...files(true)),
+      deno("check", "--quiet", "cli.ts"),
+      deno("doc", "--lint", "src/sys/mod.ts"),
+    ]);
+    for (const name of ["syncfs", "count", "parseMountOptions"]) {
+      assertMatch(added, new RegExp(`^${name}\\b.* ok `, "m"));
+    }
+    assertMatch(compared, /^ok \| 2 passed .*\| 0 failed/m);
+  },
+  { commands: ["cc", "cp"] },
+);
+
+Deno.test("CONTRIBUTING.md names files that are there", () => {
+  const names = [...TEXT.matchAll(/`((?:src|tests|\.ci)(?:\/[\w./]+)?)`/g)];
+  assert(names.length > 0);
+  for (const [, name] of names) Deno.statSync(ROOT + name);
+});
+
+Deno.test("one version of Deno is named everywhere", () => {
+  const workflows = [...Deno.readDirSync(`${ROOT}.github/workflows`)]
+    .map(({ name }) => `.github/workflows/${name}`);
+  const files = ["README.md", "CONTRIBUTING.md", ".ci/run", ...workflows];
+  const versions = files.flatMap((file) =>
+    Deno.readTextFileSync(ROOT + file).match(/\bdeno@[\w.]+/g) ?? []
+  );
+  assert(versions.length >= 5);
+  assertEquals(new Set(versions).size, 1, versions.join(" "));
+});
