@@ -50,6 +50,7 @@ export type {
   FileSystemSpec,
   MountOptions,
   MountSpec,
+  Recorder,
   SpecCommon,
 } from "./src/options/spec.ts";
 export { Directory } from "./src/directory.ts";
@@ -68,7 +69,7 @@ export type {
 export { MountTree, type MountTreeOptions } from "./src/mount/tree.ts";
 export { mountat } from "./src/mount/mountat.ts";
 export { moveat, type MoveOptions } from "./src/mount/moveat.ts";
-export { InheritableFd } from "./src/fd/owned_fd.ts";
+export { type HasFd, InheritableFd } from "./src/fd/owned_fd.ts";
 export { remountat, type RemountOptions } from "./src/mount/remountat.ts";
 export {
   type InputOption,

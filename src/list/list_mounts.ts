@@ -1,4 +1,3 @@
-import type { Directory } from "../directory.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { attempt, explain } from "../error/error.ts";
@@ -10,7 +9,7 @@ import {
   pathOf,
 } from "./read.ts";
 import type { Attempt } from "../error/attempt.ts";
-import { descriptorOf, OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
 import { openat2 } from "../sys/file.ts";
 import { AT_FDCWD, O_CLOEXEC, O_PATH } from "../sys/constants.ts";
@@ -26,7 +25,7 @@ export interface ListMountsOptions {
    *
    * @default {undefined}, all that the root shows
    */
-  below?: string | Directory;
+  below?: string | HasFd;
   /**
    * Whose mounts: with a number, those that the process with this id sees from
    * its root; their ids are unique since Linux 6.18, and with CAP_SYS_ADMIN
@@ -103,7 +102,7 @@ export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
  * @throws {TypeError} For a path that is empty or has a NUL.
  * @throws {MountError} When it can't be opened, or there is no /proc.
  */
-export function pathOfDirectory(directory: string | Directory): string {
+export function pathOfDirectory(directory: string | HasFd): string {
   return withDirectory(
     directory,
     (fd, attempted) => attempt(attempted, () => pathOf(fd, attempted)),
@@ -111,7 +110,7 @@ export function pathOfDirectory(directory: string | Directory): string {
 }
 
 function withDirectory<T>(
-  directory: string | Directory,
+  directory: string | HasFd,
   use: (fd: number, attempted: Attempt) => T,
 ): T {
   if (typeof directory !== "string") {
@@ -131,7 +130,7 @@ function withDirectory<T>(
 
 function listElsewhere(
   namespace: number | bigint,
-  below: string | Directory = "/",
+  below: string | HasFd = "/",
 ): MountInfo[] {
   const path = absolutePath(below);
   const mounts = typeof namespace === "bigint"
@@ -145,7 +144,7 @@ function listElsewhere(
  *
  * @throws {TypeError} When it is not absolute.
  */
-export function absolutePath(path: string | Directory): string {
+export function absolutePath(path: string | HasFd): string {
   if (typeof path === "string" && path.startsWith("/")) return path;
   throw new TypeError(
     "A directory in another mount namespace must be an absolute path",

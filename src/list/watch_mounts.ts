@@ -1,4 +1,3 @@
-import type { Directory } from "../directory.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import {
   absolutePath,
@@ -14,7 +13,7 @@ import { isErrno, SyscallError } from "../sys/error.ts";
 import { type Find, KnownMounts, type MountEvent } from "./changes.ts";
 import type { MountInfo } from "./mount_info.ts";
 import type { Attempt } from "../error/attempt.ts";
-import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { type HasFd, OwnedFd, procPath } from "../fd/owned_fd.ts";
 import {
   FAN_CLOEXEC,
   FAN_MARK_ADD,
@@ -53,7 +52,7 @@ export interface WatchMountsOptions {
    *
    * @default {undefined}, all that the root shows
    */
-  below?: string | Directory;
+  below?: string | HasFd;
   /**
    * The id of a process: its mount namespace is watched, as it sees it from its
    * root. The watch ends when the process does.

@@ -1,10 +1,10 @@
+import type { HasFd } from "../fd/owned_fd.ts";
 import type { BindSpec, MountSpec } from "../options/spec.ts";
 import { MountError } from "../error/error.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { createMount, type Mount } from "./mount.ts";
 import type { CreatedPaths } from "./mount_point.ts";
 import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
-import type { Directory } from "../directory.ts";
 import { attachInTree, MountTree } from "./tree.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { planBind } from "./bindat.ts";
@@ -121,7 +121,7 @@ export class AppliedMounts implements Disposable {
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function applyMounts(
-  root: Directory | MountTree,
+  root: HasFd | MountTree,
   specs: readonly MountSpec[],
 ): AppliedMounts {
   return applyCounting(root, specs, () => {});
@@ -129,7 +129,7 @@ export function applyMounts(
 
 /** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
 export function applyCounting(
-  root: Directory | MountTree,
+  root: HasFd | MountTree,
   specs: readonly MountSpec[],
   step: () => void,
 ): AppliedMounts {

@@ -1,7 +1,7 @@
 import type { Target } from "../options/target.ts";
 import type { Attempt } from "../error/attempt.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
-import type { MountRecord } from "../record/record.ts";
+import type { Recorder } from "../options/spec.ts";
 import {
   closeMountPoint,
   CreatedPaths,
@@ -45,7 +45,7 @@ export interface MountPlan {
    */
   readonly settle: ((mount: OwnedFd) => void) | null;
   /** Where it is written down before it is attached. */
-  readonly record: MountRecord | null;
+  readonly record: Recorder | null;
 }
 
 /** A mount in its place. */

@@ -1,7 +1,6 @@
-import type { Directory } from "../directory.ts";
 import { BIND_NAMES, type BindOptions } from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { descriptorOf, OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import {
   AT_EMPTY_PATH,
@@ -88,9 +87,9 @@ import type { At } from "../error/attempt.ts";
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function bindat(
-  dirfd: number | Directory,
+  dirfd: number | HasFd,
   target: string,
-  source: string | URL | Directory,
+  source: string | URL | HasFd,
   options: BindOptions = {},
 ): Mount {
   const directory = descriptorOf(dirfd);
@@ -109,7 +108,7 @@ export function bindat(
  */
 export function planBind(
   target: string,
-  source: string | URL | Directory,
+  source: string | URL | HasFd,
   options: BindOptions,
   note = "",
   unsaid = MS_SLAVE,
@@ -219,7 +218,7 @@ export function cloneTree(
 }
 
 function parseSource(
-  source: string | URL | Directory,
+  source: string | URL | HasFd,
 ): At {
   return typeof source === "object" && !(source instanceof URL)
     ? { dirfd: descriptorOf(source), path: "" }

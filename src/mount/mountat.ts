@@ -1,7 +1,6 @@
-import type { Directory } from "../directory.ts";
 import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { descriptorOf } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
@@ -55,7 +54,7 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function mountat(
-  dirfd: number | Directory,
+  dirfd: number | HasFd,
   target: string,
   options: MountOptions,
 ): Mount {

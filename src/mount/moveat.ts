@@ -1,8 +1,7 @@
-import type { MountRecord } from "../record/record.ts";
+import type { Recorder } from "../options/spec.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import type { Directory } from "../directory.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { descriptorOf, type OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt, explain } from "../error/error.ts";
@@ -66,7 +65,7 @@ export interface MoveOptions {
    *
    * @default {null}
    */
-  record?: MountRecord | null;
+  record?: Recorder | null;
 }
 
 const MOVE_NAMES: OptionNames<MoveOptions> = {
@@ -119,9 +118,9 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function moveat(
-  fromDirfd: number | Directory,
+  fromDirfd: number | HasFd,
   fromTarget: string,
-  toDirfd: number | Directory,
+  toDirfd: number | HasFd,
   toTarget: string,
   options: MoveOptions = {},
 ): Mount {
@@ -265,7 +264,7 @@ function replaceByClone(
   { attempted, inside, record }: {
     readonly attempted: Attempt;
     readonly inside: readonly MountInfo[];
-    readonly record: MountRecord | null;
+    readonly record: Recorder | null;
   },
 ): Mount {
   const unbindable = inside.find((mount) => mount.propagation === "unbindable");

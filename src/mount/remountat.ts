@@ -12,8 +12,7 @@ import {
   UNCHANGED,
 } from "../options/mount_options.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import type { Directory } from "../directory.ts";
-import { descriptorOf } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
@@ -112,7 +111,7 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function remountat(
-  dirfd: number | Directory,
+  dirfd: number | HasFd,
   target: string,
   options: RemountOptions,
 ): void {

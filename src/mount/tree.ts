@@ -1,5 +1,5 @@
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import { InheritableFd, OwnedFd } from "../fd/owned_fd.ts";
+import { type HasFd, InheritableFd, OwnedFd } from "../fd/owned_fd.ts";
 import {
   attach,
   attachBeneath,
@@ -13,7 +13,6 @@ import {
   type MkdirOptions,
 } from "./mount_point.ts";
 import { Staging } from "./staging.ts";
-import type { Directory } from "../directory.ts";
 import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "../sys/constants.ts";
 import { attempt } from "../error/error.ts";
 import { cloneTree, planBind } from "./bindat.ts";
@@ -114,7 +113,7 @@ export class MountTree implements Disposable {
    * @throws {UnsupportedError} Where the system or kernel can't do it.
    */
   static from(
-    directory: Directory,
+    directory: HasFd,
     options: MountTreeOptions = {},
   ): MountTree {
     checkOptions(options, TREE_NAMES);
@@ -199,7 +198,7 @@ export class MountTree implements Disposable {
    * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
    */
   bind(
-    source: string | URL | Directory,
+    source: string | URL | HasFd,
     target: string,
     options: BindOptions = {},
   ): void {
@@ -278,7 +277,7 @@ export class MountTree implements Disposable {
    * @throws {MountError} As {@linkcode mountat}; the tree is as it was. Where it
    * was attached, and its propagation could not be set, it is closed.
    */
-  attach(directory: Directory, target: string = "."): Mount {
+  attach(directory: HasFd, target: string = "."): Mount {
     const parsed = parseTarget(target);
     const { fd } = directory;
     const attempted = {

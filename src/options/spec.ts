@@ -1,8 +1,23 @@
+import type { HasFd } from "../fd/owned_fd.ts";
 import type { OptionNames } from "../base/check.ts";
-import type { Directory } from "../directory.ts";
 import { NEW_ATTRIBUTE_NAMES, type NewAttributeOptions } from "./attributes.ts";
 import type { OptionsInput } from "./mount_options.ts";
-import type { MountRecord } from "../record/record.ts";
+
+/** Where a mount is written down before it is attached: a `MountRecord`. */
+export interface Recorder {
+  /**
+   * Writes a mount down.
+   *
+   * @param id The mount's unique id.
+   * @param target Where it will be: a path, or a descriptor of the mount point.
+   * @param options Whether all that is mounted inside goes with it.
+   */
+  add(
+    id: bigint,
+    target: string | number,
+    options?: { readonly whole?: boolean },
+  ): void;
+}
 
 /** A mount to make beneath a root: of a new file system, or a bind. */
 export type MountSpec = FileSystemSpec | BindSpec;
@@ -36,7 +51,7 @@ export interface BindSpec extends BindOptions, SpecCommon {
   /** Tells it from a file system. */
   type: "bind";
   /** What to bind: a path from the root of this process, not of the mounts. */
-  source: string | URL | Directory;
+  source: string | URL | HasFd;
 }
 
 /** Options of {@linkcode mountat}. */
@@ -87,7 +102,7 @@ export interface MountOptions extends NewAttributeOptions {
    *
    * @default {null}
    */
-  record?: MountRecord | null;
+  record?: Recorder | null;
 }
 
 /** Whoever takes `MountOptions` may be given a whole `FileSystemSpec`. */
@@ -142,7 +157,7 @@ export interface BindOptions extends NewAttributeOptions {
    *
    * @default {null}
    */
-  record?: MountRecord | null;
+  record?: Recorder | null;
 }
 
 /** Whoever takes `BindOptions` may be given a whole `BindSpec`. */

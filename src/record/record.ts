@@ -1,3 +1,4 @@
+import type { Recorder } from "../options/spec.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import {
   openRecordDirectory,
@@ -74,7 +75,7 @@ const RECORD_NAMES: OptionNames<RecordOptions> = { whole: true };
  * using _tmp = root.mount("tmp", { type: "tmpfs", mkdir: true, record });
  * ```
  */
-export class MountRecord implements Disposable {
+export class MountRecord implements Disposable, Recorder {
   readonly #directory: RecordDirectory;
   readonly #owner: Owner;
   readonly #mounts = new Map<bigint, RecordEntry>();

@@ -4,9 +4,8 @@
  * something to mount on is missing, an empty tmpfs with everything else in it
  * takes the directory's place.
  */
-import { OwnedFd } from "../fd/owned_fd.ts";
+import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { Staging } from "../mount/staging.ts";
-import type { Directory } from "../directory.ts";
 import { cloneOfTree, MountTree } from "../mount/tree.ts";
 import { cloneTree } from "../mount/bindat.ts";
 import {
@@ -80,7 +79,7 @@ export class RootTree implements Disposable {
    *
    * @throws {SyscallError}
    */
-  constructor(from: Directory | MountTree) {
+  constructor(from: HasFd | MountTree) {
     this.#root = from instanceof MountTree
       ? cloneOfTree(from)
       : cloneTree(from.fd, "", AT_RECURSIVE);

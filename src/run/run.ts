@@ -6,7 +6,6 @@ import {
   type Stream,
 } from "./streams.ts";
 import type { Usage } from "../sys/process.ts";
-import type { Directory } from "../directory.ts";
 import type { MountTree } from "../mount/tree.ts";
 import {
   parseRun,
@@ -22,7 +21,7 @@ import { HeldSignals, Terminal } from "./signals.ts";
 import { makeDev, makeSys, RootTree } from "./root_tree.ts";
 import { Keeper, type KeeperKind } from "./keeper.ts";
 import type { PassedOver } from "../mount/apply.ts";
-import type { OwnedFd } from "../fd/owned_fd.ts";
+import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { EINVAL, ENOSYS, ENOTTY } from "../sys/errno.ts";
 import { CommandProcess } from "./command.ts";
 import { findProgram, openInRoot } from "./program.ts";
@@ -91,7 +90,7 @@ export type { InputOption, OutputOption, Usage };
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export async function run(
-  root: Directory | MountTree,
+  root: HasFd | MountTree,
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
@@ -113,7 +112,7 @@ export async function run(
 }
 
 async function runPlanned(
-  root: Directory | MountTree,
+  root: HasFd | MountTree,
   plan: Plan,
 ): Promise<RunResult> {
   using owned = new DisposableStack();

@@ -20,11 +20,13 @@
  *
  * @module
  */
+export type { HasFd } from "../fd/owned_fd.ts";
 export type { IdMap, IdMaps } from "../options/attributes.ts";
 export type {
   BindSpec,
   FileSystemSpec,
   MountSpec,
+  Recorder,
   SpecCommon,
 } from "../options/spec.ts";
 export { parseFstab } from "./fstab.ts";

@@ -5,8 +5,7 @@ import {
   type UnmountStrategy,
 } from "./strategy.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import type { Directory } from "../directory.ts";
-import { descriptorOf } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt, explain } from "../error/error.ts";
@@ -114,7 +113,7 @@ const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
  * @throws {UnsupportedError} Where the system or kernel can't do it.
  */
 export function unmountat(
-  dirfd: number | Directory,
+  dirfd: number | HasFd,
   target: string,
   options: UnmountOptions = {},
 ): void {
