@@ -12,12 +12,12 @@ import { idInTable, idInTableAt } from "../kernel/mount_id.ts";
 import {
   beneathHint,
   cloneHint,
-  lacksProc,
   moveHint,
   pathTo,
   remountHint,
   unmountHint,
 } from "./place.ts";
+import { hasProc } from "../kernel/probe.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
 import { readFile } from "../fd/open.ts";
@@ -92,7 +92,7 @@ function lookForHint(
   if (code === "EPERM" && image === undefined) {
     return permissionHint(cause, type);
   }
-  if (code === "ENOENT" && IN_PROC.test(message) && lacksProc()) {
+  if (code === "ENOENT" && IN_PROC.test(message) && !hasProc()) {
     return "It needs /proc, which is not mounted here";
   }
   switch (syscall) {

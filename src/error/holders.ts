@@ -5,21 +5,18 @@ import {
   type MountinfoLine,
   parseMountinfo,
 } from "../kernel/mountinfo.ts";
-import { readFile } from "../fd/open.ts";
-import { getdents64, openat2, readlinkat, statx } from "../sys/file.ts";
+import { namesIn, open, readFile, saysMountRoot } from "../fd/open.ts";
+import { readlinkat, statx } from "../sys/file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
   AT_STATX_DONT_SYNC,
-  O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
   O_RDONLY,
-  STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
 } from "../sys/constants.ts";
 import { EACCES, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
 
 /** One of those that keep a mount busy. */
@@ -251,17 +248,17 @@ class Search implements HolderSearch {
   /** Whether a magic link leads into the mount or a copy, and to its root. */
   #leadsTo(link: string, pid: number): FoundMounts | null {
     try {
-      const { mntId, devMajor, devMinor, attributes } = statx(
+      const found = statx(
         AT_FDCWD,
         link,
         AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
         STATX_MNT_ID,
       );
-      const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
-      const id = Number(mntId);
+      const isRoot = saysMountRoot(found);
+      const id = Number(found.mntId);
       if (id === this.#id) return { isRoot, copy: false };
       return this.#peers !== undefined &&
-          this.#mount?.deviceNumber === `${devMajor}:${devMinor}` &&
+          this.#mount?.deviceNumber === `${found.devMajor}:${found.devMinor}` &&
           this.#isCopy(id, pid)
         ? { isRoot, copy: true }
         : null;
@@ -354,14 +351,8 @@ function placeIn(parent: MountinfoLine, mount: MountinfoLine): string {
 
 /** The names in a directory that are numbers, in its order. */
 function numbersIn(path: string): string[] {
-  const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  using directory = new OwnedFd(openat2(AT_FDCWD, path, { flags }));
-  const numbers: string[] = [];
-  while (true) {
-    const names = getdents64(directory.fd);
-    if (names.length === 0) return numbers;
-    numbers.push(...names.filter((name) => /^\d+$/.test(name)));
-  }
+  using directory = open(path, O_RDONLY | O_DIRECTORY);
+  return namesIn(directory.fd).filter((name) => /^\d+$/.test(name));
 }
 
 /** A process's or thread's name and state, proc_pid_stat(5). */

@@ -1,8 +1,7 @@
 /** What a person can do about EPERM: what this thread may do is looked at. */
-import { isErrno, type SyscallError } from "../sys/error.ts";
+import type { SyscallError } from "../sys/error.ts";
 import { privileges } from "../kernel/process.ts";
-import { fsopen } from "../sys/fscontext.ts";
-import { EPERM } from "../sys/errno.ts";
+import { mayMount } from "../kernel/probe.ts";
 import { parseMountinfo } from "../kernel/mountinfo.ts";
 import { readFile } from "../fd/open.ts";
 import { quote } from "../base/text.ts";
@@ -91,16 +90,6 @@ const UNMAPPED =
 
 const LOCKED_ATTRIBUTES =
   "The mount came from a more privileged mount namespace: what it has of ro, nosuid, nodev, noexec and noatime can't be taken off";
-
-/** Whether this thread may mount at all: that is asked before the flags are. */
-function mayMount(): boolean {
-  try {
-    fsopen("", 0x8000_0000);
-  } catch (error) {
-    return !isErrno(error, EPERM);
-  }
-  return true;
-}
 
 /** "Mount too revealing": what is mounted over the existing ones is looked up. */
 function revealHint(type: string): string {

@@ -6,9 +6,7 @@ import {
   AT_NO_AUTOMOUNT,
   AT_STATX_DONT_SYNC,
   AT_SYMLINK_NOFOLLOW,
-  O_CLOEXEC,
   O_PATH,
-  STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
   STATX_NLINK,
@@ -16,7 +14,7 @@ import {
 } from "../sys/constants.ts";
 import { idInTableAt, isMounted } from "../kernel/mount_id.ts";
 import { privileges } from "../kernel/process.ts";
-import { openat2, readlinkat, type Statx, statx } from "../sys/file.ts";
+import { readlinkat, type Statx, statx } from "../sys/file.ts";
 import {
   lineOf,
   type MountinfoLine,
@@ -24,10 +22,15 @@ import {
 } from "../kernel/mountinfo.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
-import { OwnedFd, procPath } from "../fd/owned_fd.ts";
-import { isErrno } from "../sys/error.ts";
-import { ENOENT } from "../sys/errno.ts";
-import { readFile } from "../fd/open.ts";
+import { procPath } from "../fd/owned_fd.ts";
+import {
+  open,
+  readFile,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  saysMountRoot,
+} from "../fd/open.ts";
 
 /** Why umount2(2) answered EINVAL; undefined where it can't be told. */
 export function unmountHint(point: MountPointName): string | undefined {
@@ -48,7 +51,7 @@ const LOCKED =
 export function pathTo({ dirfd, name }: MountPointName): At {
   if (name !== ".") return { dirfd, path: name };
   // A descriptor leads below what was mounted over it, a name to the top.
-  const path = readlinkat(AT_FDCWD, `/proc/self/fd/${dirfd}`);
+  const path = readlinkat(AT_FDCWD, procPath(dirfd));
   return { dirfd, path: `../${path.slice(path.lastIndexOf("/") + 1)}` };
 }
 
@@ -135,9 +138,7 @@ export function cloneHint(source: At): string | undefined {
 function internalHint({ dirfd, path }: At): string | undefined {
   // Only a directory's descriptor is a source without a path.
   if (path === "") return undefined;
-  using source = new OwnedFd(
-    openat2(dirfd, path, { flags: O_PATH | O_CLOEXEC }),
-  );
+  using source = open(path, O_PATH, dirfd);
   const name = readlinkat(AT_FDCWD, procPath(source.fd));
   return INTERNAL.test(name)
     ? `It is ${
@@ -175,13 +176,13 @@ interface FoundAt extends At {
 
 function lookAt(at: At, flags = 0): FoundAt {
   const mask = STATX_TYPE | STATX_NLINK | STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
-  const { mode, nlink, mntId, attributes } = ask(at, mask, flags);
+  const found = ask(at, mask, flags);
   return {
     ...at,
-    id: mntId!,
-    type: mode! & S_IFMT,
-    links: nlink,
-    isRoot: (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n,
+    id: found.mntId!,
+    type: found.mode! & S_IFMT,
+    links: found.nlink,
+    isRoot: saysMountRoot(found),
   };
 }
 
@@ -190,16 +191,6 @@ function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return statx(dirfd, path, flags | empty | known, mask);
-}
-
-/** Whether there is no /proc, or that of processes that this is none of. */
-export function lacksProc(): boolean {
-  try {
-    readlinkat(AT_FDCWD, "/proc/self");
-    return false;
-  } catch (error) {
-    return isErrno(error, ENOENT);
-  }
 }
 
 function mountTable(pid = "thread-self"): MountinfoLine[] {
@@ -217,10 +208,3 @@ function isInside(
   if (mount.parentId === mount.id) return false;
   return isInside(table, lineOf(table, mount.parentId), other);
 }
-
-// The type in a file's mode, inode(7).
-const S_IFMT = 0o170000;
-
-const S_IFDIR = 0o040000;
-
-const S_IFLNK = 0o120000;

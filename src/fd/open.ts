@@ -1,15 +1,18 @@
 import {
+  AT_EMPTY_PATH,
   AT_FDCWD,
   O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
   O_RDONLY,
   RESOLVE_BENEATH,
+  RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
+  STATX_ATTR_MOUNT_ROOT,
 } from "../sys/constants.ts";
 import { OwnedFd } from "./owned_fd.ts";
-import { openat2, read } from "../sys/file.ts";
+import { getdents64, openat2, read, statx } from "../sys/file.ts";
 import { isErrno } from "../sys/error.ts";
 import { EAGAIN } from "../sys/errno.ts";
 import { decodeText } from "../base/text.ts";
@@ -17,6 +20,23 @@ import { decodeText } from "../base/text.ts";
 /** Beneath the directory, through no link of any kind. */
 export const BENEATH: number = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
   RESOLVE_NO_MAGICLINKS;
+
+/**
+ * Opens a path that this program or its caller chose: it may lead through
+ * symlinks.
+ *
+ * @param path The path.
+ * @param flags `O_*`; the descriptor is close-on-exec in any case.
+ * @param dirfd Where a relative path starts.
+ * @throws {SyscallError} What openat2(2) answers.
+ */
+export function open(
+  path: string,
+  flags: number,
+  dirfd: number = AT_FDCWD,
+): OwnedFd {
+  return new OwnedFd(openat2(dirfd, path, { flags: flags | O_CLOEXEC }));
+}
 
 /**
  * Opens a directory as a place in the tree (`O_PATH`): neither read nor
@@ -33,7 +53,7 @@ export function openDirectoryAt(
   path: string,
   resolve: number = BENEATH,
 ): OwnedFd {
-  return open(dirfd, path, O_PATH | O_DIRECTORY | O_CLOEXEC, resolve);
+  return openAgain(dirfd, path, O_PATH | O_DIRECTORY, resolve);
 }
 
 /**
@@ -42,18 +62,34 @@ export function openDirectoryAt(
  * @throws {SyscallError} As {@linkcode openDirectoryAt}.
  */
 export function openAt(dirfd: number, path: string): OwnedFd {
-  return open(dirfd, path, O_PATH | O_CLOEXEC, BENEATH);
+  return openAgain(dirfd, path, O_PATH, BENEATH);
 }
 
-function open(
+/**
+ * Opens a path as a place in the tree as if a directory were the root, through
+ * symlinks. Magic links of a procfs lead out of any root: they are not followed.
+ *
+ * @param root The directory.
+ * @param path The path, absolute or relative to it.
+ * @param flags `O_*` besides `O_PATH`.
+ * @throws {SyscallError} What openat2(2) answers.
+ */
+export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
+  const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  return openAgain(root, path, O_PATH | flags, resolve).closeWhenDropped();
+}
+
+/** Opens a path, again while the kernel can't tell whether it stays inside. */
+function openAgain(
   dirfd: number,
   path: string,
   flags: number,
   resolve: number,
 ): OwnedFd {
+  const how = { flags: flags | O_CLOEXEC, resolve };
   for (let attempt = 1;; attempt++) {
     try {
-      const fd = openat2(dirfd, path, { flags, resolve });
+      const fd = openat2(dirfd, path, how);
       return new OwnedFd(fd, "directory", true);
     } catch (error) {
       // A `..` was looked up while something, anywhere, was renamed or mounted:
@@ -72,9 +108,7 @@ const MOST_ATTEMPTS = 1000;
  * @throws {SyscallError} What openat2(2) and read(2) answer.
  */
 export function readFile(path: string): string {
-  using file = new OwnedFd(
-    openat2(AT_FDCWD, path, { flags: O_RDONLY | O_CLOEXEC }),
-  );
+  using file = open(path, O_RDONLY);
   return readAll(file.fd);
 }
 
@@ -96,4 +130,43 @@ export function readAll(fd: number): string {
       buffer = larger;
     }
   }
+}
+
+/**
+ * Reads the names in a directory, in its order, without `.` and `..`.
+ *
+ * @param fd The directory, opened to be read; it is read from where it stands.
+ * @throws {SyscallError} What getdents64(2) answers.
+ */
+export function namesIn(fd: number): string[] {
+  const names: string[] = [];
+  while (true) {
+    const some = getdents64(fd);
+    if (some.length === 0) {
+      return names.filter((name) => name !== "." && name !== "..");
+    }
+    names.push(...some);
+  }
+}
+
+/** The bits of a mode that hold the file's type, and the types: inode(7). */
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+
+/**
+ * True if a descriptor is one of a mount's root.
+ *
+ * @throws {SyscallError} What statx(2) answers.
+ */
+export function isMountRoot(fd: number): boolean {
+  return saysMountRoot(statx(fd, "", AT_EMPTY_PATH, 0));
+}
+
+/** True if statx(2) says of a file that it is a mount's root. */
+export function saysMountRoot(
+  { attributes }: { readonly attributes: bigint },
+): boolean {
+  return (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
 }

@@ -24,12 +24,13 @@ import { listmount, statmount } from "../sys/statmount.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
-  O_CLOEXEC,
+  O_RDONLY,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
 } from "../sys/constants.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { ENOSYS, EPERM } from "../sys/errno.ts";
+import { open } from "../fd/open.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { FAN_CLOEXEC, FAN_REPORT_MNT, fanotifyInit } from "../sys/event.ts";
 
@@ -214,9 +215,7 @@ function knowsMountEvents(): boolean | undefined {
 
 /** The file system is never created. */
 function knowsProcPidns(): boolean | undefined {
-  using own = new OwnedFd(
-    openat2(AT_FDCWD, "/proc/thread-self/ns/pid", { flags: O_CLOEXEC }),
-  );
+  using own = open("/proc/thread-self/ns/pid", O_RDONLY);
   using context = new OwnedFd(fsopen("proc"));
   const code = errorOf(() => fsconfigSetFd(context.fd, "pidns", own.fd));
   if (code === undefined) return true;

@@ -12,7 +12,7 @@ import { statx, statxMount } from "../sys/file.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { listmount, statmount } from "../sys/statmount.ts";
 import { EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import { readFile } from "../fd/open.ts";
+import { readFile, S_IFDIR, S_IFMT } from "../fd/open.ts";
 import { lineOf, parseMountinfo } from "./mountinfo.ts";
 
 /**
@@ -59,8 +59,7 @@ function statId(dirfd: number, path: string, flags: number, more = 0) {
  */
 export function identify(fd: number): { id: bigint; isFile: boolean } {
   const { id, mode } = statId(fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  // inode(7)
-  return { id, isFile: (mode! & 0o170000) !== 0o040000 };
+  return { id, isFile: (mode! & S_IFMT) !== S_IFDIR };
 }
 
 /**

@@ -11,16 +11,13 @@ import { readlinkat } from "../sys/file.ts";
 import { EINVAL } from "../sys/errno.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 
-/** No process may have so many descriptors. */
-const NO_DESCRIPTOR = 0x7fff_ffff;
-
 /**
  * Whether the kernel puts a mount beneath another: undefined where that can't be
  * told, without the capability.
  */
 export function knowsMountBeneath(): boolean | undefined {
   try {
-    moveMount(NO_DESCRIPTOR, "x", NO_DESCRIPTOR, "x", MOVE_MOUNT_BENEATH);
+    moveMount(NOT_OPEN, "x", NOT_OPEN, "x", MOVE_MOUNT_BENEATH);
     return undefined;
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;

@@ -9,10 +9,10 @@ import {
   pathOf,
 } from "./read.ts";
 import type { Attempt } from "../error/attempt.ts";
-import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
-import { openat2 } from "../sys/file.ts";
-import { AT_FDCWD, O_CLOEXEC, O_PATH } from "../sys/constants.ts";
+import { open } from "../fd/open.ts";
+import { O_PATH } from "../sys/constants.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { EINVAL, ENOENT, ESRCH } from "../sys/errno.ts";
 
@@ -121,9 +121,7 @@ function withDirectory<T>(
   }
   const attempted = listing(quote(directory), directory);
   return attempt(attempted, () => {
-    using place = new OwnedFd(
-      openat2(AT_FDCWD, directory, { flags: O_PATH | O_CLOEXEC }),
-    );
+    using place = open(directory, O_PATH);
     return use(place.fd, attempted);
   });
 }

@@ -15,7 +15,6 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   LSMT_ROOT,
-  O_CLOEXEC,
   O_PATH,
   O_RDONLY,
   STATMOUNT_FS_SUBTYPE,
@@ -27,16 +26,15 @@ import {
   STATMOUNT_PROPAGATE_FROM,
   STATMOUNT_SB_BASIC,
   STATMOUNT_SB_SOURCE,
-  STATX_ATTR_MOUNT_ROOT,
   STATX_MNT_ID,
   STATX_NLINK,
 } from "../sys/constants.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { type MountinfoLine, parseMountinfo } from "../kernel/mountinfo.ts";
-import { readFile } from "../fd/open.ts";
-import { OwnedFd, procPath } from "../fd/owned_fd.ts";
-import { openat2, readlinkat, statx } from "../sys/file.ts";
+import { open, readFile, saysMountRoot } from "../fd/open.ts";
+import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { readlinkat, statx } from "../sys/file.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { attempt, explain } from "../error/error.ts";
 import { quote } from "../base/text.ts";
@@ -159,8 +157,7 @@ export function uniqueIds(
 
 /** Opens a process's mount namespace. */
 export function openNamespace(process: string): OwnedFd {
-  const flags = O_RDONLY | O_CLOEXEC;
-  return new OwnedFd(openat2(AT_FDCWD, `${process}/ns/mnt`, { flags }));
+  return open(`${process}/ns/mnt`, O_RDONLY);
 }
 
 function askForIds(
@@ -265,8 +262,8 @@ function below(
   attempted: Attempt,
   find: () => Way,
 ): Below | typeof RENAMED | null {
-  const { attributes, nlink } = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
-  const isRoot = (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
+  const directory = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
+  const isRoot = saysMountRoot(directory);
   // Of a mount's root, which may be deleted where it comes from, the mount
   // point is the path; for any other directory only /proc has it.
   const name = isRoot ? null : pathOf(fd, attempted);
@@ -275,7 +272,7 @@ function below(
   const place = placeOfHolder(way, holder, attempted);
   const path = name ?? place?.target ?? pathOf(fd, attempted);
   // Nothing can be mounted below a directory that is deleted.
-  if (!isRoot && nlink === 0) return { path, holder, mounts: [] };
+  if (!isRoot && directory.nlink === 0) return { path, holder, mounts: [] };
   const base = baseOf(way, holder, path);
   const tree = way.tree(base);
   if (tree === null) return null;
@@ -381,9 +378,7 @@ function reusedMountIdAt(fd: number): bigint {
 }
 
 function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
-  using root = new OwnedFd(
-    openat2(AT_FDCWD, "/", { flags: O_PATH | O_CLOEXEC }),
-  );
+  using root = open("/", O_PATH);
   return holderOf(root.fd);
 }
 

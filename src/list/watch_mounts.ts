@@ -31,15 +31,10 @@ import {
   readMountEvents,
 } from "../sys/event.ts";
 import { findMount, listByTable, openNamespace, THIS_THREAD } from "./read.ts";
-import { openat2, pipe2 } from "../sys/file.ts";
+import { open } from "../fd/open.ts";
+import { pipe2 } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
-import {
-  AT_FDCWD,
-  O_CLOEXEC,
-  O_DIRECTORY,
-  O_PATH,
-  O_RDONLY,
-} from "../sys/constants.ts";
+import { O_DIRECTORY, O_PATH, O_RDONLY } from "../sys/constants.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";
 
 /** Options of {@linkcode watchMounts}. */
@@ -285,9 +280,8 @@ function openProcess(
   opened: DisposableStack,
 ): { fd: number; directory: string } {
   const { fd } = opened.use(new OwnedFd(pidfdOpen(pid)));
-  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  const directory = openat2(AT_FDCWD, `/proc/${pid}`, { flags });
-  return { fd, directory: procPath(opened.use(new OwnedFd(directory)).fd) };
+  const directory = opened.use(open(`/proc/${pid}`, O_PATH | O_DIRECTORY));
+  return { fd, directory: procPath(directory.fd) };
 }
 
 /** How a watch begins: where changes will show, and what there is now. */
@@ -311,7 +305,7 @@ function begin(process: string, list: () => MountInfo[]): Beginning {
     }
   }
   using opened = new DisposableStack();
-  const table = opened.use(openTable(process));
+  const table = opened.use(open(`${process}/mountinfo`, O_RDONLY));
   const mounts = list();
   opened.move();
   return { source: table, via: "mountinfo", mounts };
@@ -338,11 +332,6 @@ function openEvents(process: string): OwnedFd | null {
     if (error instanceof SyscallError) return null;
     throw error;
   }
-}
-
-function openTable(process: string): OwnedFd {
-  const flags = O_RDONLY | O_CLOEXEC;
-  return new OwnedFd(openat2(AT_FDCWD, `${process}/mountinfo`, { flags }));
 }
 
 /** Finds mounts in a listing, which is made once it is needed. */

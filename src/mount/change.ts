@@ -12,16 +12,16 @@ import {
   MS_PRIVATE,
   MS_SHARED,
   MS_UNBINDABLE,
-  O_CLOEXEC,
   O_NOCTTY,
   O_NONBLOCK,
   O_RDONLY,
   O_WRONLY,
 } from "../sys/constants.ts";
 import { type MountAttr, mountSetattr } from "../sys/mount.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
+import { open } from "../fd/open.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
 import type { IdMap, IdMaps } from "../options/attributes.ts";
-import { openat2, readlinkat, write } from "../sys/file.ts";
+import { readlinkat, write } from "../sys/file.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { cloneSleeping } from "../sys/spawn.ts";
 import { kill, SIGKILL, waitid } from "../sys/process.ts";
@@ -126,7 +126,7 @@ export function openIdmap(
   }
   const isPath = typeof idmap === "string";
   const namespace = isPath
-    ? new OwnedFd(openat2(AT_FDCWD, idmap, { flags: OPEN_NAMESPACE }))
+    ? open(idmap, OPEN_NAMESPACE)
     : createUserNamespace(idmap);
   return {
     fd: namespace.fd,
@@ -136,7 +136,7 @@ export function openIdmap(
 }
 
 /** What is no namespace's file shall neither hold this up nor be a terminal. */
-const OPEN_NAMESPACE = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+const OPEN_NAMESPACE = O_RDONLY | O_NOCTTY | O_NONBLOCK;
 
 /** What gives a mount an id map. */
 export function idmapAttributes({ fd }: Idmap): MountAttr {
@@ -182,10 +182,6 @@ function writeMaps(path: string, maps: readonly IdMap[]): void {
   );
   // The kernel takes all of it at once or nothing.
   write(file.fd, new TextEncoder().encode(lines.join("")));
-}
-
-function open(path: string, flags: number): OwnedFd {
-  return new OwnedFd(openat2(AT_FDCWD, path, { flags: flags | O_CLOEXEC }));
 }
 
 function reapAfterAll(child: number): void {

@@ -9,11 +9,9 @@ import type { Attempt } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   LO_FLAGS_AUTOCLEAR,
   LO_FLAGS_READ_ONLY,
   MOUNT_ATTR_RDONLY,
-  O_CLOEXEC,
   O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
@@ -41,7 +39,7 @@ import { mountSetattr } from "../sys/mount.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
 import { loopConfigure, loopCtlGetFree } from "../sys/loop.ts";
-import { openat2 } from "../sys/file.ts";
+import { open } from "../fd/open.ts";
 
 /** A file system to mount. */
 export interface FileSystem {
@@ -238,8 +236,4 @@ const MOST_TRIES = 1000;
 function freeDevice(): string {
   using control = open("/dev/loop-control", O_RDWR);
   return `/dev/loop${loopCtlGetFree(control.fd)}`;
-}
-
-function open(path: string, flags: number): OwnedFd {
-  return new OwnedFd(openat2(AT_FDCWD, path, { flags: flags | O_CLOEXEC }));
 }

@@ -5,7 +5,7 @@ import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt, explain } from "../error/error.ts";
-import { openAt, openDirectoryAt } from "../fd/open.ts";
+import { isMountRoot, openAt, openDirectoryAt } from "../fd/open.ts";
 import {
   closeMountPoint,
   CreatedPaths,
@@ -28,12 +28,10 @@ import {
   MS_PRIVATE,
   MS_SHARED,
   MS_SLAVE,
-  STATX_ATTR_MOUNT_ROOT,
 } from "../sys/constants.ts";
 import { mountSetattr } from "../sys/mount.ts";
 import { cloneTree } from "./bindat.ts";
 import { umountAt } from "../unmount/strategy.ts";
-import { statx } from "../sys/file.ts";
 
 /** Options of {@linkcode moveat}. */
 export interface MoveOptions {
@@ -304,11 +302,6 @@ function replaceByClone(
     throw error;
   }
   return createMount(id, target, mountPoint, "cloned");
-}
-
-function isMountRoot(fd: number): boolean {
-  const { attributes } = statx(fd, "", AT_EMPTY_PATH, 0);
-  return (attributes & BigInt(STATX_ATTR_MOUNT_ROOT)) !== 0n;
 }
 
 /** The mount that a mount is on. */

@@ -3,14 +3,13 @@ import { attach } from "./attach.ts";
 import { cloneTree } from "./bindat.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   AT_RECURSIVE,
   CLONE_FS,
   CLONE_NEWNS,
   MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
-  O_CLOEXEC,
+  O_RDONLY,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
@@ -26,8 +25,8 @@ import {
   type ThreadCall,
   unshareCall,
 } from "../sys/thread.ts";
-import { mkdirat, openat2 } from "../sys/file.ts";
-import { openDirectoryAt } from "../fd/open.ts";
+import { mkdirat } from "../sys/file.ts";
+import { open, openDirectoryAt } from "../fd/open.ts";
 import { cString, flagNames } from "../sys/call.ts";
 
 /**
@@ -212,9 +211,7 @@ export function endStagingThread(): void {
 
 /** Makes calls on a thread that is then in this one's namespace again. */
 function onThread(calls: ThreadCall[]): number {
-  using own = new OwnedFd(
-    openat2(AT_FDCWD, OWN_NAMESPACE, { flags: O_CLOEXEC }),
-  );
+  using own = open(OWN_NAMESPACE, O_RDONLY);
   if (!thread?.hold()) thread = new SyscallThread();
   const back = setnsCall(own.fd, CLONE_NEWNS);
   // A thread that shares its working directory can't change its namespace.

@@ -10,7 +10,7 @@ import {
   whereabouts,
 } from "./store.ts";
 import { quote } from "../base/text.ts";
-import { flock, getdents64, openat2, statx, unlinkat } from "../sys/file.ts";
+import { flock, openat2, statx, unlinkat } from "../sys/file.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -24,7 +24,7 @@ import {
   STATX_NLINK,
 } from "../sys/constants.ts";
 import { isRecordName, type Owner, parseRecord } from "./file.ts";
-import { BENEATH, readAll } from "../fd/open.ts";
+import { BENEATH, namesIn, readAll, S_IFMT, S_IFREG } from "../fd/open.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, EBUSY, ENOENT } from "../sys/errno.ts";
@@ -223,12 +223,7 @@ class Sweep {
   }
 
   #names(): string[] {
-    const names: string[] = [];
-    while (true) {
-      const next = getdents64(this.#directory.fd.fd);
-      if (next.length === 0) return names;
-      names.push(...next.filter(isRecordName));
-    }
+    return namesIn(this.#directory.fd.fd).filter(isRecordName);
   }
 
   /** Reads a record: which of its mounts are there, and who had them. */
@@ -352,8 +347,7 @@ function whyDistrusted(fd: number, owner: number): string | null {
     AT_EMPTY_PATH,
     STATX_BASIC_STATS,
   );
-  // inode(7)
-  if ((mode! & 0o170000) !== 0o100000) return "it is no regular file";
+  if ((mode! & S_IFMT) !== S_IFREG) return "it is no regular file";
   if (uid !== owner) return "it is another user's";
   if ((mode! & 0o077) !== 0) return "it is not closed to others";
   if (nlink! > 1) return "it has another name";

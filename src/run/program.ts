@@ -1,26 +1,10 @@
-import {
-  EACCES,
-  EAGAIN,
-  ELOOP,
-  ENAMETOOLONG,
-  ENOENT,
-  ENOTDIR,
-} from "../sys/errno.ts";
+import { EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
-import { openat2, statx } from "../sys/file.ts";
-import {
-  AT_EMPTY_PATH,
-  O_CLOEXEC,
-  O_PATH,
-  RESOLVE_IN_ROOT,
-  RESOLVE_NO_MAGICLINKS,
-  STATX_MODE,
-  STATX_TYPE,
-} from "../sys/constants.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
+import { statx } from "../sys/file.ts";
+import { AT_EMPTY_PATH, STATX_MODE, STATX_TYPE } from "../sys/constants.ts";
 import { environ } from "../sys/process.ts";
-import { readFile } from "../fd/open.ts";
+import { openInRoot, readFile, S_IFMT, S_IFREG } from "../fd/open.ts";
 
 /** Where execvp(3) looks without a PATH. */
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
@@ -73,36 +57,14 @@ function lookForProgram(
       AT_EMPTY_PATH,
       STATX_TYPE | STATX_MODE,
     );
-    // inode(7): a regular file that somebody may execute.
-    const executable = (mode! & 0o170000) === 0o100000 && (mode! & 0o111) !== 0;
+    // A regular file that somebody may execute.
+    const executable = (mode! & S_IFMT) === S_IFREG && (mode! & 0o111) !== 0;
     return executable ? "executable" : "denied";
   } catch (error) {
     if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return null;
     if (isErrno(error, EACCES)) return "denied";
     if (isErrno(error, ENAMETOOLONG)) return "too long";
     throw error;
-  }
-}
-
-/**
- * Opens what a path leads to in a root that is none yet, through its symlinks.
- * Those of a procfs lead out of any root: they are not followed.
- *
- * @param flags Besides `O_PATH`.
- * @throws {SyscallError}
- */
-export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
-  const how = {
-    flags: O_PATH | O_CLOEXEC | flags,
-    resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-  };
-  for (let attempt = 1;; attempt++) {
-    try {
-      return new OwnedFd(openat2(root, path, how));
-    } catch (error) {
-      // Something was renamed or mounted meanwhile: openat2(2).
-      if (!isErrno(error, EAGAIN) || attempt === 1000) throw error;
-    }
   }
 }
 

@@ -26,6 +26,7 @@ import {
   O_EXCL,
   O_NOFOLLOW,
   O_PATH,
+  O_RDONLY,
   RESOLVE_BENEATH,
   STATX_GID,
   STATX_MODE,
@@ -37,7 +38,6 @@ import {
   close,
   dup,
   fchmodat,
-  getdents64,
   mkdirat,
   openat2,
   readlinkat,
@@ -45,7 +45,15 @@ import {
   symlinkat,
   unlinkat,
 } from "../sys/file.ts";
-import { openAt, openDirectoryAt } from "../fd/open.ts";
+import {
+  namesIn,
+  open,
+  openAt,
+  openDirectoryAt,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+} from "../fd/open.ts";
 import { isErrno } from "../sys/error.ts";
 import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
 import type { MountPlan } from "../mount/attach.ts";
@@ -249,7 +257,8 @@ export class RootTree implements Disposable {
     this.#standIns.push(standIn);
     this.#writable.add(mountIdAt(standIn.fd));
     this.staging.hold(standIn);
-    for (const name of namesIn(directory)) {
+    using readable = open(".", O_RDONLY | O_DIRECTORY, directory);
+    for (const name of namesIn(readable.fd)) {
       if (!but.includes(name)) this.#show(directory, name, standIn.fd);
     }
     return standIn;
@@ -319,30 +328,6 @@ export class RootTree implements Disposable {
 function inodeOf(fd: number): bigint | undefined {
   return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE).ino;
 }
-
-function namesIn(directory: number): string[] {
-  using readable = new OwnedFd(
-    openat2(directory, ".", {
-      flags: O_DIRECTORY | O_CLOEXEC,
-      resolve: RESOLVE_BENEATH,
-    }),
-  );
-  const names: string[] = [];
-  for (;;) {
-    const some = getdents64(readable.fd);
-    if (some.length === 0) {
-      return names.filter((name) => name !== "." && name !== "..");
-    }
-    names.push(...some);
-  }
-}
-
-// inode(7)
-const S_IFMT = 0o170000;
-
-const S_IFDIR = 0o040000;
-
-const S_IFLNK = 0o120000;
 
 // The file systems that a command expects, mounted on nothing yet.
 

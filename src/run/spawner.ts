@@ -2,14 +2,14 @@
  * Starts processes from a thread whose mount namespace, root, PID namespace and
  * credentials they take over.
  */
-import { openat2, readlinkat } from "../sys/file.ts";
+import { readlinkat } from "../sys/file.ts";
 import {
   AT_FDCWD,
   CLONE_FS,
   CLONE_NEWNS,
   CLONE_NEWPID,
   MNT_DETACH,
-  O_CLOEXEC,
+  O_RDONLY,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
@@ -28,7 +28,7 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { cString } from "../sys/call.ts";
 import { quote } from "../base/text.ts";
 import type { PreparedSpawn } from "../sys/spawn.ts";
-import { readFile } from "../fd/open.ts";
+import { open, readFile } from "../fd/open.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
 
@@ -106,11 +106,7 @@ export class Spawner {
     // Otherwise a command could not be waited for: wait(2).
     stopIgnoring("SIGCHLD");
     using owned = new DisposableStack();
-    const pids = owned.use(
-      new OwnedFd(
-        openat2(AT_FDCWD, "/proc/thread-self/ns/pid", { flags: O_CLOEXEC }),
-      ),
-    );
+    const pids = owned.use(open("/proc/thread-self/ns/pid", O_RDONLY));
     using nothing = makeNothing();
     const thread = new SyscallThread();
     owned.defer(() => thread.end());

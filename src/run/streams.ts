@@ -1,18 +1,12 @@
 /** The standard streams of a command. */
 import { isErrno } from "../sys/error.ts";
 import { EAGAIN, EPIPE } from "../sys/errno.ts";
-import {
-  dup,
-  openat2,
-  pipe2,
-  read,
-  setNonblocking,
-  write,
-} from "../sys/file.ts";
+import { dup, pipe2, read, setNonblocking, write } from "../sys/file.ts";
 import { waitReady } from "./wait_ready.ts";
 import { POLLIN, POLLOUT } from "../sys/event.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
-import { AT_FDCWD, O_CLOEXEC, O_RDWR } from "../sys/constants.ts";
+import { O_RDWR } from "../sys/constants.ts";
+import { open } from "../fd/open.ts";
 
 /** What a command reads from. */
 export type InputOption =
@@ -178,8 +172,7 @@ function openPlain(
   let fd: number;
   if (option === "inherit") fd = own;
   else if (option === "null") {
-    const flags = O_RDWR | O_CLOEXEC;
-    fd = owned.use(new OwnedFd(openat2(AT_FDCWD, "/dev/null", { flags }))).fd;
+    fd = owned.use(open("/dev/null", O_RDWR)).fd;
   } else {
     // Above those that are replaced one after another.
     fd = owned.use(new OwnedFd(dup(option, { min: 3 }))).fd;

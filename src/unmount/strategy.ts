@@ -17,6 +17,7 @@ import { umount2 } from "../sys/mount.ts";
 import { InheritableFd, procPath } from "../fd/owned_fd.ts";
 import { mountId } from "../kernel/mount_id.ts";
 import { findMounts, threadUmount2, umount2Program } from "./other_ways.ts";
+import { hasProc } from "../kernel/probe.ts";
 import { stopIgnoring } from "../sys/process.ts";
 import { program } from "../program.ts";
 import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
@@ -80,16 +81,6 @@ export function umountAt(
   } catch (error) {
     if (!isErrno(error, ENOENT) || hasProc()) throw error;
     umountOnThread(dirfd, name, flags);
-  }
-}
-
-function hasProc(): boolean {
-  try {
-    statx(AT_FDCWD, "/proc/self/fd", AT_SYMLINK_NOFOLLOW, STATX_TYPE);
-    return true;
-  } catch (error) {
-    if (isErrno(error, ENOENT)) return false;
-    throw error;
   }
 }
 
