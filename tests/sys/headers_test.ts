@@ -11,21 +11,7 @@ import {
 import { assert, assertEquals } from "@std/assert";
 import * as constants from "../../src/sys/constants.ts";
 import * as errno from "../../src/sys/errno.ts";
-import {
-  DIRENT64,
-  FANOTIFY_EVENT_INFO_HEADER,
-  FANOTIFY_EVENT_INFO_MNT,
-  FANOTIFY_EVENT_METADATA,
-  LOOP_CONFIG,
-  LOOP_INFO64,
-  MNT_ID_REQ,
-  MOUNT_ATTR,
-  OPEN_HOW,
-  POLLFD,
-  STATMOUNT,
-  STATX,
-  STATX_TIMESTAMP,
-} from "../../src/sys/layout.ts";
+import * as layout from "../../src/sys/layout.ts";
 import * as event from "../../src/sys/event.ts";
 
 /** A value of ours, and how C gets the same from the headers. */
@@ -240,6 +226,7 @@ const FAMILIES = [
 const KERNEL_HEADERS = [
   "asm/fcntl.h",
   "asm/poll.h",
+  "asm/siginfo.h",
   "asm/unistd.h",
   "linux/errno.h",
   "linux/fanotify.h",
@@ -247,6 +234,7 @@ const KERNEL_HEADERS = [
   "linux/loop.h",
   "linux/mount.h",
   "linux/openat2.h",
+  "linux/resource.h",
   "linux/sched.h",
   "linux/stat.h",
   "linux/version.h",
@@ -347,7 +335,9 @@ headerTest(
   "struct dirent64 equals the C library's",
   undefined,
   () => {
-    const ours = Object.entries(DIRENT64).map(([name, at]) => `${name} ${at}`);
+    const ours = Object.entries(layout.DIRENT64).map(([name, at]) =>
+      `${name} ${at}`
+    );
     const offset = "__builtin_offsetof(struct dirent64, ";
     const program = [
       // The kernel's struct linux_dirent64 is in no header for programs.
@@ -355,7 +345,7 @@ headerTest(
       "#include <dirent.h>",
       "#include <stdio.h>",
       "int main(void) {",
-      ...Object.keys(DIRENT64).map((name) =>
+      ...Object.keys(layout.DIRENT64).map((name) =>
         `printf("${name} %zu\\n", ${offset}${name}));`
       ),
       "}",
@@ -575,27 +565,29 @@ function errnoQuestions(): Question[] {
     .map((number) => question(errno.errnoCode(number), number));
 }
 
+/** What layout.ts exports that is no struct. */
+const NO_STRUCTS = ["SIGNALS"];
+
+/** Structs of the C library, which other tests compare with its headers. */
+const STRUCTS_OF_LIBC = ["DIRENT64", "UCONTEXT"];
+
+/** The types of structs that are not called `struct` and their name. */
+const C_TYPES: Readonly<Record<string, string>> = { SIGINFO: "siginfo_t" };
+
+/** The offsets of every struct that layout.ts exports. */
 function layoutQuestions(): Question[] {
-  const structs = {
-    fanotify_event_info_header: FANOTIFY_EVENT_INFO_HEADER,
-    fanotify_event_info_mnt: FANOTIFY_EVENT_INFO_MNT,
-    fanotify_event_metadata: FANOTIFY_EVENT_METADATA,
-    loop_config: LOOP_CONFIG,
-    loop_info64: LOOP_INFO64,
-    mnt_id_req: MNT_ID_REQ,
-    mount_attr: MOUNT_ATTR,
-    statmount: STATMOUNT,
-    open_how: OPEN_HOW,
-    pollfd: POLLFD,
-    statx: STATX,
-    statx_timestamp: STATX_TIMESTAMP,
-  };
-  return Object.entries(structs).flatMap(([struct, offsets]) =>
+  const structs = Object.entries(layout).filter(([name, value]) =>
+    typeof value === "object" &&
+    ![...NO_STRUCTS, ...STRUCTS_OF_LIBC].includes(name)
+  ) as [string, Record<string, number>][];
+  return structs.flatMap(([constant, offsets]) =>
     Object.entries(offsets).map(([field, ours]) => {
+      const struct = constant.toLowerCase();
+      const type = C_TYPES[constant] ?? `struct ${struct}`;
       const name = `${struct}.${field}`;
       const c = field === "SIZE"
-        ? `sizeof(struct ${struct})`
-        : `__builtin_offsetof(struct ${struct}, ${field})`;
+        ? `sizeof(${type})`
+        : `__builtin_offsetof(${type}, ${field})`;
       const since = STRUCT_SINCE[struct];
       const when = since === undefined ? "1" : `defined ${since}`;
       return { name, ours, c, when, ...SPECIAL[name] };
