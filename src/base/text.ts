@@ -1,4 +1,7 @@
 /**
+ * Room `base`: Pure helpers that anybody may use: text that is bytes, words
+ * that are checked. No system call.
+ *
  * Text to and from the kernel, whose strings are bytes. A byte that is no part
  * of valid UTF-8 becomes the lone surrogate U+DC80…U+DCFF with the byte in its
  * low eight bits, and back again: every name survives the round trip.

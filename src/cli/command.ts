@@ -1,3 +1,6 @@
+/**
+ * Room `cli`: The program: a file a subcommand; words in, text out.
+ */
 import { UsageError } from "./print.ts";
 import { printable, quote } from "../base/text.ts";
 import { parseTarget, type Target } from "../options/target.ts";

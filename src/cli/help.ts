@@ -208,7 +208,6 @@ With --man this is a manual page of all of it, for man(1).`,
       const all = await describe();
       const described = all.find(({ name }) => name === subcommand);
       if (man) {
-        const { formatManual } = await import("./help.ts");
         printData(formatManual(all));
       } else {
         printData(

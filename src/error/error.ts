@@ -1,3 +1,7 @@
+/**
+ * Room `error`: `MountError` and what it says: what was attempted, hints, who
+ * holds a mount.
+ */
 import type { Holder } from "./holders.ts";
 import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { errnoText } from "../sys/errno.ts";

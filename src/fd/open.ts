@@ -1,3 +1,7 @@
+/**
+ * Room `fd`: Descriptors that close, and what is opened, read or made by one.
+ * Throws `SyscallError`.
+ */
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,

@@ -1,3 +1,7 @@
+/**
+ * Room `kernel`: What the kernel and /proc say of mounts and processes: ids,
+ * the table, places, rights, features. It only looks.
+ */
 import { uname } from "../sys/process.ts";
 import { privileges } from "./process.ts";
 import {

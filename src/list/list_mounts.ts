@@ -1,3 +1,7 @@
+/**
+ * Room `list`: Which mounts there are, which are in the way of another, and
+ * which come and go.
+ */
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { attempt, explain } from "../error/error.ts";

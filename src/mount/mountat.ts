@@ -1,3 +1,7 @@
+/**
+ * Room `mount`: Making, binding, moving and changing mounts; the handle; the
+ * tree.
+ */
 import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";

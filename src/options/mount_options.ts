@@ -1,4 +1,7 @@
 /**
+ * Room `options`: What a caller asks for, checked before any call: targets,
+ * option words, id maps. Pure.
+ *
  * Mount options as mount(8) spells them, and what the new mount API makes of
  * each: a generic word changes an attribute or the propagation of the mount, all
  * else is a parameter of the file system.

@@ -1,3 +1,6 @@
+/**
+ * Room `record`: Mounts written down, and swept once their process is dead.
+ */
 import type { Recorder } from "../options/spec.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import {

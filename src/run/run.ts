@@ -1,3 +1,6 @@
+/**
+ * Room `run`: A command in a root of its own.
+ */
 import {
   type InputOption,
   openInput,

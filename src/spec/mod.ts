@@ -3,6 +3,8 @@
  * fstab(5). Pure code: it mounts nothing, needs no permission, and runs
  * wherever JavaScript does.
  *
+ * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
+ *
  * What can't be done as it is written is a {@linkcode SpecSyntaxError} that says
  * where: no entry gets less than it asks for.
  *

@@ -3,6 +3,9 @@
  * argument goes to the kernel as it is; what can't be passed on is a
  * `TypeError` or `RangeError`, what the kernel refuses a {@linkcode SyscallError}.
  *
+ * Room `sys`: System calls, one function each, a file for each family of the
+ * manual; and the only `Deno.dlopen`.
+ *
  * Text is UTF-8. A byte from the kernel that is none becomes the lone surrogate
  * U+DC80…U+DCFF with the byte in its low eight bits, and is that byte again on
  * its way back.

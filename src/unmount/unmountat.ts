@@ -1,3 +1,6 @@
+/**
+ * Room `unmount`: Taking mounts away: one, a stack, all below.
+ */
 import {
   isStrategy,
   MountLookupError,
