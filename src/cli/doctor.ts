@@ -14,6 +14,7 @@ import { listMounts } from "../list/list_mounts.ts";
 import { quote } from "../base/text.ts";
 import { errnoText } from "../sys/errno.ts";
 import type { MountInfo } from "../list/mount_info.ts";
+import { CALLS } from "../sys/calls.ts";
 
 /** What the arguments of `doctor` mean. */
 export interface DoctorArguments {
@@ -409,43 +410,43 @@ export const FEATURES: readonly FeatureDescription[] = [
   {
     feature: "fsopen",
     name: "fsopen(2)",
-    since: "5.2",
+    since: CALLS.fsopen.since,
     without: "nothing can be mounted",
   },
   {
     feature: "fsconfig",
     name: "fsconfig(2)",
-    since: "5.2",
+    since: CALLS.fsconfig.since,
     without: "nothing can be mounted",
   },
   {
     feature: "fsmount",
     name: "fsmount(2)",
-    since: "5.2",
+    since: CALLS.fsmount.since,
     without: "nothing can be mounted",
   },
   {
     feature: "moveMount",
     name: "move_mount(2)",
-    since: "5.2",
+    since: CALLS.move_mount.since,
     without: "nothing can be mounted or moved",
   },
   {
     feature: "openTree",
     name: "open_tree(2)",
-    since: "5.2",
+    since: CALLS.open_tree.since,
     without: "nothing can be bound",
   },
   {
     feature: "fspick",
     name: "fspick(2)",
-    since: "5.2",
+    since: CALLS.fspick.since,
     without: "no file system can be given other options",
   },
   {
     feature: "openat2",
     name: "openat2(2)",
-    since: "5.6",
+    since: CALLS.openat2.since,
     without: "no target can be resolved beneath a directory",
   },
   {
@@ -457,7 +458,7 @@ export const FEATURES: readonly FeatureDescription[] = [
   {
     feature: "mountSetattr",
     name: "mount_setattr(2)",
-    since: "5.12",
+    since: CALLS.mount_setattr.since,
     without: "no mount can be given other attributes or propagation",
   },
   {
@@ -481,19 +482,19 @@ export const FEATURES: readonly FeatureDescription[] = [
   {
     feature: "statmount",
     name: "statmount(2)",
-    since: "6.8",
+    since: CALLS.statmount.since,
     without: "mounts are looked up in /proc/thread-self/mountinfo",
   },
   {
     feature: "listmount",
     name: "listmount(2)",
-    since: "6.8",
+    since: CALLS.listmount.since,
     without: "mounts are looked up in /proc/thread-self/mountinfo",
   },
   {
     feature: "openTreeAttr",
     name: "open_tree_attr(2)",
-    since: "6.15",
+    since: CALLS.open_tree_attr.since,
     without: "a copy with an id map can't be given another",
   },
   {

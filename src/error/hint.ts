@@ -18,25 +18,11 @@ import {
   unmountHint,
 } from "./place.ts";
 import { hasProc } from "../kernel/probe.ts";
+import { sinceLinux } from "../sys/calls.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
 import { readFile } from "../fd/open.ts";
 import { spelledAlike } from "../base/check.ts";
-
-/** The Linux version that each call came with. */
-const SINCE: Readonly<Record<string, string>> = {
-  fsopen: "5.2",
-  fsconfig: "5.2",
-  fsmount: "5.2",
-  fspick: "5.2",
-  move_mount: "5.2",
-  open_tree: "5.2",
-  openat2: "5.6",
-  mount_setattr: "5.12",
-  statmount: "6.8",
-  listmount: "6.8",
-  open_tree_attr: "6.15",
-};
 
 /** What is known of a failure beside the failed call. */
 export interface Advice {
@@ -147,11 +133,7 @@ function plainHint(
   const { syscall, code, message } = cause;
   switch (code) {
     case "ENOSYS":
-      return syscall in SINCE
-        ? `this kernel has no such call, which came with Linux ${
-          SINCE[syscall]
-        }, or a seccomp filter hides it`
-        : "this kernel has no such call, or a seccomp filter hides it";
+      return missingCallHint(sinceLinux(syscall));
     case "EPERM":
       return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
     case "EACCES":
@@ -217,6 +199,11 @@ function plainHint(
     default:
       return undefined;
   }
+}
+
+function missingCallHint(since: string | undefined): string {
+  const version = since === undefined ? "" : `, which came with Linux ${since}`;
+  return `this kernel has no such call${version}, or a seccomp filter hides it`;
 }
 
 const NAMESPACE_IN_ITSELF =

@@ -3,7 +3,7 @@ import { isErrno, SyscallError } from "../sys/error.ts";
 import {
   lineOf,
   type MountinfoLine,
-  parseMountinfo,
+  readMountinfo,
 } from "../kernel/mountinfo.ts";
 import { namesIn, open, readFile, saysMountRoot } from "../fd/open.ts";
 import { readlinkat, statx } from "../sys/file.ts";
@@ -18,6 +18,7 @@ import {
 } from "../sys/constants.ts";
 import { EACCES, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
+import { readFields, readStat } from "../kernel/process.ts";
 
 /** One of those that keep a mount busy. */
 export interface Holder {
@@ -137,7 +138,7 @@ class Search implements HolderSearch {
   }
 
   run(): void {
-    this.#table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+    this.#table = readMountinfo();
     const mount = lineOf(this.#table, this.#id);
     this.#mount = mount;
     this.#parent = lineOf(this.#table, mount?.parentId);
@@ -192,7 +193,7 @@ class Search implements HolderSearch {
 
   #lookAtProcess(pid: string): void {
     const process = `/proc/${pid}`;
-    const { command, waits } = parseStat(readFile(`${process}/stat`));
+    const { command, state } = readStat(process);
     const own = pid === this.#self;
     const who = { pid: Number(pid), command, ...(own ? { own } : {}) };
     this.#found.clear();
@@ -203,7 +204,7 @@ class Search implements HolderSearch {
       const holder = { ...who, by: "descriptor", fd: Number(fd) } as const;
       this.#lookAtLink(`${process}/fd/${fd}`, holder);
     }
-    let waiting = waits;
+    let waiting = state === WAITING;
     for (const thread of numbersIn(`${process}/task`)) {
       if (this.#timeIsUp()) return;
       if (thread === pid) continue;
@@ -219,7 +220,7 @@ class Search implements HolderSearch {
   #lookAtThread(thread: string, who: Process): boolean {
     try {
       this.#lookAtPlaces(thread, who);
-      return parseStat(readFile(`${thread}/stat`)).waits;
+      return readStat(thread).state === WAITING;
     } catch (error) {
       if (isGone(error)) return false;
       throw error;
@@ -274,7 +275,7 @@ class Search implements HolderSearch {
   #isCopy(id: number, pid: number): boolean {
     const known = this.#copies.get(id);
     if (known !== undefined) return known;
-    const table = parseMountinfo(readFile(`/proc/${pid}/mountinfo`));
+    const table = readMountinfo(`/proc/${pid}`);
     const mount = lineOf(table, id);
     const parent = lineOf(table, mount?.parentId);
     const isCopy = mount !== undefined && parent !== undefined &&
@@ -355,20 +356,12 @@ function numbersIn(path: string): string[] {
   return namesIn(directory.fd).filter((name) => /^\d+$/.test(name));
 }
 
-/** A process's or thread's name and state, proc_pid_stat(5). */
-function parseStat(text: string): { command: string; waits: boolean } {
-  const end = text.lastIndexOf(")");
-  return {
-    command: text.slice(text.indexOf("(") + 1, end),
-    // Uninterruptible: in most cases for a disk, at times for a server.
-    waits: text[end + 2] === "D",
-  };
-}
+/** The state of a thread that waits, mostly for a disk, at times for a server. */
+const WAITING = "D";
 
 /** Whether a descriptor was opened as those of mounts are: `O_PATH` alone. */
 function isMountDescriptor(fdinfo: string): boolean {
-  const octal = /^flags:\s*([0-7]+)$/m.exec(readFile(fdinfo))?.[1] ?? "0";
-  const flags = parseInt(octal, 8);
+  const flags = parseInt(readFields(fdinfo)("flags"), 8);
   return (flags & O_PATH) !== 0 && (flags & O_DIRECTORY) === 0;
 }
 

@@ -2,8 +2,7 @@
 import type { SyscallError } from "../sys/error.ts";
 import { privileges } from "../kernel/process.ts";
 import { mayMount } from "../kernel/probe.ts";
-import { parseMountinfo } from "../kernel/mountinfo.ts";
-import { readFile } from "../fd/open.ts";
+import { readMountinfo } from "../kernel/mountinfo.ts";
 import { quote } from "../base/text.ts";
 
 /** The namespace that a file system shows, and unshare(1)'s option to get one. */
@@ -93,7 +92,7 @@ const LOCKED_ATTRIBUTES =
 
 /** "Mount too revealing": what is mounted over the existing ones is looked up. */
 function revealHint(type: string): string {
-  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
+  const table = readMountinfo();
   const existing = table.filter((mount) => mount.type === type);
   // A whole one over another, as unshare(1) mounts it, hides nothing.
   const over = table.filter((mount) =>

@@ -12,25 +12,18 @@ import {
   STATX_NLINK,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { idInTableAt, isMounted } from "../kernel/mount_id.ts";
+import { idInTableAt, isMounted, lineAt } from "../kernel/mount_id.ts";
 import { privileges } from "../kernel/process.ts";
 import { readlinkat, type Statx, statx } from "../sys/file.ts";
 import {
   lineOf,
   type MountinfoLine,
-  parseMountinfo,
+  readMountinfo,
 } from "../kernel/mountinfo.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
 import { procPath } from "../fd/owned_fd.ts";
-import {
-  open,
-  readFile,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
-  saysMountRoot,
-} from "../fd/open.ts";
+import { open, S_IFDIR, S_IFLNK, S_IFMT, saysMountRoot } from "../fd/open.ts";
 
 /** Why umount2(2) answered EINVAL; undefined where it can't be told. */
 export function unmountHint(point: MountPointName): string | undefined {
@@ -78,10 +71,10 @@ export function moveHint(onto: At, from?: At): string | undefined {
   if (!moved.isRoot) {
     return "Only a mount can be moved, and this is none: bind it";
   }
-  const table = mountTable();
-  const mount = lineOf(table, idInTableAt(from.dirfd, from.path));
+  const table = readMountinfo();
+  const mount = lineAt(from.dirfd, from.path, table);
   const holder = lineOf(table, mount?.parentId);
-  const newHolder = lineOf(table, idInTableAt(onto.dirfd, onto.path));
+  const newHolder = lineAt(onto.dirfd, onto.path, table);
   if (isInside(table, newHolder, mount)) {
     return "A mount can't be moved into itself";
   }
@@ -124,9 +117,7 @@ export function cloneHint(source: At): string | undefined {
   if (isMounted(found.id) === false) {
     return internalHint(source) ?? foreignHint("What is to be bound", found);
   }
-  if (
-    lineOf(mountTable(), idInTableAt(source.dirfd, source.path))?.unbindable
-  ) {
+  if (lineAt(source.dirfd, source.path)?.unbindable) {
     return "The mount is unbindable: make it private first";
   }
   return privileges().initialUserNamespace
@@ -156,7 +147,7 @@ function foreignHint(what: string, at: At): string {
   // This thread has none of its mounts; the others of the process, and the first
   // process, may have another mount namespace.
   const elsewhere = ["self", "1"].some((pid) =>
-    lineOf(mountTable(pid), id) !== undefined
+    lineOf(readMountinfo(`/proc/${pid}`), id) !== undefined
   );
   return elsewhere
     ? `${what} is in another mount namespace than this thread, opened before an unshare or setns: open it again`
@@ -191,10 +182,6 @@ function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return statx(dirfd, path, flags | empty | known, mask);
-}
-
-function mountTable(pid = "thread-self"): MountinfoLine[] {
-  return parseMountinfo(readFile(`/proc/${pid}/mountinfo`));
 }
 
 /** Whether a mount is another, or inside it. */

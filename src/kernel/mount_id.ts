@@ -12,8 +12,8 @@ import { statx, statxMount } from "../sys/file.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { listmount, statmount } from "../sys/statmount.ts";
 import { EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import { readFile, S_IFDIR, S_IFMT } from "../fd/open.ts";
-import { lineOf, parseMountinfo } from "./mountinfo.ts";
+import { S_IFDIR, S_IFMT } from "../fd/open.ts";
+import { lineOf, type MountinfoLine, readMountinfo } from "./mountinfo.ts";
 
 /**
  * The id of the mount that a descriptor lies in: the unique one, before Linux
@@ -76,15 +76,15 @@ export function isMounted(id: bigint): boolean | null {
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
     if (isUniqueId(id)) return null;
     // Before Linux 6.8 the id is the one in the table.
-    const table = readTable();
-    return table === null ? null : `\n${table}`.includes(`\n${id} `);
+    const table = tableUnlessMissing();
+    return table && lineOf(table, Number(id)) !== undefined;
   }
 }
 
 /** This thread's mount table, null without /proc. */
-function readTable(): string | null {
+function tableUnlessMissing(): MountinfoLine[] | null {
   try {
-    return readFile("/proc/thread-self/mountinfo");
+    return readMountinfo();
   } catch (error) {
     if (isErrno(error, ENOENT)) return null;
     throw error;
@@ -107,7 +107,7 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
 }
 
 function isTopmostInTable(id: number, below: number): boolean {
-  const table = parseMountinfo(readTable() ?? "");
+  const table = tableUnlessMissing() ?? [];
   return lineOf(table, id)?.parentId === below &&
     !table.some(({ parentId }) => parentId === id);
 }
@@ -131,6 +131,21 @@ export function idInTableAt(dirfd: number, path: string): number {
   const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC |
     (path === "" ? AT_EMPTY_PATH : 0);
   return Number(statx(dirfd, path, flags, STATX_MNT_ID).mntId);
+}
+
+/**
+ * The line of the mount table for the mount that a path leads to; an empty one
+ * leads to the descriptor itself.
+ *
+ * @param table The table, by default this thread's.
+ * @throws {SyscallError} ENOENT without /proc.
+ */
+export function lineAt(
+  dirfd: number,
+  path: string,
+  table: readonly MountinfoLine[] = readMountinfo(),
+): MountinfoLine | undefined {
+  return lineOf(table, idInTableAt(dirfd, path));
 }
 
 /** Whether an id is of those that are never used again; since Linux 6.8. */

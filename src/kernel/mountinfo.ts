@@ -20,6 +20,7 @@
  * they are: the super options go to the end of the line.
  */
 import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
+import { readFile } from "../fd/open.ts";
 
 /** A line of the mount table, its escapes decoded. */
 export interface MountinfoLine {
@@ -79,10 +80,23 @@ export function parseMountinfo(text: string): MountinfoLine[] {
     try {
       return parseLine(line.split(" "));
     } catch (error) {
-      if (!(error instanceof Malformed)) throw error;
+      if (!(error instanceof MalformedLine)) throw error;
       throw new MountinfoSyntaxError(index + 1, error.message);
     }
   });
+}
+
+/** The directory that /proc has of the calling thread. */
+export const THIS_THREAD = "/proc/thread-self";
+
+/**
+ * Reads the mount table of a process.
+ *
+ * @param process The directory that /proc has of the process.
+ * @throws {SyscallError} ENOENT where there is no /proc, or no such process.
+ */
+export function readMountinfo(process: string = THIS_THREAD): MountinfoLine[] {
+  return parseMountinfo(readFile(`${process}/mountinfo`));
 }
 
 /** The line of a mount, if the table has it. */
@@ -93,30 +107,30 @@ export function lineOf(
   return table.find((line) => line.id === id);
 }
 
-/** What is wrong with a line. */
-class Malformed extends Error {}
+/** A line that is not as the grammar says, before its number is known. */
+class MalformedLine extends Error {}
 
 /** How many fields come before the optional ones. */
 const FIXED_FIELDS = 6;
 
 function parseLine(fields: string[]): MountinfoLine {
   if (fields.length < FIXED_FIELDS) {
-    throw new Malformed(
+    throw new MalformedLine(
       `${fields.length} of ${FIXED_FIELDS} fields before the optional ones`,
     );
   }
   const end = fields.indexOf("-", FIXED_FIELDS);
-  if (end === -1) throw new Malformed('No "-" ends the optional fields');
+  if (end === -1) throw new MalformedLine('No "-" ends the optional fields');
   const [id, parentId, device, root, mountPoint, options] = fields;
   const [type, source, ...superOptions] = fields.slice(end + 1);
   if (superOptions.length === 0) {
-    throw new Malformed('After the "-" must be type, source and options');
+    throw new MalformedLine('After the "-" must be type, source and options');
   }
   if (!/^\d+:\d+$/.test(device!)) {
-    throw new Malformed(`${quote(device!)} is no device number`);
+    throw new MalformedLine(`${quote(device!)} is no device number`);
   }
   if (!mountPoint!.startsWith("/")) {
-    throw new Malformed(
+    throw new MalformedLine(
       `The mount point ${quote(mountPoint!)} is not absolute`,
     );
   }
@@ -139,11 +153,11 @@ function parseLine(fields: string[]): MountinfoLine {
 function parseNumber(what: string, text: string): number {
   const number = /^\d+$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(number)) return number;
-  throw new Malformed(`${quote(text)} is no ${what}`);
+  throw new MalformedLine(`${quote(text)} is no ${what}`);
 }
 
 function nonEmpty(what: string, text: string): string {
-  if (text === "") throw new Malformed(`The ${what} must not be empty`);
+  if (text === "") throw new MalformedLine(`The ${what} must not be empty`);
   return text;
 }
 
@@ -164,7 +178,7 @@ function parseTags(
   for (const tag of tags) {
     const [name = "", value] = tag.split(":", 2);
     if (tag === "") {
-      throw new Malformed("An optional field must not be empty");
+      throw new MalformedLine("An optional field must not be empty");
     } else if (tag === "unbindable") {
       unbindable = true;
     } else if (Object.hasOwn(GROUPS, name)) {

@@ -13,8 +13,8 @@ import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { statmount } from "../sys/statmount.ts";
-import { lineOf, parseMountinfo } from "./mountinfo.ts";
-import { openDirectoryAt, readFile } from "../fd/open.ts";
+import { lineOf, readMountinfo } from "./mountinfo.ts";
+import { openDirectoryAt } from "../fd/open.ts";
 import { quote } from "../base/text.ts";
 
 /** A mount point, as a name in a directory. */
@@ -130,8 +130,7 @@ export function pathOfMount(id: bigint): string | null {
  * @throws {SyscallError} ENOENT without /proc: then nobody can tell.
  */
 function pathInTable(id: bigint): string | null {
-  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
-  return lineOf(table, Number(id))?.mountPoint ?? null;
+  return lineOf(readMountinfo(), Number(id))?.mountPoint ?? null;
 }
 
 function mountIdUnlessMissing(dirfd: number, path: string): bigint | null {

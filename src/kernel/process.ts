@@ -1,7 +1,8 @@
-/** What this thread may do, for who asks why it may not. */
+/** What /proc says of a process or thread. */
 import { readlinkat } from "../sys/file.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile } from "../fd/open.ts";
+import { THIS_THREAD } from "./mountinfo.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 
 /** What a thread may do. */
@@ -25,9 +26,9 @@ const PROC_USER_INIT_INO = 0xEFFFFFFD;
  * @throws {SyscallError} ENOENT where /proc is missing.
  */
 export function privileges(): Privileges {
-  const namespace = readlinkat(AT_FDCWD, "/proc/thread-self/ns/user");
+  const namespace = readlinkat(AT_FDCWD, `${THIS_THREAD}/ns/user`);
   return {
-    ...parseStatus(readFile("/proc/thread-self/status")),
+    ...parseStatus(readFile(`${THIS_THREAD}/status`)),
     initialUserNamespace: namespace === `user:[${PROC_USER_INIT_INO}]`,
   };
 }
@@ -36,8 +37,7 @@ export function privileges(): Privileges {
 export function parseStatus(
   text: string,
 ): Omit<Privileges, "initialUserNamespace"> {
-  const field = (name: string) =>
-    new RegExp(`^${name}:\\s*(.*)$`, "m").exec(text)?.[1] ?? "";
+  const field = fieldsOf(text);
   const capabilities = BigInt(`0x${field("CapEff") || "0"}`);
   return {
     uid: Number(field("Uid").split(/\s+/)[1]),
@@ -49,13 +49,49 @@ export function parseStatus(
 /** The bit of the capability: include/uapi/linux/capability.h. */
 const CAP_SYS_ADMIN = 1n << 21n;
 
-/** Parses what proc_pid_stat(5) tells: the command may hold anything. */
-export function parseStat(
-  text: string,
-): { pid: number; state: string; startTime: number } {
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+/** Looks up a field by its name: its value, empty where there is none. */
+export type Fields = (name: string) => string;
+
+/**
+ * Reads a file of lines `Name: value`, as proc_pid_status(5) and
+ * proc_pid_fdinfo(5) have them.
+ *
+ * @throws {SyscallError} ENOENT when there is no such process.
+ */
+export function readFields(path: string): Fields {
+  return fieldsOf(readFile(path));
+}
+
+function fieldsOf(text: string): Fields {
+  return (name) =>
+    new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(text)?.[1]?.trimEnd() ?? "";
+}
+
+/** Who a process or thread is: proc_pid_stat(5). */
+export interface Stat {
+  readonly pid: number;
+  /** Its name, as ps(1) shows it. */
+  readonly command: string;
+  /** A letter. */
+  readonly state: string;
+  /** When it was started, in clock ticks since boot. */
+  readonly startTime: number;
+}
+
+/**
+ * Asks /proc who a process or thread is.
+ *
+ * @param process The directory that /proc has of it.
+ * @throws {SyscallError} ENOENT or ESRCH when there is none.
+ */
+export function readStat(process: string): Stat {
+  const text = readFile(`${process}/stat`);
+  // The command may hold anything, parentheses too.
+  const end = text.lastIndexOf(")");
+  const fields = text.slice(end + 2).split(" ");
   return {
     pid: parseInt(text),
+    command: text.slice(text.indexOf("(") + 1, end),
     state: fields[0]!,
     // The 22nd field; the state is the third.
     startTime: Number(fields[19]),
@@ -76,16 +112,16 @@ export interface Dispositions {
  */
 export function dispositions(pidfd?: number): Dispositions {
   const name = pidfd === undefined ? "self" : numberInProc(pidfd);
-  const status = readFile(`/proc/${name}/status`);
-  const has = (field: string) => {
-    const mask = new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]!;
+  const field = readFields(`/proc/${name}/status`);
+  const has = (mask: string) => {
+    const signals = BigInt(`0x${field(mask)}`);
     return (name: SignalName) =>
-      (BigInt(`0x${mask}`) >> BigInt(SIGNALS[name] - 1) & 1n) !== 0n;
+      (signals >> BigInt(SIGNALS[name] - 1) & 1n) !== 0n;
   };
   return { ignores: has("SigIgn"), catches: has("SigCgt") };
 }
 
 /** A process's number in the PID namespace that /proc shows: proc_pid_fdinfo(5). */
 function numberInProc(pidfd: number): string {
-  return /^Pid:\t(\d+)$/m.exec(readFile(`/proc/self/fdinfo/${pidfd}`))![1]!;
+  return readFields(`/proc/self/fdinfo/${pidfd}`)("Pid");
 }

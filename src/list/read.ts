@@ -31,8 +31,8 @@ import {
 } from "../sys/constants.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import { type MountinfoLine, parseMountinfo } from "../kernel/mountinfo.ts";
-import { open, readFile, saysMountRoot } from "../fd/open.ts";
+import { readMountinfo, THIS_THREAD } from "../kernel/mountinfo.ts";
+import { open, saysMountRoot } from "../fd/open.ts";
 import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { readlinkat, statx } from "../sys/file.ts";
 import type { Attempt } from "../error/attempt.ts";
@@ -115,26 +115,19 @@ export function findMount(id: bigint): MountInfo | null | undefined {
   }
 }
 
-/** The directory that /proc has of this thread. */
-export const THIS_THREAD = "/proc/thread-self";
-
 /**
  * Lists by the mount table.
  *
  * @param process The directory that /proc has of the process.
  */
 export function listByTable(process = THIS_THREAD): MountInfo[] {
-  const table = readTable(process);
+  const table = readMountinfo(process);
   const ids = uniqueIds(process);
   // Where nothing covers the root of another namespace, listmount(2) takes what
   // is mounted on it first for the root, and tells of nothing else.
   const [first] = table;
   const lacks = process !== THIS_THREAD && first && !ids?.has(first.id);
   return fromTable(table, lacks ? null : ids);
-}
-
-export function readTable(process = THIS_THREAD): MountinfoLine[] {
-  return parseMountinfo(readFile(`${process}/mountinfo`));
 }
 
 /**
@@ -355,7 +348,7 @@ const statmountWay: Way = {
 };
 
 function tableWay(): Way {
-  const table = readTable();
+  const table = readMountinfo();
   const ids = uniqueIds();
   const mounts = fromTable(table, ids);
   const holderOf = ids === null ? reusedMountIdAt : mountIdAt;

@@ -30,7 +30,8 @@ import {
   ppoll,
   readMountEvents,
 } from "../sys/event.ts";
-import { findMount, listByTable, openNamespace, THIS_THREAD } from "./read.ts";
+import { findMount, listByTable, openNamespace } from "./read.ts";
+import { THIS_THREAD } from "../kernel/mountinfo.ts";
 import { open } from "../fd/open.ts";
 import { pipe2 } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";

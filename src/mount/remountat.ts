@@ -17,7 +17,7 @@ import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
 import { openTopmost } from "../kernel/place.ts";
-import { openAt, readFile } from "../fd/open.ts";
+import { openAt } from "../fd/open.ts";
 import { changeAttributes, changes } from "./change.ts";
 import {
   AT_RECURSIVE,
@@ -29,17 +29,12 @@ import {
   STATMOUNT_SB_BASIC,
 } from "../sys/constants.ts";
 import { statmount } from "../sys/statmount.ts";
-import { idInTableAt, mountIdAt } from "../kernel/mount_id.ts";
+import { lineAt, mountIdAt } from "../kernel/mount_id.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { fsconfigReconfigure, fspick } from "../sys/fscontext.ts";
 import { inContext } from "./detached.ts";
-import {
-  lineOf,
-  type MountinfoLine,
-  parseMountinfo,
-} from "../kernel/mountinfo.ts";
 
 /** Options of {@linkcode remountat}. */
 export interface RemountOptions extends AttributeOptions {
@@ -178,7 +173,7 @@ function isReadOnly(fd: number): boolean {
 
 function isReadOnlyInTable(fd: number): boolean {
   try {
-    return lineAt(fd)?.superOptions.includes("ro") ?? false;
+    return lineAt(fd, "")?.superOptions.includes("ro") ?? false;
   } catch (error) {
     if (isErrno(error, ENOENT)) return false;
     throw error;
@@ -237,19 +232,13 @@ function changeReversibly(
   return () => changeAttributes(fd, 0, back);
 }
 
-/** What the mount table has of the mount whose root a descriptor is. */
-function lineAt(fd: number): MountinfoLine | undefined {
-  const table = parseMountinfo(readFile("/proc/thread-self/mountinfo"));
-  return lineOf(table, idInTableAt(fd, ""));
-}
-
 /** The `MOUNT_ATTR_*` of the mount whose root a descriptor is. */
 function attributesAt(fd: number): number {
   try {
     return Number(statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC).mntAttr);
   } catch (error) {
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
-    const line = lineAt(fd);
+    const line = lineAt(fd, "");
     if (line === undefined) throw new SyscallError("statmount", ENOENT, []);
     // Which alone has no word there.
     const words = ["strictatime", ...line.options];

@@ -30,7 +30,7 @@ import {
   EROFS,
   ESRCH,
 } from "../sys/errno.ts";
-import { parseStat, privileges } from "../kernel/process.ts";
+import { privileges, readStat } from "../kernel/process.ts";
 import { mkdirat, openat2, statx } from "../sys/file.ts";
 import { BENEATH, openDirectoryAt, readFile } from "../fd/open.ts";
 import type { MountNamespace, Owner, RecordEntry } from "./file.ts";
@@ -180,7 +180,7 @@ function openDirectory(parent: OwnedFd): OwnedFd | null {
 
 /** This process, as the owner of a record. */
 export function thisProcess(): Owner {
-  const { pid, startTime } = parseStat(readFile("/proc/self/stat"));
+  const { pid, startTime } = readStat("/proc/self");
   return { pid, startTime, bootId: bootId() };
 }
 
@@ -198,7 +198,7 @@ export function bootId(): string {
  */
 export function isRunning({ pid, startTime }: Owner): boolean {
   try {
-    const stat = parseStat(readFile(`/proc/${pid}/stat`));
+    const stat = readStat(`/proc/${pid}`);
     return stat.startTime === startTime && !/[ZX]/.test(stat.state);
   } catch (error) {
     if (isErrno(error, ENOENT, ESRCH)) return false;

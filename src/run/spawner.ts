@@ -28,9 +28,10 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { cString } from "../sys/call.ts";
 import { quote } from "../base/text.ts";
 import type { PreparedSpawn } from "../sys/spawn.ts";
-import { open, readFile } from "../fd/open.ts";
+import { open } from "../fd/open.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
+import { readFields } from "../kernel/process.ts";
 
 /** Who a command runs as. */
 export interface Ids {
@@ -221,21 +222,19 @@ export class Spawner {
   }
 
   #takeIdsBack(): ThreadCall[] {
-    const status = readFile("/proc/thread-self/status");
+    const field = readFields("/proc/thread-self/status");
     const numbers = (name: string) =>
-      new RegExp(`^${name}:(.*)$`, "m").exec(status)![1]!.trim().split(/\s+/)
-        .filter((word) => word !== "").map(Number);
+      field(name).split(/\s+/).filter((word) => word !== "").map(Number);
     const [uid, euid] = numbers("Uid");
     const [gid, egid] = numbers("Gid");
     const dumpable = this.#thread.make([
       { name: "prctl", args: [PR_GET_DUMPABLE], text: ["PR_GET_DUMPABLE"] },
     ], []);
-    const [, ambient] = /^CapAmb:\s*(\w+)$/m.exec(status)!;
     return [
       { name: "setresuid", args: [uid!, euid!, -1], text: [] },
       { name: "setresgid", args: [gid!, egid!, -1], text: [] },
       setgroups(numbers("Groups")),
-      ...bits(BigInt(`0x${ambient}`)).map((capability) =>
+      ...bits(BigInt(`0x${field("CapAmb")}`)).map((capability) =>
         ambientCapability(PR_CAP_AMBIENT_RAISE, capability)
       ),
       // A change of user makes the whole process undumpable: prctl(2).

@@ -16,6 +16,8 @@ export type Parameter = "i32" | "u32" | "u64" | "usize" | "buffer";
 interface CallDescription {
   readonly x86_64: number;
   readonly aarch64: number;
+  /** The Linux version that it came with, where people may have an older one. */
+  readonly since?: string;
   readonly parameters?: readonly Parameter[];
 }
 
@@ -49,14 +51,30 @@ export const CALLS = {
   fsconfig: {
     x86_64: 431,
     aarch64: 431,
+    since: "5.2",
     parameters: ["i32", "u32", "buffer", "buffer", "i32"],
   },
   // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
-  fsmount: { x86_64: 432, aarch64: 432, parameters: ["i32", "u32", "u32"] },
+  fsmount: {
+    x86_64: 432,
+    aarch64: 432,
+    since: "5.2",
+    parameters: ["i32", "u32", "u32"],
+  },
   // int fsopen(const char *fsname, unsigned int flags);
-  fsopen: { x86_64: 430, aarch64: 430, parameters: ["buffer", "u32"] },
+  fsopen: {
+    x86_64: 430,
+    aarch64: 430,
+    since: "5.2",
+    parameters: ["buffer", "u32"],
+  },
   // int fspick(int dirfd, const char *path, unsigned int flags);
-  fspick: { x86_64: 433, aarch64: 433, parameters: ["i32", "buffer", "u32"] },
+  fspick: {
+    x86_64: 433,
+    aarch64: 433,
+    since: "5.2",
+    parameters: ["i32", "buffer", "u32"],
+  },
   // ssize_t getdents64(int fd, void *dirp, size_t count);
   getdents64: {
     x86_64: 217,
@@ -73,6 +91,7 @@ export const CALLS = {
   listmount: {
     x86_64: 458,
     aarch64: 458,
+    since: "6.8",
     parameters: ["buffer", "buffer", "usize", "u32"],
   },
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -87,30 +106,35 @@ export const CALLS = {
   mount_setattr: {
     x86_64: 442,
     aarch64: 442,
+    since: "5.12",
     parameters: ["i32", "buffer", "u32", "buffer", "usize"],
   },
   // int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);
   move_mount: {
     x86_64: 429,
     aarch64: 429,
+    since: "5.2",
     parameters: ["i32", "buffer", "i32", "buffer", "u32"],
   },
   // int open_tree(int dirfd, const char *path, unsigned int flags);
   open_tree: {
     x86_64: 428,
     aarch64: 428,
+    since: "5.2",
     parameters: ["i32", "buffer", "u32"],
   },
   // int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
   open_tree_attr: {
     x86_64: 467,
     aarch64: 467,
+    since: "6.15",
     parameters: ["i32", "buffer", "u32", "buffer", "usize"],
   },
   // int openat2(int dirfd, const char *path, const struct open_how *how, size_t size);
   openat2: {
     x86_64: 437,
     aarch64: 437,
+    since: "5.6",
     parameters: ["i32", "buffer", "buffer", "usize"],
   },
   // int pidfd_open(pid_t pid, unsigned int flags);
@@ -156,6 +180,7 @@ export const CALLS = {
   statmount: {
     x86_64: 457,
     aarch64: 457,
+    since: "6.8",
     parameters: ["buffer", "buffer", "usize", "u32"],
   },
   // int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);
@@ -193,3 +218,9 @@ export type Architecture = "x86_64" | "aarch64";
 
 /** The processors whose numbers are known. */
 export const ARCHITECTURES: readonly Architecture[] = ["x86_64", "aarch64"];
+
+/** The Linux version that a call came with, undefined for the old ones. */
+export function sinceLinux(call: string): string | undefined {
+  const calls: Readonly<Record<string, CallDescription>> = CALLS;
+  return Object.hasOwn(calls, call) ? calls[call]!.since : undefined;
+}

@@ -14,6 +14,7 @@ import {
   SUBCOMMANDS,
 } from "../support/documented.ts";
 import { commandLine, programTest, shellCommand } from "../support/program.ts";
+import { CALLS, sinceLinux } from "../../src/sys/calls.ts";
 
 const missing = missingPermission(["run", "read", "write", "env"]);
 
@@ -180,3 +181,24 @@ for (const page of ["docs/guide.md"]) {
     });
   }, { commands: ["busybox", "chroot"] });
 }
+
+gatedTest(
+  "docs/kernel.md says of each call which Linux version it came with",
+  missingPermission(["read"]),
+  () => {
+    const text = Deno.readTextFileSync(`${ROOT}/docs/kernel.md`);
+    const told = new Map<string, string>();
+    for (const line of text.split("\n")) {
+      const [, what, version] = /^\| (.+?) +\| (\d+\.\d+) +\|/.exec(line) ?? [];
+      // Of a call that is older, the row is about a part.
+      if (what === undefined || what.includes("`")) continue;
+      for (const [, call] of what.matchAll(/(\w+)\(2\)/g)) {
+        told.set(call!, version!);
+      }
+    }
+    const since = Object.keys(CALLS)
+      .map((call) => [call, sinceLinux(call)] as const)
+      .filter(([, version]) => version !== undefined);
+    assertEquals([...told].sort(), since.sort());
+  },
+);
