@@ -1,4 +1,4 @@
-import { unmountat, type UnmountOptions } from "../unmount/unmountat.ts";
+import { unmountCounting, type UnmountOptions } from "../unmount/unmountat.ts";
 import { isStrategy, type UnmountStrategy } from "../unmount/strategy.ts";
 import {
   type Command,
@@ -17,10 +17,7 @@ import {
 } from "./print.ts";
 import { quote } from "../base/text.ts";
 import { unmountBelow, type Unmounted } from "../unmount/unmount_all.ts";
-import { attempt, MountError } from "../error/error.ts";
-import { parseTarget } from "../options/target.ts";
-import { openDirectoryAt } from "../fd/open.ts";
-import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
+import { MountError } from "../error/error.ts";
 
 /** What the arguments of `umount` mean. */
 export interface Arguments {
@@ -111,7 +108,12 @@ Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
     const { step } = progress;
     const { unmounted, failures } = extent === "tree"
       ? unmountTree(directory, target, options, step)
-      : unmountStack(directory, target!, extent, options, step);
+      : unmountTarget(
+        directory,
+        target!,
+        { ...options, all: extent === "stack" },
+        step,
+      );
     progress[Symbol.dispose]();
     return tell(unmounted, failures, manner);
   },
@@ -148,40 +150,27 @@ function unmountTree(
   // a symlink.
   return found || within === null
     ? done
-    : unmountStack(directory, within, "topmost", options, step);
+    : unmountTarget(directory, within, options, step);
 }
 
-function unmountStack(
+/** Unmounts what is topmost on a target, with the option `all` the whole stack. */
+function unmountTarget(
   directory: Directory,
   target: string,
-  extent: "topmost" | "stack",
   options: UnmountOptions,
   step: () => void,
 ): Unmounted {
   const unmounted: string[] = [];
   try {
-    do {
-      unmountat(directory, target, options);
+    unmountCounting(directory.fd, target, options, () => {
       unmounted.push(target);
       step();
-    } while (extent === "stack" && isMountedOn(directory, target));
+    });
     return { unmounted, failures: [] };
   } catch (error) {
     if (!(error instanceof MountError)) throw error;
     return { unmounted, failures: [error] };
   }
-}
-
-/** Whether something is mounted on a target, beside what that lies in. */
-function isMountedOn(directory: Directory, target: string): boolean {
-  const { parent, name } = parseTarget(target);
-  return attempt({ action: `unmount ${quote(target)}`, target }, () => {
-    using holder = openDirectoryAt(directory.fd, parent);
-    using place = name === "."
-      ? placeOfDescriptor(directory.fd)
-      : placeOfName(holder.fd, name);
-    return place.topmost() !== place.below();
-  });
 }
 
 /** Says what was unmounted and what not, and returns the exit status. */

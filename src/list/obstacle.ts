@@ -95,8 +95,20 @@ function topmost(
   return mount;
 }
 
-/** Says where an obstacle is. */
-export function obstacleText({ where, mount: { target } }: Obstacle): string {
+/** What an obstacle is, and what a person can do about it, in words. */
+export function describeObstacle(
+  obstacle: Obstacle,
+): { detail: string; hint: string } {
+  const { target, type, source } = obstacle.mount;
+  return {
+    detail: whereIs(obstacle),
+    hint: `Unmount what is on ${quote(target)} first, a ${quote(type)} from ${
+      quote(source)
+    }; unmounting lazily does not help`,
+  };
+}
+
+function whereIs({ where, mount: { target } }: Obstacle): string {
   switch (where) {
     case "above":
       return `the mount on ${quote(target)} covers what leads to it`;
@@ -105,13 +117,4 @@ export function obstacleText({ where, mount: { target } }: Obstacle): string {
     case "inside":
       return "another mount is inside it";
   }
-}
-
-/** What a person can do about an obstacle. */
-export function obstacleHint(
-  { mount: { target, type, source } }: Obstacle,
-): string {
-  return `Unmount what is on ${quote(target)} first, a ${quote(type)} from ${
-    quote(source)
-  }; unmounting lazily does not help`;
 }

@@ -1,23 +1,19 @@
 import type { MountPoint } from "./mount_point.ts";
 import { isMounted, isTopmostOn } from "../kernel/mount_id.ts";
-import {
-  umount,
-  unmountFlags,
-  type UnmountOptions,
-} from "../unmount/unmountat.ts";
+import { refuse, umount } from "../unmount/one.ts";
+import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
 import { MNT_DETACH } from "../sys/constants.ts";
-import { attempt, explain } from "../error/error.ts";
+import { attempt } from "../error/error.ts";
 import {
   type MountPlace,
   placeOfDescriptor,
   placeOfMount,
   placeOfName,
 } from "../kernel/place.ts";
-import { SyscallError } from "../sys/error.ts";
 import { EBUSY, EINVAL } from "../sys/errno.ts";
-import { findObstacle, obstacleHint, obstacleText } from "../list/obstacle.ts";
+import { describeObstacle, findObstacle } from "../list/obstacle.ts";
 
 /** How a mount came to be where it is. */
 export type MountOrigin =
@@ -109,7 +105,7 @@ export class Mount implements Disposable {
    */
   unmount(options: UnmountOptions = {}): void {
     if (this.#unmount(options)) return;
-    throw notThere(this.#attempted(), "it is gone");
+    throw refuse(this.#attempted(), EINVAL, { detail: "it is gone" });
   }
 
   #attempted(): Attempt {
@@ -125,7 +121,6 @@ export class Mount implements Disposable {
         "A mount tree, or a recursive bind, goes as a whole: it can't expire",
       );
     }
-    const { strategy } = options;
     const attempted = this.#attempted();
     return attempt(attempted, () => {
       using place = this.#gone ? null : this.#place();
@@ -133,7 +128,7 @@ export class Mount implements Disposable {
         const cover = this.#cover(place, attempted, options);
         if (place === null || cover === "gone") return false;
         covered = cover === "another";
-        umount(attempted, strategy, place.dirfd, place.name, flags);
+        umount(attempted, place, flags, options.strategy);
       }
       this.#gone = true;
       this.#mountPoint.holder.close();
@@ -168,25 +163,20 @@ export class Mount implements Disposable {
     if (topmost === this.id) return "nothing";
     const nothing = topmost === place?.below();
     if (this.#gone || !(isMounted(this.id) ?? !nothing)) return "gone";
-    const busy = new SyscallError("umount2", EBUSY, [
-      quote(attempted.target),
-      "0",
-    ]);
     const obstacle = findObstacle(this.id);
     if (obstacle?.where === "above") {
-      throw explain(
-        { ...attempted, searchLimit: 0 },
-        busy,
-        { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) },
-      );
+      const why = describeObstacle(obstacle);
+      throw refuse({ ...attempted, searchLimit: 0 }, EBUSY, why);
     }
     const onTop = obstacle === undefined
       ? !nothing
       : obstacle?.where === "on top";
-    if (!onTop) throw notThere(attempted, "it was moved elsewhere");
+    if (!onTop) {
+      throw refuse(attempted, EINVAL, { detail: "it was moved elsewhere" });
+    }
     // At the place may be another's while this one was moved elsewhere.
     if (all && topmost === (obstacle?.mount.id ?? topmost)) return "another";
-    throw explain({ ...attempted, mountId: this.id }, busy, {
+    throw refuse({ ...attempted, mountId: this.id }, EBUSY, {
       detail: "another mount is on top of it",
     });
   }
@@ -216,13 +206,4 @@ export class Mount implements Disposable {
 /** Makes the handle of a mount, whose mount point is the handle's from now on. */
 export function createMount(...parts: Parameters<typeof create>): Mount {
   return create(...parts);
-}
-
-/** The kernel's answer for what is no mount, had it been asked. */
-function notThere(attempted: Attempt, detail: string): Error {
-  return explain(
-    attempted,
-    new SyscallError("umount2", EINVAL, [quote(attempted.target), "0"]),
-    { detail },
-  );
 }

@@ -1,5 +1,5 @@
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import { attempt, explain, MountError } from "../error/error.ts";
+import { attempt, MountError } from "../error/error.ts";
 import {
   BOOT_ID,
   bootId,
@@ -13,10 +13,9 @@ import { quote } from "../base/text.ts";
 import { flock, openat2, statx, unlinkat } from "../sys/file.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
   LOCK_EX,
   LOCK_NB,
+  MNT_DETACH,
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDONLY,
@@ -29,10 +28,16 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, EBUSY, ENOENT } from "../sys/errno.ts";
 import { type MountPlace, pathOfMount, placeOfMount } from "../kernel/place.ts";
-import { isMounted, mountId } from "../kernel/mount_id.ts";
-import { umount, unmountFlags } from "../unmount/unmountat.ts";
+import { isMounted } from "../kernel/mount_id.ts";
+import {
+  IS_ROOT,
+  isProcessRoot,
+  type Refusal,
+  refuse,
+  umount,
+} from "../unmount/one.ts";
 import { listmount } from "../sys/statmount.ts";
-import { findObstacle, obstacleHint, obstacleText } from "../list/obstacle.ts";
+import { describeObstacle, findObstacle } from "../list/obstacle.ts";
 
 /** Options of {@linkcode sweep}. */
 export interface SweepOptions {
@@ -378,22 +383,11 @@ function unmount(
   };
   attempt(attempted, () => {
     using place = placeOfMount(id);
-    const advice = whyNotUnmounted(id, place, whole, dryRun ? gone : null);
-    if (advice !== null) {
-      throw explain(
-        { ...attempted, searchLimit: 0 },
-        new SyscallError("umount2", EBUSY, [quote(target), "0"]),
-        advice,
-      );
+    const why = whyNotUnmounted(id, place, whole, dryRun ? gone : null);
+    if (why !== null) {
+      throw refuse({ ...attempted, searchLimit: 0 }, EBUSY, why);
     }
-    if (dryRun) return;
-    umount(
-      attempted,
-      undefined,
-      place!.dirfd,
-      place!.name,
-      unmountFlags({ lazy: lazy || whole }),
-    );
+    if (!dryRun) umount(attempted, place!, lazy || whole ? MNT_DETACH : 0);
   });
 }
 
@@ -402,11 +396,8 @@ function whyNotUnmounted(
   place: MountPlace | null,
   whole: boolean,
   gone: ReadonlySet<bigint> | null,
-): { detail: string; hint?: string } | null {
-  // umount2(2) would make its file system read-only.
-  if (id === mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) {
-    return { detail: "it is the root of this process" };
-  }
+): Refusal | null {
+  if (isProcessRoot(id)) return IS_ROOT;
   const covered = place?.topmost() !== id;
   // What is inside would go, too, whoever made it.
   if (!covered && (whole || listmount(id, { count: 1 }).length === 0)) {
@@ -414,7 +405,7 @@ function whyNotUnmounted(
   }
   const obstacle = findObstacle(id, gone ?? undefined);
   if (obstacle && !(whole && obstacle.where === "inside")) {
-    return { detail: obstacleText(obstacle), hint: obstacleHint(obstacle) };
+    return describeObstacle(obstacle);
   }
   return gone === null || obstacle === undefined
     ? { detail: "another mount is in the way" }

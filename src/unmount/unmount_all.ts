@@ -1,7 +1,7 @@
 import { attempt, MountError } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 import {
-  unmountExplained,
+  unmountCounting,
   unmountFlags,
   type UnmountOptions,
 } from "./unmountat.ts";
@@ -168,14 +168,14 @@ function unmountOne(
   searchLimit: number,
 ): void {
   if (cover === null || target === ".") {
-    unmountExplained(fd, target, options, searchLimit);
+    unmountCounting(fd, target, options, undefined, searchLimit);
     return;
   }
   using inside = attempt(
     { action: `unmount ${quote(target)}`, target },
     () => openCover(fd, cover),
   );
-  unmountExplained(inside.fd, target, options, searchLimit);
+  unmountCounting(inside.fd, target, options, undefined, searchLimit);
 }
 
 function coveredError(target: string): MountError {

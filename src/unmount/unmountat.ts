@@ -1,34 +1,17 @@
 /**
  * Room `unmount`: Taking mounts away: one, a stack, all below.
  */
-import {
-  isStrategy,
-  MountLookupError,
-  umountAt,
-  type UnmountStrategy,
-} from "./strategy.ts";
+import { isStrategy, type UnmountStrategy } from "./strategy.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
-import { attempt, explain } from "../error/error.ts";
+import { attempt } from "../error/error.ts";
 import { openDirectoryAt } from "../fd/open.ts";
-import {
-  type MountPlace,
-  placeOfDescriptor,
-  placeOfName,
-} from "../kernel/place.ts";
-import type { Attempt } from "../error/attempt.ts";
-import { mountId } from "../kernel/mount_id.ts";
-import {
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
-  MNT_DETACH,
-  MNT_EXPIRE,
-  MNT_FORCE,
-} from "../sys/constants.ts";
-import { SyscallError } from "../sys/error.ts";
+import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
+import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "../sys/constants.ts";
 import { EBUSY } from "../sys/errno.ts";
+import { IS_ROOT, isProcessRoot, refuse, umount } from "./one.ts";
 
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
@@ -120,18 +103,19 @@ export function unmountat(
   target: string,
   options: UnmountOptions = {},
 ): void {
-  unmountExplained(descriptorOf(dirfd), target, options);
+  unmountCounting(descriptorOf(dirfd), target, options);
 }
 
 /**
- * As {@linkcode unmountat}.
+ * {@linkcode unmountat}, which calls `step` after each that was unmounted.
  *
- * @param searchLimit How many milliseconds to look for who is in the way.
+ * @param searchLimit The milliseconds to look for who is in the way.
  */
-export function unmountExplained(
+export function unmountCounting(
   directory: number,
   target: string,
   options: UnmountOptions,
+  step: () => void = () => {},
   searchLimit?: number,
 ): void {
   const { parent, name } = parseTarget(target);
@@ -149,9 +133,15 @@ export function unmountExplained(
     // To a name in the directory itself its own descriptor leads.
     using holder = parent === "." ? null : openDirectoryAt(directory, parent);
     const dirfd = holder?.fd ?? directory;
+    using place = name === "."
+      ? placeOfDescriptor(directory)
+      : placeOfName(dirfd, name);
     const unmount = () => {
+      if (name === "." && !options.lazy && isProcessRoot(place.topmost())) {
+        throw refuse(attempted, EBUSY, IS_ROOT);
+      }
       try {
-        umount(attempted, strategy, dirfd, name, flags);
+        umount(attempted, place, flags, strategy);
       } catch (error) {
         // What is no directory's descriptor fails as such.
         if (holder === null && name !== ".") {
@@ -159,44 +149,12 @@ export function unmountExplained(
         }
         throw error;
       }
+      step();
     };
-    using place = name === "."
-      ? placeOfDescriptor(directory)
-      : placeOfName(dirfd, name);
-    if (name === "." && !options.lazy) refuseRoot(place, attempted);
     unmount();
     if (!options.all) return;
     // No further than what holds the mount point: that was not asked for.
     while (place.topmost() !== place.below()) unmount();
-  });
-}
-
-/** Of this process's root umount2(2) makes the file system read-only instead. */
-function refuseRoot(place: MountPlace, attempted: Attempt): void {
-  if (place.topmost() !== mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT)) return;
-  throw explain(
-    attempted,
-    new SyscallError("umount2", EBUSY, [quote("/"), "0"]),
-    {
-      detail: "it is the root of this process",
-    },
-  );
-}
-
-/** As `umountAt`, and says what the mount table lacks, or who is in the way. */
-export function umount(
-  attempted: Attempt,
-  ...args: Parameters<typeof umountAt>
-): void {
-  const [, dirfd, name] = args;
-  attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
-    try {
-      umountAt(...args);
-    } catch (error) {
-      throw error instanceof MountLookupError
-        ? explain(attempted, error, { detail: error.detail })
-        : error;
-    }
   });
 }
 

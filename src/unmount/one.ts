@@ -1,0 +1,67 @@
+/** Unmounts what is topmost on a mount point, and says why it could not. */
+import {
+  MountLookupError,
+  umountAt,
+  type UnmountStrategy,
+} from "./strategy.ts";
+import type { Attempt, MountPointName } from "../error/attempt.ts";
+import { attempt, explain } from "../error/error.ts";
+import { SyscallError } from "../sys/error.ts";
+import { quote } from "../base/text.ts";
+import { mountId } from "../kernel/mount_id.ts";
+import { AT_FDCWD, AT_NO_AUTOMOUNT } from "../sys/constants.ts";
+
+/**
+ * Unmounts what is topmost on a mount point.
+ *
+ * @param attempted What is attempted, for messages.
+ * @param flags `MNT_*`.
+ * @param strategy How the mount point is named to the kernel.
+ * @throws {MountError} With what the mount table lacks, or who is in the way.
+ */
+export function umount(
+  attempted: Attempt,
+  { dirfd, name }: MountPointName,
+  flags: number,
+  strategy?: UnmountStrategy,
+): void {
+  attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
+    try {
+      umountAt(strategy, dirfd, name, flags);
+    } catch (error) {
+      throw error instanceof MountLookupError
+        ? explain(attempted, error, { detail: error.detail })
+        : error;
+    }
+  });
+}
+
+/** Why a mount is not unmounted, in words, and what a person can do about it. */
+export interface Refusal {
+  readonly detail: string;
+  readonly hint?: string;
+}
+
+/**
+ * Makes the error of an unmount that is not attempted, as if umount2(2) had been
+ * asked and had refused.
+ *
+ * @param errno What it would answer.
+ */
+export function refuse(
+  attempted: Attempt,
+  errno: number,
+  why: Refusal,
+): Error {
+  const { target } = attempted;
+  const cause = new SyscallError("umount2", errno, [quote(target), "0"]);
+  return explain(attempted, cause, why);
+}
+
+/** umount2(2) would make its file system read-only instead. */
+export const IS_ROOT: Refusal = { detail: "it is the root of this process" };
+
+/** True if a mount is the root of this process. */
+export function isProcessRoot(id: bigint): boolean {
+  return id === mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT);
+}
