@@ -15,7 +15,7 @@ import {
 import { printData, printMessage, report } from "./src/cli/print.ts";
 import { quote } from "./src/base/text.ts";
 import { merged } from "./src/cli/merged.ts";
-import { program } from "./src/program.ts";
+import { runProgram } from "./src/program.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -167,7 +167,5 @@ async function traceToStderr(): Promise<Disposable> {
 
 // Not awaited: a module that awaits can't be bundled as a script.
 if (import.meta.main && !merged) {
-  program.url = import.meta.url;
-  // What is still being written must not keep the program from its end.
-  main(Deno.args).then(Deno.exit);
+  runProgram(import.meta.url, main);
 }

@@ -100,12 +100,10 @@ export {
 } from "./src/list/watch_mounts.ts";
 
 // Not awaited: a module that awaits can't be bundled as a script.
-if (import.meta.main && !merged) runProgram();
+if (import.meta.main && !merged) start();
 
-async function runProgram(): Promise<never> {
+async function start(): Promise<never> {
   const { main } = await import("./cli.ts");
-  const { program } = await import("./src/program.ts");
-  program.url = import.meta.url;
-  // What is still being written must not keep the program from its end.
-  Deno.exit(await main(Deno.args));
+  const { runProgram } = await import("./src/program.ts");
+  return await runProgram(import.meta.url, main);
 }

@@ -16,3 +16,30 @@ export function programCommand(): string[] {
     ? [Deno.execPath()]
     : [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program.url];
 }
+
+/**
+ * Runs the program to its end, and ends the process.
+ *
+ * @param url Where the program is.
+ * @param main Returns the exit status.
+ */
+export async function runProgram(
+  url: string,
+  main: (args: string[]) => Promise<number>,
+): Promise<never> {
+  program.url = url;
+  const status = await main(Deno.args);
+  await turn();
+  // What is still being written must not keep the program from its end.
+  Deno.exit(status);
+}
+
+/**
+ * Lets the event loop turn once: only then Deno keeps the code that V8 made of
+ * the modules for the next start, of which a bundle takes a fifth less with it.
+ */
+async function turn(): Promise<void> {
+  // This needs no thread, timer, file or permission. Bundlers would put an
+  // import of text/javascript into the bundle, where it turns nothing.
+  await import("data:application/javascript,");
+}

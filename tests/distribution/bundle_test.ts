@@ -1,3 +1,4 @@
+import { DatabaseSync } from "node:sqlite";
 import { bundle, bundleAlone, missingBundler } from "./bundle.ts";
 import { programTest } from "../support/program.ts";
 import { ROOT, ROOT_URL, SCRATCH } from "../support/testing.ts";
@@ -70,3 +71,19 @@ for (
     { missing },
   );
 }
+
+programTest("Deno keeps the code that V8 makes of a bundle", async () => {
+  const program = `${SCRATCH}/program.js`;
+  await bundle(`${ROOT}cli.ts`, program);
+  const directory = `${SCRATCH}/deno`;
+  await succeed(
+    [
+      ...[Deno.execPath(), "run", "--allow-ffi"],
+      ...[program, `${SCRATCH}/main`, "0"],
+    ],
+    { env: { DENO_DIR: directory } },
+  );
+  using cache = new DatabaseSync(`${directory}/v8_code_cache_v2`);
+  const kept = cache.prepare("SELECT data FROM codecache WHERE specifier = ?");
+  assertEquals(kept.all(`file://${program}`).length, 1);
+}, { missing });
