@@ -142,14 +142,20 @@ function examples(): Map<string, string[]> {
 function perform(call: string, { before, during, after }: Stage): void {
   const command = shellCommand(commandLine([], { permissions: ["-A"] }));
   const script = `
-    exec 2>&1
+    exec 2>&1 9>&1
+    BASH_XTRACEFD=9
     mountat() { ${command} "$@"; }
     mkdir /srv/root; cd /srv/root
     not() { if "$@"; then return 1; fi; }
     set -exo pipefail
     ${before ?? ""}
     ${
-    during === undefined ? `if ! { ${call}; } > output; then exit 1; fi` : `
+    during === undefined
+      ? `
+      if ! { ${call}; } > output 2> messages; then cat messages; exit 1; fi
+      test ! -s messages || { cat messages; exit 1; }
+      rm messages`
+      : `
       mountat() { exec ${command} "$@"; }
       ${call} > output & program=$!
       set +x

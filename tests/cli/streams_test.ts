@@ -49,8 +49,7 @@ function runInShell(
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-programTest("every subcommand prints data on stdout, and nothing else", () => {
-  assertEquals(CALLS.map(([[name]]) => name).sort(), subcommands().sort());
+programTest("subcommands print data on stdout, and nothing else", () => {
   for (const name of ["root/sys/tmp", "other/proc"]) {
     Deno.mkdirSync(`${SCRATCH}/${name}`, { recursive: true });
   }
@@ -78,7 +77,7 @@ programTest("every subcommand says on stderr what makes no sense", () => {
   }
 });
 
-/** Calls that fail, and the exit status. */
+/** Calls that fail, and the exit status; any other is called with a directory that is missing. */
 const FAILING: [args: string[], code: number][] = [
   [["bb_mounter_at", "file"], 1],
   [["bb_mounter", "file"], 32],
@@ -99,10 +98,10 @@ const FAILING: [args: string[], code: number][] = [
 ];
 
 programTest("every subcommand says on stderr what failed", () => {
-  assertEquals(FAILING.map(([[name]]) => name).sort(), subcommands().sort());
   Deno.writeTextFileSync(`${SCRATCH}/file`, "");
-  for (const [args, expected] of FAILING) {
-    const [name] = args;
+  const calls = new Map(FAILING.map((call) => [call[0][0]!, call]));
+  for (const name of subcommands()) {
+    const [args, expected] = calls.get(name) ?? [[name, "missing"], 1];
     const options = {
       cwd: SCRATCH,
       // Without it these two fail, too.

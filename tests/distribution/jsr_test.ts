@@ -119,6 +119,14 @@ jsrTest("deno run jsr: is the program, from an empty cache", async () => {
   );
 });
 
+programTest("deno install -g installs the program from a clone", async () => {
+  const words = /`deno (install -g [^`]* mod\.ts)`/
+    .exec(Deno.readTextFileSync(`${ROOT}README.md`))![1]!.split(" ");
+  const root = `${SCRATCH}/installed`;
+  await succeed([DENO, ...words, "--root", root], { cwd: ROOT });
+  await checkProgram([`${root}/bin/mountat`], { cwd: SCRATCH });
+});
+
 jsrTest("deno install -g installs the program", async () => {
   await withRegistry(async (options) => {
     const root = `${SCRATCH}/installed`;
