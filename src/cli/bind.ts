@@ -10,23 +10,17 @@ import {
   IDMAP_SUMMARY,
   parseCommon,
   parsePlacing,
+  place,
+  type Placed,
   PLACING,
   takeIdmap,
 } from "./mount_words.ts";
 import { planBind } from "../mount/bindat.ts";
-import { Directory } from "../directory.ts";
-import { formatJson, printData } from "./print.ts";
 
 /** What the arguments of `bind` mean. */
-export interface Arguments {
+export interface Arguments extends Placed<BindOptions> {
   /** What to bind. */
   readonly source: string;
-  /** The directory. */
-  readonly directory: string;
-  /** The mount point in it. */
-  readonly name: string;
-  /** How to bind. */
-  readonly options: BindOptions;
 }
 
 /** `mountat bind <source> <directory> <name>`. */
@@ -73,11 +67,8 @@ it failed.`,
     checkArguments(() => planBind(path, source!, options));
     return { source: source!, directory: directory!, name: path, options };
   },
-  run({ source, directory, name, options }, { json }) {
-    using root = Directory.open(directory);
-    using made = root.bind(source, name, options);
-    made.keep();
-    if (json) printData(formatJson({ id: Number(made.id), directory, name }));
-    return 0;
+  run(placed, manner) {
+    const { source, name, options } = placed;
+    return place(placed, manner, (root) => root.bind(source, name, options));
   },
 };

@@ -10,26 +10,20 @@ import {
   IDMAP_SUMMARY,
   parseCommon,
   parsePlacing,
+  place,
+  type Placed,
   PLACING,
   takeIdmap,
 } from "./mount_words.ts";
-import { formatJson, printData, UsageError } from "./print.ts";
+import { UsageError } from "./print.ts";
 import { planMount } from "../mount/mountat.ts";
-import { Directory } from "../directory.ts";
 import {
   type OptionsInput,
   parseMountOptions,
 } from "../options/mount_options.ts";
 
 /** What the arguments of `mount` mean. */
-export interface Arguments {
-  /** The directory. */
-  readonly directory: string;
-  /** The mount point in it. */
-  readonly name: string;
-  /** What to mount there, and how. */
-  readonly options: MountOptions;
-}
+export type Arguments = Placed<MountOptions>;
 
 /** What mount(8) does for these words, here is another subcommand. */
 const SUBCOMMANDS: Readonly<Record<string, string>> = {
@@ -90,12 +84,9 @@ it failed.`,
     checkArguments(() => planMount(path, options));
     return { directory: directory!, name: path, options };
   },
-  run({ directory, name, options }, { json }) {
-    using root = Directory.open(directory);
-    using made = root.mount(name, options);
-    made.keep();
-    if (json) printData(formatJson({ id: Number(made.id), directory, name }));
-    return 0;
+  run(placed, manner) {
+    const { name, options } = placed;
+    return place(placed, manner, (root) => root.mount(name, options));
   },
 };
 

@@ -1,13 +1,16 @@
 /** What `mount`, `bind` and `remount` share. */
 import {
   checkArguments,
+  type Manner,
   type OptionDescription,
   type Words,
 } from "./command.ts";
 import { GENERIC_OPTIONS, splitWords } from "../options/mount_options.ts";
 import type { IdMaps } from "../options/attributes.ts";
 import { isIdmapWord, parseIdmapWord } from "../spec/words.ts";
-import { UsageError } from "./print.ts";
+import { formatJson, printData, UsageError } from "./print.ts";
+import { Directory } from "../directory.ts";
+import type { Mount } from "../mount/mount.ts";
 
 /** The words that `--make-*` may end in. */
 const PROPAGATIONS = ["private", "shared", "slave", "unbindable"]
@@ -90,6 +93,29 @@ export function parseCommon(
     options: [...values["options"] ?? [], ...made].join(","),
     ...(switches.has("read-only") ? { readonly: true } : {}),
   };
+}
+
+/** What the arguments of `mount` mean, and of the other two. */
+export interface Placed<Options> {
+  /** The directory. */
+  readonly directory: string;
+  /** The mount point in it. */
+  readonly name: string;
+  /** How to mount, or what to change. */
+  readonly options: Options;
+}
+
+/** Mounts in a directory, leaves the mount there, and returns the exit status. */
+export function place(
+  { directory, name }: Placed<unknown>,
+  { json }: Manner,
+  mount: (root: Directory) => Mount,
+): number {
+  using root = Directory.open(directory);
+  using made = mount(root);
+  made.keep();
+  if (json) printData(formatJson({ id: Number(made.id), directory, name }));
+  return 0;
 }
 
 /**

@@ -5,21 +5,14 @@ import {
   expectPositionals,
   parseTargetArgument,
 } from "./command.ts";
-import { COMMON, parseCommon } from "./mount_words.ts";
+import { COMMON, parseCommon, type Placed } from "./mount_words.ts";
 import { splitWords } from "../options/mount_options.ts";
 import { isIdmapWord } from "../spec/words.ts";
 import { UsageError } from "./print.ts";
 import { Directory } from "../directory.ts";
 
 /** What the arguments of `remount` mean. */
-export interface Arguments {
-  /** The directory. */
-  readonly directory: string;
-  /** The mount point in it. */
-  readonly name: string;
-  /** What to change. */
-  readonly options: RemountOptions;
-}
+export type Arguments = Placed<RemountOptions>;
 
 /** `mountat remount -o <list> <directory> <name>`. */
 export const remount: Command<Arguments> = {

@@ -80,11 +80,10 @@ export function attachBeneath(
         : openMountPoint(created, dirfd, target, isFile, mode);
       const { at } = mountPoint;
       record?.add(id, at.fd, { whole: plan.whole });
-      const places = {
-        from: { dirfd: mount.fd, path: "" },
-        onto: { dirfd: at.fd, path: "" },
-      };
-      attempt({ ...attempted, ...places }, () => attachTo(mount, at, beneath));
+      attempt(
+        { ...attempted, ...placesOf(mount, at) },
+        () => attachTo(mount, at, beneath),
+      );
       const attached = { id, mountPoint, created };
       settleOrUnmount(
         attempted,
@@ -123,6 +122,17 @@ export function settleOrUnmount(
     }
     throw error;
   }
+}
+
+/** What move_mount(2) is given, for the hint where it fails. */
+export function placesOf(
+  mount: OwnedFd,
+  mountPoint: OwnedFd,
+): Pick<Attempt, "from" | "onto"> {
+  return {
+    from: { dirfd: mount.fd, path: "" },
+    onto: { dirfd: mountPoint.fd, path: "" },
+  };
 }
 
 /**

@@ -105,6 +105,27 @@ export function afterChange(mount: OwnedFd, change: () => void): OwnedFd {
   }
 }
 
+/**
+ * Makes a detached copy private: of a shared mount it is a peer, in which what
+ * is mounted in the original appears, and the other way round.
+ *
+ * @param flags `AT_RECURSIVE`, or 0 for the copy's root alone.
+ * @param attrSet `MOUNT_ATTR_*` that it gets by the same call.
+ * @returns The copy.
+ * @throws {SyscallError} What mount_setattr(2) answers; the copy is then gone.
+ */
+export function makePrivate(
+  clone: OwnedFd,
+  flags: number,
+  attrSet = 0,
+): OwnedFd {
+  const change = { attrSet, propagation: MS_PRIVATE };
+  return afterChange(
+    clone,
+    () => mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, change),
+  );
+}
+
 /** A descriptor of a user namespace, for as long as it is needed. */
 export interface Idmap extends Disposable {
   readonly fd: number;

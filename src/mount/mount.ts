@@ -23,7 +23,8 @@ export type MountOrigin =
   | "cloned"
   | "attached";
 
-let create: (
+/** Makes the handle of a mount, whose mount point is the handle's from now on. */
+export let createMount: (
   id: bigint,
   target: string,
   mountPoint: MountPoint,
@@ -73,7 +74,7 @@ export class Mount implements Disposable {
   }
 
   static {
-    create = (...parts) => new Mount(...parts);
+    createMount = (...parts) => new Mount(...parts);
   }
 
   /** Whether the mount is in the tree, wherever that is by now. */
@@ -201,9 +202,4 @@ export class Mount implements Disposable {
     if (!this.#kept && !this.#gone) this.#unmount({});
     this.#mountPoint.holder.close();
   }
-}
-
-/** Makes the handle of a mount, whose mount point is the handle's from now on. */
-export function createMount(...parts: Parameters<typeof create>): Mount {
-  return create(...parts);
 }

@@ -15,7 +15,7 @@ import {
 } from "./mount_point.ts";
 import { identify, mountIdAt } from "../kernel/mount_id.ts";
 import type { Attempt } from "../error/attempt.ts";
-import { attach } from "./attach.ts";
+import { attach, placesOf } from "./attach.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EINVAL, ELOOP } from "../sys/errno.ts";
 import { listMounts } from "../list/list_mounts.ts";
@@ -141,12 +141,8 @@ export function moveat(
       ? openByName(toDirectory, to)
       : openMountPoint(created, toDirectory, to, isFile, mode);
     try {
-      const places = {
-        from: { dirfd: original.fd, path: "" },
-        onto: { dirfd: mountPoint.at.fd, path: "" },
-      };
       const mount = attempt(
-        { ...attempted, ...places },
+        { ...attempted, ...placesOf(original, mountPoint.at) },
         () => moveOrClone(original, mountPoint, toTarget, attempted, options),
       );
       created.keep();
@@ -198,17 +194,7 @@ function moveOrClone(
       const plan = { attempted, inside, record };
       return replaceByClone(original, mountPoint, target, plan);
     }
-    const places = {
-      from: { dirfd: original.fd, path: "" },
-      onto: { dirfd: mountPoint.at.fd, path: "" },
-    };
-    moveOutOf(
-      holder,
-      original,
-      mountPoint,
-      { ...attempted, ...places },
-      beneath,
-    );
+    moveOutOf(holder, original, mountPoint, attempted, beneath);
     return createMount(id, target, mountPoint, "moved");
   }
 }
@@ -247,7 +233,10 @@ function moveOutOf(
   // Private at once, it could not receive again what it received.
   make(MS_SLAVE);
   try {
-    attempt(attempted, () => attach(original, mountPoint.at, beneath));
+    attempt(
+      { ...attempted, ...placesOf(original, mountPoint.at) },
+      () => attach(original, mountPoint.at, beneath),
+    );
   } catch (error) {
     make(MS_SHARED);
     throw error;

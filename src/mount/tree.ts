@@ -4,6 +4,7 @@ import {
   attach,
   attachBeneath,
   type MountPlan,
+  placesOf,
   settleOrUnmount,
 } from "./attach.ts";
 import {
@@ -13,15 +14,14 @@ import {
   type MkdirOptions,
 } from "./mount_point.ts";
 import { Staging } from "./staging.ts";
-import { AT_EMPTY_PATH, AT_RECURSIVE, MS_PRIVATE } from "../sys/constants.ts";
+import { AT_RECURSIVE } from "../sys/constants.ts";
 import { attempt } from "../error/error.ts";
 import { cloneTree, planBind } from "./bindat.ts";
-import { mountSetattr } from "../sys/mount.ts";
 import type { BindOptions, MountOptions } from "../options/spec.ts";
 import { parseFileSystem, planMount } from "./mountat.ts";
 import { createDetachedMount } from "./detached.ts";
 import { UNCHANGED } from "../options/mount_options.ts";
-import { afterAttach, afterChange } from "./change.ts";
+import { afterAttach, afterChange, makePrivate } from "./change.ts";
 import { dup } from "../sys/file.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { parseTarget } from "../options/target.ts";
@@ -49,9 +49,19 @@ interface Unsettled {
   readonly settle: NonNullable<MountPlan["settle"]>;
 }
 
-let attachIn: (tree: MountTree, plan: MountPlan) => void;
+/**
+ * Makes a mount in a tree.
+ *
+ * @throws {MountError} The tree is then as it was.
+ */
+export let attachInTree: (tree: MountTree, plan: MountPlan) => void;
 
-let cloneOf: (tree: MountTree) => OwnedFd;
+/**
+ * Copies a tree with all that is mounted in it, attached to nothing.
+ *
+ * @throws {SyscallError} What open_tree(2) answers.
+ */
+export let cloneOfTree: (tree: MountTree) => OwnedFd;
 
 /**
  * A tree of mounts that no path shows and no mount table lists until it is
@@ -96,8 +106,8 @@ export class MountTree implements Disposable {
   }
 
   static {
-    attachIn = (tree, plan) => tree.#attach(plan);
-    cloneOf = (tree) => tree.#staging.clone(tree.#fd);
+    attachInTree = (tree, plan) => tree.#attach(plan);
+    cloneOfTree = (tree) => tree.#staging.clone(tree.#fd);
   }
 
   /**
@@ -124,20 +134,10 @@ export class MountTree implements Disposable {
       target: ".",
       from: { dirfd: fd, path: "" },
     };
-    return attempt(attempted, () => {
-      const clone = cloneTree(fd, "", below);
-      try {
-        // Of a shared mount the copy is a peer: what is mounted in it would
-        // appear in the original at once.
-        mountSetattr(clone.fd, "", AT_EMPTY_PATH | below, {
-          propagation: MS_PRIVATE,
-        });
-        return new MountTree(clone);
-      } catch (error) {
-        clone.close();
-        throw error;
-      }
-    });
+    return attempt(
+      attempted,
+      () => new MountTree(makePrivate(cloneTree(fd, "", below), below)),
+    );
   }
 
   /**
@@ -291,11 +291,10 @@ export class MountTree implements Disposable {
       const id = mountIdAt(tree.fd);
       const at = openDirectoryAt(fd, parsed.path);
       try {
-        const places = {
-          from: { dirfd: tree.fd, path: "" },
-          onto: { dirfd: at.fd, path: "" },
-        };
-        attempt({ ...attempted, ...places }, () => attach(tree, at));
+        attempt(
+          { ...attempted, ...placesOf(tree, at) },
+          () => attach(tree, at),
+        );
       } catch (error) {
         at.close();
         throw error;
@@ -358,22 +357,4 @@ export class MountTree implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/**
- * Copies a tree with all that is mounted in it, attached to nothing.
- *
- * @throws {SyscallError} What open_tree(2) answers.
- */
-export function cloneOfTree(tree: MountTree): OwnedFd {
-  return cloneOf(tree);
-}
-
-/**
- * Makes a mount in a tree.
- *
- * @throws {MountError} The tree is then as it was.
- */
-export function attachInTree(tree: MountTree, plan: MountPlan): void {
-  attachIn(tree, plan);
 }

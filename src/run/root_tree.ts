@@ -8,6 +8,7 @@ import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { Staging } from "../mount/staging.ts";
 import { cloneOfTree, MountTree } from "../mount/tree.ts";
 import { cloneTree } from "../mount/bindat.ts";
+import { makePrivate } from "../mount/change.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -19,7 +20,6 @@ import {
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
-  MS_PRIVATE,
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
@@ -33,7 +33,6 @@ import {
   STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
-import { mountSetattr } from "../sys/mount.ts";
 import {
   close,
   dup,
@@ -88,18 +87,10 @@ export class RootTree implements Disposable {
    * @throws {SyscallError}
    */
   constructor(from: HasFd | MountTree) {
-    this.#root = from instanceof MountTree
+    const clone = from instanceof MountTree
       ? cloneOfTree(from)
       : cloneTree(from.fd, "", AT_RECURSIVE);
-    try {
-      // Nothing that is mounted in it shall appear in what it is a copy of.
-      mountSetattr(this.#root.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
-        propagation: MS_PRIVATE,
-      });
-    } catch (error) {
-      this.#root.close();
-      throw error;
-    }
+    this.#root = makePrivate(clone, AT_RECURSIVE);
     this.staging.hold(this.#root);
   }
 
@@ -350,18 +341,12 @@ export function makeSys(): OwnedFd {
   } catch (error) {
     if (!(error instanceof MountError && error.errno === EPERM)) throw error;
   }
-  const clone = cloneTree(AT_FDCWD, "/sys", AT_RECURSIVE);
-  try {
-    mountSetattr(clone.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
-      attrSet: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-        MOUNT_ATTR_NOEXEC,
-      propagation: MS_PRIVATE,
-    });
-    return clone;
-  } catch (error) {
-    clone.close();
-    throw error;
-  }
+  return makePrivate(
+    cloneTree(AT_FDCWD, "/sys", AT_RECURSIVE),
+    AT_RECURSIVE,
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+      MOUNT_ATTR_NOEXEC,
+  );
 }
 
 /**
@@ -375,9 +360,7 @@ export function makeDev(staging: Staging): OwnedFd {
   staging.hold(dev);
   for (const name of DEVICES) {
     makeFile(dev.fd, name);
-    using device = cloneTree(AT_FDCWD, `/dev/${name}`, 0);
-    // What the command mounts on it would be mounted on the host's, too.
-    mountSetattr(device.fd, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
+    using device = makePrivate(cloneTree(AT_FDCWD, `/dev/${name}`, 0), 0);
     using at = openAt(dev.fd, name);
     staging.attach(device, at);
   }
