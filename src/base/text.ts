@@ -109,24 +109,7 @@ export function printable(text: string): string {
   );
 }
 
-// The mount table of a process as text: /proc/PID/mountinfo.
-// The grammar, after proc_pid_mountinfo(5). One space stands between two
-// fields, so that an empty one, which the source may be, shows as two spaces:
-// ```
-// table        = { line "\n" }
-// line         = id " " parent " " major ":" minor " " root " " mount-point " "
-//                options { " " tag } " - " type " " source " " super-options
-// tag          = "shared:" group | "master:" group | "propagate_from:" group
-//              | "unbindable" | whatever a later kernel adds
-// options      = word { "," word }, as are the super-options
-// id, parent, major, minor, group = decimal digits
-// ```
-// A space, tab, newline or backslash in a field, a "#" in a type or source, and
-// in the super options what the file system chose to escape, is a backslash
-// with three octal digits. Some file systems leave spaces in their options as
-// they are: the super options go to the end of the line.
-
-/** A byte as src/base/text.ts writes it when it stands alone. */
+/** The character that {@linkcode decodeText} makes of a byte that stands alone. */
 export function byteCharacter(byte: number): string {
   return String.fromCharCode(byte < 0x80 ? byte : 0xdc00 | byte);
 }

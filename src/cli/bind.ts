@@ -8,9 +8,9 @@ import {
 import {
   COMMON,
   IDMAP_SUMMARY,
+  mountAndKeep,
   parseCommon,
   parsePlacing,
-  place,
   type Placed,
   PLACING,
   takeIdmap,
@@ -69,6 +69,10 @@ it failed.`,
   },
   run(placed, manner) {
     const { source, name, options } = placed;
-    return place(placed, manner, (root) => root.bind(source, name, options));
+    return mountAndKeep(
+      placed,
+      manner,
+      (root) => root.bind(source, name, options),
+    );
   },
 };

@@ -1,4 +1,4 @@
-/** What the shells' scripts are made of. */
+/** The subcommand `completions`: a script for each shell, from the descriptions. */
 import {
   type Command,
   type CommandDescription,

@@ -1,4 +1,4 @@
-/** The columns that mounts are listed in: findmnt(8)'s, as far as they are known. */
+/** The output of `list`: columns, filters, the tree, the table, and its way out. */
 import type { MountInfo } from "../list/mount_info.ts";
 import type { MountEvent } from "../list/changes.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";

@@ -8,9 +8,9 @@ import {
 import {
   COMMON,
   IDMAP_SUMMARY,
+  mountAndKeep,
   parseCommon,
   parsePlacing,
-  place,
   type Placed,
   PLACING,
   takeIdmap,
@@ -86,7 +86,7 @@ it failed.`,
   },
   run(placed, manner) {
     const { name, options } = placed;
-    return place(placed, manner, (root) => root.mount(name, options));
+    return mountAndKeep(placed, manner, (root) => root.mount(name, options));
   },
 };
 

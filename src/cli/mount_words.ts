@@ -106,7 +106,7 @@ export interface Placed<Options> {
 }
 
 /** Mounts in a directory, leaves the mount there, and returns the exit status. */
-export function place(
+export function mountAndKeep(
   { directory, name }: Placed<unknown>,
   { json }: Manner,
   mount: (root: Directory) => Mount,

@@ -15,8 +15,8 @@ import {
 } from "../sys/constants.ts";
 import { printData, printMessage } from "./print.ts";
 import { printable } from "../base/text.ts";
-import { fchdir, readlinkat } from "../sys/file.ts";
-import { openDirectoryAt } from "../fd/open.ts";
+import { fchdir } from "../sys/file.ts";
+import { openDirectoryAt, pathOf } from "../fd/open.ts";
 import { umount2 } from "../sys/mount.ts";
 import { SyscallError } from "../sys/error.ts";
 
@@ -130,7 +130,7 @@ function unmount(
   try {
     fchdir(number);
     failure = `Failed to unmount '${printable(target.path)}' in ${
-      pathOf(number)
+      directoryText(number)
     }`;
     if (parent !== ".") {
       using holder = openDirectoryAt(AT_FDCWD, parent);
@@ -148,9 +148,9 @@ function unmount(
   }
 }
 
-function pathOf(fd: number): string {
+function directoryText(fd: number): string {
   try {
-    return printable(readlinkat(AT_FDCWD, `/proc/self/fd/${fd}`));
+    return printable(pathOf(fd));
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     return `the directory of descriptor ${fd}`;

@@ -1,4 +1,7 @@
-/** What a person can do where a file could not be put behind a loop device. */
+/**
+ * The hint of a failure: what a person can do about it, told by the failed call,
+ * its error, and what is seen where it failed.
+ */
 import {
   busyHint,
   findHolders,
@@ -16,7 +19,7 @@ import {
   pathTo,
   remountHint,
   unmountHint,
-} from "./place.ts";
+} from "./place_hint.ts";
 import { hasProc } from "../kernel/probe.ts";
 import { sinceLinux } from "../sys/calls.ts";
 import { permissionHint } from "./permission.ts";
@@ -90,7 +93,7 @@ function lookForHint(
         : undefined;
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
-        ? (BENEATH.test(message) ? beneathHint(onto) : null) ??
+        ? (MOVE_BENEATH.test(message) ? beneathHint(onto) : null) ??
           moveHint(onto, from) ??
           (code === "ELOOP" ? NAMESPACE_IN_ITSELF : undefined)
         : undefined;
@@ -116,7 +119,7 @@ function lookForHint(
   return undefined;
 }
 
-const BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
+const MOVE_BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
 
 /** The path of a failed call, where that is of /proc. */
 const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;

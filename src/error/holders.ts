@@ -441,12 +441,12 @@ function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
       ? `descriptor ${use.fd} of this process, which it was named by, is open on it: name it from its parent directory`
       : use.by === "mount descriptor" && !use.copy
       ? `descriptor ${use.fd} of this process is the mount's own, close it first`
-      : `descriptor ${use.fd} of this process is open on ${place(use)}`
+      : `descriptor ${use.fd} of this process is open on ${whereHeld(use)}`
   );
   const others = uses.filter((use) => !descriptors.includes(use));
   if (others.length === 0) return names;
   const shown = others.slice(0, MOST_USES).map((use) =>
-    `${use.by}${use.fd === undefined ? "" : ` ${use.fd}`} ${place(use)}`
+    `${use.by}${use.fd === undefined ? "" : ` ${use.fd}`} ${whereHeld(use)}`
   );
   const rest = others.length - shown.length;
   if (rest > 0) shown.push(`${rest} more`);
@@ -461,6 +461,6 @@ function isNamedBy({ fd }: Holder, namedBy: number | undefined): boolean {
   return fd !== undefined && fd === namedBy;
 }
 
-function place({ path, copy }: Holder): string {
+function whereHeld({ path, copy }: Holder): string {
   return quote(path) + (copy ? " in a copy of the mount" : "");
 }

@@ -15,8 +15,8 @@ import {
   RESOLVE_NO_SYMLINKS,
   STATX_ATTR_MOUNT_ROOT,
 } from "../sys/constants.ts";
-import { OwnedFd } from "./owned_fd.ts";
-import { getdents64, openat2, read, statx } from "../sys/file.ts";
+import { OwnedFd, procPath } from "./owned_fd.ts";
+import { getdents64, openat2, read, readlinkat, statx } from "../sys/file.ts";
 import { isErrno } from "../sys/error.ts";
 import { EAGAIN } from "../sys/errno.ts";
 import { decodeText } from "../base/text.ts";
@@ -103,7 +103,17 @@ function openAgain(
   }
 }
 
-const MOST_ATTEMPTS = 1000;
+/** How often something is tried that others, renaming say, keep from working. */
+export const MOST_ATTEMPTS = 1000;
+
+/**
+ * The path that /proc has of what a descriptor refers to.
+ *
+ * @throws {SyscallError} ENOENT without /proc, ENAMETOOLONG.
+ */
+export function pathOf(fd: number): string {
+  return readlinkat(AT_FDCWD, procPath(fd));
+}
 
 /**
  * Reads a file by system calls: without a permission to read, and in the mount

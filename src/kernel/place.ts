@@ -1,6 +1,5 @@
 /** Where a mount is: what umount2(2) must be told to take it and no other. */
 import { isUniqueId, mountId, mountIdAt } from "./mount_id.ts";
-import { readlinkat } from "../sys/file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -9,12 +8,12 @@ import {
   RESOLVE_NO_SYMLINKS,
   STATMOUNT_MNT_POINT,
 } from "../sys/constants.ts";
-import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { statmount } from "../sys/statmount.ts";
 import { lineOf, readMountinfo } from "./mountinfo.ts";
-import { openDirectoryAt } from "../fd/open.ts";
+import { MOST_ATTEMPTS, openDirectoryAt, pathOf } from "../fd/open.ts";
 import { quote } from "../base/text.ts";
 
 /** A mount point, as a name in a directory. */
@@ -95,8 +94,6 @@ function topmostMountId(fd: number, expected?: bigint): bigint {
   return mountIdAt(fd);
 }
 
-const MOST_ATTEMPTS = 1000;
-
 /**
  * A mount point's name: where /proc is missing, or the path too long for it,
  * what the kernel has for the mount.
@@ -104,7 +101,7 @@ const MOST_ATTEMPTS = 1000;
 function nameOf(fd: number, id?: bigint): string | null {
   let path: string | null;
   try {
-    path = readlinkat(AT_FDCWD, procPath(fd));
+    path = pathOf(fd);
   } catch (error) {
     if (!isErrno(error, ENOENT, ENAMETOOLONG)) throw error;
     path = id === undefined ? null : pathOfMount(id);
@@ -159,7 +156,7 @@ function openDirectoryUnlessMissing(path: string): OwnedFd | null {
  * @throws {SyscallError} EAGAIN when that mount is no longer what covers it.
  */
 export function openCover(fd: number, id: bigint): OwnedFd {
-  const name = readlinkat(AT_FDCWD, procPath(fd)).split("/").at(-1)!;
+  const name = pathOf(fd).split("/").at(-1)!;
   const path = `../${name}`;
   const cover = openDirectoryAt(
     fd,

@@ -6,11 +6,11 @@ import { checkOptions, type OptionNames } from "../base/check.ts";
 import type { MountInfo } from "./mount_info.ts";
 import { attempt, explain } from "../error/error.ts";
 import {
+  directoryPath,
   listBelow,
   listByStatmount,
   listByTable,
   listing,
-  pathOf,
 } from "./read.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
@@ -109,7 +109,7 @@ export function listMounts(options: ListMountsOptions = {}): MountInfo[] {
 export function pathOfDirectory(directory: string | HasFd): string {
   return withDirectory(
     directory,
-    (fd, attempted) => attempt(attempted, () => pathOf(fd, attempted)),
+    (fd, attempted) => attempt(attempted, () => directoryPath(fd, attempted)),
   );
 }
 

@@ -13,7 +13,6 @@ import {
 } from "./mount_info.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   LSMT_ROOT,
   O_PATH,
   O_RDONLY,
@@ -32,9 +31,9 @@ import {
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { readMountinfo, THIS_THREAD } from "../kernel/mountinfo.ts";
-import { open, saysMountRoot } from "../fd/open.ts";
+import { open, pathOf, saysMountRoot } from "../fd/open.ts";
 import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
-import { readlinkat, statx } from "../sys/file.ts";
+import { statx } from "../sys/file.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { attempt, explain } from "../error/error.ts";
 import { quote } from "../base/text.ts";
@@ -168,8 +167,6 @@ function askForIds(
   return ids;
 }
 
-// Lists what is mounted on a directory and below it, by its descriptor.
-
 /** What is attempted, for what goes wrong with it. */
 export function listing(what: string, target: string): Attempt {
   return { action: `list the mounts below ${what}`, target };
@@ -197,7 +194,7 @@ export function listBelow(
   attempted: Attempt = listing("the directory", "."),
 ): Below {
   return attempt(attempted, () => {
-    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+    for (let attempt = 1; attempt <= MOST_RENAMES; attempt++) {
       const below = belowByStatmount(fd, attempted) ??
         belowByTable(fd, attempted);
       if (below !== RENAMED) return below;
@@ -210,7 +207,7 @@ export function listBelow(
   });
 }
 
-const MOST_ATTEMPTS = 100;
+const MOST_RENAMES = 100;
 
 /** The directory's path changed while the mounts' paths were asked for. */
 const RENAMED = "renamed";
@@ -259,11 +256,11 @@ function below(
   const isRoot = saysMountRoot(directory);
   // Of a mount's root, which may be deleted where it comes from, the mount
   // point is the path; for any other directory only /proc has it.
-  const name = isRoot ? null : pathOf(fd, attempted);
+  const name = isRoot ? null : directoryPath(fd, attempted);
   const way = find();
   const holder = way.holderOf(fd);
   const place = placeOfHolder(way, holder, attempted);
-  const path = name ?? place?.target ?? pathOf(fd, attempted);
+  const path = name ?? place?.target ?? directoryPath(fd, attempted);
   // Nothing can be mounted below a directory that is deleted.
   if (!isRoot && directory.nlink === 0) return { path, holder, mounts: [] };
   const base = baseOf(way, holder, path);
@@ -271,7 +268,7 @@ function below(
   if (tree === null) return null;
   const after = isRoot
     ? way.place(holder)?.target ?? path
-    : pathOf(fd, attempted);
+    : directoryPath(fd, attempted);
   if (after !== path) return RENAMED;
   return { path, holder, mounts: select(tree, base, path) };
 }
@@ -380,9 +377,9 @@ function mountOfRoot(holderOf: (fd: number) => bigint): bigint {
  *
  * @throws {MountError} Without /proc.
  */
-export function pathOf(fd: number, attempted: Attempt): string {
+export function directoryPath(fd: number, attempted: Attempt): string {
   try {
-    return readlinkat(AT_FDCWD, procPath(fd));
+    return pathOf(fd);
   } catch (error) {
     if (!isErrno(error, ENOENT)) throw error;
     throw explain(attempted, error, { detail: "/proc is missing" });

@@ -43,7 +43,7 @@ export interface MountPlan {
    *
    * @throws {SyscallError} What the kernel answers.
    */
-  readonly settle: ((mount: OwnedFd) => void) | null;
+  readonly finish: ((mount: OwnedFd) => void) | null;
   /** Where it is written down before it is attached. */
   readonly record: Recorder | null;
 }
@@ -68,7 +68,7 @@ export function attachBeneath(
   plan: MountPlan,
   attachTo: typeof attach = attach,
 ): AttachedMount {
-  const { target, mode, beneath, attempted, settle, record } = plan;
+  const { target, mode, beneath, attempted, finish, record } = plan;
   return attempt(attempted, () => {
     using mount = plan.make();
     const { id, isFile } = identify(mount.fd);
@@ -85,9 +85,9 @@ export function attachBeneath(
         () => attachTo(mount, at, beneath),
       );
       const attached = { id, mountPoint, created };
-      settleOrUnmount(
+      finishOrUnmount(
         attempted,
-        () => settle?.(mount),
+        () => finish?.(mount),
         () =>
           createMount(id, target.path, attached.mountPoint, "mounted")
             .unmount({ lazy: true }),
@@ -107,13 +107,13 @@ export function attachBeneath(
  * @throws {MountError} Why not.
  * @throws {SuppressedError} With that, and why it could not be unmounted.
  */
-export function settleOrUnmount(
+export function finishOrUnmount(
   attempted: Attempt,
-  settle: () => void,
+  finish: () => void,
   unmount: () => void,
 ): void {
   try {
-    attempt(attempted, settle);
+    attempt(attempted, finish);
   } catch (error) {
     try {
       unmount();

@@ -21,9 +21,9 @@ import {
   afterChange,
   beforeAttach,
   changeMount,
-  type Idmap,
   idmapAttributes,
   type MountChange,
+  type OpenIdmap,
   openIdmap,
 } from "./change.ts";
 import { parseMountOptions } from "../options/mount_options.ts";
@@ -144,7 +144,7 @@ export function planBind(
         changeMount(clone.fd, beforeAttach(asked));
       });
     },
-    settle: afterAttach(asked),
+    finish: afterAttach(asked),
     record: options.record ?? null,
   };
 }
@@ -192,7 +192,7 @@ export function cloneTree(
   dirfd: number,
   path: string,
   flags: number,
-  idmap: Idmap | null = null,
+  idmap: OpenIdmap | null = null,
 ): OwnedFd {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const all = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags | empty;

@@ -127,7 +127,7 @@ export function makePrivate(
 }
 
 /** A descriptor of a user namespace, for as long as it is needed. */
-export interface Idmap extends Disposable {
+export interface OpenIdmap extends Disposable {
   readonly fd: number;
   /** Whether it is for all mounts of a tree. */
   readonly recursive: boolean;
@@ -141,7 +141,7 @@ export interface Idmap extends Disposable {
 export function openIdmap(
   idmap: IdMaps | number | string,
   recursive = false,
-): Idmap {
+): OpenIdmap {
   if (typeof idmap === "number") {
     return { fd: idmap, recursive, [Symbol.dispose]() {} };
   }
@@ -160,7 +160,7 @@ export function openIdmap(
 const OPEN_NAMESPACE = O_RDONLY | O_NOCTTY | O_NONBLOCK;
 
 /** What gives a mount an id map. */
-export function idmapAttributes({ fd }: Idmap): MountAttr {
+export function idmapAttributes({ fd }: OpenIdmap): MountAttr {
   return { attrSet: MOUNT_ATTR_IDMAP, usernsFd: fd };
 }
 

@@ -80,11 +80,11 @@ export function createDetachedMount(
     return createDetachedMount(ofDevice, attempted);
   }
   try {
-    return create(fileSystem, attempted);
+    return createFileSystem(fileSystem, attempted);
   } catch (error) {
     if (!readOnly || !isRefusedToWrite(error)) throw error;
     const flag = { key: "ro", value: true } as const;
-    return create(
+    return createFileSystem(
       { ...fileSystem, parameters: [...parameters, flag] },
       attempted,
     );
@@ -102,7 +102,7 @@ function isRefusedToWrite(error: unknown): boolean {
     (error.errno === EACCES || error.errno === EROFS);
 }
 
-function create(
+function createFileSystem(
   { type, parameters, change, idmap }: FileSystem,
   attempted: Attempt,
 ): OwnedFd {

@@ -1,6 +1,6 @@
 import type { MountPoint } from "./mount_point.ts";
 import { isMounted, isTopmostOn } from "../kernel/mount_id.ts";
-import { refuse, umount } from "../unmount/one.ts";
+import { refuse, umountExplained } from "../unmount/one.ts";
 import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
@@ -129,7 +129,7 @@ export class Mount implements Disposable {
         const cover = this.#cover(place, attempted, options);
         if (place === null || cover === "gone") return false;
         covered = cover === "another";
-        umount(attempted, place, flags, options.strategy);
+        umountExplained(attempted, place, flags, options.strategy);
       }
       this.#gone = true;
       this.#mountPoint.holder.close();

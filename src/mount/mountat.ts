@@ -99,7 +99,7 @@ export function planMount(
     whole: false,
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),
-    settle: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
+    finish: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
     record: options.record ?? null,
   };
 }

@@ -31,7 +31,7 @@ import {
 } from "../sys/constants.ts";
 import { mountSetattr } from "../sys/mount.ts";
 import { cloneTree } from "./bindat.ts";
-import { umountAt } from "../unmount/strategy.ts";
+import { umountByStrategy } from "../unmount/strategy.ts";
 
 /** Options of {@linkcode moveat}. */
 export interface MoveOptions {
@@ -277,11 +277,11 @@ function replaceByClone(
       propagation: MS_SLAVE,
     });
     // Lazily, as a move does: whoever uses it goes on undisturbed.
-    umountAt(undefined, original.fd, ".", MNT_DETACH);
+    umountByStrategy(undefined, original.fd, ".", MNT_DETACH);
   } catch (error) {
     try {
       const { holder, name } = mountPoint;
-      umountAt(undefined, holder.fd, name, MNT_DETACH);
+      umountByStrategy(undefined, holder.fd, name, MNT_DETACH);
     } catch {
       if (!(error instanceof SyscallError)) throw error;
       throw explain(attempted, error, {

@@ -3,9 +3,9 @@ import { type HasFd, InheritableFd, OwnedFd } from "../fd/owned_fd.ts";
 import {
   attach,
   attachBeneath,
+  finishOrUnmount,
   type MountPlan,
   placesOf,
-  settleOrUnmount,
 } from "./attach.ts";
 import {
   closeMountPoint,
@@ -42,11 +42,11 @@ export interface MountTreeOptions {
 const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
 
 /** A mount that something is to be done with once the tree is attached. */
-interface Unsettled {
+interface Unfinished {
   readonly mount: OwnedFd;
   /** Where it is in the tree. */
   readonly path: string;
-  readonly settle: NonNullable<MountPlan["settle"]>;
+  readonly finish: NonNullable<MountPlan["finish"]>;
 }
 
 /**
@@ -98,7 +98,7 @@ export class MountTree implements Disposable {
   readonly #created: CreatedPaths[] = [];
   readonly #staging = new Staging();
   /** What is to be done once the tree is attached. */
-  readonly #unsettled: Unsettled[] = [];
+  readonly #unfinished: Unfinished[] = [];
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd.closeWhenDropped();
@@ -163,7 +163,7 @@ export class MountTree implements Disposable {
       const change = { own: fileSystem.change, recursive: UNCHANGED };
       afterChange(
         mount,
-        () => tree.#settleLater(mount, ".", afterAttach(change)),
+        () => tree.#finishLater(mount, ".", afterAttach(change)),
       );
       return tree;
     });
@@ -219,46 +219,46 @@ export class MountTree implements Disposable {
   }
 
   #attach(plan: MountPlan): void {
-    const { length } = this.#unsettled;
+    const { length } = this.#unfinished;
     const make = () => {
       const mount = plan.make();
       const { path } = plan.target;
       return afterChange(
         mount,
-        () => this.#settleLater(mount, path, plan.settle),
+        () => this.#finishLater(mount, path, plan.finish),
       );
     };
     try {
       const { mountPoint, created } = attachBeneath(
         this.fd,
         // What is in no table is not to be swept.
-        { ...plan, make, settle: null, record: null },
+        { ...plan, make, finish: null, record: null },
         (mount, at, beneath) => this.#staging.attach(mount, at, beneath),
       );
       closeMountPoint(mountPoint);
       this.#created.push(created);
     } catch (error) {
-      this.#forgetUnsettled(length);
+      this.#forgetUnfinished(length);
       throw error;
     }
   }
 
   /** In a detached tree the kernel changes no mount but the root. */
-  #settleLater(
+  #finishLater(
     mount: OwnedFd,
     path: string,
-    settle: MountPlan["settle"],
+    finish: MountPlan["finish"],
   ): void {
-    if (settle === null) return;
-    this.#unsettled.push({
+    if (finish === null) return;
+    this.#unfinished.push({
       mount: new OwnedFd(dup(mount.fd)),
       path,
-      settle,
+      finish,
     });
   }
 
-  #forgetUnsettled(from: number): void {
-    for (const { mount } of this.#unsettled.splice(from)) mount.close();
+  #forgetUnfinished(from: number): void {
+    for (const { mount } of this.#unfinished.splice(from)) mount.close();
   }
 
   /**
@@ -302,17 +302,17 @@ export class MountTree implements Disposable {
       const place = { at, holder: at, name: "." };
       const mount = createMount(id, target, place, "attached", true);
       try {
-        settleOrUnmount(
+        finishOrUnmount(
           attempted,
           () => {
-            for (const { mount, path, settle } of this.#unsettled) {
+            for (const { mount, path, finish } of this.#unfinished) {
               if (staged === null) {
-                settle(mount);
+                finish(mount);
                 continue;
               }
               // A copy has other mounts than those that were made.
               using copy = openAt(staged.fd, path);
-              settle(copy);
+              finish(copy);
             }
           },
           () => mount.unmount(),
@@ -348,7 +348,7 @@ export class MountTree implements Disposable {
     for (const created of this.#created.splice(0).reverse()) {
       created[Symbol.dispose]();
     }
-    this.#forgetUnsettled(0);
+    this.#forgetUnfinished(0);
     this.#fd.close();
     this.#staging[Symbol.dispose]();
   }

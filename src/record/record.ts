@@ -21,10 +21,9 @@ import { attempt } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   LOCK_EX,
   LOCK_NB,
   O_APPEND,
@@ -35,15 +34,8 @@ import {
   O_WRONLY,
   STATX_NLINK,
 } from "../sys/constants.ts";
-import { BENEATH } from "../fd/open.ts";
-import {
-  flock,
-  openat2,
-  readlinkat,
-  statx,
-  unlinkat,
-  write,
-} from "../sys/file.ts";
+import { BENEATH, MOST_ATTEMPTS, pathOf } from "../fd/open.ts";
+import { flock, openat2, statx, unlinkat, write } from "../sys/file.ts";
 import { EAGAIN, ENAMETOOLONG, ENOENT } from "../sys/errno.ts";
 
 /** Options of {@linkcode MountRecord.add}. */
@@ -154,7 +146,7 @@ export class MountRecord implements Disposable, Recorder {
       () => {
         const entry = {
           id,
-          target: typeof target === "string" ? target : pathOf(target),
+          target: typeof target === "string" ? target : targetOf(target),
           namespace: thisNamespace(),
           whole,
         };
@@ -267,8 +259,6 @@ function createFile(directory: RecordDirectory, owner: Owner): RecordFile {
   }
 }
 
-const MOST_ATTEMPTS = 1000;
-
 /** Fails with EAGAIN when a sweep was quicker, which takes it for a dead one's. */
 function lock(fd: number): void {
   flock(fd, LOCK_EX | LOCK_NB);
@@ -297,9 +287,10 @@ function writeAll(fd: number, text: string): void {
 
 const encoder = new TextEncoder();
 
-function pathOf(fd: number): string {
+/** The path of a mount point for people to read, empty where it can't be told. */
+function targetOf(fd: number): string {
   try {
-    return readlinkat(AT_FDCWD, procPath(fd));
+    return pathOf(fd);
   } catch (error) {
     if (isErrno(error, ENOENT, ENAMETOOLONG)) return "";
     throw error;

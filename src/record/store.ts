@@ -1,6 +1,7 @@
 /**
- * Where records of mounts are: in a directory that belongs to this user and is
- * closed to all others, so that nobody else decides what a sweep unmounts.
+ * The directory that holds the records, and what became of those that they name:
+ * their owners and mounts. The directory belongs to this user and is closed to
+ * all others, so that nobody else decides what a sweep unmounts.
  */
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { attempt, MountError } from "../error/error.ts";
@@ -91,8 +92,8 @@ function openIn(
   }
   const attempted = { action: `use ${quote(path)} for records`, target: path };
   return attempt(attempted, () => {
-    if (create && !makeDirectory(parent)) return null;
-    const fd = openDirectory(parent);
+    if (create && !makeRecords(parent)) return null;
+    const fd = openRecords(parent);
     if (fd === null) return null;
     try {
       if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
@@ -156,7 +157,7 @@ function openIfPossible(path: string): OwnedFd | null {
 }
 
 /** Returns false where nothing can be made. */
-function makeDirectory(parent: OwnedFd): boolean {
+function makeRecords(parent: OwnedFd): boolean {
   try {
     mkdirat(parent.fd, NAME, 0o700);
   } catch (error) {
@@ -166,7 +167,7 @@ function makeDirectory(parent: OwnedFd): boolean {
   return true;
 }
 
-function openDirectory(parent: OwnedFd): OwnedFd | null {
+function openRecords(parent: OwnedFd): OwnedFd | null {
   const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
   try {
     return new OwnedFd(openat2(parent.fd, NAME, { flags, resolve: BENEATH }));
@@ -175,8 +176,6 @@ function openDirectory(parent: OwnedFd): OwnedFd | null {
     throw error;
   }
 }
-
-// What became of those that a record tells of: its owner, its mounts.
 
 /** This process, as the owner of a record. */
 export function thisProcess(): Owner {

@@ -34,7 +34,8 @@ import {
   isProcessRoot,
   type Refusal,
   refuse,
-  umount,
+  SEARCH_LIMIT,
+  umountExplained,
 } from "../unmount/one.ts";
 import { listmount } from "../sys/statmount.ts";
 import { describeObstacle, findObstacle } from "../list/obstacle.ts";
@@ -163,9 +164,6 @@ interface FoundMount extends RecordedMount {
 function rank({ reason }: FoundMount): number {
   return reason === "owner alive" ? 1 : 0;
 }
-
-/** How many milliseconds to look for who is in the way, of all together. */
-const SEARCH_LIMIT = 500;
 
 class Sweep {
   readonly #directory: RecordDirectory;
@@ -306,7 +304,7 @@ class Sweep {
     const start = performance.now();
     try {
       const how = { whole, lazy, dryRun };
-      unmount(id, path, how, this.#gone, this.#searchLimit);
+      unmountRecorded(id, path, how, this.#gone, this.#searchLimit);
       this.#result.unmounted.push({ id, target: path, pid });
       this.#gone.add(id);
       this.#step();
@@ -368,7 +366,7 @@ const MOST_BYTES = 64n << 20n;
  * @param gone Mounts that would be gone by now in a trial run.
  * @throws {MountError} EBUSY where it is in use or another is in the way.
  */
-function unmount(
+function unmountRecorded(
   id: bigint,
   target: string,
   { whole, lazy, dryRun }: { whole: boolean; lazy: boolean; dryRun: boolean },
@@ -387,7 +385,9 @@ function unmount(
     if (why !== null) {
       throw refuse({ ...attempted, searchLimit: 0 }, EBUSY, why);
     }
-    if (!dryRun) umount(attempted, place!, lazy || whole ? MNT_DETACH : 0);
+    if (!dryRun) {
+      umountExplained(attempted, place!, lazy || whole ? MNT_DETACH : 0);
+    }
   });
 }
 

@@ -101,7 +101,7 @@ export function parseOciMounts(
     return mounts === undefined ? [] : items(mounts).map((mount) => {
       const target = parseDestination(mount);
       const type = member(mount, "type");
-      const words = parseWords(
+      const words = parseOptions(
         member(mount, "options"),
         type && string(type),
       );
@@ -118,7 +118,7 @@ export function parseOciMounts(
   });
 }
 
-function parseWords(
+function parseOptions(
   options: Value | undefined,
   type: string | undefined,
 ): SortedWords {

@@ -106,7 +106,7 @@ const TABLE: [Effect, string][] = [
 /** Words that are told by how they begin; the first that fits counts. */
 const PATTERNS: [Effect, RegExp][] = [
   [
-    (sorted, word) => sorted.mkdir = parseMode(word),
+    (sorted, word) => sorted.mkdir = parseMkdirWord(word),
     /^[xX]-mount\.mkdir(=|$)/,
   ],
   [
@@ -159,7 +159,7 @@ function parseMapped(word: Word): IdMaps | string {
   }
 }
 
-function parseMode(word: Word): true | number {
+function parseMkdirWord(word: Word): true | number {
   const [, digits] = word.text.split("=", 2);
   if (digits === undefined) return true;
   if (!/^[0-7]{1,4}$/.test(digits)) {

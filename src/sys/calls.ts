@@ -10,7 +10,7 @@
  */
 
 /** A parameter of a system call, as Deno's foreign functions name its type. */
-export type Parameter = "i32" | "u32" | "u64" | "usize" | "buffer";
+export type ParameterType = "i32" | "u32" | "u64" | "usize" | "buffer";
 
 /** A system call. */
 interface CallDescription {
@@ -18,7 +18,7 @@ interface CallDescription {
   readonly aarch64: number;
   /** The Linux version that it came with, where people may have an older one. */
   readonly since?: string;
-  readonly parameters?: readonly Parameter[];
+  readonly parameters?: readonly ParameterType[];
 }
 
 /** A row a call, in the order of their names. */

@@ -10,13 +10,13 @@ import {
   type Architecture,
   ARCHITECTURES,
   CALLS,
-  type Parameter,
+  type ParameterType,
 } from "./calls.ts";
 import { UnsupportedError } from "./error.ts";
 
 type Call = {
   [C in keyof typeof CALLS]: (typeof CALLS)[C] extends
-    { readonly parameters: readonly Parameter[] } ? C : never;
+    { readonly parameters: readonly ParameterType[] } ? C : never;
 }[keyof typeof CALLS];
 
 type ParametersOf<C extends Call> = (typeof CALLS)[C]["parameters"];
@@ -26,7 +26,9 @@ type Native<P> = P extends "buffer" ? Uint8Array<ArrayBuffer> | null
   : P extends "u64" | "usize" ? bigint
   : number;
 
-type Natives<P extends readonly Parameter[]> = { [I in keyof P]: Native<P[I]> };
+type Natives<P extends readonly ParameterType[]> = {
+  [I in keyof P]: Native<P[I]>;
+};
 
 type Calls = {
   readonly [C in Call]: (
@@ -112,7 +114,7 @@ type NativeCall = (...args: unknown[]) => number;
 const MOST_UNCOMPILED = 4;
 
 function bind(
-  parameters: readonly Parameter[],
+  parameters: readonly ParameterType[],
   before: readonly Deno.NativeType[] = [],
 ): NativeCall {
   // First, for it throws where there is no Deno to ask.
@@ -124,7 +126,9 @@ function bind(
 }
 
 /** Binds a call so that Deno compiles nothing for it. */
-export function bindUncompiled(parameters: readonly Parameter[]): NativeCall {
+export function bindUncompiled(
+  parameters: readonly ParameterType[],
+): NativeCall {
   return bind(parameters, [UNCOMPILED]).bind(undefined, NOTHING);
 }
 

@@ -1,4 +1,7 @@
-/** Terminals and their foreground process groups: tcsetpgrp(3). */
+/**
+ * Calls on processes: their ids, signals, namespaces, environment, terminals and
+ * end. Threads are in thread.ts, what starts a process in spawn.ts.
+ */
 import {
   flagNames,
   flags32,

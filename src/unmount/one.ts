@@ -1,7 +1,7 @@
 /** Unmounts what is topmost on a mount point, and says why it could not. */
 import {
   MountLookupError,
-  umountAt,
+  umountByStrategy,
   type UnmountStrategy,
 } from "./strategy.ts";
 import type { Attempt, MountPointName } from "../error/attempt.ts";
@@ -19,7 +19,7 @@ import { AT_FDCWD, AT_NO_AUTOMOUNT } from "../sys/constants.ts";
  * @param strategy How the mount point is named to the kernel.
  * @throws {MountError} With what the mount table lacks, or who is in the way.
  */
-export function umount(
+export function umountExplained(
   attempted: Attempt,
   { dirfd, name }: MountPointName,
   flags: number,
@@ -27,7 +27,7 @@ export function umount(
 ): void {
   attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
     try {
-      umountAt(strategy, dirfd, name, flags);
+      umountByStrategy(strategy, dirfd, name, flags);
     } catch (error) {
       throw error instanceof MountLookupError
         ? explain(attempted, error, { detail: error.detail })
@@ -35,6 +35,9 @@ export function umount(
     }
   });
 }
+
+/** The milliseconds to look for who is in the way, of several mounts together. */
+export const SEARCH_LIMIT = 500;
 
 /** Why a mount is not unmounted, in words, and what a person can do about it. */
 export interface Refusal {

@@ -1,7 +1,7 @@
 /**
- * umount2(2) relative to a directory's descriptor, without /proc: on a thread
- * that has a working directory of its own (`unshare(CLONE_FS)`), fchdir(2), then
- * umount2(2) by name. The working directory of every other thread stays.
+ * The ways to name a mount point to umount2(2) but the magic link in /proc: the
+ * path that the mount table has, a thread whose working directory is the
+ * directory, and a process that inherits the directory's descriptor.
  */
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
 import { cString, flagNames, flags32, int32 } from "../sys/call.ts";
@@ -120,11 +120,10 @@ export function endThread(): void {
   thread = null;
 }
 
-// umount2(2) relative to a directory's descriptor, as a program for a process
-// that inherits the descriptor. It imports nothing: it is there wherever this
-// module came from, a bundle, say.
-
-/** What the process runs, on a task of its own. */
+/**
+ * The program of the process, which is given its task in front. It imports
+ * nothing, so that it is there wherever this module came from, a bundle, say.
+ */
 const SOURCE = `
 const call = (...parameters) => ({
   name: "syscall", parameters: ["i32", ...parameters], result: "i32",

@@ -2,7 +2,7 @@
 import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
 import { EINVAL, ENOENT } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
-import { readlinkat, statx } from "../sys/file.ts";
+import { statx } from "../sys/file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -22,6 +22,7 @@ import { stopIgnoring } from "../sys/process.ts";
 import { program } from "../program.ts";
 import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
 import { listMounts } from "../list/list_mounts.ts";
+import { pathOf } from "../fd/open.ts";
 
 /** How a mount point is named to umount2(2). */
 export type UnmountStrategy = "procfd" | "worker" | "subprocess" | "mtab";
@@ -66,7 +67,7 @@ export function isStrategy(name: string): name is UnmountStrategy {
  * @param flags `MNT_*`.
  * @throws {SyscallError} What umount2(2) answers.
  */
-export function umountAt(
+export function umountByStrategy(
   strategy: UnmountStrategy | undefined,
   dirfd: number,
   name: string,
@@ -201,7 +202,7 @@ function umountByTable(dirfd: number, name: string, flags: number): void {
 /** The components of a directory's path, none where /proc can't tell it. */
 function segmentsOf(dirfd: number): string[] {
   try {
-    return readlinkat(AT_FDCWD, procPath(dirfd)).split("/")
+    return pathOf(dirfd).split("/")
       .filter((component) => component !== "");
   } catch (error) {
     if (isErrno(error, ENOENT)) return [];

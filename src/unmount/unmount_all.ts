@@ -11,6 +11,7 @@ import type { MountInfo } from "../list/mount_info.ts";
 import { openCover } from "../kernel/place.ts";
 import { SyscallError } from "../sys/error.ts";
 import { EBUSY } from "../sys/errno.ts";
+import { SEARCH_LIMIT } from "./one.ts";
 
 /**
  * Some of several mounts could not be unmounted. The fields of a `MountError`
@@ -55,9 +56,6 @@ export interface Unmounted {
   /** A failure for each mount that is still there. */
   readonly failures: MountError[];
 }
-
-/** How many milliseconds to look for who is in the way, of all together. */
-const SEARCH_LIMIT = 500;
 
 /** How often the mounts are listed: others may appear meanwhile. */
 const MOST_ROUNDS = 10;

@@ -11,7 +11,7 @@ import { openDirectoryAt } from "../fd/open.ts";
 import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
 import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "../sys/constants.ts";
 import { EBUSY } from "../sys/errno.ts";
-import { IS_ROOT, isProcessRoot, refuse, umount } from "./one.ts";
+import { IS_ROOT, isProcessRoot, refuse, umountExplained } from "./one.ts";
 
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
@@ -141,7 +141,7 @@ export function unmountCounting(
         throw refuse(attempted, EBUSY, IS_ROOT);
       }
       try {
-        umount(attempted, place, flags, strategy);
+        umountExplained(attempted, place, flags, strategy);
       } catch (error) {
         // What is no directory's descriptor fails as such.
         if (holder === null && name !== ".") {

@@ -16,7 +16,7 @@ import {
   O_RDWR,
 } from "../../src/sys/constants.ts";
 import { setTracer, type TracedCall } from "../../src/sys/call.ts";
-import { umountAt } from "../../src/unmount/strategy.ts";
+import { umountByStrategy } from "../../src/unmount/strategy.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { findMounts } from "../../src/unmount/other_ways.ts";
@@ -276,7 +276,7 @@ kernelTest(
     const calls: TracedCall[] = [];
     const previous = setTracer((call) => calls.push(call));
     try {
-      umountAt("worker", root.fd, "m", MNT_DETACH);
+      umountByStrategy("worker", root.fd, "m", MNT_DETACH);
     } finally {
       setTracer(previous);
     }
@@ -291,7 +291,7 @@ kernelTest(
     ]);
     using file = new OwnedFd(dup(0));
     const error = assertThrows(
-      () => umountAt("worker", file.fd, "m", 0),
+      () => umountByStrategy("worker", file.fd, "m", 0),
       SyscallError,
     );
     assertEquals(error.syscall, "fchdir");

@@ -2,7 +2,6 @@
 import type { At, MountPointName } from "./attempt.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   AT_NO_AUTOMOUNT,
   AT_STATX_DONT_SYNC,
   AT_SYMLINK_NOFOLLOW,
@@ -14,7 +13,7 @@ import {
 } from "../sys/constants.ts";
 import { idInTableAt, isMounted, lineAt } from "../kernel/mount_id.ts";
 import { privileges } from "../kernel/process.ts";
-import { readlinkat, type Statx, statx } from "../sys/file.ts";
+import { type Statx, statx } from "../sys/file.ts";
 import {
   lineOf,
   type MountinfoLine,
@@ -22,8 +21,14 @@ import {
 } from "../kernel/mountinfo.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
-import { procPath } from "../fd/owned_fd.ts";
-import { open, S_IFDIR, S_IFLNK, S_IFMT, saysMountRoot } from "../fd/open.ts";
+import {
+  open,
+  pathOf,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  saysMountRoot,
+} from "../fd/open.ts";
 
 /** Why umount2(2) answered EINVAL; undefined where it can't be told. */
 export function unmountHint(point: MountPointName): string | undefined {
@@ -44,7 +49,7 @@ const LOCKED =
 export function pathTo({ dirfd, name }: MountPointName): At {
   if (name !== ".") return { dirfd, path: name };
   // A descriptor leads below what was mounted over it, a name to the top.
-  const path = readlinkat(AT_FDCWD, procPath(dirfd));
+  const path = pathOf(dirfd);
   return { dirfd, path: `../${path.slice(path.lastIndexOf("/") + 1)}` };
 }
 
@@ -130,7 +135,7 @@ function internalHint({ dirfd, path }: At): string | undefined {
   // Only a directory's descriptor is a source without a path.
   if (path === "") return undefined;
   using source = open(path, O_PATH, dirfd);
-  const name = readlinkat(AT_FDCWD, procPath(source.fd));
+  const name = pathOf(source.fd);
   return INTERNAL.test(name)
     ? `It is ${
       quote(name)
