@@ -149,7 +149,7 @@ async function runLoaded(
 async function askForSubcommand(args: readonly string[]): Promise<void> {
   const directory = args.find((arg) => !arg.startsWith("-"));
   const quiet = args.includes("--quiet") || args.includes("-q");
-  if (directory === undefined || quiet) return;
+  if (directory === undefined || directory.includes("/") || quiet) return;
   const { likelySubcommand } = await import("./src/cli/arguments.ts");
   const name = likelySubcommand(directory, Object.keys(COMMANDS));
   if (name === null) return;

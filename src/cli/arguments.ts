@@ -38,7 +38,7 @@ export function likelySubcommand(
   directory: string,
   names: readonly string[],
 ): string | null {
-  const name = directory.length < 3 || directory.includes("/")
+  const name = directory.length < 3
     ? undefined
     : spelledAlike(directory, names).find((name) =>
       countEdits(directory.toLowerCase(), name) <= 1

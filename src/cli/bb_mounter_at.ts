@@ -4,6 +4,7 @@ import { quote } from "../base/text.ts";
 import { Interrupt } from "./interrupt.ts";
 import { CreatedPaths } from "../mount/mount_point.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
+import { compileNothing } from "../sys/libc.ts";
 import type { Mount } from "../mount/mount.ts";
 import { mountat } from "../mount/mountat.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
@@ -76,6 +77,7 @@ async function mountAndWait(
   { directory: path, delay }: Arguments,
   { json, quiet }: Manner,
 ): Promise<number> {
+  compileNothing();
   // There is no data in these lines.
   const say = quiet || json ? () => {} : printData;
   // From here on a signal waits until what is mounted can be unmounted.

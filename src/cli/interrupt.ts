@@ -1,5 +1,4 @@
-import { dispositions } from "../kernel/process.ts";
-import { SyscallError } from "../sys/error.ts";
+import { ignores } from "../sys/process.ts";
 
 /** The exit status that a signal's default action would have led to. */
 const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
@@ -12,18 +11,6 @@ const TURNS = 5;
 
 type Caught = keyof typeof STATUS;
 
-/** Whether a hang-up is ignored: nohup(1) does that, and takes the terminal away. */
-function ignoresHangUp(): boolean {
-  if (Deno.stdin.isTerminal()) return false;
-  try {
-    return dispositions().ignores("SIGHUP");
-  } catch (error) {
-    // Without /proc it can't be told.
-    if (error instanceof SyscallError) return true;
-    throw error;
-  }
-}
-
 /** Holds back the signals that would end the program, until disposed of. */
 export class Interrupt implements Disposable {
   /** The exit status for the signal that came, null while there was none. */
@@ -35,7 +22,9 @@ export class Interrupt implements Disposable {
   constructor(wake: () => void = () => {}) {
     this.#wake = wake;
     for (const signal of Object.keys(STATUS) as Caught[]) {
-      const ignored = signal === "SIGHUP" && ignoresHangUp();
+      // nohup(1) has it ignored, and takes the terminal away.
+      const ignored = signal === "SIGHUP" && !Deno.stdin.isTerminal() &&
+        ignores(signal);
       // With its first listener Deno catches all three: one that does nothing
       // keeps what is ignored from ending this process.
       const listener = ignored ? () => {} : () => {

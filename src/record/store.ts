@@ -16,6 +16,7 @@ import {
   STATMOUNT_MNT_NS_ID,
   STATX_INO,
   STATX_MODE,
+  STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
 import { quote } from "../base/text.ts";
@@ -33,6 +34,7 @@ import {
 } from "../sys/errno.ts";
 import { privileges, readStat } from "../kernel/process.ts";
 import { mkdirat, openat2, statx } from "../sys/file.ts";
+import { geteuid } from "../sys/process.ts";
 import { BENEATH, openDirectoryAt, readFile } from "../fd/open.ts";
 import type { MountNamespace, Owner, RecordEntry } from "./file.ts";
 import { statmount } from "../sys/statmount.ts";
@@ -65,8 +67,8 @@ export function openRecordDirectory(create: boolean): RecordDirectory | null {
   const attempted = { action: "find the records of mounts", target: "/run" };
   return attempt(attempted, () => {
     if (!isUniqueId(mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT))) return null;
-    const uid = effectiveUser(create);
-    if (uid === null) return null;
+    if (create && !hasBootId()) return null;
+    const uid = geteuid();
     for (const parent of parents()) {
       using at = openIfPossible(parent);
       // Nobody else may rename what is in it.
@@ -126,16 +128,15 @@ export function mayWrite(path: string): boolean {
 }
 
 /**
- * null, where that may be, when /proc is missing: then no process, or boot, can
- * be told.
+ * False where /proc is missing, or what subset=pid hides of it: then no process,
+ * or boot, can be told.
  */
-function effectiveUser(orNull: boolean): number | null {
+function hasBootId(): boolean {
   try {
-    // Nor without the part of it that subset=pid hides.
-    if (orNull) bootId();
-    return privileges().uid;
+    statx(AT_FDCWD, BOOT_ID, 0, STATX_TYPE);
+    return true;
   } catch (error) {
-    if (orNull && isErrno(error, ENOENT)) return null;
+    if (isErrno(error, ENOENT)) return false;
     throw error;
   }
 }

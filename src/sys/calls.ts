@@ -81,6 +81,8 @@ export const CALLS = {
     aarch64: 61,
     parameters: ["i32", "buffer", "usize"],
   },
+  // uid_t geteuid(void);
+  geteuid: { x86_64: 107, aarch64: 175, parameters: [] },
   // pid_t getpgid(pid_t pid);
   getpgid: { x86_64: 121, aarch64: 155, parameters: ["i32"] },
   // int ioctl(int fd, unsigned int op, void *argp);

@@ -260,10 +260,21 @@ export function sigaction(handler: bigint): Uint8Array<ArrayBuffer> {
  * See sigaction(2).
  */
 export function stopIgnoring(name: SignalName): void {
+  if (ignores(name)) rtSigaction(name, sigaction(SIG_DFL), null);
+}
+
+/**
+ * True if this process ignores a signal.
+ *
+ * `int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);`
+ *
+ * See sigaction(2).
+ */
+export function ignores(name: SignalName): boolean {
   const now = sigaction(SIG_DFL);
   rtSigaction(name, null, now);
   const handler = new DataView(now.buffer).getBigUint64(0, LITTLE_ENDIAN);
-  if (handler === SIG_IGN) rtSigaction(name, sigaction(SIG_DFL), null);
+  return handler === SIG_IGN;
 }
 
 /** Lets this process ignore a signal, and what it starts from now on. */
@@ -316,6 +327,19 @@ export function foregroundGroup(fd: number): number | null {
   const bytes = new Uint8Array(group.buffer);
   const result = libc.ioctl(NR.ioctl, int32("fd", fd), TIOCGPGRP, bytes);
   return result === -1 ? null : group[0]!;
+}
+
+/**
+ * The effective user id of this thread, as its user namespace has it.
+ *
+ * `uid_t geteuid(void);`
+ *
+ * See geteuid(2).
+ */
+export function geteuid(): number {
+  const result = libc.geteuid(NR.geteuid);
+  if (tracer) settle(result, "geteuid", []);
+  return result >>> 0;
 }
 
 /** This process's process group. */
