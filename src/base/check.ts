@@ -9,10 +9,10 @@ export type OptionNames<Options> = {
  * Checks that there is no option among a caller's that nobody would read: a
  * misspelt `readonly` must not let a mount be written to.
  *
- * @param options What the caller gave; the object's own properties count.
- * @param known The names that there are.
- * @param what What a message calls the options.
- * @throws {TypeError} For another name, or what is no object.
+ * @param options The caller's options; the object's own properties count.
+ * @param known The names of all options.
+ * @param what The options' name in a message.
+ * @throws {TypeError} For another name, or a value that is no object.
  */
 export function checkOptions<Options extends object>(
   options: Options,
@@ -38,8 +38,8 @@ export function checkOptions<Options extends object>(
 /**
  * Asks whether another word was meant.
  *
- * @param word What was written.
- * @param names What there is.
+ * @param word The word that was written.
+ * @param names The words that exist.
  * @returns The question, empty where nothing is spelt alike.
  */
 export function nearest(word: string, names: readonly string[]): string {
@@ -72,8 +72,8 @@ export function spelledAlike(word: string, names: readonly string[]): string[] {
 }
 
 /**
- * How many letters must be inserted, removed, replaced, or exchanged with the
- * next one (optimal string alignment).
+ * Counts the letters to insert, remove, replace, or exchange with the next one
+ * (optimal string alignment).
  */
 export function countEdits(from: string, to: string): number {
   const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];

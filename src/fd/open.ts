@@ -31,7 +31,7 @@ export const BENEATH: number = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
  *
  * @param path The path.
  * @param flags `O_*`; the descriptor is close-on-exec in any case.
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @throws {SyscallError} What openat2(2) answers.
  */
 export function open(
@@ -46,7 +46,7 @@ export function open(
  * Opens a directory as a place in the tree (`O_PATH`): neither read nor
  * written, and no permission to read it is needed.
  *
- * @param dirfd Where `path` starts.
+ * @param dirfd The directory that `path` starts at.
  * @param path The directory.
  * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
  * @throws {SyscallError} ELOOP at a symlink, EXDEV where the path leaves
@@ -103,7 +103,7 @@ function openAgain(
   }
 }
 
-/** How often something is tried that others, renaming say, keep from working. */
+/** The most attempts at something that others spoil, by renaming, say. */
 export const MOST_ATTEMPTS = 1000;
 
 /**

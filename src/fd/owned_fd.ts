@@ -8,9 +8,9 @@ export class OwnedFd implements Disposable {
 
   /**
    * @param fd The open descriptor; this object closes it.
-   * @param owner What a message calls the owner once it is closed.
-   * @param scoped Whether the function that makes this closes it, come what may:
-   * then nobody watches whether it is dropped.
+   * @param owner The owner's name in a message, once it is closed.
+   * @param scoped True if the function that makes this object closes it in any
+   * case: then it is not watched for being dropped.
    */
   constructor(fd: number, owner = "descriptor", scoped = false) {
     this.#fd = fd;
@@ -98,7 +98,7 @@ export class InheritableFd implements Disposable {
     this.close();
   }
 }
-/** What has a descriptor: a `Directory`, a `MountTree`. */
+/** An object that has a descriptor: a `Directory`, a `MountTree`. */
 export interface HasFd {
   /** The descriptor, borrowed. */
   readonly fd: number;

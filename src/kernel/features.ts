@@ -39,9 +39,9 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { FAN_CLOEXEC, FAN_REPORT_MNT, fanotifyInit } from "../sys/event.ts";
 
 /**
- * What this kernel and this process can do, as {@linkcode features} found it.
- * What could not be told is undefined: a seccomp filter answers in the kernel's
- * place, /proc is missing, or the capability to try it.
+ * The abilities of this kernel and this process, as {@linkcode features} found
+ * them. One that could not be told is undefined: a seccomp filter answers in the
+ * kernel's place, or /proc is missing, or the capability to try it.
  */
 export interface Features {
   /** The kernel's release, for people to read: nothing is concluded from it. */
@@ -121,7 +121,7 @@ export interface Features {
  * if (!procPidns) console.log(`Linux ${release} can't, or not for this process`);
  * ```
  *
- * @returns What was found.
+ * @returns The features.
  * @throws {UnsupportedError} Where it is not Linux, or no processor that is known.
  * @throws {Deno.errors.NotCapable} Without the permission.
  */
@@ -167,7 +167,7 @@ export function features(): Features {
 /** No mount has this id. */
 const NO_MOUNT = 0n;
 
-/** What a probe finds, undefined where a call of its own fails. */
+/** The answer of a probe, undefined where a call of its own fails. */
 function unlessItFails<T>(probe: () => T): T | undefined {
   try {
     return probe();
@@ -178,9 +178,9 @@ function unlessItFails<T>(probe: () => T): T | undefined {
 }
 
 /**
- * Whether a call is there, which is asked for what no kernel does.
+ * True if the kernel has a call, which is asked for something that no kernel does.
  *
- * @param refused What EPERM means.
+ * @param refused The answer where the call fails with EPERM.
  */
 function isThere(
   call: () => void,

@@ -1,4 +1,4 @@
-/** Who a mount is: its id, and whether that is still in the tree. */
+/** Ids of mounts, and questions that are answered by them. */
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -52,8 +52,8 @@ function statId(dirfd: number, path: string, flags: number, more = 0) {
 }
 
 /**
- * The id of the mount that a descriptor lies in, as {@linkcode mountIdAt}, and
- * whether the descriptor is one of a file.
+ * The id of the mount that a descriptor lies in, as {@linkcode mountIdAt} tells
+ * it; `isFile` is true if the descriptor is not one of a directory.
  *
  * @throws {UnsupportedError} Before Linux 5.8.
  */
@@ -63,9 +63,9 @@ export function identify(fd: number): { id: bigint; isFile: boolean } {
 }
 
 /**
- * Whether a mount is in the mount tree that this thread sees: null where that
- * can't be told by its id: because statmount(2) is hidden (an old seccomp filter
- * does that), or it is missing, and /proc, too.
+ * True if a mount is in the mount tree that this thread sees. The answer is null
+ * where the id does not tell: statmount(2) is hidden, as by an old seccomp filter,
+ * or both the call and /proc are missing.
  */
 export function isMounted(id: bigint): boolean | null {
   try {
@@ -92,8 +92,8 @@ function tableUnlessMissing(): MountinfoLine[] | null {
 }
 
 /**
- * Whether a mount lies directly on another with nothing on it or inside, as the
- * kernel tells it by their ids: no path is looked up, which would be use.
+ * True if a mount lies directly on another, and nothing is mounted on it or inside
+ * it. The kernel is asked by their ids: to look up a path would be to use the mount.
  */
 export function isTopmostOn(id: bigint, below: bigint): boolean {
   try {
@@ -148,7 +148,7 @@ export function lineAt(
   return lineOf(table, idInTableAt(dirfd, path));
 }
 
-/** Whether an id is of those that are never used again; since Linux 6.8. */
+/** True if an id is one that is never used again; since Linux 6.8. */
 export function isUniqueId(id: bigint): boolean {
   // Below are those of the mount table.
   return id >= 1n << 31n;

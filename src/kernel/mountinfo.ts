@@ -30,9 +30,9 @@ export interface MountinfoLine {
   readonly parentId: number;
   /** The device, as `major:minor`. */
   readonly deviceNumber: string;
-  /** What of the file system is mounted: a path in it, mostly. */
+  /** The part of the file system that is mounted: in most cases a path in it. */
   readonly root: string;
-  /** Where it is mounted, from the process's root. */
+  /** The mount point, as a path from the process's root. */
   readonly mountPoint: string;
   /** The mount's own options. */
   readonly options: string[];
@@ -42,13 +42,13 @@ export interface MountinfoLine {
   readonly master?: number;
   /** The nearest such group that has a mount below the process's root. */
   readonly propagateFrom?: number;
-  /** Whether the mount can't be the source of a bind. */
+  /** True if the mount can't be the source of a bind. */
   readonly unbindable: boolean;
   /** Optional fields of other names, as they are. */
   readonly otherTags: string[];
   /** The file system's type, with its subtype: `fuse.sshfs`. */
   readonly type: string;
-  /** What was mounted, or an empty string. */
+  /** The source that was mounted, or an empty string. */
   readonly source: string;
   /** The file system's options. */
   readonly superOptions: string[];
@@ -110,7 +110,7 @@ export function lineOf(
 /** A line that is not as the grammar says, before its number is known. */
 class MalformedLine extends Error {}
 
-/** How many fields come before the optional ones. */
+/** The number of fields before the optional ones. */
 const FIXED_FIELDS = 6;
 
 function parseLine(fields: string[]): MountinfoLine {

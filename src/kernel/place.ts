@@ -1,4 +1,4 @@
-/** Where a mount is: what umount2(2) must be told to take it and no other. */
+/** Places of mounts: what umount2(2) must be given to take one and no other. */
 import { isUniqueId, mountId, mountIdAt } from "./mount_id.ts";
 import {
   AT_FDCWD,
@@ -22,7 +22,7 @@ export interface MountPlace extends Disposable {
   readonly dirfd: number;
   /** The name; `.` is the directory itself, opened before it was mounted on. */
   readonly name: string;
-  /** The id of the topmost mount there, of what holds it when there is none. */
+  /** The id of the topmost mount there; if there is none, the same as `below`. */
   topmost(): bigint;
   /** The id of the mount that the mount point lies in. */
   below(): bigint;
@@ -32,7 +32,7 @@ export interface MountPlace extends Disposable {
  * The place that a descriptor of a directory leads to, whatever was renamed.
  *
  * @param fd A descriptor of the mount point, opened before it was mounted on.
- * @param id The mount that most likely is topmost there.
+ * @param id The id of the mount that most likely is topmost there.
  */
 export function placeOfDescriptor(fd: number, id?: bigint): MountPlace {
   return {
@@ -62,7 +62,7 @@ export function placeOfName(dirfd: number, name: string): MountPlace {
 }
 
 /**
- * The place where the kernel has a mount.
+ * The place of a mount, by its id.
  *
  * @returns The place, null when the mount is gone or can't be seen from here.
  */
@@ -109,7 +109,7 @@ function nameOf(fd: number, id?: bigint): string | null {
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** Where the kernel has a mount, null when it is gone or can't be seen from here. */
+/** The path of a mount's mount point, null when it is gone or out of sight. */
 export function pathOfMount(id: bigint): string | null {
   try {
     // Before Linux 6.13 what is out of sight has an empty one.
@@ -122,9 +122,9 @@ export function pathOfMount(id: bigint): string | null {
 }
 
 /**
- * Where the mount table has a mount: before Linux 6.8 the id is the one there.
+ * The path that the mount table has; before Linux 6.8 the id is the one there.
  *
- * @throws {SyscallError} ENOENT without /proc: then nobody can tell.
+ * @throws {SyscallError} ENOENT without /proc.
  */
 function pathInTable(id: bigint): string | null {
   return lineOf(readMountinfo(), Number(id))?.mountPoint ?? null;

@@ -1,3 +1,4 @@
+/** Probes: calls that tell by their errors what the kernel and this thread can do. */
 import { moveMount } from "../sys/mount.ts";
 import {
   AT_FDCWD,
@@ -12,8 +13,8 @@ import { EINVAL } from "../sys/errno.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 
 /**
- * Whether the kernel puts a mount beneath another: undefined where that can't be
- * told, without the capability.
+ * True if the kernel can put a mount beneath another. The answer is undefined
+ * without the capability to try it.
  */
 export function knowsMountBeneath(): boolean | undefined {
   try {
@@ -44,11 +45,15 @@ export function errorOf(call: () => void): string | undefined {
   }
 }
 
+/** A move_mount(2) that every kernel refuses. */
 export function refusedMove(): void {
   moveMount(NOT_OPEN, "", NOT_OPEN, "", UNKNOWN_FLAG);
 }
 
-/** These look for the capability first, then at their flags. */
+/**
+ * True if this thread may mount. These calls check the capability before they look
+ * at their flags.
+ */
 export function mayMount(): boolean | undefined {
   const code = [
     () => fsopen("", UNKNOWN_FLAG),
@@ -58,14 +63,15 @@ export function mayMount(): boolean | undefined {
   return code === undefined ? undefined : code !== "EPERM";
 }
 
+/** True if there is a /proc that has this process. */
 export function hasProc(): boolean {
-  // A directory that is there is no link; statx(2) may be hidden.
+  // A directory is no link (EINVAL). statx(2) may be hidden.
   return errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd")) === "EINVAL";
 }
 
 /**
- * Whether the kernel attaches into a mount that is attached to nothing:
- * undefined where that can't be tried.
+ * True if the kernel attaches into a mount that is attached to nothing. The answer
+ * is undefined where that can't be tried.
  */
 export function attachesToDetached(): boolean | undefined {
   using outer = detachedTmpfs();

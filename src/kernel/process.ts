@@ -1,19 +1,19 @@
-/** What /proc says of a process or thread. */
+/** Processes and threads, as /proc tells of them. */
 import { readlinkat } from "../sys/file.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile } from "../fd/open.ts";
 import { THIS_THREAD } from "./mountinfo.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 
-/** What a thread may do. */
+/** The rights of a thread. */
 export interface Privileges {
   /** The effective user id, as its user namespace has it. */
   readonly uid: number;
-  /** Whether it has CAP_SYS_ADMIN in its user namespace. */
+  /** True if it has CAP_SYS_ADMIN in its user namespace. */
   readonly sysAdmin: boolean;
-  /** Whether a seccomp filter is set on it. */
+  /** True if a seccomp filter is set on it. */
   readonly filtered: boolean;
-  /** Whether its user namespace is the first one. */
+  /** True if its user namespace is the first one. */
   readonly initialUserNamespace: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface Privileges {
 const PROC_USER_INIT_INO = 0xEFFFFFFD;
 
 /**
- * Asks /proc what this thread may do.
+ * Reads the rights of this thread.
  *
  * @throws {SyscallError} ENOENT where /proc is missing.
  */
@@ -67,19 +67,19 @@ function fieldsOf(text: string): Fields {
     new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(text)?.[1]?.trimEnd() ?? "";
 }
 
-/** Who a process or thread is: proc_pid_stat(5). */
+/** The identity and state of a process or thread: proc_pid_stat(5). */
 export interface Stat {
   readonly pid: number;
   /** Its name, as ps(1) shows it. */
   readonly command: string;
-  /** A letter. */
+  /** Its state, a letter: "Z" is a zombie. */
   readonly state: string;
-  /** When it was started, in clock ticks since boot. */
+  /** The time of its start, in clock ticks since boot. */
   readonly startTime: number;
 }
 
 /**
- * Asks /proc who a process or thread is.
+ * Reads the identity and state of a process or thread.
  *
  * @param process The directory that /proc has of it.
  * @throws {SyscallError} ENOENT or ESRCH when there is none.
@@ -98,14 +98,14 @@ export function readStat(process: string): Stat {
   };
 }
 
-/** What a process does about signals: proc_pid_status(5). */
+/** The signals that a process ignores and catches: proc_pid_status(5). */
 export interface Dispositions {
   ignores(name: SignalName): boolean;
   catches(name: SignalName): boolean;
 }
 
 /**
- * Asks /proc what a process does about signals.
+ * Reads the signals that a process ignores and catches.
  *
  * @param pidfd The process, by default this one.
  * @throws {SyscallError} ENOENT when there is no such process.

@@ -25,7 +25,7 @@ export function cString(name: string, value: string): Uint8Array<ArrayBuffer> {
  * used again: it is good for one call, before which nothing of a caller's (a
  * getter, a tracer) may run.
  *
- * @param slot Which memory: a call may take a string in each.
+ * @param slot The memory to use: a call may take a string in each.
  */
 export function passString(
   name: string,
@@ -166,7 +166,7 @@ export interface TracedCall {
   readonly syscall: string;
   /** The arguments, as strace would print them; descriptors apart. */
   readonly args: readonly Argument[];
-  /** What the call returned, -1 when it failed. */
+  /** The call's result, -1 when it failed. */
   readonly result: number;
   /** The error number, 0 when the call succeeded. */
   readonly errno: number;

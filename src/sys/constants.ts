@@ -244,7 +244,7 @@ export const MS_NOUSER = 0x80000000;
 /** The flags of a file system that `MS_REMOUNT` can change. */
 export const MS_RMT_MASK = 0x2800051;
 
-/** What was in the upper half of the flags before Linux 2.4; ignored. */
+/** The upper half of the flags before Linux 2.4; ignored. */
 export const MS_MGC_VAL = 0xc0ed0000;
 
 /** The bits of `MS_MGC_VAL`. */

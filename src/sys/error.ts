@@ -44,16 +44,16 @@ export class SyscallError extends Error {
 }
 
 /**
- * What this system can't do at all: it isn't Linux, the processor is not one
- * whose system call numbers are known, or the kernel lacks a call and there is
- * no other way.
+ * This system can't do it at all: it isn't Linux, the processor is not one whose
+ * system call numbers are known, or the kernel lacks a call and there is no other
+ * way.
  */
 export class UnsupportedError extends Error {
   /** The class's name. */
   override readonly name: string = "UnsupportedError";
 }
 
-/** Whether an error is a system call that failed with one of these numbers. */
+/** True if an error is a system call that failed with one of these numbers. */
 export function isErrno(
   error: unknown,
   ...numbers: number[]

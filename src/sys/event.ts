@@ -74,7 +74,7 @@ export const FAN_MNT_ATTACH = 0x1000000;
 export const FAN_MNT_DETACH = 0x2000000;
 
 /**
- * Marks what a group is told of.
+ * Marks a file, mount or namespace whose events a group is told.
  *
  * `int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);`
  *
@@ -83,11 +83,11 @@ export const FAN_MNT_DETACH = 0x2000000;
  * @param fd The group.
  * @param flags `FAN_MARK_*`.
  * @param mask The events.
- * @param dirfd Where a relative path starts, or what is marked.
- * @param path What is marked, null for `dirfd` itself.
+ * @param dirfd The directory that a relative path starts at, or the file to mark.
+ * @param path The file to mark, null for `dirfd` itself.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN in the user namespace that
- * the group was made in, or in that of the mount namespace; EINVAL for what this
- * kernel does not know.
+ * the group was made in, or in that of the mount namespace; EINVAL for a flag
+ * or event that this kernel does not know.
  */
 export function fanotifyMark(
   fd: number,
@@ -225,7 +225,7 @@ const NO_TIME = new Uint8Array(new ArrayBuffer(16));
  * See poll(2).
  *
  * @param fds The descriptors.
- * @returns What can be had from each: `POLL*`.
+ * @returns The events of each: `POLL*`.
  * @throws {SyscallError} EINVAL for more descriptors than RLIMIT_NOFILE, ENOMEM.
  */
 export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {

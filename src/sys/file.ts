@@ -69,7 +69,7 @@ import {
   STATX_WRITE_ATOMIC,
 } from "./constants.ts";
 
-/** How {@linkcode openat2} opens: `struct open_how`. */
+/** The flags, mode and limits of {@linkcode openat2}: `struct open_how`. */
 export interface OpenHow {
   /** `O_*`. */
   flags: number | bigint;
@@ -100,7 +100,7 @@ const HOW_NAMES: OptionNames<OpenHow> = {
  *
  * Since Linux 5.6; see openat2(2).
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The file's path.
  * @param how The flags, mode and limits.
  * @returns The descriptor. It is closed on exec only with `O_CLOEXEC`.
@@ -196,7 +196,7 @@ export function close(fd: number): void {
 /** Options of {@linkcode dup}. */
 export interface DupOptions {
   /**
-   * Whether the new descriptor is closed on exec.
+   * True if the new descriptor is close-on-exec.
    *
    * @default {true}
    */
@@ -220,7 +220,7 @@ const DUP_NAMES: OptionNames<DupOptions> = { cloexec: true, min: true };
  * See fcntl(2).
  *
  * @param fd The descriptor.
- * @param options Whether it is closed on exec, and its least number.
+ * @param options Its close-on-exec flag, and its least number.
  * @returns The new descriptor.
  * @throws {SyscallError} EBADF when `fd` is not open, EINVAL for a `min` beyond
  * the limit, EMFILE when no number is free.
@@ -274,13 +274,13 @@ export function setNonblocking(fd: number): void {
  * See read(2).
  *
  * @param fd The descriptor.
- * @param buffer Where to read to, and how much at the most.
- * @returns How many bytes were read, 0 at the end.
+ * @param buffer The memory to read to; its length is the most that is read.
+ * @returns The number of bytes read, 0 at the end.
  * @throws {SyscallError} As read(2) lists them.
  */
 export function read(fd: number, buffer: Uint8Array): number {
   fd = int32("fd", fd);
-  // What lies in shared memory is copied, there and back.
+  // A buffer in shared memory is copied, there and back.
   const bytes = byteArray("buffer", buffer);
   const count = libc.read(NR.read, fd, bytes, BigInt(bytes.length));
   if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
@@ -303,8 +303,8 @@ export function read(fd: number, buffer: Uint8Array): number {
  * See write(2).
  *
  * @param fd The descriptor.
- * @param buffer What to write.
- * @returns How many bytes were written: they may be fewer.
+ * @param buffer The bytes to write.
+ * @returns The number of bytes written, which may be fewer.
  * @throws {SyscallError} As write(2) lists them.
  */
 export function write(fd: number, buffer: Uint8Array): number {
@@ -327,8 +327,8 @@ export function write(fd: number, buffer: Uint8Array): number {
  * See write(2).
  *
  * @param fd The descriptor.
- * @param buffer What to write; it must stay as it is until then.
- * @returns How many bytes were written: they may be fewer.
+ * @param buffer The bytes to write; they must stay as they are until then.
+ * @returns The number of bytes written, which may be fewer.
  * @throws {SyscallError} As write(2) lists them.
  */
 export async function writeElsewhere(
@@ -355,7 +355,7 @@ export async function writeElsewhere(
  * See readlinkat(2). Bytes that are no UTF-8 come as lone surrogates, and
  * survive the way back.
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The symlink.
  * @returns Its text.
  * @throws {SyscallError} EINVAL when it is no symlink.
@@ -396,7 +396,7 @@ const linkBuffer = new Uint8Array(PATH_MAX);
  *
  * See mkdirat(2).
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The new directory. A symlink there is not followed.
  * @param mode Its permissions, less the process's umask.
  * @throws {SyscallError} EEXIST when there is something of that name.
@@ -419,8 +419,8 @@ export function mkdirat(dirfd: number, path: string, mode: number): void {
  *
  * See unlinkat(2).
  *
- * @param dirfd Where a relative path starts.
- * @param path What to remove. A symlink there is not followed.
+ * @param dirfd The directory that a relative path starts at.
+ * @param path The file or directory. A symlink there is not followed.
  * @param flags `AT_REMOVEDIR` or 0.
  * @throws {SyscallError} EBUSY for a mount point, ENOTEMPTY for a directory
  * that is not empty.
@@ -451,8 +451,8 @@ export function unlinkat(
  *
  * See symlinkat(2).
  *
- * @param target What the link says.
- * @param dirfd Where a relative path starts.
+ * @param target The text of the link.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The new link.
  * @throws {SyscallError} EEXIST when there is something of that name.
  */
@@ -474,7 +474,7 @@ export function symlinkat(target: string, dirfd: number, path: string): void {
  *
  * See fchmodat(2).
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The file. A symlink there is followed.
  * @param mode Its permissions.
  * @throws {SyscallError} EPERM when it is another user's.
@@ -613,7 +613,7 @@ export interface StatxTimestamp {
 }
 
 /**
- * What {@linkcode statx} found: the fields of `struct statx`. One that the
+ * The answer of {@linkcode statx}: the fields of `struct statx`. One that the
  * answer's `mask` lacks is `undefined`.
  */
 export interface Statx {
@@ -683,11 +683,11 @@ export interface Statx {
  * See statx(2). `STATX_MNT_ID` is there since Linux 5.8, `STATX_MNT_ID_UNIQUE`
  * since 6.8.
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The file; empty with `AT_EMPTY_PATH` for `dirfd` itself.
  * @param flags `AT_*`.
  * @param mask `STATX_*`: what is wanted.
- * @returns What the kernel knows of it.
+ * @returns The kernel's answer.
  * @throws {SyscallError} ENOENT, ENOTDIR, ELOOP…
  */
 export function statx(

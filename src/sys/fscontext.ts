@@ -128,7 +128,7 @@ export function fsconfigSetBinary(
  * @param fd The context's descriptor.
  * @param key The parameter's name.
  * @param path The file's path.
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @throws {SyscallError} EINVAL when the file system refuses it.
  */
 export function fsconfigSetPath(
@@ -271,7 +271,7 @@ function hexadecimal(bytes: Uint8Array): string {
  * Since Linux 5.2; see fspick(2). It picks up the file system, not the mount:
  * `fsmount` on it answers EBUSY.
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The root of the mount.
  * @param flags `FSPICK_*`.
  * @returns The context's descriptor.
@@ -351,7 +351,7 @@ const ATTRIBUTES = {
 
 /** A message that the kernel left on a file system context. */
 export interface LogMessage {
-  /** How serious it is. */
+  /** The message's level. */
   level: "error" | "warning" | "info";
   /** The kernel's words: `tmpfs: Unknown parameter 'nosuch'`. */
   message: string;

@@ -49,7 +49,7 @@ interface Libc extends Calls {
     from: Deno.PointerValue,
     size: bigint,
   ) => void;
-  /** Where this thread's errno is. */
+  /** The address of this thread's errno. */
   readonly errnoLocation: Deno.PointerValue;
 }
 
@@ -224,8 +224,8 @@ function open(): string {
 }
 
 /**
- * Where the C library may be. By its bare name the dynamic linker finds it,
- * but Deno takes that name for a file in the working directory when the
+ * The paths that the C library may have. The dynamic linker finds it by its bare
+ * name, but Deno takes that for a file in the working directory when the
  * permission is limited to paths: then only those paths are tried.
  */
 function candidates(architecture: string): string[] {
@@ -236,7 +236,7 @@ function candidates(architecture: string): string[] {
   return libraryNames(architecture);
 }
 
-/** Which of them Deno's permissions allow; this asks nobody. */
+/** The C library's paths that Deno's permissions allow; nobody is asked. */
 export function permittedLibraries(architecture: string): string[] {
   const ffi = { name: "ffi" } as const;
   // A permission with exceptions is one for paths, too.

@@ -13,7 +13,7 @@ import {
 } from "./constants.ts";
 import { LITTLE_ENDIAN, LOOP_CONFIG, LOOP_INFO64 } from "./layout.ts";
 
-/** What {@linkcode loopConfigure} puts behind a device: of `struct loop_config`. */
+/** The file behind a device, for {@linkcode loopConfigure}: `struct loop_config`. */
 export interface LoopConfig {
   /** The file's descriptor; the device keeps the open file. */
   fd: number;
@@ -24,7 +24,7 @@ export interface LoopConfig {
    */
   blockSize?: number;
   /**
-   * Where in the file the device begins, in bytes.
+   * The offset in the file at which the device begins, in bytes.
    *
    * @default {0}
    */

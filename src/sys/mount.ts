@@ -74,9 +74,9 @@ import { checkOptions, type OptionNames } from "../base/check.ts";
  * are followed out of the directory: resolve hostile paths with `openat2` and
  * give empty ones here.
  *
- * @param fromDirfd Where a relative `fromPath` starts.
+ * @param fromDirfd The directory that a relative `fromPath` starts at.
  * @param fromPath The mount; empty with `MOVE_MOUNT_F_EMPTY_PATH`.
- * @param toDirfd Where a relative `toPath` starts.
+ * @param toDirfd The directory that a relative `toPath` starts at.
  * @param toPath The mount point; empty with `MOVE_MOUNT_T_EMPTY_PATH`.
  * @param flags `MOVE_MOUNT_*`.
  * @throws {SyscallError} EINVAL when the mount's parent is shared, when a
@@ -133,8 +133,8 @@ export function moveMount(
  *
  * Since Linux 5.2; see open_tree(2).
  *
- * @param dirfd Where a relative path starts.
- * @param path What to open.
+ * @param dirfd The directory that a relative path starts at.
+ * @param path The mount's root, or a directory or file in it.
  * @param flags `OPEN_TREE_*` and `AT_*`.
  * @returns The descriptor.
  * @throws {SyscallError} EPERM for a copy without CAP_SYS_ADMIN, EINVAL for one
@@ -176,11 +176,11 @@ export function openTree(
  *
  * Since Linux 6.15; see open_tree_attr(2).
  *
- * @param dirfd Where a relative path starts.
- * @param path What to open.
+ * @param dirfd The directory that a relative path starts at.
+ * @param path The mount's root, or a directory or file in it.
  * @param flags `OPEN_TREE_*` and `AT_*`; with `AT_RECURSIVE` the attributes are
  * those of the mounts below, too.
- * @param attr What to change; without it the kernel is given none.
+ * @param attr The changes; without it the kernel is given none.
  * @returns The descriptor. It is closed on exec only with `OPEN_TREE_CLOEXEC`.
  * @throws {SyscallError} As `openTree` and `mountSetattr`.
  */
@@ -231,10 +231,10 @@ export function openTreeAttr(
  *
  * Since Linux 5.12; see mount_setattr(2).
  *
- * @param dirfd Where a relative path starts.
+ * @param dirfd The directory that a relative path starts at.
  * @param path The mount's root; empty with `AT_EMPTY_PATH` for `dirfd` itself.
  * @param flags `AT_*`.
- * @param attr What to change.
+ * @param attr The changes.
  * @throws {SyscallError} EINVAL for a path that is no mount's root, an unknown
  * bit, a kind of access time of which `attrClr` lacks some bits, or an id map for
  * an attached mount or a file system that can't have one; EBUSY for a mount that
@@ -278,7 +278,7 @@ export function mountSetattr(
 
 const SIZE = BigInt(MOUNT_ATTR.SIZE);
 
-/** How a mount is to change: `struct mount_attr`. */
+/** Changes of a mount: `struct mount_attr`. */
 export interface MountAttr {
   /**
    * `MOUNT_ATTR_*` to set.
@@ -471,7 +471,7 @@ const FLAGS = {
  * See pivot_root(2).
  *
  * @param newRoot The mount that becomes the root.
- * @param putOld Where the old root goes, at or below `newRoot`.
+ * @param putOld The directory that the old root goes to, at or below `newRoot`.
  * @throws {SyscallError} EINVAL when a mount involved is shared or `newRoot` is
  * no mount point, EBUSY when it is the root already, EPERM without
  * CAP_SYS_ADMIN.

@@ -69,7 +69,7 @@ export const __WALL = 0x4000_0000;
 /** The process exited: include/uapi/asm-generic/siginfo.h. */
 export const CLD_EXITED = 1;
 
-/** How a process ended, and what it used. */
+/** The end of a process, and the resources that it used. */
 export interface Ended {
   /** Its exit status, null when a signal ended it. */
   readonly status: number | null;
@@ -79,7 +79,7 @@ export interface Ended {
   readonly usage: Usage;
 }
 
-/** What a process and its children used: getrusage(2). */
+/** The resources that a process and its children used: getrusage(2). */
 export interface Usage {
   /** Milliseconds of processor time outside the kernel. */
   readonly userTime: number;
@@ -91,13 +91,13 @@ export interface Usage {
   readonly minorFaults: number;
   /** Page faults that did. */
   readonly majorFaults: number;
-  /** How often something was read from a disk. */
+  /** The number of reads from a disk. */
   readonly blockReads: number;
-  /** How often something was written to a disk. */
+  /** The number of writes to a disk. */
   readonly blockWrites: number;
-  /** How often they waited for something. */
+  /** The number of times that they waited for something. */
   readonly voluntarySwitches: number;
-  /** How often the processor was taken from them. */
+  /** The number of times that the processor was taken from them. */
   readonly involuntarySwitches: number;
 }
 
@@ -109,7 +109,7 @@ export interface Usage {
  * See waitid(2).
  *
  * @param pid The child.
- * @returns How it ended.
+ * @returns Its end.
  * @throws {SyscallError} ECHILD when it is no child, EINTR when a signal came
  * first.
  */
@@ -388,7 +388,7 @@ const FIELDS = [
   "domainname",
 ] as const;
 
-/** What the kernel calls itself. */
+/** The kernel's names for itself and the machine. */
 export type Utsname = Record<(typeof FIELDS)[number], string>;
 
 /**

@@ -8,11 +8,11 @@ import { quote } from "../base/text.ts";
 import { CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER } from "./constants.ts";
 import { SIG_SETMASK, SIGKILL } from "./process.ts";
 
-/** How {@linkcode prepareSpawn} starts a process. */
+/** Options of {@linkcode prepareSpawn}. */
 export interface SpawnOptions {
   /**
-   * What becomes of descriptors 0, 1 and 2; no other is inherited. They are
-   * closed on exec here, or are that descriptor itself.
+   * The descriptors that become 0, 1 and 2; no other is inherited. Here they are
+   * close-on-exec, or have that number already.
    */
   readonly descriptors: readonly [number, number, number];
   /**
@@ -20,13 +20,13 @@ export interface SpawnOptions {
    */
   readonly processGroup: number | null;
   /**
-   * Whether it starts a session, without a terminal, and in it a process group.
+   * True if it starts a session, without a terminal, and in it a process group.
    *
    * @default {false}
    */
   readonly newSession?: boolean;
   /**
-   * Whether its process group comes to the foreground of the terminal on 0.
+   * True if its process group comes to the foreground of the terminal on 0.
    *
    * @default {false}
    */
@@ -264,7 +264,7 @@ let cloneSymbols:
 export interface CallingProcess {
   /** Its number in this PID namespace. */
   readonly pid: number;
-  /** What it works with: where it is shared, to be kept for as long as it lives. */
+  /** The memory that it works with: if shared, to be kept as long as it lives. */
   readonly memory: unknown;
 }
 
@@ -398,7 +398,7 @@ export const PR_SET_PDEATHSIG = 1;
  * See clone(2). Its end sends no signal: wait for it with `__WALL`.
  *
  * @param flags `CLONE_NEW*`.
- * @param seconds How long it sleeps when nobody ends it before.
+ * @param seconds The time that it sleeps when nobody ends it before.
  * @returns The child.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC where there are as
  * many namespaces as there may be.

@@ -27,7 +27,7 @@ import { EOVERFLOW } from "./errno.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { decodeText } from "../base/text.ts";
 
-/** Whose mounts are meant, where they are not those of this mount namespace. */
+/** Another mount namespace, whose mounts are meant. */
 export interface MountNamespaceOptions {
   /**
    * The mount namespace's id, as `mntNsId` gives it; since Linux 6.11.
@@ -104,7 +104,7 @@ export function hexadecimal(value: bigint): string {
 }
 
 /**
- * What {@linkcode statmount} found: the fields of `struct statmount`. One that
+ * The answer of {@linkcode statmount}: the fields of `struct statmount`. One that
  * the answer's `mask` lacks is `undefined`: it was not asked for, this kernel
  * does not know it, or this mount has no such thing.
  */
@@ -150,7 +150,7 @@ export interface Statmount {
   mntOpts: string | undefined;
   /** The id of the mount namespace. */
   mntNsId: bigint | undefined;
-  /** What follows the dot in a type such as `fuse.sshfs`. */
+  /** The part behind the dot of a type such as `fuse.sshfs`. */
   fsSubtype: string | undefined;
   /** The source that the file system was mounted from. */
   sbSource: string | undefined;
@@ -226,8 +226,8 @@ const LAST_BUFFER_SIZE = FIRST_BUFFER_SIZE * 4 ** 6;
  * @param id The mount's unique id: `mntId` of statx(2) with
  * `STATX_MNT_ID_UNIQUE`, or one from listmount(2).
  * @param mask `STATMOUNT_*`: what is wanted; all by default.
- * @param options Which mount namespace, and flags.
- * @returns What the kernel knows of it.
+ * @param options The mount namespace, and flags.
+ * @returns The kernel's answer.
  * @throws {SyscallError} ENOENT when the mount namespace has no such mount, as
  * for a detached one, or there is no such namespace; EINVAL for an id that is no
  * unique one, for both `nsId` and `nsFd`, for an `nsFd` that is no mount
@@ -259,7 +259,7 @@ export function statmount(
   }
 }
 
-/** Where an answer goes. */
+/** The memory that an answer is written to. */
 class Answer {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
@@ -277,7 +277,7 @@ class Answer {
   }
 }
 
-/** Where most answers go: lists ask for thousands of mounts. */
+/** The memory of most answers: lists ask for thousands of mounts. */
 const shared = new Answer(FIRST_BUFFER_SIZE);
 
 function statInto(
@@ -414,7 +414,7 @@ const LIST_NAMES: OptionNames<ListmountOptions> = {
   flags: true,
 };
 
-/** How many ids a call asks for where all are wanted. */
+/** The number of ids that a call asks for where all are wanted. */
 const PAGE_LENGTH = 1024;
 
 /**
@@ -428,7 +428,7 @@ const PAGE_LENGTH = 1024;
  * that stays in the tree between two calls is neither missed nor listed twice.
  *
  * @param id The mount's unique id, or `LSMT_ROOT`.
- * @param options Where to start, which way to go, and how many.
+ * @param options The id to start after, the order, and the number of ids.
  * @returns The ids, the oldest mount's first unless `reverse` is set.
  * @throws {SyscallError} ENOENT when the mount namespace has no such mount,
  * EINVAL for an `id` or `last` that is no unique one, EOVERFLOW for a `count` of

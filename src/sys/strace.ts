@@ -30,8 +30,8 @@ import { quote } from "../base/text.ts";
  * assert(lines.some((line) => line.startsWith('fsopen("tmpfs", ')));
  * ```
  *
- * @param write Is given a line, without a newline, after each call was made.
- * What it calls itself is not told. It must not throw: that would be an
+ * @param write Is given a line, without a newline, after each call was made. The
+ * calls that it makes itself are not told. It must not throw: that would be an
  * uncaught error.
  * @returns Ends the tracing when it is disposed of: the last one begun first.
  */
@@ -73,7 +73,7 @@ const RESULT_COLUMN = 40;
 /**
  * Formats a call that was just made.
  *
- * @param links Where the descriptors of earlier calls led. A descriptor is shown
+ * @param links The files that descriptors of earlier calls led to. One is shown
  * as it was before the call, which closed it, or mounted what it leads to.
  */
 function formatCall(
@@ -115,7 +115,7 @@ function remember(
   else links.set(fd, link);
 }
 
-/** What a descriptor leads to, or the working directory is. */
+/** The path that a descriptor leads to, or that of the working directory. */
 function linkOf(fd: number): string | undefined {
   if (fd < 0 && fd !== AT_FDCWD) return undefined;
   const name = fd === AT_FDCWD ? "cwd" : `fd/${fd}`;

@@ -31,26 +31,26 @@ export interface ThreadCall {
   readonly text: readonly Argument[];
 }
 
-/** Where the thread and its master meet: fields of an Int32Array. */
+/** The fields, of an Int32Array, that the thread and its master share. */
 const FIELD = {
   state: 0,
-  /** How many calls are made until one fails. */
+  /** The number of calls to make until one fails. */
   calls: 1,
-  /** How many are made after them, whatever happened. */
+  /** The number of calls to make after them, whatever happened. */
   lastCalls: 2,
-  /** How many succeeded. */
+  /** The number that succeeded. */
   succeeded: 3,
   /** The error number of the one that failed. */
   errno: 4,
-  /** How many of the last ones failed. */
+  /** The number of the last ones that failed. */
   lastFailed: 5,
-  /** What the last one that succeeded returned. */
+  /** The result of the last one that succeeded. */
   result: 6,
   /** Descriptors to close at the end; those below 3 are none. */
   owned: 8,
 } as const;
 
-/** How many descriptors a thread may own. */
+/** The most descriptors that a thread may own. */
 const MOST_OWNED = 8;
 
 /** Bytes of the fields; the table of calls follows. */
@@ -61,7 +61,7 @@ const CALL_WORDS = 8;
 
 const MOST_CALLS = 64;
 
-/** What the thread is at. */
+/** The states of the thread. */
 const STATE = {
   starting: 0,
   idle: 1,
@@ -72,13 +72,13 @@ const STATE = {
   ended: 6,
 } as const;
 
-/** How long a thread may take to start. */
+/** The time that a thread may take to start. */
 const START_MILLISECONDS = 30_000;
 
-/** How long it waits for more before it ends, and lets Deno end. */
+/** The time that it waits for more before it ends, and lets Deno end. */
 const IDLE_MILLISECONDS = 200;
 
-/** What the thread runs. It imports nothing: it needs no permission but FFI. */
+/** The thread's program. It imports nothing: it needs no permission but FFI. */
 const SOURCE = `
 const FIELD = ${JSON.stringify(FIELD)}, STATE = ${JSON.stringify(STATE)};
 onmessage = ({ data: { shared, library, closeNumber } }) => {
@@ -188,7 +188,7 @@ export class SyscallThread {
   /**
    * Keeps the thread from ending by itself until its next calls are made.
    *
-   * @returns Whether it is still there.
+   * @returns True if the thread is still there.
    */
   hold(): boolean {
     const { idle, held } = STATE;
@@ -217,10 +217,10 @@ export class SyscallThread {
    * Makes calls, one after another until one fails, while the calling thread
    * waits.
    *
-   * @param calls What to do.
-   * @param lastCalls What is done then in any case, to leave the thread as it
-   * was. Where it can't be, the thread ends.
-   * @returns What the last of `calls` returned.
+   * @param calls The calls.
+   * @param lastCalls The calls after those, made in any case, which leave the
+   * thread as it was. If one fails, the thread ends.
+   * @returns The result of the last of `calls`.
    * @throws {SyscallError} Of the call that failed.
    */
   make(calls: readonly ThreadCall[], lastCalls: readonly ThreadCall[]): number {
@@ -290,7 +290,7 @@ let memcpy:
   | ((to: Uint8Array<ArrayBuffer>, from: null, size: bigint) => bigint)
   | undefined;
 
-/** Where a buffer is. The caller keeps it alive for as long as that is used. */
+/** A buffer's address. The caller keeps the buffer alive while it is used. */
 export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
   // `Deno.UnsafePointer.value` takes the permission for all libraries.
   memcpy ??= Deno.dlopen(libraryPath(), {
