@@ -195,11 +195,12 @@ function parseTags(
 
 /**
  * Splits options at their commas and decodes each. SELinux puts a context with
- * commas of its own between quotes, which stay.
+ * commas of its own between quotes, which stay, and tmpfs the nodes of `mpol=`
+ * between none.
  */
 export function splitOptions(text: string): string[] {
-  const words = text.includes('="')
-    ? text.match(/[^,=]+="[^"]*"(?=,|$)|[^,]+/g) ?? []
+  const words = /="|mpol=/.test(text)
+    ? text.match(/[^,=]+="[^"]*"(?=,|$)|mpol=[^,]*(,\d[^,]*)*|[^,]+/g) ?? []
     : text.split(",");
   return words.filter((word) => word !== "").map(unescape);
 }

@@ -17,7 +17,7 @@ import {
   O_RDWR,
 } from "../sys/constants.ts";
 import { attempt, explain, MountError } from "../error/error.ts";
-import { EACCES, EBUSY, ENXIO, EROFS } from "../sys/errno.ts";
+import { EACCES, EBUSY, EINVAL, ENXIO, EROFS } from "../sys/errno.ts";
 import {
   fsconfigCreate,
   fsconfigSetBinary,
@@ -169,7 +169,21 @@ function setParameter(fd: number, { key, value }: Parameter): void {
   if (value === true) fsconfigSetFlag(fd, key);
   else if (typeof value === "string") fsconfigSetString(fd, key, value);
   else if (value instanceof Uint8Array) fsconfigSetBinary(fd, key, value);
-  else fsconfigSetFd(fd, key, value.fd);
+  else setDescriptor(fd, key, value.fd);
+}
+
+/** The parameters that are the number of a descriptor (fuse, autofs, 9p). */
+const NUMBERS = ["fd", "rfdno", "wfdno"];
+
+function setDescriptor(context: number, key: string, fd: number): void {
+  try {
+    fsconfigSetFd(context, key, fd);
+  } catch (error) {
+    // A kernel that takes no descriptor there takes its number.
+    if (!NUMBERS.includes(key) || !isErrno(error, EINVAL)) throw error;
+    readLog(context);
+    fsconfigSetString(context, key, String(fd));
+  }
 }
 
 function parameterText({ key, value }: Parameter): string {

@@ -125,10 +125,14 @@ export class CreatedPaths implements Disposable {
     let at = absolute
       ? this.#pass(openDirectoryAt(dirfd, "/", resolve))
       : dirfd;
-    for (const name of names.slice(0, -1)) {
-      at = this.#pass(this.#openOrMake(at, name, mode, resolve));
+    for (let i = 0;; i++) {
+      // Where ".." leads is for the whole way to say: alone it leads out.
+      const opened = names[i] === ".."
+        ? openDirectoryAt(dirfd, pathOf(names, i, absolute), resolve)
+        : this.#openOrMake(at, names[i]!, mode, resolve);
+      if (i === names.length - 1) return opened;
+      at = this.#pass(opened);
     }
-    return this.#openOrMake(at, names.at(-1)!, mode, resolve);
   }
 
   /**
@@ -224,6 +228,10 @@ export class CreatedPaths implements Disposable {
   #closePassed(): void {
     for (const passed of this.#passed.splice(0)) passed.close();
   }
+}
+
+function pathOf(names: string[], last: number, absolute: boolean): string {
+  return (absolute ? "/" : "") + names.slice(0, last + 1).join("/");
 }
 
 function openUnlessMissing(

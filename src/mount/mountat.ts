@@ -13,6 +13,7 @@ import { afterAttach } from "./change.ts";
 import {
   changeOfNew,
   checkText,
+  type Parameter,
   parseMountOptions,
   UNCHANGED,
 } from "../options/mount_options.ts";
@@ -127,7 +128,7 @@ export function parseFileSystem(
   const change = changeOfNew({ own, recursive });
   const fileSystem = {
     type,
-    parameters,
+    parameters: [...subtypeOf(type), ...parameters],
     change,
     idmap: parseIdmap(mountOptions.idmap),
   };
@@ -149,6 +150,15 @@ export function parseFileSystem(
   checkText("The source", source);
   return {
     ...fileSystem,
-    parameters: [{ key: "source", value: source }, ...parameters],
+    parameters: [{ key: "source", value: source }, ...fileSystem.parameters],
   };
+}
+
+/** What mount(2) makes of a type like `fuse.sshfs`, and fsopen(2) does not. */
+function subtypeOf(type: string): Parameter[] {
+  const end = type.indexOf(".");
+  if (end === -1) return [];
+  const subtype = type.slice(end + 1);
+  checkText("The subtype", subtype);
+  return [{ key: "subtype", value: subtype }];
 }

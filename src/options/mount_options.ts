@@ -296,6 +296,17 @@ function isRecord(value: unknown): boolean {
   return prototype === null || prototype === Object.prototype;
 }
 
+/**
+ * Whether a comma is a part of the word that it follows: after `mpol=`, whose
+ * nodes are a list, before a digit (shmem_next_opt() in the kernel's mm/shmem.c).
+ *
+ * @param word The word up to the comma.
+ * @param next What comes after it.
+ */
+export function isInWord(word: string, next: string | undefined): boolean {
+  return word.startsWith("mpol=") && /^[0-9]/.test(next ?? "");
+}
+
 /** Splits at commas outside double quotes that no backslash escapes. */
 export function splitWords(text: string): string[] {
   const words: string[] = [];
@@ -309,7 +320,9 @@ export function splitWords(text: string): string[] {
       at++;
     } else if (character === '"') {
       quoted = !quoted;
-    } else if (character === "," && !quoted) {
+    } else if (
+      character === "," && !quoted && !isInWord(word, text[at + 1])
+    ) {
       words.push(word);
       word = "";
     } else {

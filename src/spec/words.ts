@@ -6,6 +6,7 @@ import { Malformed, type TextPlace } from "./malformed.ts";
 import { type IdMap, type IdMaps, parseIdmap } from "../options/attributes.ts";
 import { quote } from "../base/text.ts";
 import { parseTarget } from "../options/target.ts";
+import { isInWord } from "../options/mount_options.ts";
 
 /** A word or character of the options, and where it is written. */
 export interface Word extends TextPlace {
@@ -180,11 +181,15 @@ export function splitWords(characters: Iterable<Word>): Word[] {
   let word: Word | undefined;
   let quoted: Word | undefined;
   let previous = "";
-  for (const character of characters) {
+  const all = [...characters];
+  for (const [i, character] of all.entries()) {
     const { text } = character;
     if (text === '"') {
       quoted = quoted === undefined ? character : undefined;
-    } else if (text === "," && quoted === undefined && previous !== "\\") {
+    } else if (
+      text === "," && quoted === undefined && previous !== "\\" &&
+      !isInWord(word?.text ?? "", all[i + 1]?.text)
+    ) {
       if (word !== undefined) words.push(word);
       word = undefined;
     } else if (word === undefined) {

@@ -4,7 +4,7 @@ import { Directory } from "../../src/directory.ts";
 import { open } from "../support/scratch.ts";
 import { O_RDWR } from "../../src/sys/constants.ts";
 import { InheritableFd } from "../../src/fd/owned_fd.ts";
-import { mountOn, run } from "./support.ts";
+import { mountOn, run, sparseFile } from "./support.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { MountError } from "../../src/error/error.ts";
 
@@ -89,3 +89,92 @@ kernelTest("fuse refuses what is no /dev/fuse", () => {
   );
   assertEquals(error.code, "EINVAL");
 }, needs);
+
+kernelTest("fuse.NAME is fuse with a subtype, as mount(8) makes it", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  const device = open("/dev/fuse", O_RDWR);
+  const options = "rootmode=40000,user_id=0,group_id=0";
+  const shown = () => {
+    const { type, source, options, superOptions } = mountOn(TARGET);
+    return { type, source, options, superOptions };
+  };
+  const inherited = new InheritableFd(device.fd);
+  run(
+    "mount",
+    "-i",
+    "-t",
+    "fuse.sshfs",
+    "-o",
+    `fd=${inherited.fd},${options}`,
+    "me@there:",
+    TARGET,
+  );
+  const expected = shown();
+  // Else what unmounts waits for an answer.
+  inherited.close();
+  device.close();
+  run("umount", TARGET);
+  const again = open("/dev/fuse", O_RDWR);
+  using _ = root.mount("m", {
+    type: "fuse.sshfs",
+    source: "me@there:",
+    options: `fd=${again.fd},${options}`,
+  });
+  again.close();
+  assertEquals(shown(), expected);
+  assertEquals(expected.type, "fuse.sshfs");
+}, { ...needs, commands: ["mount", "umount"] });
+
+kernelTest("fuseblk.NAME is fuseblk with a subtype", () => {
+  const image = sparseFile(`${SCRATCH}/image`, 1 << 20);
+  using root = Directory.open(SCRATCH);
+  const device = open("/dev/fuse", O_RDWR);
+  using _ = root.mount("m", {
+    type: "fuseblk.ntfs-3g",
+    source: image,
+    options:
+      `loop,fd=${device.fd},rootmode=40000,user_id=0,group_id=0,blksize=512`,
+    mkdir: true,
+  });
+  device.close();
+  assertEquals(mountOn(TARGET).type, "fuseblk.ntfs-3g");
+}, needs);
+
+kernelTest("only a type that has subtypes takes one", () => {
+  using root = Directory.open(SCRATCH);
+  const error = assertThrows(
+    () => root.mount("m", { type: "tmpfs.sub", mkdir: true }),
+    MountError,
+  );
+  assertEquals([error.syscall, error.code], ["fsopen", "ENODEV"]);
+}, needs);
+
+kernelTest(
+  "fuse takes its descriptor as one, whatever the kernel takes",
+  () => {
+    using root = Directory.open(SCRATCH);
+    for (const type of ["fuse", "fuse.sshfs"]) {
+      using device = open("/dev/fuse", O_RDWR);
+      using _ = root.mount("m", {
+        type,
+        options: { fd: device, rootmode: "40000", user_id: 0, group_id: 0 },
+        mkdir: true,
+      });
+      assertEquals(mountOn(TARGET).type, type);
+    }
+    // What was refused first is not said of what is wrong then.
+    using device = open("/dev/null", O_RDWR);
+    const error = assertThrows(
+      () =>
+        root.mount("m", {
+          type: "fuse",
+          options: { fd: { fd: device.fd }, rootmode: "40000", nosuch: "1" },
+        }),
+      MountError,
+      "fuse: Unknown parameter 'nosuch'",
+    );
+    assertEquals(error.log.length, 1);
+  },
+  needs,
+);

@@ -49,6 +49,23 @@ kernelTest("tmpfs has the size, mode and owner that it is given", () => {
   assertEquals(before, 2);
 }, needs);
 
+kernelTest("tmpfs takes a list of nodes, as mount(8) gives it", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("m");
+  for (const list of ["mpol=bind:0,0,size=1m", "size=1m,mpol=interleave:0,0"]) {
+    run("mount", "-t", "tmpfs", "-o", list, "none", TARGET);
+    const { superOptions } = mountOn(TARGET);
+    run("umount", TARGET);
+    const options = `${list},mode=755`;
+    using _ = root.mount("m", { type: "tmpfs", options });
+    assertEquals(
+      mountOn(TARGET).superOptions,
+      superOptions.toSpliced(2, 0, "mode=755"),
+      list,
+    );
+  }
+}, { permissions: ["run", "read", "env"], commands: ["mount", "umount"] });
+
 kernelTest("tmpfs takes huge pages", () => {
   using root = Directory.open(SCRATCH);
   for (const huge of ["always", "within_size", "advise"]) {

@@ -110,6 +110,11 @@ Deno.test("parseMountinfo() splits options before it decodes them", () => {
     ["rw", 'context="system_u:object_r:x_t:s0:c1,c2"', "seclabel"],
   );
   // A quote that is none.
+  assertEquals(options("rw,mpol=bind:0,2-3,7,size=1k"), [
+    "rw",
+    "mpol=bind:0,2-3,7",
+    "size=1k",
+  ]);
   assertEquals(options('rw,a="b,c'), ["rw", 'a="b', "c"]);
   assertEquals(options('rw,a="b"c,d'), ["rw", 'a="b"c', "d"]);
 });

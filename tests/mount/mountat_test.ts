@@ -21,7 +21,10 @@ import {
   assertThrows,
 } from "@std/assert";
 import { mountat } from "../../src/mount/mountat.ts";
+import { applyMounts } from "../../src/mount/apply.ts";
 import { kernelTestSince } from "../support/since.ts";
+
+const TMPFS_MADE = { type: "tmpfs", mkdir: true };
 
 function createFile(path: string): void {
   close(openat2(AT_FDCWD, path, { flags: O_CREAT | O_RDWR, mode: 0o600 }));
@@ -106,6 +109,50 @@ kernelTest("mountat() makes what is missing when asked", () => {
   assertEquals(mode! & 0o7777, 0o700);
   using _ = mountat(root, "x/y/z", { type: "tmpfs", mkdir: true });
 });
+
+kernelTest("a target may lead up again, but not out, where it is made", () => {
+  using root = Directory.open(SCRATCH);
+  root.mkdir("a");
+  Deno.writeTextFileSync(`${SCRATCH}/file`, "");
+  const made: [string, string, (target: string) => Disposable][] = [
+    ["a/../new", "new", (target) => root.mount(target, TMPFS_MADE)],
+    ["b/../b/c", "b/c", (target) => root.mount(target, TMPFS_MADE)],
+    ["a/..//c/./../d/e", "d/e", (target) => root.mount(target, TMPFS_MADE)],
+    ["e/f/..", "e", (target) => root.mount(target, TMPFS_MADE)],
+    [
+      "a/../bound",
+      "bound",
+      (target) => root.bind(`${SCRATCH}/a`, target, { mkdir: true }),
+    ],
+    [
+      "a/../bound-file",
+      "bound-file",
+      (target) => root.bind(`${SCRATCH}/file`, target, { mkdir: true }),
+    ],
+    [
+      "a/../applied",
+      "applied",
+      (target) => applyMounts(root, [{ ...TMPFS_MADE, target }]),
+    ],
+  ];
+  for (const [target, place, make] of made) {
+    {
+      using _ = make(target);
+      assertEquals(mountsBelow(`${SCRATCH}/${place}`).length, 1, target);
+    }
+    assertEquals(mountsBelow(SCRATCH).length, 1, target);
+  }
+  root.mkdir("g/../h/i", { recursive: true });
+  assert(Deno.statSync(`${SCRATCH}/h/i`).isDirectory);
+  for (const target of ["../x", "a/../../x", "x/../../x"]) {
+    const error = assertThrows(
+      () => root.mount(target, TMPFS_MADE),
+      MountError,
+    );
+    assertEquals([error.code, error.syscall], ["EXDEV", "openat2"], target);
+  }
+  assertThrows(() => Deno.statSync(`${SCRATCH}/x`), Deno.errors.NotFound);
+}, { permissions: ["read", "write"] });
 
 kernelTest("mountat() removes what it made when the mount fails", () => {
   using root = Directory.open(SCRATCH);

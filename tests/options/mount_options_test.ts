@@ -218,6 +218,23 @@ Deno.test("parseMountOptions() leaves an escaped comma to the file system", () =
   ]);
 });
 
+Deno.test("parseMountOptions() leaves the nodes of mpol together", () => {
+  assertEquals(parameters("mpol=bind:0,0-2,5,size=1m,ro,nr_inodes=7"), [
+    ["mpol", "bind:0,0-2,5"],
+    ["size", "1m"],
+    ["nr_inodes", "7"],
+  ]);
+  assertEquals(parameters("size=1m,mpol=bind=static:1,3"), [
+    ["size", "1m"],
+    ["mpol", "bind=static:1,3"],
+  ]);
+  assertEquals(parameters("mpol=local,size=1m,2"), [
+    ["mpol", "local"],
+    ["size", "1m"],
+    ["2", true],
+  ]);
+});
+
 Deno.test("parseMountOptions() takes the words of a list as they are", () => {
   const parsed = parseMountOptions(["ro", "lowerdir+=/a,b", 'c="d"']);
   assertEquals(parsed.own.attrSet, MOUNT_ATTR_RDONLY);

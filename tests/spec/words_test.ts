@@ -186,6 +186,13 @@ Deno.test("parseFstab() makes mount points where that is asked for", () => {
   assertEquals(fstab('X-mount.mkdir="700"').mkdir, 0o700);
 });
 
+Deno.test("the nodes of mpol are one word in both formats", () => {
+  const options = ["mpol=bind:0,0", "size=1m"];
+  assertEquals(fstab("mpol=bind:0,0,size=1m").options, options);
+  assertEquals(oci("tmpfs", ["mpol=bind:0,0,size=1m"]).options, options);
+  assertEquals(oci("tmpfs", options).options, options);
+});
+
 Deno.test("parseFstab() makes optional what may fail", () => {
   assertEquals("optional" in fstab("ro"), false);
   assertEquals(fstab("nofail").optional, true);
