@@ -49,11 +49,15 @@ export const run: Command<Arguments> = {
 
 The command sees the root and its own processes, of which it is the first: no
 mount and no process of the host. Everything is gone when it ends, and when
-mountat is killed. Nothing is written into the root: what is missing to mount on
-is made in a tmpfs that takes the directory's place.
+mountat is killed. What is missing in the root to mount on is made there, and
+removed in the end, if it is empty and no other command has it. In a directory
+that can't be written to, and with --keep-root everywhere, nothing is made: a
+read-only tmpfs with all that is there takes its place.
 
-What --oci says is mounted first, then each --tmpfs and each --bind, those that
-are inside another after it. Nothing can be made in /proc and /sys to mount on.
+What --oci says is mounted first, then each --tmpfs, --bind and --ro-bind, those
+that are inside another after it. A dst is a path in the root, through its
+symlinks; in a src or dst \\: is a colon, and \\\\ a backslash. Nothing can be made
+in /proc and /sys to mount on.
 
 SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
 the signals that it has no handler for when it sends them itself, abort(3) shows
@@ -78,7 +82,7 @@ found.`,
     beforeCommand: 1,
     options: {
       bind: {
-        value: "src:dst[:ro]",
+        value: "src:dst[:ro|:rw]",
         repeat: true,
         help: "show a file or directory, and what is mounted in it",
       },
@@ -96,6 +100,9 @@ found.`,
       },
       gid: { value: "number", help: "run as this group; by default --uid" },
       "host-pid": { help: "show the host's processes, and be one of them" },
+      "keep-root": {
+        help: "make nothing in the root to mount on, but cover directories",
+      },
       "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
       "no-proc": { help: "mount no /proc" },
@@ -103,6 +110,11 @@ found.`,
       oci: {
         value: "file",
         help: "make the mounts of an OCI runtime configuration, too",
+      },
+      "ro-bind": {
+        value: "src:dst",
+        repeat: true,
+        help: "show a file or directory, and what is mounted in it, read-only",
       },
       rootless: {
         help: "get the rights to do it in a user and an IPC namespace",
@@ -220,6 +232,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     dev: !switches.has("no-dev"),
     hostPid: switches.has("host-pid"),
     newSession: switches.has("new-session"),
+    mountPoints: switches.has("keep-root") ? "stand-in" : "make",
     clearEnv: switches.has("clear-env"),
     env: Object.fromEntries((values["env"] ?? []).map(parseVariable)),
     mounts: [
@@ -229,7 +242,8 @@ function parseOptions({ switches, values }: Words): RunOptions {
         options: "nosuid,nodev,mode=1777",
         place: `--tmpfs ${target}`,
       })),
-      ...(values["bind"] ?? []).map(parseBind),
+      ...(values["bind"] ?? []).map((text) => parseBind("bind", text)),
+      ...(values["ro-bind"] ?? []).map((text) => parseBind("ro-bind", text)),
       // What is inside another comes after it.
     ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
@@ -248,21 +262,39 @@ function parseVariable(text: string): [name: string, value: string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-function parseBind(text: string): MountSpec {
-  const [, source, target, ro] = /^([^:]+):([^:]+)(:ro)?$/.exec(text) ?? [];
-  if (source === undefined || target === undefined) {
+function parseBind(option: "bind" | "ro-bind", text: string): MountSpec {
+  const [source, target, access, ...rest] = splitAtColons(text);
+  const known = access === undefined ||
+    option === "bind" && ["ro", "rw"].includes(access);
+  if (!source || !target || !known || rest.length > 0) {
+    const forms = option === "bind"
+      ? "SRC:DST, SRC:DST:ro or SRC:DST:rw"
+      : "SRC:DST";
     throw new UsageError(
-      `Option --bind must be SRC:DST or SRC:DST:ro: ${quote(text)}`,
+      `Option --${option} must be ${forms}, with \\: for a colon in a path: ${
+        quote(text)
+      }`,
     );
   }
+  const readOnly = option === "ro-bind" || access === "ro";
   return {
     type: "bind",
     source,
     target: parseInside(target),
     recursive: true,
-    place: `--bind ${text}`,
-    ...ro === undefined ? {} : { options: "rro" },
+    place: `--${option} ${text}`,
+    ...readOnly ? { options: "rro" } : {},
   };
+}
+
+/** Splits at colons, but for those behind a backslash. */
+function splitAtColons(text: string): string[] {
+  const fields = [""];
+  for (const [part, escaped] of text.matchAll(/\\([\\:])|[^]/g)) {
+    if (part === ":") fields.push("");
+    else fields[fields.length - 1] += escaped ?? part;
+  }
+  return fields;
 }
 
 function depth({ target }: MountSpec): number {

@@ -1,16 +1,19 @@
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { parseMode, parseTarget, type Target } from "../options/target.ts";
-import { BENEATH, openAt, openDirectoryAt } from "../fd/open.ts";
-import { close, dup, mkdirat, openat2, unlinkat } from "../sys/file.ts";
+import { BENEATH, open, openAt, openDirectoryAt } from "../fd/open.ts";
+import { close, dup, flock, mkdirat, openat2, unlinkat } from "../sys/file.ts";
 import {
   AT_REMOVEDIR,
+  LOCK_EX,
+  LOCK_NB,
   O_CLOEXEC,
   O_CREAT,
+  O_DIRECTORY,
   O_EXCL,
   O_RDONLY,
 } from "../sys/constants.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
+import { EAGAIN, EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
@@ -156,11 +159,10 @@ export class CreatedPaths implements Disposable {
    * @throws {SyscallError} What openat2(2) answers.
    */
   makeFile(dirfd: number, name: string, mode: number): OwnedFd {
-    const flags = O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC;
     // The caller's may be closed when it is time to remove the file.
     const parent = this.#pass(new OwnedFd(dup(dirfd)));
     try {
-      close(openat2(parent, name, { flags, mode, resolve: BENEATH }));
+      makeFile(parent, name, mode);
       this.#created.push({ parent, name, flags: 0 });
     } catch (error) {
       // What is there already, opening tells.
@@ -207,6 +209,10 @@ export class CreatedPaths implements Disposable {
   remove(): SyscallError[] {
     const failures: SyscallError[] = [];
     for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
+      using lock = openToLock(parent);
+      // A command has it, or something beside it, mounted on in another mount
+      // namespace, and would lose that.
+      if (lock !== null && lockAlone(lock.fd) === false) continue;
       try {
         unlinkat(parent, name, flags);
       } catch (error) {
@@ -232,6 +238,37 @@ export class CreatedPaths implements Disposable {
 
 function pathOf(names: string[], last: number, absolute: boolean): string {
   return (absolute ? "/" : "") + names.slice(0, last + 1).join("/");
+}
+
+/**
+ * Takes the exclusive lock on an open directory, flock(2), which nobody has while
+ * commands run that have something mounted there: {@linkcode run}.
+ *
+ * @returns Null where it can't be locked at all.
+ */
+export function lockAlone(directory: number): boolean | null {
+  try {
+    flock(directory, LOCK_EX | LOCK_NB);
+    return true;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return isErrno(error, EAGAIN) ? false : null;
+  }
+}
+
+function openToLock(directory: number): OwnedFd | null {
+  try {
+    return open(".", O_RDONLY | O_DIRECTORY, directory);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return null;
+  }
+}
+
+/** Makes an empty file, where nothing of its name may be. */
+export function makeFile(dirfd: number, name: string, mode = 0o644): void {
+  const flags = O_CREAT | O_EXCL | O_CLOEXEC;
+  close(openat2(dirfd, name, { flags, mode, resolve: BENEATH }));
 }
 
 function openUnlessMissing(

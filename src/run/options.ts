@@ -16,8 +16,8 @@ import { descriptorOf } from "../fd/owned_fd.ts";
 /** Options of {@linkcode run}. */
 export interface RunOptions {
   /**
-   * What else to mount, in order, anywhere but on the root itself. What is
-   * missing to mount on is made, and seen by the command alone. A procfs shows
+   * What else to mount, in order, anywhere but on the root itself. A target is a
+   * path in the root, through its symlinks; what is missing is made. A procfs shows
    * the command's processes, as that on `proc` does. A bind for which nothing is
    * said of its propagation is private: what is mounted at its source later is
    * not seen.
@@ -25,6 +25,16 @@ export interface RunOptions {
    * @default {[]}
    */
   mounts?: readonly MountSpec[];
+  /**
+   * How what is missing in the root to mount on comes to be there. `"make"` makes
+   * it in the root, and removes what is empty and used by no other command once
+   * this one has ended; a directory that can't be written to is covered as by
+   * `"stand-in"`. That writes nothing into the root: a read-only tmpfs with all
+   * that is in the directory takes its place.
+   *
+   * @default {"make"}
+   */
+  mountPoints?: "make" | "stand-in";
   /**
    * Mounts a procfs on `proc` that shows the command's processes alone.
    *
@@ -163,6 +173,7 @@ export interface RunResult {
 export interface Plan {
   readonly command: readonly [string, ...string[]];
   readonly mounts: readonly PlannedMount[];
+  readonly mountPoints: "make" | "stand-in";
   readonly proc: boolean;
   readonly sys: boolean;
   readonly dev: boolean;
@@ -197,6 +208,7 @@ const MOST_ID = 0xffff_fffe;
 
 const RUN_NAMES: OptionNames<RunOptions> = {
   mounts: true,
+  mountPoints: true,
   proc: true,
   sys: true,
   dev: true,
@@ -271,6 +283,7 @@ export function parseRun(
       const { type, options = "" } = spec;
       return { ...plan, spec, procOptions: type === "proc" ? options : null };
     }),
+    mountPoints: checkMountPoints(options.mountPoints ?? "make"),
     proc: checkSwitch("proc", options.proc ?? true),
     sys: checkSwitch("sys", options.sys ?? true),
     dev: checkSwitch("dev", options.dev ?? true),
@@ -319,6 +332,15 @@ function checkList(what: string, value: unknown): void {
 function checkSwitch(name: string, value: boolean): boolean {
   if (typeof value === "boolean") return value;
   throw new TypeError(`"${name}" must be true or false, not ${typeof value}`);
+}
+
+function checkMountPoints(
+  word: "make" | "stand-in",
+): "make" | "stand-in" {
+  if (word === "make" || word === "stand-in") return word;
+  throw new TypeError(
+    `"mountPoints" must be "make" or "stand-in": received ${String(word)}`,
+  );
 }
 
 function checkSignal(name: Deno.Signal): SignalName {

@@ -1,8 +1,8 @@
 /**
  * The root of a command: a detached tree of the caller's, with what a command
- * expects mounted in it. The caller's directories are never written to: where
- * something to mount on is missing, an empty tmpfs with everything else in it
- * takes the directory's place.
+ * expects mounted in it. What is missing to mount on is made where it is missing,
+ * and removed when the command has ended. Where that can't be, or shall not, a
+ * tmpfs with everything else that is there takes the directory's place.
  */
 import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { Staging } from "../mount/staging.ts";
@@ -21,20 +21,18 @@ import {
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   O_CLOEXEC,
-  O_CREAT,
   O_DIRECTORY,
-  O_EXCL,
   O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
   RESOLVE_BENEATH,
   STATX_GID,
   STATX_MODE,
+  STATX_NLINK,
   STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
 import {
-  close,
   dup,
   fchmodat,
   mkdirat,
@@ -53,13 +51,29 @@ import {
   S_IFLNK,
   S_IFMT,
 } from "../fd/open.ts";
-import { isErrno } from "../sys/error.ts";
-import { EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM } from "../sys/errno.ts";
+import { isErrno, UnsupportedError } from "../sys/error.ts";
+import {
+  EACCES,
+  EDQUOT,
+  EEXIST,
+  EINVAL,
+  ELOOP,
+  EMLINK,
+  ENOENT,
+  ENOSPC,
+  ENOTDIR,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  EPERM,
+  EROFS,
+} from "../sys/errno.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import { attempt, MountError } from "../error/error.ts";
 import { identify, mountIdAt } from "../kernel/mount_id.ts";
 import { quote } from "../base/text.ts";
-import type { Target } from "../options/target.ts";
+import { walkInRoot } from "../fd/walk.ts";
+import { makeFile } from "../mount/mount_point.ts";
+import type { MountPoints } from "./mount_points.ts";
 import {
   fsconfigReconfigure,
   fsconfigSetFlag,
@@ -80,13 +94,20 @@ export class RootTree implements Disposable {
   readonly #writable = new Set<bigint>();
   /** Those that no mount point can be made in: /proc and /sys. */
   readonly #fixed = new Set<bigint>();
+  readonly #points: MountPoints;
+  readonly #makes: boolean;
 
   /**
    * Takes a detached copy of the caller's.
    *
+   * @param from The caller's.
+   * @param points Keeps what is mounted on, and outlives the command.
+   * @param makes False to leave the caller's directories as they are.
    * @throws {SyscallError}
    */
-  constructor(from: HasFd | MountTree) {
+  constructor(from: HasFd | MountTree, points: MountPoints, makes: boolean) {
+    this.#points = points;
+    this.#makes = makes;
     const clone = from instanceof MountTree
       ? cloneOfTree(from)
       : cloneTree(from.fd, "", AT_RECURSIVE);
@@ -106,12 +127,14 @@ export class RootTree implements Disposable {
    * @throws {SyscallError}
    */
   makeRoom(names: readonly string[]): void {
-    const missing = names.filter((name) => !this.#isDirectory(name));
-    if (missing.length === 0) return;
-    const standIn = this.#standIn(this.fd, missing);
-    this.#root.close();
-    this.#root = new OwnedFd(dup(standIn.fd), "tree");
-    for (const name of missing) mkdirat(standIn.fd, name, 0o755);
+    const { fd } = this;
+    const covered = this.#points.use(fd)
+      ? names.filter((name) => !this.#isDirectory(name) && !this.#make(name))
+      : names;
+    if (covered.length === 0) return;
+    using root = openDirectoryAt(fd, ".");
+    const standIn = this.#takePlace(root, covered);
+    for (const name of covered) mkdirat(standIn.fd, name, 0o755);
   }
 
   #isDirectory(name: string): boolean {
@@ -120,6 +143,18 @@ export class RootTree implements Disposable {
       return true;
     } catch (error) {
       if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return false;
+      throw error;
+    }
+  }
+
+  /** Makes a directory in the root, where there is nothing and it may be. */
+  #make(name: string): boolean {
+    if (!this.#makes) return false;
+    try {
+      this.#points.make(this.fd, name, false);
+      return true;
+    } catch (error) {
+      if (isErrno(error, EEXIST, ...UNWRITABLE)) return false;
       throw error;
     }
   }
@@ -135,8 +170,11 @@ export class RootTree implements Disposable {
       if (attempted.type === "tmpfs") this.#writable.add(mountIdAt(mount.fd));
       // What is missing is made, but in /proc and /sys.
       attempt(
-        { ...attempted, mkdir: false, inFixed: true },
-        () => this.#attach(mount, target),
+        { ...attempted, mkdir: false, inFixed: true, follows: true },
+        () => {
+          using at = this.#find(target.path, identify(mount.fd).isFile);
+          this.staging.attach(mount, at);
+        },
       );
     });
   }
@@ -151,77 +189,116 @@ export class RootTree implements Disposable {
     using _ = mount;
     (name === "dev" ? this.#writable : this.#fixed).add(mountIdAt(mount.fd));
     attempt({ action: `mount on ${quote(name)}`, target: name }, () => {
-      this.#attach(mount, { parent: ".", name });
+      using at = openDirectoryAt(this.fd, name);
+      this.staging.attach(mount, at);
     });
   }
 
-  #attach(
-    mount: OwnedFd,
-    { parent, name }: Pick<Target, "parent" | "name">,
-  ): void {
-    const { isFile } = identify(mount.fd);
-    using holder = this.#openOrMake(
-      parent.split("/").filter((part) => part !== "."),
-    );
-    using at = name === "."
-      ? openDirectoryAt(holder.fd, ".")
-      : this.#openIn(holder, name, isFile) ??
-        this.#makeIn(holder, name, isFile);
-    this.staging.attach(mount, at);
-  }
-
-  /** Opens a directory in the tree; what is missing on the way is made. */
-  #openOrMake(names: readonly string[]): OwnedFd {
-    let at = openDirectoryAt(this.fd, ".");
-    for (const name of names) {
-      using above = at;
-      at = this.#openIn(above, name, false) ??
-        this.#makeIn(above, name, false);
+  /** Opens what a path leads to in the root; what is missing is made. */
+  #find(path: string, isFile: boolean): OwnedFd {
+    for (let left = MOST_TRIES;; left--) {
+      try {
+        const at = this.#findOnce(path, isFile, left === 0);
+        if (at !== null) return at;
+      } catch (error) {
+        if (left === 0 || !isErrno(error, ENOENT)) throw error;
+      }
+      // It was in use by no run for a moment, and another removed it.
     }
-    return at;
   }
 
-  /** Opens a name in a directory, null where one can be made. */
-  #openIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
+  /** @returns Null for what was removed, but of the last try: the kernel says so. */
+  #findOnce(
+    path: string,
+    isFile: boolean,
+    isLastTry: boolean,
+  ): OwnedFd | null {
+    const { at, holder, name } = walkInRoot(
+      this.fd,
+      path,
+      (holder, name, isLast) => this.#makeIn(holder, name, isLast && isFile),
+    );
+    using _ = holder === at ? null : holder;
     try {
-      return isFile
-        ? openAt(directory.fd, name)
-        : openDirectoryAt(directory.fd, name);
+      if (name === "." && this.#isRoot(at)) {
+        throw new UnsupportedError(
+          `${
+            quote(path)
+          } leads to the root itself, and what is mounted there would cover it`,
+        );
+      }
+      if (this.#isOwn(holder)) return at;
+      if (this.#points.use(holder.fd) || name === ".") {
+        if (isLastTry || !isDeleted(at)) return at;
+        at.close();
+        return null;
+      }
     } catch (error) {
-      const fixed = this.#fixed.has(mountIdAt(directory.fd));
-      if (!fixed && isErrno(error, ENOENT)) return null;
+      at.close();
+      throw error;
+    }
+    // Whoever removes it would take the mount away.
+    at.close();
+    const { fd } = this.#takePlace(holder, [name]);
+    makeHere(fd, name, isFile);
+    return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
+  }
+
+  /** True if nobody else mounts on what is in a directory. */
+  #isOwn({ fd }: OwnedFd): boolean {
+    const id = mountIdAt(fd);
+    return this.#writable.has(id) || this.#fixed.has(id);
+  }
+
+  #isRoot({ fd }: OwnedFd): boolean {
+    return mountIdAt(fd) === mountIdAt(this.fd) &&
+      inodeOf(fd) === inodeOf(this.fd);
+  }
+
+  /**
+   * Makes a name in a directory, or in the stand-in that takes its place.
+   *
+   * @returns That.
+   */
+  #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
+    // What the kernel has made there is all there is.
+    if (this.#fixed.has(mountIdAt(directory.fd))) return null;
+    if (this.#makeInPlace(directory, name, isFile)) return null;
+    const { fd } = this.#takePlace(directory, []);
+    makeHere(fd, name, isFile);
+    return new OwnedFd(dup(fd), "stand-in", true);
+  }
+
+  /** @returns False where it may not be made, or would not be safe. */
+  #makeInPlace(directory: OwnedFd, name: string, isFile: boolean): boolean {
+    const { fd } = directory;
+    try {
+      if (this.#isOwn(directory)) {
+        makeHere(fd, name, isFile);
+        return true;
+      }
+      if (!this.#makes || !this.#points.use(fd)) return false;
+      this.#points.make(fd, name, isFile);
+      return true;
+    } catch (error) {
+      // It has come meanwhile: opening tells what it is.
+      if (isErrno(error, EEXIST)) return true;
+      if (isErrno(error, ...UNWRITABLE)) return false;
       throw error;
     }
   }
 
-  /** Makes a name in a directory, or in the stand-in that takes its place. */
-  #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd {
-    const fd = this.#writable.has(mountIdAt(directory.fd))
-      ? directory.fd
-      : this.#takePlace(directory);
-    try {
-      if (isFile) makeFile(fd, name);
-      else mkdirat(fd, name, 0o755);
-      // Less this process's umask another user could not pass it.
-      if (!isFile) fchmodat(fd, name, 0o755);
-    } catch (error) {
-      // It has come meanwhile: opening tells what it is.
-      if (!isErrno(error, EEXIST)) throw error;
-    }
-    return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
-  }
-
-  #takePlace(directory: OwnedFd): number {
-    const isRoot = mountIdAt(directory.fd) === mountIdAt(this.fd) &&
-      inodeOf(directory.fd) === inodeOf(this.fd);
-    const standIn = this.#standIn(directory.fd, []);
+  /** @param but What is not to be seen of it. */
+  #takePlace(directory: OwnedFd, but: readonly string[]): OwnedFd {
+    const isRoot = this.#isRoot(directory);
+    const standIn = this.#standIn(directory.fd, but);
     if (isRoot) {
       this.#root.close();
       this.#root = new OwnedFd(dup(standIn.fd), "tree");
     } else {
       this.staging.attach(standIn, directory);
     }
-    return standIn.fd;
+    return standIn;
   }
 
   /**
@@ -314,6 +391,33 @@ export class RootTree implements Disposable {
     this.#root.close();
     this.staging[Symbol.dispose]();
   }
+}
+
+/** Makes a file or directory where nobody but the command sees it. */
+function makeHere(fd: number, name: string, isFile: boolean): void {
+  if (isFile) return makeFile(fd, name);
+  mkdirat(fd, name, 0o755);
+  // Less this process's umask another user could not pass it.
+  fchmodat(fd, name, 0o755);
+}
+
+/** Why nothing can be made in a directory. */
+const UNWRITABLE = [
+  EACCES,
+  EDQUOT,
+  EMLINK,
+  ENOSPC,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  EPERM,
+  EROFS,
+];
+
+/** How often a path is gone, that another run removes something of. */
+const MOST_TRIES = 20;
+
+function isDeleted({ fd }: OwnedFd): boolean {
+  return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK).nlink === 0;
 }
 
 function inodeOf(fd: number): bigint | undefined {
@@ -410,10 +514,4 @@ export function make(
     { ...fileSystem, parameters },
     { action: `mount ${type} on ${quote(target)}`, target, type },
   );
-}
-
-/** Makes an empty file, where nothing of its name may be. */
-export function makeFile(dirfd: number, name: string): void {
-  const flags = O_CREAT | O_EXCL | O_CLOEXEC;
-  close(openat2(dirfd, name, { flags, mode: 0o644, resolve: RESOLVE_BENEATH }));
 }

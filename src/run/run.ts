@@ -22,6 +22,7 @@ import { quote } from "../base/text.ts";
 import { releaseSpawner, spawner } from "./spawner.ts";
 import { HeldSignals, Terminal } from "./signals.ts";
 import { makeDev, makeSys, RootTree } from "./root_tree.ts";
+import { MountPoints } from "./mount_points.ts";
 import { Keeper, type KeeperKind } from "./keeper.ts";
 import type { PassedOver } from "../mount/apply.ts";
 import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
@@ -40,10 +41,13 @@ export type { InputOption, OutputOption, Usage };
  * a /dev, in a mount namespace that holds that alone. It is the first process of
  * a PID namespace of its own. When it ends, all that it started is ended, too;
  * so it is when this process dies, however that happens. No mount is visible
- * anywhere else at any time, and nothing is written into the root.
+ * anywhere else at any time.
  *
- * What is missing in the root to mount on is not made there: a tmpfs with all
- * that is in the directory takes its place, read-only itself.
+ * What is missing in the root to mount on is made there, and removed in the end:
+ * see `mountPoints`. With `hostPid` it stays, as it does when this process is
+ * killed, and where another process's command has something mounted beside it.
+ * Until then each directory of it has a shared lock, flock(2): who takes the
+ * exclusive one keeps commands from mounting there.
  *
  * As the first of its PID namespace it is spared the signals that it has no
  * handler for when it sends them itself, abort(3) shows as SIGSEGV, and what its
@@ -128,7 +132,10 @@ async function runPlanned(
   using signals = new HeldSignals(plan.forwardSignals);
   // Without the rights to mount this fails, before anything is begun.
   spawner();
-  using tree = new RootTree(root);
+  using points = new MountPoints();
+  // What leaves the command's group goes on with what is mounted there.
+  if (plan.hostPid) points.keep();
+  using tree = new RootTree(root, points, plan.mountPoints === "make");
   const furnished = await furnish(tree, plan);
   await using keeper = furnished.keeper;
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;

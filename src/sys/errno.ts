@@ -209,8 +209,14 @@ export const EMFILE = 24;
 /** Inappropriate ioctl for device. */
 export const ENOTTY = 25;
 
+/** No space left on device. */
+export const ENOSPC = 28;
+
 /** Read-only file system. */
 export const EROFS = 30;
+
+/** Too many links. */
+export const EMLINK = 31;
 
 /** Broken pipe. */
 export const EPIPE = 32;
@@ -238,3 +244,6 @@ export const EMSGSIZE = 90;
 
 /** Operation not supported. */
 export const EOPNOTSUPP = 95;
+
+/** Disk quota exceeded. */
+export const EDQUOT = 122;

@@ -9,7 +9,12 @@ import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
-import { isFirst, makeRoot, processesWith } from "../support/run_root.ts";
+import {
+  isFirst,
+  makeRoot,
+  names,
+  processesWith,
+} from "../support/run_root.ts";
 import { mountTable, SCRATCH } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 
@@ -37,6 +42,9 @@ Deno.test("parse() keeps the command's options apart", async () => {
     "--bind",
     "/a:/b/c:ro",
     "--bind=x:y",
+    "--bind=x\\:y\\\\z\\w:y:rw",
+    "--ro-bind=/r:/r",
+    "--keep-root",
     "--tmpfs",
     "/tmp",
     "--chdir=/work",
@@ -53,6 +61,7 @@ Deno.test("parse() keeps the command's options apart", async () => {
     dev: true,
     hostPid: false,
     newSession: false,
+    mountPoints: "stand-in",
     clearEnv: false,
     env: { A: "b=c" },
     mounts: [
@@ -68,6 +77,21 @@ Deno.test("parse() keeps the command's options apart", async () => {
         target: "y",
         recursive: true,
         place: "--bind x:y",
+      },
+      {
+        type: "bind",
+        source: "x:y\\z\\w",
+        target: "y",
+        recursive: true,
+        place: "--bind x\\:y\\\\z\\w:y:rw",
+      },
+      {
+        type: "bind",
+        source: "/r",
+        target: "r",
+        recursive: true,
+        place: "--ro-bind /r:/r",
+        options: "rro",
       },
       {
         type: "bind",
@@ -103,6 +127,8 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["root"], "Usage: mountat run"],
       [["--bind", "/a", "root", "cmd"], "must be SRC:DST"],
       [["--bind", ":/b", "root", "cmd"], "must be SRC:DST"],
+      [["--bind", "a:b:rx", "root", "cmd"], "with \\: for a colon in a path"],
+      [["--ro-bind", "a:b:rw", "root", "cmd"], "must be SRC:DST, with"],
       [["--env", "=x", "root", "cmd"], "must be NAME=value"],
       [["--uid", "root", "root", "cmd"], "must be an id"],
       [["--gid", "4294967295", "root", "cmd"], "must be an id"],
@@ -831,7 +857,10 @@ programTest("run leaves nothing when it is killed at any time", async () => {
   }
   await untilGone(mark);
   assertEquals(mountTable(), before);
-  assertEquals([...Deno.readDirSync(root)].map(({ name }) => name), ["bin"]);
+  // But what nobody was left to remove.
+  const left = ["dev", "proc", "sys", "tmp"];
+  assertEquals(names(root), ["bin", ...left]);
+  for (const name of left) assertEquals(names(`${root}/${name}`), []);
   // Neither only early nor only late.
   assert(ran > 5 && ran < rounds - 5, String(ran));
 }, NEEDS);

@@ -1,5 +1,10 @@
 /** Roots to run commands in, and what commands leave. */
 import { has } from "./since.ts";
+import { withoutDetachedTargets } from "./scratch.ts";
+import type { Directory } from "../../src/directory.ts";
+import type { MountTree } from "../../src/mount/tree.ts";
+import type { RunOptions, RunResult } from "../../src/run/options.ts";
+import { run } from "../../src/run/run.ts";
 import { kernelTest, type Needs, SCRATCH } from "./testing.ts";
 import { endSpawner } from "../../src/run/spawner.ts";
 import { endStagingThread } from "../../src/mount/staging.ts";
@@ -95,4 +100,66 @@ export function keepers(): number {
     }
   }
   return count;
+}
+
+/** Reads what commands write. */
+export const text = new TextDecoder();
+
+/** Runs a shell's script, and gives what it wrote. */
+export async function shell(
+  root: Directory | MountTree,
+  script: string,
+  options: RunOptions = {},
+): Promise<RunResult & { out: string; err: string }> {
+  const result = await run(root, ["sh", "-c", script], {
+    env: { PATH: "/bin" },
+    clearEnv: true,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    ...options,
+  });
+  return {
+    ...result,
+    out: text.decode(result.stdout),
+    err: text.decode(result.stderr),
+  };
+}
+
+/** Registers a test for both ways to build a root, where the kernel has both. */
+export function rootTest(name: string, fn: () => Promise<void>): void {
+  runTest(name, fn);
+  if (!has("attachToDetached")) return;
+  runTest(`${name}, built in a namespace of its own`, async () => {
+    using _ = withoutDetachedTargets();
+    await fn();
+  });
+}
+
+/** A command that has said that it runs, by its first output, and goes on until its input ends. */
+export async function running(
+  root: Directory | MountTree,
+  script: string,
+  options: RunOptions = {},
+): Promise<{ end(): void; result: Promise<RunResult> }> {
+  let end!: () => void;
+  const held = new Promise<void>((resolve) => end = resolve);
+  const said = Promise.withResolvers<void>();
+  const result = shell(root, script, {
+    stdin: new ReadableStream({
+      async pull(controller) {
+        await held;
+        controller.close();
+      },
+    }, { highWaterMark: 0 }),
+    stdout: new WritableStream({ write: () => said.resolve() }),
+    ...options,
+  });
+  await Promise.race([said.promise, result]);
+  return { end, result };
+}
+
+/** The names in a directory, sorted. */
+export function names(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 }

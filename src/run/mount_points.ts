@@ -1,0 +1,209 @@
+/**
+ * The directories and files that were made in a root to mount on, and who uses
+ * them. rmdir(2) of a directory that is a mount point in another mount namespace
+ * succeeds, and takes the mount away there: so each run holds a shared lock,
+ * flock(2), on every directory that it has a mount point in, and what was made
+ * there is removed under the exclusive one, by the last run of this thread. Where
+ * that can't be had, other processes' runs are at work: what was made stays.
+ */
+import { OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { lockAlone, makeFile } from "../mount/mount_point.ts";
+import {
+  namesIn,
+  open,
+  openAt,
+  openDirectoryAt,
+  saysMountRoot,
+} from "../fd/open.ts";
+import { EACCES, EAGAIN, EPERM } from "../sys/errno.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import {
+  dup,
+  fchmodat,
+  flock,
+  mkdirat,
+  type Statx,
+  statx,
+  unlinkat,
+} from "../sys/file.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  LOCK_NB,
+  LOCK_SH,
+  O_DIRECTORY,
+  O_RDONLY,
+  STATX_INO,
+  STATX_MODE,
+  STATX_SIZE,
+} from "../sys/constants.ts";
+
+/** A file or directory that was made. */
+interface Made {
+  /** The directory that it was made in. */
+  readonly parent: OwnedFd;
+  readonly name: string;
+  /** It itself: as long as this is open, nothing else has its inode's number. */
+  readonly at: OwnedFd;
+  readonly isFile: boolean;
+}
+
+/** A directory that runs of this thread have mount points in. */
+interface Used {
+  readonly key: string;
+  /** The directory, locked; null where this user may not open it. */
+  readonly lock: OwnedFd | null;
+  /** How many runs use it. */
+  users: number;
+  readonly made: Made[];
+}
+
+/** By device and inode. */
+const used = new Map<string, Used>();
+
+/** How often a lock is tried that another process holds, to remove something. */
+const MOST_TRIES = 50;
+
+/** The mount points of a run. */
+export class MountPoints implements Disposable {
+  /** The directories that it has mount points in, in order. */
+  readonly #used = new Set<Used>();
+  #kept = false;
+
+  /**
+   * Keeps what is in a directory from being removed by other runs.
+   *
+   * @returns False where another process has it locked.
+   * @throws {SyscallError} What openat2(2) and statx(2) answer.
+   */
+  use(directory: number): boolean {
+    const key = keyOf(look(directory));
+    let entry = used.get(key);
+    if (entry === undefined) {
+      const lock = lockShared(directory);
+      if (lock === "taken") return false;
+      entry = { key, lock, users: 0, made: [] };
+      used.set(key, entry);
+    }
+    if (this.#used.has(entry)) return true;
+    entry.users++;
+    this.#used.add(entry);
+    return true;
+  }
+
+  /**
+   * Makes a directory or an empty file to mount on, in a directory that is used.
+   * Every user may pass it, whatever this process's umask.
+   *
+   * @throws {SyscallError} What mkdirat(2) and openat2(2) answer.
+   */
+  make(directory: number, name: string, isFile: boolean): void {
+    const entry = used.get(keyOf(look(directory)))!;
+    using owned = new DisposableStack();
+    const parent = owned.use(new OwnedFd(dup(directory)));
+    if (isFile) makeFile(directory, name);
+    else mkdirat(directory, name, 0o755);
+    const at = owned.use(
+      isFile ? openAt(directory, name) : openDirectoryAt(directory, name),
+    );
+    entry.made.push({ parent, name, at: at.closeWhenDropped(), isFile });
+    owned.move();
+    if (!isFile) letPass(at);
+  }
+
+  /** Leaves what was made: who knows what goes on using it. */
+  keep(): void {
+    this.#kept = true;
+  }
+
+  /** Removes what was made and is used no more, the last first. */
+  [Symbol.dispose](): void {
+    for (const entry of [...this.#used].toReversed()) {
+      if (this.#kept) forget(entry);
+      if (--entry.users > 0) continue;
+      used.delete(entry.key);
+      using _ = entry.lock;
+      const { lock, made } = entry;
+      if (lock !== null && made.length > 0 && lockAlone(lock.fd) === true) {
+        for (const one of made.toReversed()) remove(one);
+      }
+      forget(entry);
+    }
+    this.#used.clear();
+  }
+}
+
+function forget({ made }: Used): void {
+  for (const { parent, at } of made.splice(0)) {
+    parent.close();
+    at.close();
+  }
+}
+
+/** Removes what was made, if it is that still, and empty. */
+function remove({ parent, name, at, isFile }: Made): void {
+  try {
+    const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    const own = statx(at.fd, "", AT_EMPTY_PATH, STATX_INO | STATX_SIZE);
+    const found = statx(parent.fd, name, flags, STATX_INO);
+    // The tree that failed to become a command's root has its mounts still.
+    const isOurs = saysMountRoot(found) || keyOf(found) === keyOf(own);
+    if (!isOurs || isFile && own.size !== 0n) return;
+    unlinkat(parent.fd, name, isFile ? 0 : AT_REMOVEDIR);
+  } catch (error) {
+    // It is gone, or not empty, or this process's namespace has a mount there.
+    if (!(error instanceof SyscallError)) throw error;
+  }
+}
+
+function look(fd: number): Statx {
+  return statx(fd, "", AT_EMPTY_PATH, STATX_INO);
+}
+
+/** Who a file is. */
+function keyOf({ devMajor, devMinor, ino }: Statx): string {
+  return `${devMajor}:${devMinor}:${ino}`;
+}
+
+/** @returns Null where this user may not read the directory. */
+function lockShared(directory: number): OwnedFd | null | "taken" {
+  let lock: OwnedFd;
+  try {
+    lock = open(".", O_RDONLY | O_DIRECTORY, directory);
+  } catch (error) {
+    if (isErrno(error, EACCES, EPERM)) return null;
+    throw error;
+  }
+  for (let left = MOST_TRIES;; left--) {
+    try {
+      flock(lock.fd, LOCK_SH | LOCK_NB);
+      return lock;
+    } catch (error) {
+      if (isErrno(error, EAGAIN) && left > 0) {
+        Atomics.wait(NEVER, 0, 0, 1);
+        continue;
+      }
+      lock.close();
+      if (!(error instanceof SyscallError)) throw error;
+      // A file system without locks is nobody's in particular.
+      return isErrno(error, EAGAIN) ? "taken" : null;
+    }
+  }
+}
+
+/** Nobody notifies who waits for it. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
+/** Gives a new directory the permissions that the umask has taken. */
+function letPass(directory: OwnedFd): void {
+  const { mode } = statx(directory.fd, "", AT_EMPTY_PATH, STATX_MODE);
+  if ((mode! & 0o755) === 0o755) return;
+  // Somebody may have put another there since: an empty one betrays nothing.
+  using readable = open(".", O_RDONLY | O_DIRECTORY, directory.fd);
+  if (namesIn(readable.fd).length > 0) return;
+  // By its name it might be another by now, and fchmod(2) takes no O_PATH.
+  fchmodat(AT_FDCWD, procPath(directory.fd), 0o755);
+}
