@@ -2,6 +2,7 @@ import { descriptorOf, InheritableFd, OwnedFd } from "./fd/owned_fd.ts";
 import { pathArgument } from "./options/path.ts";
 import { parseTarget } from "./options/target.ts";
 import { attempt } from "./error/error.ts";
+import { lookupOf, lookupOfCaller } from "./error/attempt.ts";
 import { quote } from "./base/text.ts";
 import { openDirectoryAt } from "./fd/open.ts";
 import { AT_FDCWD } from "./sys/constants.ts";
@@ -51,7 +52,12 @@ export class Directory implements Disposable {
   static open(path: string | URL): Directory {
     const name = pathArgument("The directory", path);
     return attempt(
-      { action: `open ${quote(name)}`, target: name, follows: true },
+      {
+        action: `open ${quote(name)}`,
+        target: name,
+        follows: true,
+        ...lookupOfCaller(name, "target"),
+      },
       () => new Directory(openDirectoryAt(AT_FDCWD, name, 0)),
     );
   }
@@ -95,7 +101,11 @@ export class Directory implements Disposable {
   openDirectory(path: string): Directory {
     const target = parseTarget(path);
     return attempt(
-      { action: `open ${quote(path)}`, target: path },
+      {
+        action: `open ${quote(path)}`,
+        target: path,
+        ...lookupOf(this.fd, target.path),
+      },
       () => new Directory(openDirectoryAt(this.fd, target.path)),
     );
   }

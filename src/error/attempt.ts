@@ -1,3 +1,6 @@
+import { AT_FDCWD } from "../sys/constants.ts";
+import type { Parameter } from "../options/mount_options.ts";
+
 /** What was attempted, for messages and to find out why it failed. */
 export interface Attempt {
   /**
@@ -19,6 +22,10 @@ export interface Attempt {
   readonly inFixed?: boolean;
   /** Whether the path is the caller's, and may lead through symlinks. */
   readonly follows?: boolean;
+  /** The parameters of the file system that were set, the last one perhaps not. */
+  readonly parameters?: readonly Parameter[];
+  /** The path that is looked up. */
+  readonly lookup?: Lookup;
   /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
   readonly from?: At;
   /** The mount point that move_mount(2) is given. */
@@ -39,6 +46,32 @@ export interface At {
   readonly dirfd: number;
   /** A path, empty for the descriptor itself. */
   readonly path: string;
+}
+
+/** A path that a call looks up. */
+export interface Lookup extends At {
+  /** Whose path it is, in a message. */
+  readonly whose: string;
+  /** True if the path may lead through symlinks. */
+  readonly follows: boolean;
+}
+
+/** The look-up of a target, which follows no symlink. */
+export function lookupOf(
+  dirfd: number,
+  path: string,
+  whose: "target" | "destination" = "target",
+): Pick<Attempt, "lookup"> {
+  return { lookup: { dirfd, path, whose, follows: false } };
+}
+
+/** The look-up of a path of the caller's, which may lead through symlinks. */
+export function lookupOfCaller(
+  path: string,
+  whose: Lookup["whose"],
+  dirfd: number = AT_FDCWD,
+): Pick<Attempt, "lookup"> {
+  return { lookup: { dirfd, path, whose, follows: true } };
 }
 
 /** A mount point, as umount2(2) is given it. */

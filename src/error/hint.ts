@@ -10,6 +10,7 @@ import {
 } from "./holders.ts";
 import type { Attempt } from "./attempt.ts";
 import type { SyscallError } from "../sys/error.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
 import { setTracer } from "../sys/call.ts";
 import { idInTable, idInTableAt } from "../kernel/mount_id.ts";
 import {
@@ -22,6 +23,9 @@ import {
 } from "./place_hint.ts";
 import { hasProc } from "../kernel/probe.ts";
 import { sinceLinux } from "../sys/calls.ts";
+import { createHint, parameterHint, unknownTypeHint } from "./file_system.ts";
+import { lookupHint } from "./lookup.ts";
+import { optionName } from "./option_name.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
 import { readFile } from "../fd/open.ts";
@@ -74,9 +78,11 @@ function searchHolders(
 }
 
 function lookForHint(
-  { type = "", source, image, from, onto, remounted, unmounted }: Attempt,
+  attempted: Attempt,
   cause: SyscallError,
 ): string | undefined {
+  const { type = "", source, image, from, onto, remounted, unmounted } =
+    attempted;
   const { syscall, code, message } = cause;
   if (code === "EPERM" && image === undefined) {
     return permissionHint(cause, type);
@@ -84,13 +90,26 @@ function lookForHint(
   if (code === "ENOENT" && IN_PROC.test(message) && !hasProc()) {
     return "It needs /proc, which is not mounted here";
   }
+  const { lookup } = attempted;
+  if (lookup !== undefined && LOOKING_UP.includes(syscall)) {
+    const hint = lookupHint(lookup, syscall, code);
+    if (hint !== undefined) {
+      return code === "ENOENT" ? hint + missingHint(attempted) : hint;
+    }
+  }
   switch (syscall) {
     case "fsopen":
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
-    case "fsconfig":
-      return source !== undefined && message.includes("FSCONFIG_CMD_CREATE")
-        ? sourceHint(type, source, code)
+    case "fsconfig": {
+      const { parameters = [] } = attempted;
+      if (message.includes("FSCONFIG_CMD_CREATE")) {
+        return createHint(type, source, parameters, code);
+      }
+      const last = parameters.at(-1);
+      return message.includes("FSCONFIG_SET_") && last !== undefined
+        ? parameterHint(last, code)
         : undefined;
+    }
     case "move_mount":
       return onto !== undefined && MOVE_CODES.includes(code)
         ? (MOVE_BENEATH.test(message) ? beneathHint(onto) : null) ??
@@ -117,6 +136,17 @@ function lookForHint(
       return unmounted === undefined ? undefined : unmountHint(unmounted);
   }
   return undefined;
+}
+
+/** The calls that are given the path that is looked up. */
+const LOOKING_UP = ["openat2", "open_tree", "open_tree_attr", "mkdirat"];
+
+/** What can be done about a mount point that does not exist. */
+function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
+  if (mkdir !== false || !/target|destination/.test(lookup!.whose)) return "";
+  return inFixed
+    ? ", and nothing can be made in /proc and /sys"
+    : `: ${optionName("mkdir")} makes it`;
 }
 
 const MOVE_BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
@@ -186,7 +216,7 @@ function plainHint(
       if (syscall !== "openat2" || mkdir !== false) return undefined;
       return inFixed
         ? "Nothing can be made in /proc and /sys: what is not there can't be mounted on"
-        : "The mount point must exist; the option mkdir makes it";
+        : `The mount point must exist: ${optionName("mkdir")} makes it`;
     case "EAGAIN":
       return syscall === "umount2"
         ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"
@@ -230,47 +260,6 @@ function invalidHint(syscall: string, message: string): string | undefined {
   }
 }
 
-/** What is wrong with what is to be mounted, of a type that takes a device. */
-function sourceHint(
-  type: string,
-  source: string,
-  code: string,
-): string | undefined {
-  switch (code) {
-    case "ENOTBLK":
-      return `${
-        quote(source)
-      } is no block device: of a file the option loop makes one`;
-    case "EROFS":
-      return `${
-        quote(source)
-      } may have a journal to be replayed, and can only be read: mount it without ro, or leave the journal out, by noload (ext4) or norecovery (xfs)`;
-    case "EINVAL":
-    case "EUCLEAN":
-      return takesDevice(type)
-        ? `${
-          quote(source)
-        } may hold no ${type}, a damaged one, or what this kernel can't read: its log says more (dmesg)`
-        : undefined;
-  }
-  return undefined;
-}
-
-function takesDevice(type: string): boolean {
-  return readFile("/proc/filesystems").split("\n").includes(`\t${type}`);
-}
-
-/** What the kernel has that is spelt alike: /proc/filesystems. */
-function unknownTypeHint(type: string): string {
-  const known = readFile("/proc/filesystems").split("\n")
-    .map((line) => line.split("\t")[1] ?? "").filter((name) => name !== "");
-  const alike = spelledAlike(type, known);
-  const but = alike.length === 0 ? "" : `, but ${alike.map(quote).join(", ")}`;
-  return `This kernel knows no file system ${
-    quote(type)
-  }${but} (see /proc/filesystems): its module may have to be loaded (modprobe)`;
-}
-
 /**
  * Why opening the file, or what loop devices take, failed.
  *
@@ -283,7 +272,15 @@ export function loopHint(
 ): string | undefined {
   if (syscall === "ioctl") return ioctlHint(code);
   const path = /^openat2\(AT_FDCWD, (".*?"), \{flags=/.exec(message)?.[1];
-  if (path === quote(image)) return imageHint(path, code, message);
+  if (path === quote(image)) {
+    const lookup = {
+      dirfd: AT_FDCWD,
+      path: image,
+      whose: "image",
+      follows: true,
+    };
+    return lookupHint(lookup, syscall, code) ?? imageHint(path, code, message);
+  }
   switch (code) {
     case "ENOENT":
     case "ENODEV":

@@ -1,5 +1,5 @@
 import type { Target } from "../options/target.ts";
-import type { Attempt } from "../error/attempt.ts";
+import { type Attempt, lookupOf } from "../error/attempt.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 import type { Recorder } from "../options/spec.ts";
 import {
@@ -75,9 +75,13 @@ export function attachBeneath(
     const created = new CreatedPaths();
     let mountPoint: MountPoint | undefined;
     try {
-      mountPoint = beneath
-        ? openByName(dirfd, target)
-        : openMountPoint(created, dirfd, target, isFile, mode);
+      mountPoint = attempt(
+        { ...attempted, ...lookupOf(dirfd, target.path) },
+        () =>
+          beneath
+            ? openByName(dirfd, target)
+            : openMountPoint(created, dirfd, target, isFile, mode),
+      );
       const { at } = mountPoint;
       record?.add(id, at.fd, { whole: plan.whole });
       attempt(

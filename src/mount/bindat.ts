@@ -30,7 +30,8 @@ import { parseMountOptions } from "../options/mount_options.ts";
 import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
 import { isErrno } from "../sys/error.ts";
 import { ENOSYS } from "../sys/errno.ts";
-import type { At } from "../error/attempt.ts";
+import { type At, lookupOfCaller } from "../error/attempt.ts";
+import { attempt } from "../error/error.ts";
 
 /**
  * Mounts a directory or file that is there already on a target relative to a
@@ -121,21 +122,33 @@ export function planBind(
   const recursive = Boolean(options.recursive);
   const idmap = parseIdmap(options.idmap);
   const flags = recursive ? AT_RECURSIVE : 0;
+  const attempted = {
+    action: () => `bind ${sourceText(from)} to ${quote(target)}${note}`,
+    target,
+    from,
+    mkdir: mode !== null,
+  };
   return {
     target: parsed,
     mode,
     beneath: parseBeneath(options.beneath, parsed),
     whole: recursive && asked.recursive.propagation !== MS_SHARED,
-    attempted: {
-      action: () => `bind ${sourceText(from)} to ${quote(target)}${note}`,
-      target,
-      from,
-      mkdir: mode !== null,
-    },
+    attempted,
     make() {
-      using namespace = idmap === null ? null : openIdmap(idmap, recursive);
+      using namespace = idmap === null ? null : attempt(
+        {
+          ...attempted,
+          ...(typeof idmap === "string"
+            ? lookupOfCaller(idmap, "user namespace")
+            : {}),
+        },
+        () => openIdmap(idmap, recursive),
+      );
       const { dirfd, path } = from;
-      const clone = cloneTree(dirfd, path, flags, namespace);
+      const clone = attempt(
+        { ...attempted, ...lookupOfCaller(path, "source", dirfd) },
+        () => cloneTree(dirfd, path, flags, namespace),
+      );
       return afterChange(clone, () => {
         if (!saysPropagation(asked, recursive)) {
           const some = asked.own.propagation !== 0;

@@ -140,25 +140,27 @@ export function inContext<T>(
   work: (context: number) => T,
 ): T {
   let context: OwnedFd | undefined;
-  let last: Parameter | undefined;
+  const set: Parameter[] = [];
   try {
     context = new OwnedFd(open(), "context", true);
     for (const parameter of parameters) {
-      last = parameter;
+      set.push(parameter);
       setParameter(context.fd, parameter);
     }
     return work(context.fd);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw explain(attempted, error, {
+    const last = set.at(-1);
+    const isRefused = error.syscall === "fsconfig" &&
+      error.message.includes("FSCONFIG_SET_");
+    throw explain({ ...attempted, parameters: set }, error, {
       log: context === undefined
         ? []
         : readLog(context.fd).map(({ message }) => message),
-      // Some file systems, overlay for one, say nothing: then this is what
-      // the kernel looked at last.
-      ...(last === undefined || error.syscall !== "fsconfig" ? {} : {
-        detail: `the option set last was ${parameterText(last)}`,
-      }),
+      // Some file systems, overlay for one, say nothing of what they refuse.
+      ...(last !== undefined && isRefused
+        ? { detail: `the option is ${parameterText(last)}` }
+        : {}),
     });
   } finally {
     context?.close();

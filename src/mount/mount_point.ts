@@ -1,3 +1,4 @@
+import { lookupOf } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { parseMode, parseTarget, type Target } from "../options/target.ts";
 import { BENEATH, open, openAt, openDirectoryAt } from "../fd/open.ts";
@@ -304,6 +305,7 @@ export function makeDirectory(
   const attempted = {
     action: `create directory ${quote(path)}`,
     target: path,
+    ...lookupOf(dirfd, target.path),
   };
   return attempt(attempted, () => {
     const created = new CreatedPaths();

@@ -14,7 +14,7 @@ import {
   openMountPoint,
 } from "./mount_point.ts";
 import { identify, mountIdAt } from "../kernel/mount_id.ts";
-import type { Attempt } from "../error/attempt.ts";
+import { type Attempt, lookupOf } from "../error/attempt.ts";
 import { attach, placesOf } from "./attach.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EINVAL, ELOOP } from "../sys/errno.ts";
@@ -134,12 +134,23 @@ export function moveat(
     target: fromTarget,
   };
   return attempt(attempted, () => {
-    using original = openAt(fromDirectory, from.path);
+    using original = attempt(
+      { ...attempted, ...lookupOf(fromDirectory, from.path) },
+      () => openAt(fromDirectory, from.path),
+    );
     using created = new CreatedPaths();
     const { isFile } = identify(original.fd);
-    const mountPoint = beneath
-      ? openByName(toDirectory, to)
-      : openMountPoint(created, toDirectory, to, isFile, mode);
+    const mountPoint = attempt(
+      {
+        ...attempted,
+        ...lookupOf(toDirectory, to.path, "destination"),
+        mkdir: mode !== null,
+      },
+      () =>
+        beneath
+          ? openByName(toDirectory, to)
+          : openMountPoint(created, toDirectory, to, isFile, mode),
+    );
     try {
       const mount = attempt(
         { ...attempted, ...placesOf(original, mountPoint.at) },

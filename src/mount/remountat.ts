@@ -32,7 +32,7 @@ import { statmount } from "../sys/statmount.ts";
 import { lineAt, mountIdAt } from "../kernel/mount_id.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import type { Attempt } from "../error/attempt.ts";
+import { type Attempt, lookupOf } from "../error/attempt.ts";
 import { fsconfigReconfigure, fspick } from "../sys/fscontext.ts";
 import { inContext } from "./detached.ts";
 
@@ -113,7 +113,11 @@ export function remountat(
   const directory = descriptorOf(dirfd);
   const { path } = parseTarget(target);
   const parsed = parseRemount(options);
-  const attempted = { action: `remount ${quote(target)}`, target };
+  const attempted = {
+    action: `remount ${quote(target)}`,
+    target,
+    ...lookupOf(directory, path),
+  };
   attempt(attempted, () => {
     using mount = path === "."
       ? openTopmost(directory)

@@ -1,6 +1,7 @@
 /**
  * Room `unmount`: Taking mounts away: one, a stack, all below.
  */
+import { lookupOf } from "../error/attempt.ts";
 import { isStrategy, type UnmountStrategy } from "./strategy.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
@@ -118,7 +119,7 @@ export function unmountCounting(
   step: () => void = () => {},
   searchLimit?: number,
 ): void {
-  const { parent, name } = parseTarget(target);
+  const { path, parent, name } = parseTarget(target);
   if (name === "..") {
     throw new TypeError(`Cannot unmount "${target}": it must end in a name`);
   }
@@ -127,6 +128,7 @@ export function unmountCounting(
   const attempted = {
     action: () => `unmount ${quote(target)}`,
     target,
+    ...lookupOf(directory, path),
     ...(searchLimit === undefined ? {} : { searchLimit }),
   };
   attempt(attempted, () => {

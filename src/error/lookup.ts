@@ -1,0 +1,190 @@
+/** Which component of a path stopped a lookup, and why. */
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  O_CLOEXEC,
+  O_NOFOLLOW,
+  O_PATH,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT } from "../fd/open.ts";
+import { openat2, readlinkat, statx } from "../sys/file.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { SyscallError } from "../sys/error.ts";
+import type { Lookup } from "./attempt.ts";
+import { quote } from "../base/text.ts";
+
+/**
+ * Says which component of a path stopped its lookup: the path is walked again.
+ *
+ * @param lookup The path.
+ * @param syscall The call that failed.
+ * @param code The error's name.
+ * @returns A sentence; undefined where the path can be looked up by now.
+ */
+export function lookupHint(
+  lookup: Lookup,
+  syscall: string,
+  code: string,
+): string | undefined {
+  const stop = findStop(lookup);
+  if (stop === undefined || !CAUSES[stop.why].includes(code)) return undefined;
+  const { why, at, directory, via, leadsTo } = stop;
+  const { path, whose } = lookup;
+  const link = via === undefined
+    ? ""
+    : `${quote(via.link)} is a symlink to ${quote(via.to)}, and `;
+  const isWhole = at === path && via === undefined;
+  const before = whose === "target"
+    ? link
+    : isWhole
+    ? `The ${whose} `
+    : `In the ${whose} ${quote(path)}, ${link}`;
+  const holder = directory === "" ? "the directory" : quote(directory);
+  switch (why) {
+    case "missing":
+      return syscall === "mkdirat"
+        ? `${before}this user may not write to ${holder}`
+        : `${before}${quote(at)} does not exist`;
+    case "symlink":
+      return `${before}${quote(at)} is a symlink to ${
+        quote(leadsTo!)
+      }, and no symlink is followed there: name what it leads to`;
+    case "circle":
+      return `${before}${quote(at)} is a symlink in a circle of symlinks`;
+    case "file":
+      return `${before}${
+        at === "" ? "it" : quote(at)
+      } is a file, and a directory is needed`;
+    case "denied":
+      return `${before}this user may not search ${holder}`;
+    case "escape":
+      return `${before}".." leads out of the directory`;
+  }
+}
+
+/** The errors that each obstacle explains: others have another reason. */
+const CAUSES: Readonly<Record<Stop["why"], readonly string[]>> = {
+  missing: ["ENOENT", "EACCES"],
+  symlink: ["ELOOP", "ENOTDIR"],
+  circle: ["ELOOP"],
+  file: ["ENOTDIR"],
+  denied: ["EACCES"],
+  escape: ["EXDEV"],
+};
+
+/** Where a lookup stops. */
+interface Stop {
+  readonly why:
+    | "missing"
+    | "symlink"
+    | "circle"
+    | "file"
+    | "denied"
+    | "escape";
+  /** The path as far as the component that stopped it. */
+  readonly at: string;
+  /** The directory that has the component. */
+  readonly directory: string;
+  /** The last symlink that was followed to get there. */
+  readonly via: { readonly link: string; readonly to: string } | undefined;
+  /** Where a symlink that is not followed leads. */
+  readonly leadsTo?: string;
+}
+
+/** The kernel's own limit, path_resolution(7). */
+const MOST_LINKS = 40;
+
+function findStop({ dirfd, path, follows }: Lookup): Stop | undefined {
+  using open = new DisposableStack();
+  const top = () => ({ fd: openPlace(open, AT_FDCWD, "/").fd, path: "/" });
+  // Where the walk is: the last one, and what leads there.
+  let above = [path.startsWith("/") ? top() : { fd: dirfd, path: "" }];
+  let via: Stop["via"];
+  let links = 0;
+  const names = path.split("/").filter(isName);
+  while (names.length > 0) {
+    const name = names.shift()!;
+    const { fd, path: directory } = above.at(-1)!;
+    const stopped = (why: Stop["why"], more: Partial<Stop> = {}): Stop => ({
+      why,
+      at: joined(directory, name),
+      directory,
+      via,
+      ...more,
+    });
+    if (name === "..") {
+      if (above.length > 1) above.pop();
+      else if (!follows) return stopped("escape");
+      else {
+        const parent = openPlace(open, fd, "..");
+        above = [{ fd: parent.fd, path: joined(directory, name) }];
+      }
+      continue;
+    }
+    let place: { fd: number; type: number };
+    try {
+      place = openPlace(open, fd, name);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      switch (error.code) {
+        case "ENOENT":
+          return stopped("missing");
+        case "EACCES":
+          return stopped("denied");
+        case "ENOTDIR":
+          return { ...stopped("file"), at: directory };
+        default:
+          return undefined;
+      }
+    }
+    if (place.type === S_IFLNK) {
+      const leadsTo = readlinkat(place.fd, "");
+      if (!follows) return stopped("symlink", { leadsTo });
+      if (++links > MOST_LINKS) return stopped("circle");
+      via = { link: joined(directory, name), to: leadsTo };
+      names.unshift(...leadsTo.split("/").filter(isName));
+      if (leadsTo.startsWith("/")) above = [top()];
+      continue;
+    }
+    if (place.type !== S_IFDIR && names.length > 0) return stopped("file");
+    above.push({ fd: place.fd, path: joined(directory, name) });
+  }
+  const last = above.at(-1)!;
+  return typeOf(last.fd) === S_IFDIR ? undefined : {
+    why: "file",
+    at: last.path,
+    directory: "",
+    via,
+  };
+}
+
+function isName(name: string): boolean {
+  return name !== "" && name !== ".";
+}
+
+function joined(directory: string, name: string): string {
+  return directory === "" || directory.endsWith("/")
+    ? directory + name
+    : `${directory}/${name}`;
+}
+
+/** Opens what has a name, a symlink itself, without mounting or asking anything. */
+function openPlace(
+  stack: DisposableStack,
+  dirfd: number,
+  name: string,
+): { fd: number; type: number } {
+  const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  const { fd } = stack.use(
+    new OwnedFd(openat2(dirfd, name, { flags }), "place", true),
+  );
+  return { fd, type: typeOf(fd) };
+}
+
+function typeOf(fd: number): number {
+  const flags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return statx(fd, "", flags, STATX_TYPE).mode! & S_IFMT;
+}
