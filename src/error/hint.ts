@@ -28,8 +28,6 @@ import { lookupHint } from "./lookup.ts";
 import { optionName } from "./option_name.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
-import { readFile } from "../fd/open.ts";
-import { spelledAlike } from "../base/check.ts";
 
 /** What is known of a failure beside the failed call. */
 export interface Advice {

@@ -1,4 +1,5 @@
 /** Who holds a mount: found in /proc, by the ids of mounts. */
+import { optionName } from "./option_name.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import {
   lineOf,
@@ -411,7 +412,7 @@ export function busyHint(
   // Whoever unmounts by the path, lazily too, takes what is on top instead.
   const lazily = holders.some(({ onTop }) => onTop)
     ? ""
-    : ", or unmount lazily";
+    : `, or unmount lazily (${optionName("lazy")})`;
   return `${found}; end, close or unmount that first${lazily}`;
 }
 

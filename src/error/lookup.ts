@@ -31,6 +31,11 @@ export function lookupHint(
 ): string | undefined {
   const stop = findStop(lookup);
   if (stop === undefined || !CAUSES[stop.why].includes(code)) return undefined;
+  const hint = sentence(lookup, stop, syscall);
+  return hint.charAt(0).toUpperCase() + hint.slice(1);
+}
+
+function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
   const { why, at, directory, via, leadsTo } = stop;
   const { path, whose } = lookup;
   const link = via === undefined

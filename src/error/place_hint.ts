@@ -19,6 +19,7 @@ import {
   type MountinfoLine,
   readMountinfo,
 } from "../kernel/mountinfo.ts";
+import { optionName } from "./option_name.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
 import {
@@ -86,7 +87,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
   if (holder?.shared !== undefined) {
     return `The mount that holds it is shared, and the kernel moves none out of such: make ${
       quote(holder.mountPoint)
-    } private first`;
+    } private first (${optionName("makePrivate")})`;
   }
   const unbindable = table.find((line) =>
     line.unbindable && isInside(table, line, mount)
@@ -127,7 +128,9 @@ export function cloneHint(source: At): string | undefined {
   }
   return privileges().initialUserNamespace
     ? undefined
-    : "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (recursive)";
+    : `A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (${
+      optionName("recursive")
+    })`;
 }
 
 /** Whether the mount is none that any mount namespace could have. */

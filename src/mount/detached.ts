@@ -156,7 +156,7 @@ export function inContext<T>(
     throw explain({ ...attempted, parameters: set }, error, {
       log: context === undefined
         ? []
-        : readLog(context.fd).map(({ message }) => message),
+        : readLog(context.fd).map(({ message }) => message.trimEnd()),
       // Some file systems, overlay for one, say nothing of what they refuse.
       ...(last !== undefined && isRefused
         ? { detail: `the option is ${parameterText(last)}` }

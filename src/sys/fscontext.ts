@@ -397,6 +397,6 @@ const LEVELS: Readonly<Record<string, LogMessage["level"]>> = {
 export function parseMessage(line: string): LogMessage {
   return {
     level: LEVELS[line[0] ?? ""] ?? "info",
-    message: line.slice(2).replace(/\n+$/, ""),
+    message: line.slice(2).replace(/\n$/, ""),
   };
 }

@@ -10,7 +10,8 @@ function hint(
   return busyHint(search, target, namedBy);
 }
 
-const END = "; end, close or unmount that first, or unmount lazily";
+const END =
+  "; end, close or unmount that first, or unmount lazily (the option lazy)";
 
 Deno.test("busyHint() names all that a process holds, up to three", () => {
   const bash = { pid: 7, command: "bash" };

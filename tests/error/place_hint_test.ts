@@ -90,7 +90,7 @@ kernelTest("binding says that a directory and a file don't go together", () => {
   assertHint(
     () => bindat(root, "file", `${SCRATCH}/directory`),
     codes,
-    "A directory can't be mounted on a file",
+    '"file" is a file, and a directory is needed',
   );
   assertHint(
     () => bindat(root, "directory", `${SCRATCH}/file`),
@@ -186,7 +186,7 @@ kernelTest("moving says that what holds the mount is shared", () => {
     () =>
       attempt(attempted, () => moveMount(AT_FDCWD, mount.path, onto.fd, ".")),
     ["EINVAL"],
-    `The mount that holds it is shared, and the kernel moves none out of such: make "${SCRATCH}" private first`,
+    `The mount that holds it is shared, and the kernel moves none out of such: make "${SCRATCH}" private first (the option makePrivate)`,
   );
   mountSetattr(AT_FDCWD, SCRATCH, 0, { propagation: MS_PRIVATE });
 });
@@ -262,7 +262,7 @@ kernelTest("a user namespace is told what is locked in it", () => {
   assertEquals([binding.syscall, binding.code], ["open_tree", "EINVAL"]);
   assertEquals(
     binding.hint,
-    "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (recursive)",
+    "A mount inside it came from a more privileged mount namespace, and would show what it covers: bind them together (the option recursive)",
   );
   root.unmount("m/sub");
   root.unmount("m");

@@ -271,7 +271,7 @@ kernelTest("mountat() says what is wrong with an image", () => {
   const empty = sparseFile(`${SCRATCH}/empty`, 4 << 20);
   const hints: [Partial<MountOptions>, string, string][] = [
     [{ source: `${SCRATCH}/no` }, "ENOENT", `"${SCRATCH}/no" does not exist`],
-    [{ source: `${image.source}/x` }, "ENOTDIR", "does not exist"],
+    [{ source: `${image.source}/x` }, "ENOTDIR", "is a file, and a directory"],
     [{ source: SCRATCH }, "EISDIR", "Only a regular file"],
     [{ source: SCRATCH, options: "loop,ro" }, "EINVAL", "Only a regular file"],
     [{ source: "/dev/null" }, "EINVAL", "Only a regular file"],

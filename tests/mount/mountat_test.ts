@@ -237,7 +237,7 @@ kernelTest("mountat() stops at the first option that fails", () => {
 });
 
 kernelTest(
-  "mountat() names the last option when the file system says nothing",
+  "mountat() names the option that a file system refuses without a word",
   () => {
     using root = Directory.open(SCRATCH);
     root.mkdir("m");
@@ -247,12 +247,18 @@ kernelTest(
       "m",
       {
         type: "overlay",
-        options: { lowerdir: `${SCRATCH}/lower` },
+        options: { "lowerdir+": `${SCRATCH}/missing`, redirect_dir: "on" },
       },
-      "EINVAL",
-      `the option set last was "lowerdir=${SCRATCH}/lower"`,
+      "ENOENT",
+      `the option is "lowerdir+=${SCRATCH}/missing"`,
     );
     assertEquals(error.log, []);
+    // That the whole does not fit together is no fault of the last option.
+    const whole = { type: "overlay", options: `lowerdir=${SCRATCH}/lower` };
+    assertEquals(
+      assertFails(root, "m", whole, "EINVAL").message,
+      'Cannot mount overlay on "m": fsconfig: EINVAL (Invalid argument)',
+    );
   },
 );
 
