@@ -55,7 +55,6 @@ export class Directory implements Disposable {
       {
         action: `open ${quote(name)}`,
         target: name,
-        follows: true,
         ...lookupOfCaller(name, "target"),
       },
       () => new Directory(openDirectoryAt(AT_FDCWD, name, 0)),

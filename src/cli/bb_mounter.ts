@@ -1,3 +1,4 @@
+import { lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { parseDelay } from "./bb_mounter_at.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -97,7 +98,7 @@ async function mountAndWait(
     {
       action: `open or create directory ${quote(path)}`,
       target: path,
-      follows: true,
+      ...lookupOfCaller(path, "target"),
     },
     () => leading.makeDirectory(AT_FDCWD, path, 0o755, 0),
   );

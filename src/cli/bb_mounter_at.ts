@@ -1,3 +1,4 @@
+import { lookupOf, lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { printData, report, UsageError } from "./print.ts";
 import { quote } from "../base/text.ts";
@@ -124,7 +125,9 @@ function makeDirectory(
     {
       action: `open or create directory ${quote(path)}`,
       target: path,
-      follows: resolve !== undefined,
+      ...(resolve === undefined
+        ? lookupOf(dirfd, path)
+        : lookupOfCaller(path, "target")),
     },
     () => created.makeDirectory(dirfd, path, mode, resolve),
   );

@@ -1,3 +1,4 @@
+import { lookupOfCaller } from "../error/attempt.ts";
 import {
   ALL,
   type Cell,
@@ -234,7 +235,11 @@ function filter(args: Arguments): Filter | null {
 function tableIdAt(path: string): number {
   const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return attempt(
-    { action: `look at ${quote(path)}`, target: path, follows: true },
+    {
+      action: `look at ${quote(path)}`,
+      target: path,
+      ...lookupOfCaller(path, "target"),
+    },
     () => Number(statx(AT_FDCWD, path, flags, STATX_MNT_ID).mntId),
   );
 }

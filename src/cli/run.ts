@@ -1,3 +1,4 @@
+import { lookupOfCaller } from "../error/attempt.ts";
 import { parseRun, type RunOptions } from "../run/options.ts";
 import {
   checkArguments,
@@ -335,7 +336,11 @@ async function readOci(
 ): Promise<MountSpec[]> {
   const { parseOciMounts } = await import("../spec/oci.ts");
   const text = attempt(
-    { action: `read ${quote(file)}`, target: file, follows: true },
+    {
+      action: `read ${quote(file)}`,
+      target: file,
+      ...lookupOfCaller(file, "target"),
+    },
     () => readFile(file),
   );
   try {

@@ -137,7 +137,13 @@ function lookForHint(
 }
 
 /** The calls that are given the path that is looked up. */
-const LOOKING_UP = ["openat2", "open_tree", "open_tree_attr", "mkdirat"];
+const LOOKING_UP = [
+  "openat2",
+  "open_tree",
+  "open_tree_attr",
+  "mkdirat",
+  "statx",
+];
 
 /** What can be done about a mount point that does not exist. */
 function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
@@ -157,7 +163,7 @@ const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type, mkdir, inFixed, follows, image }: Attempt,
+  { type, mkdir, inFixed, follows, image, lookup }: Attempt,
   cause: SyscallError,
 ): string | undefined {
   if (image !== undefined) return loopHint(image, cause);
@@ -196,7 +202,7 @@ function plainHint(
       return invalidHint(syscall, message);
     case "ELOOP":
       if (syscall !== "openat2") return undefined;
-      return follows
+      return follows || lookup?.follows
         ? "Its symlinks lead in a circle"
         : "A part of the target is a symlink, and targets follow none";
     case "ENOTDIR":

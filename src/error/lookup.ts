@@ -58,7 +58,9 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
         quote(leadsTo!)
       }, and no symlink is followed there: name what it leads to`;
     case "circle":
-      return `${before}${quote(at)} is a symlink in a circle of symlinks`;
+      return `${
+        whose === "target" ? "Its symlinks" : `The symlinks of the ${whose}`
+      } lead in a circle: ${quote(at)} to ${quote(leadsTo!)}`;
     case "file":
       return `${before}${
         at === "" ? "it" : quote(at)
@@ -148,7 +150,7 @@ function findStop({ dirfd, path, follows }: Lookup): Stop | undefined {
     if (place.type === S_IFLNK) {
       const leadsTo = readlinkat(place.fd, "");
       if (!follows) return stopped("symlink", { leadsTo });
-      if (++links > MOST_LINKS) return stopped("circle");
+      if (++links > MOST_LINKS) return stopped("circle", { leadsTo });
       via = { link: joined(directory, name), to: leadsTo };
       names.unshift(...leadsTo.split("/").filter(isName));
       if (leadsTo.startsWith("/")) above = [top()];

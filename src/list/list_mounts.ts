@@ -12,7 +12,7 @@ import {
   listByTable,
   listing,
 } from "./read.ts";
-import type { Attempt } from "../error/attempt.ts";
+import { type Attempt, lookupOfCaller } from "../error/attempt.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
 import { open } from "../fd/open.ts";
@@ -124,10 +124,11 @@ function withDirectory<T>(
     throw new TypeError("The directory's path must be given");
   }
   const attempted = listing(quote(directory), directory);
-  return attempt(attempted, () => {
-    using place = open(directory, O_PATH);
-    return use(place.fd, attempted);
-  });
+  using place = attempt(
+    { ...attempted, ...lookupOfCaller(directory, "target") },
+    () => open(directory, O_PATH),
+  );
+  return attempt(attempted, () => use(place.fd, attempted));
 }
 
 function listElsewhere(
