@@ -40,40 +40,61 @@ export function decodeText(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch {
-    const middle = boundaryAfter(bytes, bytes.length >> 1);
-    // A mount table is long, and what is no UTF-8 in it short.
-    return bytes.length > 64 && middle < bytes.length
-      ? decodeText(bytes.subarray(0, middle)) +
-        decodeText(bytes.subarray(middle))
-      : decodeEscaped(bytes);
+    return decodeEscaped(bytes);
   }
 }
 
-/** The next place at which no character is cut. */
-function boundaryAfter(bytes: Uint8Array, at: number): number {
-  while ((bytes[at]! & 0xc0) === 0x80) at++;
-  return at;
-}
-
+/** Decodes character by character: an exception for each bad byte takes long. */
 function decodeEscaped(bytes: Uint8Array): string {
   let text = "";
+  let units: number[] = [];
   for (let at = 0; at < bytes.length;) {
-    const length = sequenceLength(bytes[at]!);
-    try {
-      text += decoder.decode(bytes.subarray(at, at + length));
-      at += length;
-    } catch {
-      text += String.fromCharCode(0xdc00 | bytes[at]!);
+    const lead = bytes[at]!;
+    const length = sequenceLength(bytes, at);
+    if (length <= 1) {
+      units.push(length === 1 ? lead : 0xdc00 | lead);
       at++;
+    } else {
+      let point = lead & (0x7f >> length);
+      for (const end = at++ + length; at < end; at++) {
+        point = point << 6 | bytes[at]! & 0x3f;
+      }
+      if (point > 0xffff) {
+        point -= 0x1_0000;
+        units.push(0xd800 | point >> 10, 0xdc00 | point & 0x3ff);
+      } else units.push(point);
+    }
+    // As many arguments as a call takes anywhere.
+    if (units.length > 4096) {
+      text += String.fromCharCode(...units);
+      units = [];
     }
   }
-  return text;
+  return text + String.fromCharCode(...units);
 }
 
-function sequenceLength(lead: number): number {
-  if (lead >= 0xf0) return 4;
-  if (lead >= 0xe0) return 3;
-  return lead >= 0xc0 ? 2 : 1;
+/** How many bytes the character at a place has, 0 where there is none: RFC 3629. */
+function sequenceLength(bytes: Uint8Array, at: number): number {
+  const lead = bytes[at]!;
+  if (lead < 0x80) return 1;
+  const length = lead < 0xc2 || lead > 0xf4
+    ? 0
+    : lead < 0xe0
+    ? 2
+    : lead < 0xf0
+    ? 3
+    : 4;
+  // The shortest form, no surrogate, nothing above U+10FFFF.
+  const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+  const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+  for (let i = 1; i < length; i++) {
+    const byte = bytes[at + i];
+    if (byte === undefined) return 0;
+    if (byte < (i === 1 ? least : 0x80) || byte > (i === 1 ? most : 0xbf)) {
+      return 0;
+    }
+  }
+  return length;
 }
 
 const ESCAPES: Record<string, string> = {

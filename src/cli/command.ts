@@ -146,8 +146,10 @@ export async function parseWords(
   const names = Object.keys(all);
   const valued = names.filter((name) => all[name]!.value !== undefined);
   const [before, rest] = joinValues(args, all, beforeCommand);
-  // The parser keeps the positional arguments under this name.
-  const taken = before.find((arg) => /^--?_(=|$)/.test(arg));
+  // The parser keeps the other words under this name, among single letters too.
+  const taken = before.find((arg) =>
+    /^(--_(?![\w-])|-(?!-)[^=]*_|-=)/.test(arg)
+  );
   if (taken !== undefined) {
     throw new UsageError(`Unknown option ${quote(taken)}`);
   }

@@ -42,6 +42,50 @@ Deno.test("decodeText() decodes a long text as it does its parts", () => {
   }
 });
 
+Deno.test("decodeText() takes for a character what TextDecoder does", () => {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const valid = (bytes: number[]) => {
+    try {
+      return decoder.decode(Uint8Array.from(bytes));
+    } catch {
+      return null;
+    }
+  };
+  const second = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+  const later = [0x7f, 0x80, 0xbf, 0xc0];
+  const follow = second.flatMap((b) =>
+    later.flatMap((c) => later.map((d) => [b, c, d]))
+  );
+  for (let lead = 0xc0; lead <= 0xff; lead++) {
+    for (const rest of follow) {
+      for (let length = 2; length <= 4; length++) {
+        const bytes = [lead, ...rest.slice(0, length - 1)];
+        const expected = valid(bytes);
+        // The byte behind it makes it a text that is no UTF-8.
+        const text = decodeText(Uint8Array.from([...bytes, 0xff]));
+        if (expected !== null) assertEquals(text, `${expected}\udcff`);
+        else assertEquals(text.length > 1, true);
+        assertEquals([...encodeText(text)], [...bytes, 0xff]);
+      }
+    }
+  }
+});
+
+Deno.test("decodeText() tries a text that is no UTF-8 once", () => {
+  const { decode } = TextDecoder.prototype;
+  let calls = 0;
+  TextDecoder.prototype.decode = function (...args) {
+    calls++;
+    return decode.apply(this, args);
+  };
+  try {
+    assertEquals(decodeText(new Uint8Array(10_000).fill(0xff)).length, 10_000);
+  } finally {
+    TextDecoder.prototype.decode = decode;
+  }
+  assertEquals(calls, 1);
+});
+
 Deno.test("decodeText() decodes valid UTF-8 and escapes the rest", () => {
   assertEquals(
     decodeText(new TextEncoder().encode("a\ufeffé😀")),
