@@ -128,8 +128,8 @@ export class Directory implements Disposable {
   /**
    * Mounts a new file system beneath this directory: see {@linkcode mountat}.
    *
-   * @param target Where to mount, relative to this directory.
-   * @param options What to mount.
+   * @param target The mount point, relative to this directory.
+   * @param options The file system, and options of the mount.
    * @returns The mount; it is unmounted when the handle is disposed of.
    * @throws {MountError} As {@linkcode mountat}.
    */
@@ -141,9 +141,9 @@ export class Directory implements Disposable {
    * Mounts a directory or file that is there already beneath this directory:
    * see {@linkcode bindat}.
    *
-   * @param source What to mount: a path, a `file:` URL, or a directory.
-   * @param target Where to mount, relative to this directory.
-   * @param options How to mount.
+   * @param source The source: a path, a `file:` URL, or a directory.
+   * @param target The mount point, relative to this directory.
+   * @param options Options of the mount.
    * @returns The mount; it is unmounted when the handle is disposed of.
    * @throws {MountError} As {@linkcode bindat}.
    */
@@ -161,7 +161,7 @@ export class Directory implements Disposable {
    * @param target The mount point, relative to this directory.
    * @param to The directory that it goes to.
    * @param toTarget The new mount point, relative to `to`; by default as before.
-   * @param options How to move.
+   * @param options Options of the move.
    * @returns The mount at its new place; it is unmounted when the handle is
    * disposed of.
    * @throws {MountError} As {@linkcode moveat}.
@@ -179,7 +179,7 @@ export class Directory implements Disposable {
    * Changes a mount beneath this directory: see {@linkcode remountat}.
    *
    * @param target The mount point, relative to this directory.
-   * @param options What to change.
+   * @param options The changes.
    * @throws {MountError} As {@linkcode remountat}.
    */
   remount(target: string, options: RemountOptions): void {
@@ -190,7 +190,7 @@ export class Directory implements Disposable {
    * Unmounts beneath this directory: see {@linkcode unmountat}.
    *
    * @param target The mount point, relative to this directory.
-   * @param options How to unmount.
+   * @param options The way to unmount, and how much.
    * @throws {MountError} As {@linkcode unmountat}.
    */
   unmount(target: string, options: UnmountOptions = {}): void {
@@ -220,8 +220,8 @@ export class Directory implements Disposable {
    * assertEquals(root.mounts(), []);
    * ```
    *
-   * @param options How to unmount each; `all` changes nothing.
-   * @returns How many mounts were unmounted.
+   * @param options The way to unmount each; `all` changes nothing.
+   * @returns The number of mounts that were unmounted.
    * @throws {TypeError} For a wrong option.
    * @throws {UnmountAllError} When some stay, with what went wrong for each.
    * @throws {MountError} When the mounts can't be listed: see

@@ -1,6 +1,6 @@
 import { UnsupportedError } from "./sys/error.ts";
 
-/** Where the program mountat is, null in a process that uses the library alone. */
+/** The URL of the program mountat, null in a process that uses the library alone. */
 export const program: { url: string | null } = { url: null };
 
 /**
@@ -20,7 +20,7 @@ export function programCommand(): string[] {
 /**
  * Runs the program to its end, and ends the process.
  *
- * @param url Where the program is.
+ * @param url The program's URL.
  * @param main Returns the exit status.
  */
 export async function runProgram(

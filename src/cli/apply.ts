@@ -18,15 +18,15 @@ import { errnoText } from "../sys/errno.ts";
 import { MountTree } from "../mount/tree.ts";
 import { Progress } from "./progress.ts";
 
-/** What the arguments of `apply` mean. */
+/** The parsed arguments of `apply`. */
 export interface Arguments {
   /** The directory that the targets start at. */
   readonly directory: string;
-  /** Where it is written what to mount; `-` is standard input. */
+  /** The file that says what to mount; `-` is standard input. */
   readonly file: string;
-  /** How. */
+  /** The file's format. */
   readonly format: "oci" | "fstab";
-  /** Whether to hold it as a mount tree, instead of attaching it. */
+  /** True to hold it as a mount tree, and not to attach it. */
   readonly hold: boolean;
 }
 
@@ -126,7 +126,7 @@ async function readSpecs(
   }
 }
 
-/** What an entry asks for may be impossible, though it is well-formed. */
+/** Checks that an entry, which is well-formed, asks for nothing impossible. */
 function checkSpec(spec: MountSpec, file: string, hold: boolean): void {
   try {
     const { target } = planNamed(spec, spec.place!);

@@ -12,13 +12,13 @@ import { bindat } from "../mount/bindat.ts";
 import { mountat } from "../mount/mountat.ts";
 import { mount, umount2 } from "../sys/mount.ts";
 
-/** What the arguments of `bb_mounter` mean. */
+/** The parsed arguments of `bb_mounter`. */
 export interface Arguments {
-  /** Where to mount. */
+  /** The directory to mount in. */
   readonly directory: string;
-  /** How many seconds to wait before all is undone. */
+  /** The seconds to wait before all is undone. */
   readonly delay: number;
-  /** Whether to mount by paths, with mount(2). */
+  /** True to mount by paths, with mount(2). */
   readonly legacy: boolean;
 }
 
@@ -28,7 +28,7 @@ interface MountEntry {
   readonly source: string;
   /** The file system's type; a bind has none. */
   readonly type?: string;
-  /** Whether the mount point is a file. */
+  /** True if the mount point is a file. */
   readonly file?: boolean;
 }
 

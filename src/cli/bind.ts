@@ -17,9 +17,9 @@ import {
 } from "./mount_words.ts";
 import { planBind } from "../mount/bindat.ts";
 
-/** What the arguments of `bind` mean. */
+/** The parsed arguments of `bind`. */
 export interface Arguments extends Placed<BindOptions> {
-  /** What to bind. */
+  /** The path of the directory or file to bind. */
   readonly source: string;
 }
 

@@ -9,28 +9,28 @@ import { parseTarget, type Target } from "../options/target.ts";
 export interface OptionDescription {
   /** Its one-letter name. */
   readonly short?: string;
-  /** What its value is called; an option without one is a switch. */
+  /** The name of its value; an option without one is a switch. */
   readonly value?: string;
   /** Its value where it is given without one: that is written `--name=value`. */
   readonly implied?: string;
-  /** Whether its value may be empty. */
+  /** True if its value may be empty. */
   readonly empty?: boolean;
-  /** Whether it may be given several times; the values are collected. */
+  /** True if it may be given several times; the values are collected. */
   readonly repeat?: boolean;
   /** The words that its value can be, for completion. */
   readonly choices?: readonly string[];
-  /** Whether its value is a list of such, separated by commas. */
+  /** True if its value is a list of such words, separated by commas. */
   readonly list?: boolean;
-  /** Whether the program alone gives it, to itself: nothing tells of it. */
+  /** True if only the program gives it, to itself: no help tells of it. */
   readonly hidden?: boolean;
-  /** What it does, for `--help`. */
+  /** A line for `--help`: what it does. */
   readonly help: string;
 }
 
 /**
- * What an argument is, for completion: a directory, a directory or file, a name
- * in the directory before it, what is mounted below the first argument, nothing
- * that could be known, or one of some words.
+ * The kind of an argument, for completion: a directory, a directory or file, a name
+ * in the directory before it, a mount point below the first argument, something
+ * that can't be known, or one of some words.
  */
 export type Operand =
   | "directory"
@@ -41,26 +41,26 @@ export type Operand =
   | readonly string[];
 
 /**
- * What a subcommand is: for its parser, for `--help`, the manual page and the
- * shells' completion.
+ * The description of a subcommand: for its parser, for `--help`, the manual page
+ * and the shells' completion.
  */
 export interface CommandDescription {
   /** Its name. */
   readonly name: string;
-  /** How it is called, without the program's name. */
+  /** The ways to call it, without the program's name. */
   readonly synopsis: readonly string[];
   /**
-   * What it does: a line, and after an empty one more if need be. Paragraphs are
-   * filled, lines that begin with a space stay as they are.
+   * A line that says what it does, and after an empty one more if need be.
+   * Paragraphs are filled, lines that begin with a space stay as they are.
    */
   readonly summary: string;
   /**
-   * How many arguments precede a command line: what follows them, options, too,
-   * is that command's.
+   * The number of arguments before a command line. All that follows them is that
+   * command's, options too.
    */
   readonly beforeCommand?: number;
   /**
-   * What its arguments are, in order.
+   * The kinds of its arguments, in order.
    *
    * @default {["directory"]}
    */
@@ -73,7 +73,7 @@ export interface CommandDescription {
 
 /** The words of a call, before a subcommand makes sense of them. */
 export interface Words {
-  /** What is no option, in order. */
+  /** The arguments that are no options, in order. */
   readonly positionals: readonly string[];
   /** The switches that were given. */
   readonly switches: ReadonlySet<string>;
@@ -81,13 +81,13 @@ export interface Words {
   readonly values: Readonly<Record<string, readonly string[]>>;
 }
 
-/** How a subcommand should speak. */
+/** The way a subcommand prints: the options that all have. */
 export interface Manner {
   /** Data as JSON. */
   readonly json: boolean;
   /** Nothing but data and errors. */
   readonly quiet: boolean;
-  /** After how many milliseconds a terminal is told how far it is. */
+  /** The milliseconds until a terminal is told of the progress. */
   readonly progressAfter: number;
 }
 

@@ -72,44 +72,44 @@ Or once and for all, for shells to come, into a file that they look for:
   };
 }
 
-/** What a word can be. */
+/** The kinds of words. */
 export type Kind =
   | Exclude<Operand, readonly string[]>
   | "type"
   | "words";
 
-/** What is expected at some place. */
+/** The word that is expected at some place. */
 export interface Expected {
   readonly kind: Kind;
   /** Those of the kind `words`. */
   readonly words: readonly string[];
-  /** Whether there may be several, separated by commas. */
+  /** True if there may be several, separated by commas. */
   readonly list: boolean;
 }
 
 /** An option to complete. */
 export interface Option {
-  /** How it is written: the long name, then the short one. */
+  /** Its names as they are written: the long one, then the short one. */
   readonly names: readonly string[];
-  /** What it does. */
+  /** A line that says what it does. */
   readonly help: string;
-  /** Whether it may be given several times. */
+  /** True if it may be given several times. */
   readonly repeat: boolean;
-  /** What its value is called and is; null for a switch. */
+  /** The name of its value; null for a switch. */
   readonly value: string | null;
   readonly expected: Expected;
-  /** Whether its value may be missing, and is in the same word else. */
+  /** True if its value may be missing; if not, it is in the same word. */
   readonly optional: boolean;
 }
 
 /** A subcommand to complete. */
 export interface Subcommand {
   readonly name: string;
-  /** What it does, in a line. */
+  /** A line that says what it does. */
   readonly help: string;
   readonly options: readonly Option[];
   readonly operands: readonly Expected[];
-  /** How many arguments precede a command line. */
+  /** The number of arguments before a command line. */
   readonly beforeCommand: number | null;
 }
 
@@ -161,7 +161,7 @@ function toOption(
   };
 }
 
-/** What the subcommands take, for `_mountat_expected`. */
+/** Formats the words that subcommands take, for `_mountat_expected`. */
 function formatTables(subcommands: readonly Subcommand[]): string {
   const cases = subcommands.map(({ name, options, operands, beforeCommand }) =>
     `  ${name})

@@ -16,7 +16,7 @@ import { errnoText } from "../sys/errno.ts";
 import type { MountInfo } from "../list/mount_info.ts";
 import { CALLS } from "../sys/calls.ts";
 
-/** What the arguments of `doctor` mean. */
+/** The parsed arguments of `doctor`. */
 export interface DoctorArguments {
   /** The directory whose mount is looked at. */
   readonly directory: string;
@@ -101,15 +101,15 @@ function formatJson(diagnosis: Diagnosis): string {
 export interface Check {
   readonly name: string;
   readonly status: "ok" | "missing" | "unknown";
-  /** What was found. */
+  /** The finding, in words. */
   readonly detail: string;
-  /** What to do about it. */
+  /** Advice for a person. */
   readonly advice?: string;
 }
 
 /** All that was found. */
 export interface Diagnosis {
-  /** Whether proc and sysfs can be mounted here. */
+  /** True if proc and sysfs can be mounted here. */
   readonly works: boolean;
   readonly checks: readonly Check[];
   /** Null where the kernel could not be asked. */
@@ -268,7 +268,7 @@ function seccompCheck({ seccompFilter }: Features): Check {
   );
 }
 
-/** What the main job takes beside what is tried. */
+/** The features that the main job takes beside those that are tried. */
 const NEEDED: readonly Feature[] = [
   "moveMount",
   "openat2",
@@ -299,7 +299,7 @@ function whyUnknown({ mayMount, proc }: Features): string {
   return proc ? "can't be tried" : "can't be tried without /proc";
 }
 
-/** What the main job mounts. */
+/** The file systems that the main job mounts. */
 const FILE_SYSTEMS = ["proc", "sysfs"] as const;
 
 function tryToMount(type: (typeof FILE_SYSTEMS)[number]): Check {
@@ -354,7 +354,7 @@ function directoryCheck(path: string): Check {
   }
 }
 
-/** How a mount passes on what is mounted on it, and what follows from that. */
+/** Describes the propagation of a mount, and what follows from it. */
 export function describePropagation(
   { propagation, peerGroup, master }: Pick<
     MountInfo,
@@ -395,7 +395,7 @@ export interface FeatureDescription {
   readonly name: string;
   /** The Linux version that it came with. */
   readonly since: string;
-  /** What is so without it. */
+  /** The consequence where it is missing. */
   readonly without: string;
 }
 

@@ -44,7 +44,7 @@ it.`,
 /** The most columns that help takes. */
 const WIDTH = 80;
 
-/** What `--help` of a subcommand prints. */
+/** Formats the help of a subcommand. */
 export function formatHelp(description: CommandDescription): string {
   const { synopsis, summary, options = {}, examples = [] } = description;
   return [
@@ -55,7 +55,7 @@ export function formatHelp(description: CommandDescription): string {
   ].join("\n\n");
 }
 
-/** What `mountat --help` prints. */
+/** Formats the help of the program: `mountat --help`. */
 export function formatOverview(
   commands: readonly CommandDescription[],
 ): string {
@@ -73,7 +73,7 @@ export function formatOverview(
   ].join("\n\n");
 }
 
-/** How the program is called, a line for each way. */
+/** Formats the ways to call the program, a line for each. */
 export function formatUsage(synopsis: readonly string[]): string {
   return `Usage: mountat ${synopsis.join("\n   or: mountat ")}`;
 }
@@ -89,7 +89,7 @@ function formatSummary(summary: string): string {
 /** A part of a summary. */
 export interface Block {
   readonly lines: readonly string[];
-  /** Whether its lines stay as they are. */
+  /** True if its lines stay as they are. */
   readonly literal: boolean;
 }
 
@@ -117,7 +117,7 @@ function formatOptions(
   return `Options:\n${formatRows(rows)}`;
 }
 
-/** What follows the name of an option. */
+/** Formats the value behind the name of an option. */
 export function formatValue({ value, implied }: OptionDescription): string {
   if (value === undefined) return "";
   return implied === undefined ? ` <${value}>` : `[=<${value}>]`;
@@ -155,11 +155,11 @@ export function fill(text: string, width: number): string[] {
   return lines;
 }
 
-/** What the arguments of `help` mean. */
+/** The parsed arguments of `help`. */
 export interface Arguments {
   /** The subcommand, null for all. */
   readonly subcommand: string | null;
-  /** Whether to print the manual page. */
+  /** True to print the manual page. */
   readonly man: boolean;
 }
 
@@ -288,7 +288,7 @@ function formatCommand(
   ];
 }
 
-/** What is literal in bold, what stands for something in italics. */
+/** Sets literal words in bold, and those that stand for something in italics. */
 function formatSynopsis(synopsis: readonly string[]): string {
   return synopsis.map((line) => {
     const words = escape(`mountat ${line}`)

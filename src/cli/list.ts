@@ -39,11 +39,11 @@ import { statx } from "../sys/file.ts";
 import { watchMounts } from "../list/watch_mounts.ts";
 import { Interrupt } from "./interrupt.ts";
 
-/** What the arguments of `list` mean. */
+/** The parsed arguments of `list`. */
 export interface Arguments {
   /** Only what is mounted on this directory and below it. */
   readonly directory: string | null;
-  /** What is shown of each mount. */
+  /** The columns that are shown of each mount. */
   readonly columns: readonly Column[];
   /** Only these types, as mount(8) has them. */
   readonly types: string | null;
@@ -53,7 +53,7 @@ export interface Arguments {
   readonly targets: readonly string[];
   /** The process whose mounts are meant. */
   readonly namespace: number | null;
-  /** How they are shown: each alone, as a tree, or as they come and go. */
+  /** The form: a line for each, a tree, or a line for each that comes or goes. */
   readonly as: "list" | "tree" | "events";
 }
 
@@ -203,7 +203,7 @@ function normalize(path: string): string {
   return `/${names.join("/")}`;
 }
 
-/** Where mounts are looked for. */
+/** The directory and the mount namespace that mounts are looked for in. */
 function place(
   { directory, namespace }: Arguments,
 ): { below?: string; namespace?: number } {
@@ -270,7 +270,7 @@ function findByPath(
   return found?.tableId;
 }
 
-/** What is printed of mounts. */
+/** Formats mounts as they are printed. */
 export function format(
   mounts: readonly MountInfo[],
   isShown: Filter,

@@ -10,22 +10,22 @@ import { EAGAIN, EPIPE } from "../sys/errno.ts";
 import { POLLOUT, ppoll } from "../sys/event.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 
-/** What a line is about. */
+/** The mount that a line is about. */
 export interface Row {
   /** The mount, null when no more than its id is known. */
   readonly mount: MountInfo | null;
-  /** What happened to it, while mounts are watched. */
+  /** The event, while mounts are watched. */
   readonly event?: MountEvent;
 }
 
-/** What is in a column: null for nothing, as findmnt's JSON has it. */
+/** The content of a column: null for nothing, as findmnt's JSON has it. */
 export type Cell = string | number | null;
 
 /** A column. */
 export interface Column {
   /** Its name, which in JSON is in lower case. */
   readonly name: string;
-  /** What it shows. */
+  /** A line that says what it shows. */
   readonly help: string;
   /** The cell of a row. */
   readonly cell: (row: Row) => Cell;
@@ -104,7 +104,7 @@ const WATCH_ONLY = ["ACTION", "OLD-TARGET"];
  * default ones.
  *
  * @param list The names, null for the default, and `ALL` for all.
- * @param watch Whether there are events.
+ * @param watch True if there are events.
  * @throws {UsageError} For a name that no column has.
  */
 export function parseColumns(
@@ -173,10 +173,8 @@ function optionalFields(mount: MountInfo): string {
   return words.join(" ");
 }
 
-// Which mounts are listed: findmnt(8)'s -t and -O.
-
 /**
- * Whether a type is one of a list, as mount(8) reads it: one that begins with
+ * True if a type is one of a list, as mount(8) reads it: one that begins with
  * `no` means all other types. Upper and lower case are the same.
  */
 export function matchesTypes(type: string, list: string): boolean {
@@ -192,9 +190,9 @@ export function matchesTypes(type: string, list: string): boolean {
 }
 
 /**
- * Whether a mount has all options of a list, as mount(8) reads it: `no` before
- * one means that it is not set, and `+` that its name begins so. With a value
- * that must be equal, too; an empty one is none, nor is an empty word a word.
+ * True if a mount has all options of a list, as mount(8) reads it: `no` before an
+ * option means that it is not set, `+` that its name begins so. A value must be
+ * equal, too. An empty value counts as none, and an empty word is skipped.
  */
 export function matchesOptions(mount: MountInfo, list: string): boolean {
   const options = allOptions(mount);
@@ -210,8 +208,6 @@ export function matchesOptions(mount: MountInfo, list: string): boolean {
   });
 }
 
-// Mounts as the tree that they are.
-
 /** A mount that is shown, with those in it. */
 export interface Node {
   readonly mount: MountInfo;
@@ -223,7 +219,7 @@ export interface Node {
  * below the nearest one above it that is.
  *
  * @param mounts All that are known.
- * @param isShown Whether one is shown.
+ * @param isShown Tells if a mount is shown.
  */
 export function toTree(
   mounts: readonly MountInfo[],
@@ -256,7 +252,7 @@ export function toTree(
 /** A line of a tree that is drawn. */
 export interface Line {
   readonly mount: MountInfo;
-  /** What stands before it. */
+  /** The branches before it. */
   readonly prefix: string;
 }
 
@@ -333,15 +329,13 @@ function escapeCell(cell: string): string {
   );
 }
 
-// What is printed where it may have to wait, or nobody may read.
-
 const STDOUT = 1;
 
 /**
  * Prints text and a newline on stdout. Another thread waits until there is room:
  * meanwhile signals are heard.
  *
- * @returns Whether anybody reads.
+ * @returns True if somebody reads.
  * @throws {OutputError} When it can't be written.
  */
 export async function print(text: string): Promise<boolean> {

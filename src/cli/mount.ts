@@ -22,10 +22,10 @@ import {
   parseMountOptions,
 } from "../options/mount_options.ts";
 
-/** What the arguments of `mount` mean. */
+/** The parsed arguments of `mount`. */
 export type Arguments = Placed<MountOptions>;
 
-/** What mount(8) does for these words, here is another subcommand. */
+/** The subcommands that do what these words make mount(8) do. */
 const SUBCOMMANDS: Readonly<Record<string, string>> = {
   bind: "bind",
   rbind: "bind --recursive",

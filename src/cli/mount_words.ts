@@ -1,4 +1,4 @@
-/** What `mount`, `bind` and `remount` share. */
+/** The parts that `mount`, `bind` and `remount` share. */
 import {
   checkArguments,
   type Manner,
@@ -48,7 +48,7 @@ export const PLACING: Readonly<Record<string, OptionDescription>> = {
   },
 };
 
-/** What is said of the option that {@linkcode takeIdmap} takes. */
+/** The help of the option that {@linkcode takeIdmap} takes. */
 export const IDMAP_SUMMARY =
   `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows what the file system has of user
 INSIDE as user OUTSIDE's, and so on for LENGTH users; g: is for groups, b: or nothing
@@ -76,7 +76,7 @@ export function takeIdmap<T extends { options: string }>(
 }
 
 /**
- * The words that the options mean.
+ * Parses the options {@linkcode COMMON}.
  *
  * @throws {UsageError} For several propagations.
  */
@@ -95,13 +95,13 @@ export function parseCommon(
   };
 }
 
-/** What the arguments of `mount` mean, and of the other two. */
+/** The parsed arguments of `mount`, and a part of those of the other two. */
 export interface Placed<Options> {
   /** The directory. */
   readonly directory: string;
   /** The mount point in it. */
   readonly name: string;
-  /** How to mount, or what to change. */
+  /** Options of the mount, or of its change. */
   readonly options: Options;
 }
 
@@ -119,7 +119,7 @@ export function mountAndKeep(
 }
 
 /**
- * Where and how it is mounted.
+ * Parses the options {@linkcode PLACING}.
  *
  * @throws {UsageError} For a mode that is none.
  */

@@ -8,7 +8,7 @@ import { moveat } from "../mount/moveat.ts";
 import { formatJson, printData, printMessage } from "./print.ts";
 import { quote } from "../base/text.ts";
 
-/** What the arguments of `move` mean. */
+/** The parsed arguments of `move`. */
 export interface Arguments {
   /** The directory that the mount is in. */
   readonly from: string;
@@ -16,9 +16,9 @@ export interface Arguments {
   readonly to: string;
   /** The mount point, in both. */
   readonly name: string;
-  /** Whether to make a shared holder private first. */
+  /** True to make a shared holder private first. */
   readonly makePrivate: boolean;
-  /** Whether to make the new mount point. */
+  /** True to make the new mount point where it is missing. */
   readonly mkdir: boolean;
 }
 

@@ -3,7 +3,7 @@ import { printable } from "../base/text.ts";
 import { MountError } from "../error/error.ts";
 import { UnsupportedError } from "../sys/error.ts";
 
-/** What can't be written to stdout. */
+/** Data could not be written to stdout. */
 export class OutputError extends Error {
   /** The class's name. */
   override readonly name = "OutputError";
@@ -69,9 +69,9 @@ export const SOME_FAILED = 64;
 /**
  * Says on stderr what went wrong, and what to do about it.
  *
- * @param error What went wrong.
+ * @param error The failure.
  * @param status The exit status of a mount or unmount that failed.
- * @param subcommand The subcommand whose help would tell how it is used.
+ * @param subcommand The subcommand, whose help tells how it is used.
  * @returns The exit status: 1 for wrong usage or a missing permission.
  * @throws What is no failure of the caller or the system, but a mistake in this
  * program.
@@ -112,7 +112,7 @@ export function report(
   return 1;
 }
 
-/** Whether an error is one that Deno has from the system, of a full disk, say. */
+/** True if an error is one that Deno has from the system, of a full disk, say. */
 function isSystemError(error: unknown): error is Error {
   return error instanceof Error && "code" in error &&
     typeof error.code === "string";
@@ -133,7 +133,7 @@ export function formatJson(data: unknown, indent = 2): string {
   );
 }
 
-/** How many levels of deep data are indented. */
+/** The most levels of deep data that are indented. */
 const MOST_LEVELS = 64;
 
 /**

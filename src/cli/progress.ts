@@ -7,7 +7,7 @@ import type { Manner } from "./command.ts";
 export class Progress implements Disposable {
   readonly #done: string;
   readonly #wait: number;
-  /** When to tell next. */
+  /** The time of the next message. */
   #next: number;
   #count = 0;
   #shown = 0;
@@ -15,8 +15,8 @@ export class Progress implements Disposable {
   /**
    * Starts to count.
    *
-   * @param done What was done to each, like "Unmounted".
-   * @param manner After how long to tell.
+   * @param done The word for what was done to each, like "Unmounted".
+   * @param manner Its `progressAfter` is the time until the first message.
    */
   constructor(done: string, { progressAfter }: Manner) {
     this.#done = done;

@@ -20,7 +20,7 @@ import { openDirectoryAt, pathOf } from "../fd/open.ts";
 import { umount2 } from "../sys/mount.ts";
 import { SyscallError } from "../sys/error.ts";
 
-/** What the arguments of `relative-mount` mean. */
+/** The parsed arguments of `relative-mount`. */
 export interface MountArguments {
   /** The directory. */
   readonly directory: string;
@@ -65,7 +65,7 @@ it failed.`,
   },
 };
 
-/** What the arguments of `relative-unmount` mean. */
+/** The parsed arguments of `relative-unmount`. */
 export interface UnmountArguments {
   /** The directory's descriptor, as it was written. */
   readonly fd: string;

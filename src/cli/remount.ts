@@ -11,7 +11,7 @@ import { isIdmapWord } from "../spec/words.ts";
 import { UsageError } from "./print.ts";
 import { Directory } from "../directory.ts";
 
-/** What the arguments of `remount` mean. */
+/** The parsed arguments of `remount`. */
 export type Arguments = Placed<RemountOptions>;
 
 /** `mountat remount -o <list> <directory> <name>`. */

@@ -19,13 +19,13 @@ import { dirname } from "@std/path/posix/dirname";
 import { SpecSyntaxError } from "../spec/malformed.ts";
 import { privileges } from "../kernel/process.ts";
 
-/** What the arguments of `run` mean. */
+/** The parsed arguments of `run`. */
 export interface Arguments {
   /** The command's root. */
   readonly root: string;
   /** The command. */
   readonly command: readonly string[];
-  /** How to run it. */
+  /** Options of the run. */
   readonly options: RunOptions;
   /** An OCI runtime configuration whose mounts are made, too. */
   readonly oci: string | null;

@@ -19,15 +19,15 @@ import { quote } from "../base/text.ts";
 import { unmountBelow, type Unmounted } from "../unmount/unmount_all.ts";
 import { MountError } from "../error/error.ts";
 
-/** What the arguments of `umount` mean. */
+/** The parsed arguments of `umount`. */
 export interface Arguments {
   /** The directory. */
   readonly directory: string;
   /** The mount point, relative to it; null for everything below it. */
   readonly target: string | null;
-  /** How much of what is there. */
+  /** The topmost mount there, all that are stacked, or all below, too. */
   readonly extent: "topmost" | "stack" | "tree";
-  /** How to unmount each. */
+  /** Options of each unmount. */
   readonly options: UnmountOptions;
 }
 

@@ -1,7 +1,7 @@
 import { AT_FDCWD } from "../sys/constants.ts";
 import type { Parameter } from "../options/mount_options.ts";
 
-/** What was attempted, for messages and to find out why it failed. */
+/** An attempt, for messages and to find out why it failed. */
 export interface Attempt {
   /**
    * As it follows "Cannot": `mount tmpfs on "proc"`. Of what is done often, a
@@ -12,21 +12,21 @@ export interface Attempt {
   readonly target: string;
   /** The file system's type, where one is mounted. */
   readonly type?: string;
-  /** What is mounted, where that was given. */
+  /** The source that is mounted, where one was given. */
   readonly source?: string;
   /** The file that a loop device is to show, while that is set up. */
   readonly image?: string;
-  /** Whether what leads to the target, or it, was to be made. */
+  /** True if the target, and what leads to it, were to be made. */
   readonly mkdir?: boolean;
-  /** Whether a mount point could not even be made, where it is missing. */
+  /** True if no mount point can be made there: in /proc and /sys. */
   readonly inFixed?: boolean;
-  /** Whether the path is the caller's, and may lead through symlinks. */
+  /** True if the path is the caller's, and may lead through symlinks. */
   readonly follows?: boolean;
   /** The parameters of the file system that were set, the last one perhaps not. */
   readonly parameters?: readonly Parameter[];
   /** The path that is looked up. */
   readonly lookup?: Lookup;
-  /** What open_tree(2) copies, or move_mount(2) moves or attaches. */
+  /** The mount that open_tree(2) copies, or move_mount(2) moves or attaches. */
   readonly from?: At;
   /** The mount point that move_mount(2) is given. */
   readonly onto?: At;
@@ -36,13 +36,13 @@ export interface Attempt {
   readonly unmounted?: MountPointName;
   /** The mount that is to be unmounted, where that is not the topmost there. */
   readonly mountId?: bigint;
-  /** How many milliseconds to look for who holds it; with 0 nothing is looked at. */
+  /** The milliseconds to look for its holders; with 0 nothing is looked at. */
   readonly searchLimit?: number;
 }
 
 /** A place in the tree, for as long as its descriptor is open. */
 export interface At {
-  /** Where the name is looked up. */
+  /** The directory that the path starts at. */
   readonly dirfd: number;
   /** A path, empty for the descriptor itself. */
   readonly path: string;

@@ -9,15 +9,15 @@ import { printable } from "../base/text.ts";
 import type { Attempt } from "./attempt.ts";
 import { adviceOn } from "./hint.ts";
 
-/** What more is known of a failure, for {@linkcode MountError}. */
+/** More that is known of a failure, for {@linkcode MountError}. */
 export interface MountErrorOptions {
-  /** What the kernel said on the context descriptor. */
+  /** The kernel's messages on the context descriptor. */
   log?: string[];
   /** Words for the end of the message, where the kernel had none. */
   detail?: string;
-  /** What to do about it. */
+  /** Advice for a person. */
   hint?: string;
-  /** Who holds the mount that is busy. */
+  /** The holders of the mount that is busy. */
   holders?: readonly Holder[];
 }
 
@@ -36,12 +36,12 @@ export class MountError extends Error {
   readonly syscall: string;
   /** The target that the caller named. */
   readonly target: string;
-  /** What the kernel said on the context descriptor, oldest first. */
+  /** The kernel's messages on the context descriptor, oldest first. */
   readonly log: string[];
-  /** What to do about it, where that is known. */
+  /** Advice for a person, where there is any. */
   readonly hint?: string;
   /**
-   * Who holds the mount that is busy, as far as that was found within half a
+   * The holders of the mount that is busy, as far as they were found within half a
    * second; only of an unmount that failed with EBUSY.
    */
   readonly holders?: readonly Holder[];
@@ -51,10 +51,10 @@ export class MountError extends Error {
   /**
    * Makes the error of a failed call.
    *
-   * @param action What could not be done: `mount tmpfs on "proc"`.
+   * @param action The action that failed: `mount tmpfs on "proc"`.
    * @param target The target that the caller named.
    * @param cause The failed call.
-   * @param options What more is known.
+   * @param options More that is known.
    */
   constructor(
     action: string,
@@ -84,7 +84,7 @@ export class MountError extends Error {
 }
 
 /**
- * Does a thing, and says what it was when a system call of it failed.
+ * Does some work. When a system call fails, the error says what was attempted.
  *
  * @throws {MountError} For a {@linkcode SyscallError} that `work` threw.
  * @throws {UnsupportedError} Where that was ENOSYS.
@@ -98,9 +98,9 @@ export function attempt<T>(attempted: Attempt, work: () => T): T {
 }
 
 /**
- * Makes of a failed call the error that says what could not be done.
+ * Makes the error that says what could not be done, of the call that failed.
  *
- * @param options What is known better than by looking around.
+ * @param options Details that hold over those that are found by looking around.
  */
 export function explain(
   attempted: Attempt,

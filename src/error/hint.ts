@@ -29,17 +29,17 @@ import { optionName } from "./option_name.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
 
-/** What is known of a failure beside the failed call. */
+/** Things known of a failure beside the failed call. */
 export interface Advice {
-  /** What a person can do about it. */
+  /** Advice for a person. */
   readonly hint?: string;
-  /** Who holds the mount that is busy. */
+  /** The holders of the mount that is busy. */
   readonly holders?: readonly Holder[];
 }
 
 /**
- * What a person can do about a failure: by what is seen where it failed, else
- * by the failed call and its error alone.
+ * Advises on a failure: by what is seen where it failed, else by the failed call
+ * and its error alone.
  */
 export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
   // Looking around is no part of what was attempted.
@@ -265,7 +265,7 @@ function invalidHint(syscall: string, message: string): string | undefined {
 }
 
 /**
- * Why opening the file, or what loop devices take, failed.
+ * Explains why the file could not be put behind a loop device.
  *
  * @param image The file's path.
  * @param cause The failed call.

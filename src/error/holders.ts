@@ -1,4 +1,4 @@
-/** Who holds a mount: found in /proc, by the ids of mounts. */
+/** The holders of a mount: they are found in /proc, by the ids of mounts. */
 import { optionName } from "./option_name.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import {
@@ -24,7 +24,7 @@ import { readFields, readStat } from "../kernel/process.ts";
 /** One of those that keep a mount busy. */
 export interface Holder {
   /**
-   * What the mount is held by. A "mount descriptor" is one from fsmount(2) or
+   * The kind of holder. A "mount descriptor" is one from fsmount(2) or
    * open_tree(2), or any other of `O_PATH` on the mount's root; a "mount" is
    * inside it or on top of it.
    */
@@ -42,26 +42,26 @@ export interface Holder {
   readonly pid?: number;
   /** The process's name, as ps(1) shows it. */
   readonly command?: string;
-  /** Whether it is this process. */
+  /** True if it is this process. */
   readonly own?: boolean;
   /** The number of a descriptor. */
   readonly fd?: number;
   /**
-   * Whether it holds not the mount but a copy of it elsewhere, made by mount
+   * True if it holds not the mount but a copy of it elsewhere, made by mount
    * propagation: that keeps the mount busy, too.
    */
   readonly copy?: boolean;
-  /** Whether a mount is on top of this one, and not inside it. */
+  /** True if a mount is on top of this one, and not inside it. */
   readonly onTop?: boolean;
 }
 
-/** What a search found. */
+/** The result of a search. */
 export interface HolderSearch {
   /** The holders: mounts first, then this process, then the newest first. */
   readonly holders: readonly Holder[];
-  /** How many more there are. */
+  /** The number of further holders. */
   readonly more: number;
-  /** Why there may be others, in words. */
+  /** The reasons why there may be others, in words. */
   readonly obstacles: readonly string[];
   /** The path of the mount point, where the mount table has the mount. */
   readonly mountPoint: string | undefined;
@@ -70,12 +70,12 @@ export interface HolderSearch {
 /** Limits of a search. */
 export interface HolderSearchOptions {
   /**
-   * How many milliseconds to look.
+   * The milliseconds to look.
    *
    * @default {500}
    */
   limit?: number;
-  /** The time in milliseconds. */
+  /** Tells the time in milliseconds. */
   now?: () => number;
 }
 
@@ -111,7 +111,7 @@ class Search implements HolderSearch {
   readonly holders: Holder[] = [];
   readonly obstacles: string[] = [];
   more = 0;
-  /** Whether the time was up. */
+  /** True once the time is up. */
   ended = false;
   /** The mount's id in the mount table. */
   readonly #id: number;
@@ -121,10 +121,10 @@ class Search implements HolderSearch {
   /** The mount that this one is on, and its peer group where that is shared. */
   #parent: MountinfoLine | undefined;
   #peers: number | undefined;
-  /** Which mounts are copies of this one, as far as they were looked at. */
+  /** For each mount that was looked at: true if it is a copy of this one. */
   readonly #copies = new Map<number, boolean>();
   #self = "";
-  /** What the process that is looked at holds by, and the paths of that. */
+  /** The holders found in the process that is looked at, by kind and path. */
   readonly #found = new Set<string>();
   readonly #unreadable = new Set<number>();
   #waiting = 0;
@@ -163,7 +163,7 @@ class Search implements HolderSearch {
     else this.more++;
   }
 
-  /** Whether to stop. */
+  /** True if the search must stop. */
   #timeIsUp(): boolean {
     this.ended ||= this.#isOver();
     return this.ended;
@@ -247,7 +247,7 @@ class Search implements HolderSearch {
     this.#add({ ...holder, by, path, ...(copy ? { copy } : {}) });
   }
 
-  /** Whether a magic link leads into the mount or a copy, and to its root. */
+  /** Finds out if a magic link leads into the mount or a copy, null if not. */
   #leadsTo(link: string, pid: number): FoundMounts | null {
     try {
       const found = statx(
@@ -272,7 +272,7 @@ class Search implements HolderSearch {
     }
   }
 
-  /** Whether a mount in a process's namespace came to be with this one. */
+  /** True if a mount of a process's mount namespace is a copy of this one. */
   #isCopy(id: number, pid: number): boolean {
     const known = this.#copies.get(id);
     if (known !== undefined) return known;
@@ -311,7 +311,7 @@ class Search implements HolderSearch {
     }
   }
 
-  /** Whether the file that is mapped at a range of addresses is in the mount. */
+  /** Finds out if the file at a range of addresses is in the mount, null if not. */
   #isMapped(process: string, range: string, path: string, pid: number) {
     try {
       const name = range.replaceAll(LEADING_ZEROS, "");
@@ -344,7 +344,7 @@ function processes(count: number): string {
   return count === 1 ? "1 process" : `${count} processes`;
 }
 
-/** Where a mount is in the file system of the mount that it is on. */
+/** The path of a mount point in the file system of the mount that it is on. */
 function placeIn(parent: MountinfoLine, mount: MountinfoLine): string {
   const start = parent.mountPoint === "/" ? 0 : parent.mountPoint.length;
   const root = parent.root === "/" ? "" : parent.root;
@@ -360,29 +360,29 @@ function numbersIn(path: string): string[] {
 /** The state of a thread that waits, mostly for a disk, at times for a server. */
 const WAITING = "D";
 
-/** Whether a descriptor was opened as those of mounts are: `O_PATH` alone. */
+/** True if a descriptor was opened as those of mounts are: `O_PATH` alone. */
 function isMountDescriptor(fdinfo: string): boolean {
   const flags = parseInt(readFields(fdinfo)("flags"), 8);
   return (flags & O_PATH) !== 0 && (flags & O_DIRECTORY) === 0;
 }
 
-/** Whether a process, thread or descriptor ended meanwhile. */
+/** True if a process, thread or descriptor ended meanwhile. */
 function isGone(error: unknown): boolean {
   return isErrno(error, ENOENT, ESRCH);
 }
 
-/** How many processes and mounts are named, and how much of each. */
+/** The most processes and mounts that are named, and the most uses of each. */
 const MOST_NAMED = 5;
 
 const MOST_USES = 3;
 
 /**
- * What a person can do about a mount that is in use.
+ * Advises on a mount that is in use.
  *
- * @param search Who uses it.
- * @param target What the caller calls the mount: what is inside it is named so.
- * @param namedBy The descriptor that the mount was named by alone, where it was:
- * that may be open on the mount itself.
+ * @param search The holders.
+ * @param target The caller's name for the mount: what is inside is named by it.
+ * @param namedBy The descriptor that alone named the mount, if one did: it may be
+ * open on the mount itself.
  */
 export function busyHint(
   { holders, more, obstacles, mountPoint }: HolderSearch,
@@ -416,7 +416,7 @@ export function busyHint(
   return `${found}; end, close or unmount that first${lazily}`;
 }
 
-/** What no process shows. */
+/** Holders that no process shows. */
 const UNSEEN =
   "a copy of it in another mount namespace, a loop device, a swap file, a socket's name";
 

@@ -1,4 +1,4 @@
-/** What a person can do about EPERM: what this thread may do is looked at. */
+/** The hint of EPERM: the rights of this thread are looked at. */
 import type { SyscallError } from "../sys/error.ts";
 import { privileges } from "../kernel/process.ts";
 import { mayMount } from "../kernel/probe.ts";
@@ -17,7 +17,7 @@ const SHOWS: Readonly<
 };
 
 /**
- * Why a call answered EPERM.
+ * Explains why a call answered EPERM.
  *
  * @param cause The failed call.
  * @param type The type of the file system, where one is mounted.

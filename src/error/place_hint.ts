@@ -1,4 +1,4 @@
-/** What a person can do where the kernel dislikes a place: it is looked at. */
+/** Hints where the kernel refuses a place: that is looked at. */
 import type { At, MountPointName } from "./attempt.ts";
 import {
   AT_EMPTY_PATH,
@@ -31,7 +31,7 @@ import {
   saysMountRoot,
 } from "../fd/open.ts";
 
-/** Why umount2(2) answered EINVAL; undefined where it can't be told. */
+/** Explains EINVAL of umount2(2); undefined where nothing is found. */
 export function unmountHint(point: MountPointName): string | undefined {
   const found = lookAt(pathTo(point), AT_SYMLINK_NOFOLLOW);
   if (!found.isRoot) {
@@ -55,11 +55,11 @@ export function pathTo({ dirfd, name }: MountPointName): At {
 }
 
 /**
- * Why move_mount(2) answered EINVAL, ENOENT, ENOTDIR or ELOOP; undefined where
- * it can't be told.
+ * Explains EINVAL, ENOENT, ENOTDIR or ELOOP of move_mount(2); undefined where
+ * nothing is found.
  *
  * @param onto The mount point.
- * @param from What is moved, or attached.
+ * @param from The mount that is moved or attached.
  */
 export function moveHint(onto: At, from?: At): string | undefined {
   const to = lookAt(onto);
@@ -100,7 +100,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
   return privileges().initialUserNamespace ? undefined : LOCKED;
 }
 
-/** Why nothing could be put beneath a mount; undefined where it can't be told. */
+/** Explains why nothing goes beneath a mount; undefined where nothing is found. */
 export function beneathHint(top: At): string | undefined {
   if (knowsMountBeneath() === false) {
     return "This kernel puts no mount beneath another: Linux 6.5 does";
@@ -110,14 +110,17 @@ export function beneathHint(top: At): string | undefined {
   return found.isRoot ? undefined : "Nothing is mounted there to go beneath";
 }
 
-/** Why mount_setattr(2) or fspick(2) answered EINVAL; undefined where it can't be told. */
+/**
+ * Explains EINVAL or ENOENT of mount_setattr(2), fspick(2) and statmount(2);
+ * undefined where nothing is found.
+ */
 export function remountHint(at: At): string | undefined {
   const found = lookAt(at);
   if (isMounted(found.id) === false) return foreignHint("The mount", found);
   return found.isRoot ? undefined : "Nothing is mounted there";
 }
 
-/** Why open_tree(2) answered EINVAL; undefined where it can't be told. */
+/** Explains EINVAL of open_tree(2); undefined where nothing is found. */
 export function cloneHint(source: At): string | undefined {
   const found = lookAt(source);
   if (isMounted(found.id) === false) {
@@ -133,7 +136,7 @@ export function cloneHint(source: At): string | undefined {
     })`;
 }
 
-/** Whether the mount is none that any mount namespace could have. */
+/** Explains that a file is on a mount that no mount namespace can have. */
 function internalHint({ dirfd, path }: At): string | undefined {
   // Only a directory's descriptor is a source without a path.
   if (path === "") return undefined;
@@ -146,10 +149,10 @@ function internalHint({ dirfd, path }: At): string | undefined {
     : undefined;
 }
 
-/** What /proc shows for such, as `pipe:[4711]`, in place of a path. */
+/** The text that /proc shows for such a file in place of a path: `pipe:[4711]`. */
 const INTERNAL = /^[^/]|^\/memfd:/;
 
-/** Why a mount that is there is none of this thread's. */
+/** Explains why a mount is not in this thread's mount namespace. */
 function foreignHint(what: string, at: At): string {
   const id = idInTableAt(at.dirfd, at.path);
   // This thread has none of its mounts; the others of the process, and the first
@@ -167,9 +170,9 @@ interface FoundAt extends At {
   id: bigint;
   /** The type of the file. */
   type: number;
-  /** How many hard links it has. */
+  /** The number of its hard links. */
   links: number | undefined;
-  /** Whether it is the root of that mount. */
+  /** True if it is the root of that mount. */
   isRoot: boolean;
 }
 
@@ -185,14 +188,14 @@ function lookAt(at: At, flags = 0): FoundAt {
   };
 }
 
-/** What is known without asking a server, which may be gone. */
+/** Asks for what is known without a server, which may be gone. */
 function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
   const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return statx(dirfd, path, flags | empty | known, mask);
 }
 
-/** Whether a mount is another, or inside it. */
+/** True if a mount is another one, or inside it. */
 function isInside(
   table: readonly MountinfoLine[],
   mount: MountinfoLine | undefined,

@@ -1,12 +1,12 @@
-/** What a record of mounts says: a line for its owner, then one for each mount. */
+/** The text of a record of mounts: a line for its owner, then one for each mount. */
 
 /** The process that keeps a record: enough to tell whether it still runs. */
 export interface Owner {
   /** The process id, in the PID namespace of the /proc that it had. */
   readonly pid: number;
-  /** When it was started, in clock ticks since boot: proc_pid_stat(5). */
+  /** The time of its start, in clock ticks since boot: proc_pid_stat(5). */
   readonly startTime: number;
-  /** Which boot that was: no id means anything after another. */
+  /** The id of that boot: after another no id means anything. */
   readonly bootId: string;
 }
 
@@ -22,11 +22,11 @@ export interface MountNamespace {
 export interface RecordEntry {
   /** The kernel's unique id of the mount. */
   readonly id: bigint;
-  /** Where, as a path, for people. */
+  /** The path of the mount point, for people. */
   readonly target: string;
-  /** In which mount namespace. */
+  /** The mount namespace. */
   readonly namespace: MountNamespace;
-  /** Whether all that is mounted inside goes with it. */
+  /** True if all that is mounted inside goes with it. */
   readonly whole: boolean;
 }
 
@@ -35,7 +35,7 @@ export function recordName({ pid }: Owner): string {
   return `${pid}-${crypto.randomUUID()}.jsonl`;
 }
 
-/** Whether a file's name is that of a record. */
+/** True if a file's name is that of a record. */
 export function isRecordName(name: string): boolean {
   return /^\d+-[0-9a-f-]{36}\.jsonl$/.test(name);
 }

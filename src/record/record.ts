@@ -75,9 +75,9 @@ export class MountRecord implements Disposable, Recorder {
   readonly #owner: Owner;
   readonly #mounts = new Map<bigint, RecordEntry>();
   #file: RecordFile;
-  /** How many lines more make a new file worth while. */
+  /** The number of lines until a new file is worth while. */
   #room = LEAST_ROOM;
-  /** Whether the file ends in a part of a line. */
+  /** True while the file ends in a part of a line. */
   #torn = false;
 
   private constructor(directory: RecordDirectory, owner: Owner) {
@@ -123,9 +123,9 @@ export class MountRecord implements Disposable, Recorder {
    * already.
    *
    * @param id The mount's unique id.
-   * @param target Where it is or will be, for people to read: a path, or a
-   * descriptor of the mount point.
-   * @param options Whether all that is mounted inside goes with it.
+   * @param target The mount point, for people to read: its path, or a descriptor
+   * of it.
+   * @param options Options of the record's line.
    * @throws {TypeError} When the id is no unique one, for an unknown option, or
    * when the record is closed.
    * @throws {MountError} ENOSPC, for one, when it can't be written.
@@ -177,7 +177,7 @@ export class MountRecord implements Disposable, Recorder {
       this.#torn = false;
       removeFile(this.#directory, old);
     } catch (error) {
-      // The old file has them all: it does.
+      // The old file has them all, and is used on.
       if (!(error instanceof SyscallError)) throw error;
     }
   }

@@ -47,18 +47,18 @@ const RUNTIME = "XDG_RUNTIME_DIR";
 export interface RecordDirectory {
   readonly path: string;
   readonly fd: OwnedFd;
-  /** Whose it is: this process's effective user. */
+  /** Its owner: this process's effective user. */
   readonly uid: number;
 }
 
 /**
  * Opens the directory of records.
  *
- * @param create Whether to make it.
- * @returns null where it is missing, or nothing can be recorded: before Linux
- * 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. To create also
- * where /proc, or what subset=pid hides of it, is missing, it can't be made, or
- * Deno's permissions don't allow it.
+ * @param create True to make it where it is missing.
+ * @returns The directory. null where it is missing, or nothing can be recorded:
+ * before Linux 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. With
+ * `create` it is also null where /proc, or the part that subset=pid hides, is
+ * missing, where the directory can't be made, or Deno's permissions forbid it.
  * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
  * is not this user's or not closed to others.
  * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
@@ -112,7 +112,7 @@ function openIn(
   });
 }
 
-/** What may hold the directory, in the order of preference. */
+/** The directories that may hold it, in the order of preference. */
 export function parents(): string[] {
   const { state } = Deno.permissions.querySync({
     name: "env",
@@ -122,6 +122,7 @@ export function parents(): string[] {
   return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
 }
 
+/** True if Deno's permissions let a path be written to; nobody is asked. */
 export function mayWrite(path: string): boolean {
   const { state } = Deno.permissions.querySync({ name: "write", path });
   return state === "granted";
@@ -141,7 +142,7 @@ function hasBootId(): boolean {
   }
 }
 
-/** Whether a file is a user's, and others lack these permissions. */
+/** True if a file is a user's, and others lack these permissions. */
 function isOnly({ fd }: OwnedFd, owner: number, others: number): boolean {
   const mask = STATX_UID | STATX_MODE;
   const { uid, mode } = statx(fd, "", AT_EMPTY_PATH, mask);
@@ -184,17 +185,17 @@ export function thisProcess(): Owner {
   return { pid, startTime, bootId: bootId() };
 }
 
-/** Where the kernel tells which boot this is: random(4). */
+/** The file that has the id of this boot: random(4). */
 export const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
-/** Which boot this is. */
+/** The id of this boot. */
 export function bootId(): string {
   return readFile(BOOT_ID).trimEnd();
 }
 
 /**
- * Whether a process of this boot runs: one that has its number later is
- * another. In another PID namespace than its own it can't be found.
+ * True if a process of this boot runs. A later one of the same number is another.
+ * A process of another PID namespace can't be found.
  */
 export function isRunning({ pid, startTime }: Owner): boolean {
   try {
@@ -226,16 +227,16 @@ function namespaceId(): bigint | undefined {
   }
 }
 
-/** Where a recorded mount is. */
+/** The whereabouts of a recorded mount. */
 export type Whereabouts = "here" | "gone" | "other namespace" | "out of sight";
 
 /**
  * Finds a recorded mount.
  *
- * @param entry What was recorded of it.
+ * @param entry Its line in the record.
  * @param here This thread's mount namespace.
- * @returns "gone" only where that is certain. "Out of sight" it is where no
- * question about it is answered.
+ * @returns "gone" only where that is certain, "out of sight" where the kernel
+ * answers no question about it.
  */
 export function whereabouts(
   { id, namespace }: RecordEntry,
@@ -249,7 +250,7 @@ export function whereabouts(
   return isIn(id, namespace) ? "other namespace" : "gone";
 }
 
-/** Whether another mount namespace may have a mount. */
+/** True if another mount namespace may have a mount. */
 function isIn(id: bigint, namespace: MountNamespace): boolean {
   if (namespace.id === undefined) return true;
   try {

@@ -62,7 +62,7 @@ const SWEEP_NAMES: OptionNames<SweepOptions> = { dryRun: true, lazy: true };
 export interface RecordedMount {
   /** The kernel's unique id of the mount. */
   readonly id: bigint;
-  /** Where it is, or where it was attached when that can't be seen from here. */
+  /** Its path, or if that is out of sight the path that it was attached at. */
   readonly target: string;
   /** The process that made it. */
   readonly pid: number;
@@ -71,15 +71,15 @@ export interface RecordedMount {
 /** A recorded mount that is still there. */
 export interface LeftMount extends RecordedMount {
   /**
-   * Why: the process that made it is alive, it is in another mount namespace, it
-   * is there but outside this thread's root, or it could not be unmounted.
+   * The reason why it is left: the process that made it is alive, it is in another
+   * mount namespace, it is outside this thread's root, or unmounting it failed.
    */
   readonly reason:
     | "owner alive"
     | "other namespace"
     | "out of sight"
     | "failed";
-  /** What failed, where something did. */
+  /** The failure, where there was one. */
   readonly error?: MountError;
 }
 
@@ -87,30 +87,30 @@ export interface LeftMount extends RecordedMount {
 export interface IgnoredRecord {
   /** Its path. */
   readonly path: string;
-  /** Why, in words. */
+  /** The reason, in words. */
   readonly reason: string;
 }
 
-/** What {@linkcode sweep} did. */
+/** The result of {@linkcode sweep}. */
 export interface SweepResult {
-  /** What was unmounted, or would be; the newest first. */
+  /** The mounts that were unmounted, or would be; the newest first. */
   readonly unmounted: RecordedMount[];
-  /** What is still there. */
+  /** The mounts that are still there. */
   readonly left: LeftMount[];
   /** Files that are no records to be trusted. */
   readonly ignored: IgnoredRecord[];
 }
 
 /**
- * Unmounts what processes recorded, with a {@linkcode MountRecord}, and left
- * when they died.
+ * Unmounts the mounts that processes recorded, with a {@linkcode MountRecord}, and
+ * left when they died.
  *
- * A mount is found by its unique id, wherever it is by now; its path is used for
- * nothing. What another mount covers stays, as does what is in use, unless that
- * other is swept, too; but a recursive bind goes with all that is inside it. A
- * process is alive while it has its record locked, or one with its number and
- * start time is there. Records of which no mount is left are removed. One sweep
- * waits for another.
+ * A mount is found by its unique id, wherever it is by now; its path is not used.
+ * A mount stays while it is in use, or while another covers it that is not swept,
+ * too. A recursive bind goes with all that is inside it. A process counts as alive
+ * while it has its record locked, or while a process with its number and start
+ * time exists. Records of which no mount is left are removed. One sweep waits for
+ * another.
  *
  * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.
@@ -124,8 +124,8 @@ export interface SweepResult {
  * }
  * ```
  *
- * @param options How to unmount.
- * @returns What was unmounted, and what was left and why.
+ * @param options The way to unmount.
+ * @returns The mounts that were unmounted, and those that were left and why.
  * @throws {TypeError} For an unknown option.
  * @throws {MountError} Where the directory of records can't be used: see
  * {@linkcode MountRecord.open}.
@@ -153,11 +153,11 @@ export function sweepCounting(
 
 /** A mount that a record tells of, and that is still there. */
 interface FoundMount extends RecordedMount {
-  /** Whether what is mounted inside goes with it. */
+  /** True if all that is mounted inside goes with it. */
   readonly whole: boolean;
   /** The record's name. */
   readonly record: string;
-  /** Why it stays, null when it is to be unmounted. */
+  /** The reason why it stays, null when it is to be unmounted. */
   readonly reason: LeftMount["reason"] | null;
 }
 
@@ -175,9 +175,9 @@ class Sweep {
     { action: `read ${quote(BOOT_ID)}`, target: BOOT_ID },
     bootId,
   );
-  /** What was unmounted, or would be. */
+  /** The mounts that were unmounted, or would be. */
   readonly #gone = new Set<bigint>();
-  /** How many milliseconds to look for who is in the way, of all together. */
+  /** The milliseconds left to look for who is in the way, of all together. */
   #searchLimit = 0;
 
   constructor(
@@ -327,7 +327,7 @@ class Sweep {
   }
 }
 
-/** Whether its owner, or who just makes it, has a record locked. */
+/** True if the owner of a record, who may be making it, has it locked. */
 function isLocked(fd: number): boolean {
   try {
     flock(fd, LOCK_EX | LOCK_NB);
@@ -342,7 +342,7 @@ function linksOf(fd: number): number {
   return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK).nlink!;
 }
 
-/** What makes a file one that this user's processes did not leave, or null. */
+/** The reason not to trust a file as this user's record, null if there is none. */
 function whyDistrusted(fd: number, owner: number): string | null {
   const { mode, uid, nlink, size } = statx(
     fd,

@@ -14,10 +14,10 @@ import { AT_FDCWD, AT_NO_AUTOMOUNT } from "../sys/constants.ts";
 /**
  * Unmounts what is topmost on a mount point.
  *
- * @param attempted What is attempted, for messages.
+ * @param attempted The attempt, for messages.
  * @param flags `MNT_*`.
- * @param strategy How the mount point is named to the kernel.
- * @throws {MountError} With what the mount table lacks, or who is in the way.
+ * @param strategy The way to name the mount point to the kernel.
+ * @throws {MountError} It says what the mount table lacks, or who is in the way.
  */
 export function umountExplained(
   attempted: Attempt,
@@ -39,7 +39,7 @@ export function umountExplained(
 /** The milliseconds to look for who is in the way, of several mounts together. */
 export const SEARCH_LIMIT = 500;
 
-/** Why a mount is not unmounted, in words, and what a person can do about it. */
+/** The reason not to unmount a mount, in words, and advice for a person. */
 export interface Refusal {
   readonly detail: string;
   readonly hint?: string;
@@ -49,7 +49,7 @@ export interface Refusal {
  * Makes the error of an unmount that is not attempted, as if umount2(2) had been
  * asked and had refused.
  *
- * @param errno What it would answer.
+ * @param errno The error that it would answer.
  */
 export function refuse(
   attempted: Attempt,

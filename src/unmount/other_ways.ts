@@ -15,7 +15,7 @@ import {
 } from "../sys/constants.ts";
 import { libraryPath, NR } from "../sys/libc.ts";
 
-/** What of a mount table's entry is looked at. */
+/** The part of a mount table's entry that is looked at. */
 export interface TableEntry {
   /** The mount's id. */
   readonly id: bigint;
@@ -60,8 +60,8 @@ let thread: { syscalls: SyscallThread; root: bigint } | null = null;
  * @param dirfd The directory.
  * @param name The mount point, relative to it.
  * @param flags `MNT_*`, `UMOUNT_NOFOLLOW`.
- * @param root What identifies the root and mount namespace of the calling
- * thread: when it changed, another thread is started.
+ * @param root The id of the mount at the calling thread's root. When it has
+ * changed, so has the mount namespace or the root: another thread is started.
  * @throws {SyscallError} As umount2(2) and fchdir(2) answer.
  * @throws {UnsupportedError} When the thread can't be started.
  */

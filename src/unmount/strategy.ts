@@ -24,13 +24,13 @@ import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
 import { listMounts } from "../list/list_mounts.ts";
 import { pathOf } from "../fd/open.ts";
 
-/** How a mount point is named to umount2(2). */
+/** A way to name a mount point to umount2(2). */
 export type UnmountStrategy = "procfd" | "worker" | "subprocess" | "mtab";
 
-/** A mount that the table has not, or several times. */
+/** The mount table does not have the mount, or has several of its name. */
 export class MountLookupError extends SyscallError {
   override readonly name = "MountLookupError";
-  /** What the table has, in words. */
+  /** The table's answer, in words. */
   readonly detail: string;
 
   constructor(path: string, detail: string) {
@@ -51,7 +51,7 @@ const STRATEGIES: Readonly<
   mtab: umountByTable,
 };
 
-/** Whether there is a strategy of this name. */
+/** True if there is a strategy of this name. */
 export function isStrategy(name: string): name is UnmountStrategy {
   return Object.hasOwn(STRATEGIES, name);
 }
@@ -60,7 +60,7 @@ export function isStrategy(name: string): name is UnmountStrategy {
  * Unmounts what is topmost on a name in a directory, which is not followed when
  * it is a symlink.
  *
- * @param strategy How; by default `procfd`, or `worker` where /proc is missing.
+ * @param strategy The way; by default `procfd`, or `worker` where /proc is missing.
  * @param dirfd The directory.
  * @param name A single component; `.` is the directory itself, opened before it
  * was mounted on.
@@ -135,7 +135,7 @@ function umountInSubprocess(dirfd: number, name: string, flags: number): void {
   );
 }
 
-/** What a compiled program, which can run nothing but itself, is to do. */
+/** The arguments for a compiled program, which can run nothing but itself. */
 function programArguments(fd: number, name: string, flags: number): string[] {
   if (program.url === null) {
     throw new UnsupportedError(
@@ -154,7 +154,7 @@ function programArguments(fd: number, name: string, flags: number): string[] {
   ];
 }
 
-/** What the subprocess says of a call that failed. */
+/** Parses what the subprocess prints of a call that failed. */
 function parseFailure(
   text: string,
 ): { syscall: string; errno: number } | null {

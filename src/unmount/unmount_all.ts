@@ -22,14 +22,14 @@ export class UnmountAllError extends MountError {
   override readonly name = "UnmountAllError";
   /** Each failure; its `target` is relative to the directory. */
   readonly errors: readonly MountError[];
-  /** How many mounts were unmounted. */
+  /** The number of mounts that were unmounted. */
   readonly unmounted: number;
 
   /**
    * Makes the error of all failures.
    *
    * @param errors The failures, one at least.
-   * @param unmounted How many mounts were unmounted.
+   * @param unmounted The number of mounts that were unmounted.
    */
   constructor(errors: readonly MountError[], unmounted: number) {
     const { target, cause, hint, holders } = errors[0]!;
@@ -49,7 +49,7 @@ export class UnmountAllError extends MountError {
   }
 }
 
-/** What {@linkcode unmountBelow} did. */
+/** The result of {@linkcode unmountBelow}. */
 export interface Unmounted {
   /** The targets of the mounts that were unmounted, relative, in order. */
   readonly unmounted: string[];
@@ -57,7 +57,7 @@ export interface Unmounted {
   readonly failures: MountError[];
 }
 
-/** How often the mounts are listed: others may appear meanwhile. */
+/** The most times that the mounts are listed: others may appear meanwhile. */
 const MOST_ROUNDS = 10;
 
 /**
@@ -67,7 +67,7 @@ const MOST_ROUNDS = 10;
  *
  * @param fd The directory.
  * @param name Only what is on this path beneath it, or below that.
- * @param options How to unmount.
+ * @param options The way to unmount each.
  * @param step Is called after each that was unmounted.
  * @throws {MountError} When the mounts can't be listed.
  */
@@ -124,13 +124,13 @@ export function unmountBelow(
 /** A mount to take away. */
 interface Covered {
   readonly id: bigint;
-  /** Where it is, relative to the directory. */
+  /** Its mount point, relative to the directory. */
   readonly target: string;
   /** The mount on the directory itself that it lies in, null for none. */
   readonly cover: bigint | null;
 }
 
-/** What lies in the directory's own mount, in an order that can be unmounted. */
+/** The mounts in the directory's own mount, in an order that can be unmounted. */
 function mountsToTake(fd: number, name: string | null): Covered[] {
   const { mounts, holder, path } = listBelow(fd);
   const start = path === "/" ? 1 : path.length + 1;

@@ -17,7 +17,7 @@ import { IS_ROOT, isProcessRoot, refuse, umountExplained } from "./one.ts";
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
   /**
-   * How the mount point is named to umount2(2), which takes only paths:
+   * The way to name the mount point to umount2(2), which takes only paths:
    *
    * - `procfd`: through the directory's descriptor in /proc/self/fd.
    * - `worker`: by name, on a thread of its own whose working directory is the
@@ -71,9 +71,9 @@ const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
 /**
  * Unmounts the topmost mount on a target relative to a directory.
  *
- * What leads to the target is resolved beneath the directory through no symlink
- * (openat2(2)), and its last component is never followed (`UMOUNT_NOFOLLOW`).
- * The working directory stays, no process is started.
+ * The target is resolved beneath the directory through no symlink (openat2(2)),
+ * and its last component is never followed (`UMOUNT_NOFOLLOW`). The working
+ * directory stays as it is, and no process is started.
  *
  * Needs Linux 5.6, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
  * the user namespace of the mount namespace.
@@ -92,7 +92,7 @@ const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
  * @param dirfd The directory: a `Directory`, or an open descriptor.
  * @param target The mount point, relative to `dirfd`. `.` is the directory
  * itself, when it was opened before the mount was put on it.
- * @param options How to unmount.
+ * @param options The way to unmount, and how much.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {MountError} EBUSY while it is in use, with the `holders` that were
  * found, EINVAL when nothing is mounted there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
@@ -161,7 +161,7 @@ export function unmountCounting(
 }
 
 /**
- * The flags that options mean.
+ * The `MNT_*` flags of some options.
  *
  * @throws {TypeError} For an unknown option or strategy.
  */
