@@ -296,44 +296,65 @@ function isRecord(value: unknown): boolean {
   return prototype === null || prototype === Object.prototype;
 }
 
+/** Splits options into words: see {@linkcode scanWords}. */
+export function splitWords(text: string): string[] {
+  return scanWords(
+    text,
+    () => new TypeError(`A quote is not closed in the options: ${text}`),
+  ).map((word) => word.text);
+}
+
 /**
- * Whether a comma is a part of the word that it follows: after `mpol=`, whose
+ * Splits options at their commas outside double quotes, which are removed. A
+ * comma behind a backslash stays with it for the file system to unescape, as
+ * mount(8) leaves it to do.
+ *
+ * @param unclosed Makes the error of a quote at an index that is not closed.
+ * @returns The words, and the index of the first character of each.
+ */
+export function scanWords(
+  text: string,
+  unclosed: (at: number) => Error,
+): { text: string; start: number }[] {
+  const words: { text: string; start: number }[] = [];
+  let word = "";
+  let start = 0;
+  let quote: number | null = null;
+  const end = () => {
+    if (word !== "") words.push({ text: word, start });
+    word = "";
+  };
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]!;
+    if (character === '"') {
+      quote = quote === null ? at : null;
+      continue;
+    }
+    if (character === "," && quote === null && !isInWord(word, text[at + 1])) {
+      end();
+      continue;
+    }
+    if (word === "") start = at;
+    word += character;
+    if (character === "\\" && quote === null && text[at + 1] === ",") {
+      word += ",";
+      at++;
+    }
+  }
+  if (quote !== null) throw unclosed(quote);
+  end();
+  return words;
+}
+
+/**
+ * True if a comma is a part of the word that it follows: after `mpol=`, whose
  * nodes are a list, before a digit (shmem_next_opt() in the kernel's mm/shmem.c).
  *
  * @param word The word up to the comma.
- * @param next What comes after it.
+ * @param next The character behind it.
  */
-export function isInWord(word: string, next: string | undefined): boolean {
+function isInWord(word: string, next: string | undefined): boolean {
   return word.startsWith("mpol=") && /^[0-9]/.test(next ?? "");
-}
-
-/** Splits at commas outside double quotes that no backslash escapes. */
-export function splitWords(text: string): string[] {
-  const words: string[] = [];
-  let word = "";
-  let quoted = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]!;
-    if (character === "\\" && !quoted && text[at + 1] === ",") {
-      // The file system unescapes it, as mount(8) leaves it to do.
-      word += "\\,";
-      at++;
-    } else if (character === '"') {
-      quoted = !quoted;
-    } else if (
-      character === "," && !quoted && !isInWord(word, text[at + 1])
-    ) {
-      words.push(word);
-      word = "";
-    } else {
-      word += character;
-    }
-  }
-  if (quoted) {
-    throw new TypeError(`A quote is not closed in the options: ${text}`);
-  }
-  words.push(word);
-  return words.filter((word) => word !== "");
 }
 
 function splitWord(word: string): [string, string | true] {

@@ -6,7 +6,7 @@ import { Malformed, type TextPlace } from "./malformed.ts";
 import { type IdMap, type IdMaps, parseIdmap } from "../options/attributes.ts";
 import { quote } from "../base/text.ts";
 import { parseTarget } from "../options/target.ts";
-import { isInWord } from "../options/mount_options.ts";
+import { scanWords } from "../options/mount_options.ts";
 
 /** A word or character of the options, and where it is written. */
 export interface Word extends TextPlace {
@@ -104,6 +104,8 @@ const TABLE: [Effect, string][] = [
   [refused("nothing is copied into a tmpfs"), "tmpcopyup"],
 ];
 
+const IDMAP = /^X-mount\.idmap(=|$)/;
+
 /** Words that are told by how they begin; the first that fits counts. */
 const PATTERNS: [Effect, RegExp][] = [
   [
@@ -112,7 +114,7 @@ const PATTERNS: [Effect, RegExp][] = [
   ],
   [
     (sorted, word) => sorted.mapped = { word, idmap: parseMapped(word) },
-    /^X-mount\.idmap(=|$)/,
+    IDMAP,
   ],
   [refused("only mount(8) does that"), /^[xX]-mount\./],
   [nothing, /^[xX]-|^(comment|uhelper)=/],
@@ -170,47 +172,26 @@ function parseMkdirWord(word: Word): true | number {
 }
 
 /**
- * Splits options at their commas outside double quotes, which are removed. A
- * comma behind a backslash stays with it for the file system to unescape.
+ * Splits options into words: see {@linkcode scanWords}.
  *
  * @param characters The characters, and where each is written.
  * @throws {Malformed} Where a quote is not closed.
  */
-export function splitWords(characters: Iterable<Word>): Word[] {
-  const words: Word[] = [];
-  let word: Word | undefined;
-  let quoted: Word | undefined;
-  let previous = "";
-  const all = [...characters];
-  for (const [i, character] of all.entries()) {
-    const { text } = character;
-    if (text === '"') {
-      quoted = quoted === undefined ? character : undefined;
-    } else if (
-      text === "," && quoted === undefined && previous !== "\\" &&
-      !isInWord(word?.text ?? "", all[i + 1]?.text)
-    ) {
-      if (word !== undefined) words.push(word);
-      word = undefined;
-    } else if (word === undefined) {
-      word = character;
-    } else {
-      word = { ...word, text: word.text + text };
-    }
-    previous = text;
-  }
-  if (quoted !== undefined) {
-    throw new Malformed(quoted, "A quote in the options is not closed");
-  }
-  if (word !== undefined) words.push(word);
-  return words;
+export function wordsOf(characters: readonly Word[]): Word[] {
+  const text = characters.map(({ text }) => text).join("");
+  // A character beyond U+FFFF is two units of the text.
+  const units = characters.flatMap((one) => Array(one.text.length).fill(one));
+  const unclosed = (at: number) =>
+    new Malformed(units[at], "A quote in the options is not closed");
+  return scanWords(text, unclosed).map(({ text, start }) => ({
+    ...units[start],
+    text,
+  }));
 }
 
-// `X-mount.idmap` of mount(8).
-
-/** Whether a word of the options is this one. */
+/** True if a word of the options is mount(8)'s `X-mount.idmap`. */
 export function isIdmapWord(word: string): boolean {
-  return /^X-mount\.idmap(=|$)/.test(word);
+  return IDMAP.test(word);
 }
 
 /**
@@ -251,8 +232,6 @@ export function parseIdmapWord(word: string): IdMaps | string {
   }
   return parseIdmap({ uids, gids }) as IdMaps;
 }
-
-// What the entries of both formats have in common.
 
 /**
  * The target that a path from the root means.
