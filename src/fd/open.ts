@@ -25,6 +25,12 @@ import { decodeText } from "../base/text.ts";
 export const BENEATH: number = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
   RESOLVE_NO_MAGICLINKS;
 
+/** The bits of a mode that hold the file's type, and the types: inode(7). */
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+
 /**
  * Opens a path that this program or its caller chose: it may lead through
  * symlinks.
@@ -162,12 +168,6 @@ export function namesIn(fd: number): string[] {
     names.push(...some);
   }
 }
-
-/** The bits of a mode that hold the file's type, and the types: inode(7). */
-export const S_IFMT = 0o170000;
-export const S_IFDIR = 0o040000;
-export const S_IFREG = 0o100000;
-export const S_IFLNK = 0o120000;
 
 /**
  * True if a descriptor is one of a mount's root.

@@ -1,5 +1,11 @@
 import { close, dup } from "../sys/file.ts";
 
+/** An object that has a descriptor: a `Directory`, a `MountTree`. */
+export interface HasFd {
+  /** The descriptor, borrowed. */
+  readonly fd: number;
+}
+
 /** A descriptor that closes with the object that owns it. */
 export class OwnedFd implements Disposable {
   #fd: number;
@@ -97,11 +103,6 @@ export class InheritableFd implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-/** An object that has a descriptor: a `Directory`, a `MountTree`. */
-export interface HasFd {
-  /** The descriptor, borrowed. */
-  readonly fd: number;
 }
 
 /**

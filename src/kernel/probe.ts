@@ -12,6 +12,12 @@ import { readlinkat } from "../sys/file.ts";
 import { EINVAL } from "../sys/errno.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 
+/** A flag that no call knows: it is refused before anything is looked at. */
+export const UNKNOWN_FLAG = 0x8000_0000;
+
+/** No process may have so many descriptors. */
+export const NOT_OPEN = 0x7fff_ffff;
+
 /**
  * True if the kernel can put a mount beneath another. The answer is undefined
  * without the capability to try it.
@@ -26,28 +32,6 @@ export function knowsMountBeneath(): boolean | undefined {
     if (error.code === "EBADF") return true;
     return ["EINVAL", "ENOSYS"].includes(error.code) ? false : undefined;
   }
-}
-
-/** A flag that no call knows: it is refused before anything is looked at. */
-export const UNKNOWN_FLAG = 0x8000_0000;
-
-/** No process may have so many descriptors. */
-export const NOT_OPEN = 0x7fff_ffff;
-
-/** The name of the error that a call fails with, undefined when it does not. */
-export function errorOf(call: () => void): string | undefined {
-  try {
-    call();
-    return undefined;
-  } catch (error) {
-    if (error instanceof SyscallError) return error.code;
-    throw error;
-  }
-}
-
-/** A move_mount(2) that every kernel refuses. */
-export function refusedMove(): void {
-  moveMount(NOT_OPEN, "", NOT_OPEN, "", UNKNOWN_FLAG);
 }
 
 /**
@@ -91,4 +75,20 @@ export function detachedTmpfs(): OwnedFd {
   using context = new OwnedFd(fsopen("tmpfs"));
   fsconfigCreate(context.fd);
   return new OwnedFd(fsmount(context.fd));
+}
+
+/** The name of the error that a call fails with, undefined when it does not. */
+export function errorOf(call: () => void): string | undefined {
+  try {
+    call();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SyscallError) return error.code;
+    throw error;
+  }
+}
+
+/** A move_mount(2) that every kernel refuses. */
+export function refusedMove(): void {
+  moveMount(NOT_OPEN, "", NOT_OPEN, "", UNKNOWN_FLAG);
 }

@@ -1,6 +1,12 @@
 import type { MountSpec } from "../options/spec.ts";
 import { checkSpecText, Malformed, parseText } from "./malformed.ts";
-import { sortWords, targetOf, typeOf, type Word, wordsOf } from "./words.ts";
+import {
+  placedWords,
+  sortWords,
+  targetOf,
+  typeOf,
+  type Word,
+} from "./words.ts";
 import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
 
 /**
@@ -74,7 +80,7 @@ function parseLine(line: string, start: number, place: string): MountSpec[] {
   const path = decode(mountPoint);
   const words = options === undefined
     ? []
-    : wordsOf(characters(options)).map(joined);
+    : placedWords(characters(options)).map(joined);
   checkRest(rest);
   const leftOut = type.text === "swap" || path === "/" ||
     words.some(({ text }) => text === "noauto");

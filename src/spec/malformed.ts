@@ -1,5 +1,28 @@
 import { encodeText } from "../base/text.ts";
 
+/** A text that is not as its format says, or asks for what can't be done. */
+export class SpecSyntaxError extends Error {
+  /** The class's name. */
+  override readonly name: string = "SpecSyntaxError";
+  /** The line, from 1 on. */
+  readonly line: number;
+  /** The column in the line, from 1 on, in UTF-16 code units. */
+  readonly column: number;
+
+  /**
+   * Makes the error of a text.
+   *
+   * @param line The line, from 1 on.
+   * @param column The column in the line, from 1 on.
+   * @param what What is wrong there.
+   */
+  constructor(line: number, column: number, what: string) {
+    super(`Line ${line}, column ${column}: ${what}`);
+    this.line = line;
+    this.column = column;
+  }
+}
+
 /** A place in a text. */
 export interface TextPlace {
   /** How many UTF-16 code units are before it. */
@@ -55,26 +78,4 @@ export function checkSpecText(at: TextPlace, text: string): string {
     throw new Malformed(at, error.message);
   }
   return text;
-}
-/** A text that is not as its format says, or asks for what can't be done. */
-export class SpecSyntaxError extends Error {
-  /** The class's name. */
-  override readonly name: string = "SpecSyntaxError";
-  /** The line, from 1 on. */
-  readonly line: number;
-  /** The column in the line, from 1 on, in UTF-16 code units. */
-  readonly column: number;
-
-  /**
-   * Makes the error of a text.
-   *
-   * @param line The line, from 1 on.
-   * @param column The column in the line, from 1 on.
-   * @param what What is wrong there.
-   */
-  constructor(line: number, column: number, what: string) {
-    super(`Line ${line}, column ${column}: ${what}`);
-    this.line = line;
-    this.column = column;
-  }
 }

@@ -9,11 +9,11 @@ import {
 import type { MountSpec } from "../options/spec.ts";
 import { pathArgument } from "../options/path.ts";
 import {
+  placedWords,
   type SortedWords,
   sortWords,
   targetOf,
   typeOf,
-  wordsOf,
 } from "./words.ts";
 import { quote } from "../base/text.ts";
 import type { IdMap, IdMaps } from "../options/attributes.ts";
@@ -126,7 +126,7 @@ function parseOptions(
   // What runc doesn't know it joins with commas, for the kernel to split again.
   return sortWords(
     items(options).flatMap((option) =>
-      wordsOf(Array.from(string(option), (text) => ({ ...option, text })))
+      placedWords(Array.from(string(option), (text) => ({ ...option, text })))
     ),
     type,
   );

@@ -177,7 +177,7 @@ function parseMkdirWord(word: Word): true | number {
  * @param characters The characters, and where each is written.
  * @throws {Malformed} Where a quote is not closed.
  */
-export function wordsOf(characters: readonly Word[]): Word[] {
+export function placedWords(characters: readonly Word[]): Word[] {
   const text = characters.map(({ text }) => text).join("");
   // A character beyond U+FFFF is two units of the text.
   const units = characters.flatMap((one) => Array(one.text.length).fill(one));
