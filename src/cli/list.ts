@@ -28,14 +28,9 @@ import { isBelow, listMounts } from "../list/list_mounts.ts";
 import { formatDeepJson, formatJson, UsageError } from "./print.ts";
 import { quote } from "../base/text.ts";
 import type { MountInfo } from "../list/mount_info.ts";
-import {
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
-  AT_STATX_DONT_SYNC,
-  STATX_MNT_ID,
-} from "../sys/constants.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
 import { attempt } from "../error/error.ts";
-import { statx } from "../sys/file.ts";
+import { idInTableAt } from "../kernel/mount_id.ts";
 import { watchMounts } from "../list/watch_mounts.ts";
 import { Interrupt } from "./interrupt.ts";
 
@@ -233,14 +228,13 @@ function filter(args: Arguments): Filter | null {
 
 /** The mount that a path leads to, symlinks and all. */
 function tableIdAt(path: string): number {
-  const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   return attempt(
     {
       action: `look at ${quote(path)}`,
       target: path,
       ...lookupOfCaller(path, "target"),
     },
-    () => Number(statx(AT_FDCWD, path, flags, STATX_MNT_ID).mntId),
+    () => idInTableAt(AT_FDCWD, path),
   );
 }
 

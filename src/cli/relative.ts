@@ -14,7 +14,10 @@ import {
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
 import { printData, printMessage } from "./print.ts";
-import { printable } from "../base/text.ts";
+import { printable, quote } from "../base/text.ts";
+import { placeOfDescriptor } from "../kernel/place.ts";
+import { isRootOfProcess } from "../unmount/one.ts";
+import { EBUSY } from "../sys/errno.ts";
 import { fchdir } from "../sys/file.ts";
 import { openDirectoryAt, pathOf } from "../fd/open.ts";
 import { umount2 } from "../sys/mount.ts";
@@ -135,6 +138,9 @@ function unmount(
     if (parent !== ".") {
       using holder = openDirectoryAt(AT_FDCWD, parent);
       fchdir(holder.fd);
+    }
+    if (name === "." && isRootOfProcess(placeOfDescriptor(number))) {
+      throw new SyscallError("umount2", EBUSY, [quote("/"), "0"]);
     }
     umount2(name, flags | UMOUNT_NOFOLLOW);
     return 0;

@@ -12,13 +12,13 @@ import type { Attempt } from "./attempt.ts";
 import type { SyscallError } from "../sys/error.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { setTracer } from "../sys/call.ts";
-import { idInTable, idInTableAt } from "../kernel/mount_id.ts";
+import { idInTable } from "../kernel/mount_id.ts";
 import {
   beneathHint,
   cloneHint,
   moveHint,
-  pathTo,
   remountHint,
+  topmostInTable,
   unmountHint,
 } from "./place_hint.ts";
 import { hasProc } from "../kernel/probe.ts";
@@ -71,8 +71,7 @@ function searchHolders(
   const limits = limit === undefined ? {} : { limit };
   if (id !== undefined) return findHolders(idInTable(id), limits);
   if (unmounted === undefined) return null;
-  const { dirfd, path } = pathTo(unmounted);
-  return findHolders(idInTableAt(dirfd, path), limits);
+  return findHolders(topmostInTable(unmounted), limits);
 }
 
 function lookForHint(
@@ -190,7 +189,7 @@ function plainHint(
         return "Files there are open to write: what is to be read-only must have none";
       }
       return syscall === "umount2"
-        ? "Something uses it: a working directory, an open file, a mount inside it or on top of it; lazy unmounting takes it away all the same"
+        ? "Something uses it: a working directory, an open file, a mount inside it or on top of it: end, close or unmount that first"
         : "The device or file system is in use with other options, or on another mount";
     case "ENODEV":
       return syscall === "fsopen"

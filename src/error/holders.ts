@@ -6,18 +6,10 @@ import {
   type MountinfoLine,
   readMountinfo,
 } from "../kernel/mountinfo.ts";
-import { namesIn, open, readFile, saysMountRoot } from "../fd/open.ts";
+import { namesIn, open, readFile, saysMountRoot, UNASKED } from "../fd/open.ts";
 import { readlinkat, statx } from "../sys/file.ts";
-import {
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
-  AT_STATX_DONT_SYNC,
-  O_DIRECTORY,
-  O_PATH,
-  O_RDONLY,
-  STATX_MNT_ID,
-} from "../sys/constants.ts";
-import { EACCES, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY } from "../sys/constants.ts";
+import { EACCES, ENAMETOOLONG, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
 import { readFields, readStat } from "../kernel/process.ts";
 
@@ -250,12 +242,8 @@ class Search implements HolderSearch {
   /** Finds out if a magic link leads into the mount or a copy, null if not. */
   #leadsTo(link: string, pid: number): FoundMounts | null {
     try {
-      const found = statx(
-        AT_FDCWD,
-        link,
-        AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-        STATX_MNT_ID,
-      );
+      if (this.#isElsewhere(link)) return null;
+      const found = statx(AT_FDCWD, link, UNASKED, 0);
       const isRoot = saysMountRoot(found);
       const id = Number(found.mntId);
       if (id === this.#id) return { isRoot, copy: false };
@@ -270,6 +258,27 @@ class Search implements HolderSearch {
       if (!isGone(error)) this.#unreadable.add(pid);
       return null;
     }
+  }
+
+  /**
+   * True if the path of what a magic link leads to tells that it is in neither
+   * the mount nor a copy: then its own file system, which may be another that is
+   * gone, is left alone.
+   */
+  #isElsewhere(link: string): boolean {
+    let path: string;
+    try {
+      path = readlinkat(AT_FDCWD, link);
+    } catch (error) {
+      if (isErrno(error, ENAMETOOLONG)) return false;
+      throw error;
+    }
+    // A socket, a pipe.
+    if (!path.startsWith("/")) return true;
+    const { mountPoint } = this;
+    // A copy, in another mount namespace, has a path of its own.
+    return mountPoint !== undefined && this.#peers === undefined &&
+      mountPoint !== "/" && !`${path}/`.startsWith(`${mountPoint}/`);
   }
 
   /** True if a mount of a process's mount namespace is a copy of this one. */
@@ -400,17 +409,21 @@ export function busyHint(
   if (unnamed > 0) parts.push(`${unnamed} more`);
   const doubts = obstacles.join(", ");
   if (parts.length === 0) {
-    return `Something uses it that was not found (${
+    const unfound = `Something uses it that was not found (${
       doubts || UNSEEN
-    }); lazy unmounting takes it away all the same`;
+    })`;
+    // What the table does not have may have others inside.
+    return mountPoint === undefined
+      ? unfound
+      : `${unfound}; lazy unmounting takes it away all the same`;
   }
   const found = `In use: ${parts.join("; ")}${doubts && ` (${doubts})`}`;
   const ours = holders.every((use) =>
     use.own && (use.by === "mount descriptor" || isNamedBy(use, namedBy))
   );
   if (ours) return found;
-  // Whoever unmounts by the path, lazily too, takes what is on top instead.
-  const lazily = holders.some(({ onTop }) => onTop)
+  // Lazily, what is inside goes, too; by the path, what is on top instead.
+  const lazily = holders.some(({ by }) => by === "mount")
     ? ""
     : `, or unmount lazily (${optionName("lazy")})`;
   return `${found}; end, close or unmount that first${lazily}`;

@@ -1,19 +1,18 @@
 /** Hints where the kernel refuses a place: that is looked at. */
 import type { At, MountPointName } from "./attempt.ts";
+import { AT_EMPTY_PATH, AT_NO_AUTOMOUNT, O_PATH } from "../sys/constants.ts";
 import {
-  AT_EMPTY_PATH,
-  AT_NO_AUTOMOUNT,
-  AT_STATX_DONT_SYNC,
-  AT_SYMLINK_NOFOLLOW,
-  O_PATH,
-  STATX_MNT_ID,
-  STATX_MNT_ID_UNIQUE,
-  STATX_NLINK,
-  STATX_TYPE,
-} from "../sys/constants.ts";
-import { idInTableAt, isMounted, lineAt } from "../kernel/mount_id.ts";
+  idInTable,
+  idInTableAt,
+  isMounted,
+  lineAt,
+  mountId,
+} from "../kernel/mount_id.ts";
+import { placeOf, placeOfDescriptor } from "../kernel/place.ts";
 import { privileges } from "../kernel/process.ts";
-import { type Statx, statx } from "../sys/file.ts";
+import { readlinkat, statx } from "../sys/file.ts";
+import { isErrno } from "../sys/error.ts";
+import { EINVAL } from "../sys/errno.ts";
 import {
   lineOf,
   type MountinfoLine,
@@ -23,52 +22,72 @@ import { optionName } from "./option_name.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
 import {
+  isDeleted,
+  isDirectory,
+  isMountRoot,
   open,
   pathOf,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
   saysMountRoot,
+  UNASKED,
 } from "../fd/open.ts";
 
 /** Explains EINVAL of umount2(2); undefined where nothing is found. */
 export function unmountHint(point: MountPointName): string | undefined {
-  const found = lookAt(pathTo(point), AT_SYMLINK_NOFOLLOW);
-  if (!found.isRoot) {
-    return found.type === S_IFLNK
+  const { dirfd, name } = point;
+  using place = placeOf(point);
+  const id = place.topmost();
+  const isRoot = id !== place.below() || name === "." && isMountRoot(dirfd);
+  if (!isRoot) {
+    return isSymlink(point)
       ? "It is a symlink, and unmounting follows none: name what it leads to"
-      : "Nothing is mounted there";
+      : NOT_MOUNTED;
   }
-  if (isMounted(found.id) === false) return foreignHint("The mount", found);
+  const at = { dirfd, path: name === "." ? "" : name };
+  if (isMounted(id) === false) return foreignHint("The mount", at);
   return privileges().initialUserNamespace ? undefined : LOCKED;
+}
+
+/** What a person hears who unmounts what is no mount. */
+export const NOT_MOUNTED = "Nothing is mounted there";
+
+function isSymlink({ dirfd, name }: MountPointName): boolean {
+  try {
+    readlinkat(dirfd, name);
+    return true;
+  } catch (error) {
+    if (isErrno(error, EINVAL)) return false;
+    throw error;
+  }
 }
 
 const LOCKED =
   "The mount came from a more privileged mount namespace, and is locked to the one that holds it: unmount it there, or cover it by another mount";
 
-/** The way to what is mounted on a mount point, or to that itself. */
-export function pathTo({ dirfd, name }: MountPointName): At {
-  if (name !== ".") return { dirfd, path: name };
+/** The id in the mount table of what is topmost on a mount point. */
+export function topmostInTable({ dirfd, name }: MountPointName): number {
+  if (name !== ".") return idInTableAt(dirfd, name);
+  if (isMountRoot(dirfd)) return idInTable(placeOfDescriptor(dirfd).topmost());
   // A descriptor leads below what was mounted over it, a name to the top.
   const path = pathOf(dirfd);
-  return { dirfd, path: `../${path.slice(path.lastIndexOf("/") + 1)}` };
+  return idInTableAt(dirfd, `../${path.slice(path.lastIndexOf("/") + 1)}`);
 }
 
 /**
  * Explains EINVAL, ENOENT, ENOTDIR or ELOOP of move_mount(2); undefined where
  * nothing is found.
  *
- * @param onto The mount point.
- * @param from The mount that is moved or attached.
+ * @param onto The mount point, by its descriptor.
+ * @param from The mount that is moved or attached, by its descriptor.
  */
 export function moveHint(onto: At, from?: At): string | undefined {
   const to = lookAt(onto);
   if (isMounted(to.id) === false) return foreignHint("The mount point", to);
-  if (to.links === 0) return "The mount point was deleted";
+  if (isDeleted(onto.dirfd)) return "The mount point was deleted";
   if (from === undefined) return undefined;
   const moved = lookAt(from);
-  if ((moved.type === S_IFDIR) !== (to.type === S_IFDIR)) {
-    return moved.type === S_IFDIR
+  const movesDirectory = isDirectory(from.dirfd);
+  if (movesDirectory !== isDirectory(onto.dirfd)) {
+    return movesDirectory
       ? "A directory can't be mounted on a file: make the mount point a directory"
       : "A file can't be mounted on a directory: make the mount point a file";
   }
@@ -117,7 +136,7 @@ export function beneathHint(top: At): string | undefined {
 export function remountHint(at: At): string | undefined {
   const found = lookAt(at);
   if (isMounted(found.id) === false) return foreignHint("The mount", found);
-  return found.isRoot ? undefined : "Nothing is mounted there";
+  return found.isRoot ? undefined : NOT_MOUNTED;
 }
 
 /** Explains EINVAL of open_tree(2); undefined where nothing is found. */
@@ -168,31 +187,18 @@ function foreignHint(what: string, at: At): string {
 interface FoundAt extends At {
   /** The id of the mount that it is in. */
   id: bigint;
-  /** The type of the file. */
-  type: number;
-  /** The number of its hard links. */
-  links: number | undefined;
   /** True if it is the root of that mount. */
   isRoot: boolean;
 }
 
-function lookAt(at: At, flags = 0): FoundAt {
-  const mask = STATX_TYPE | STATX_NLINK | STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
-  const found = ask(at, mask, flags);
+function lookAt(at: At): FoundAt {
+  const { dirfd, path } = at;
+  const flags = (path === "" ? AT_EMPTY_PATH : 0) | AT_NO_AUTOMOUNT;
   return {
     ...at,
-    id: found.mntId!,
-    type: found.mode! & S_IFMT,
-    links: found.nlink,
-    isRoot: saysMountRoot(found),
+    id: mountId(dirfd, path, flags),
+    isRoot: saysMountRoot(statx(dirfd, path, flags | UNASKED, 0)),
   };
-}
-
-/** Asks for what is known without a server, which may be gone. */
-function ask({ dirfd, path }: At, mask: number, flags = 0): Statx {
-  const empty = path === "" ? AT_EMPTY_PATH : 0;
-  const known = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  return statx(dirfd, path, flags | empty | known, mask);
 }
 
 /** True if a mount is another one, or inside it. */

@@ -5,20 +5,27 @@
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
   O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
   O_RDONLY,
+  OPEN_TREE_CLOEXEC,
   RESOLVE_BENEATH,
+  RESOLVE_CACHED,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   STATX_ATTR_MOUNT_ROOT,
+  STATX_NLINK,
+  STATX_TYPE,
 } from "../sys/constants.ts";
 import { OwnedFd, procPath } from "./owned_fd.ts";
 import { getdents64, openat2, read, readlinkat, statx } from "../sys/file.ts";
+import { openTree } from "../sys/mount.ts";
 import { isErrno } from "../sys/error.ts";
-import { EAGAIN } from "../sys/errno.ts";
+import { EACCES, EAGAIN, EINVAL, ENOTDIR } from "../sys/errno.ts";
 import { decodeText } from "../base/text.ts";
 
 /** Beneath the directory, through no link of any kind. */
@@ -63,7 +70,9 @@ export function openDirectoryAt(
   path: string,
   resolve: number = BENEATH,
 ): OwnedFd {
-  return openAgain(dirfd, path, O_PATH | O_DIRECTORY, resolve);
+  return path === "."
+    ? openSelf(dirfd, resolve)
+    : openAgain(dirfd, path, O_PATH | O_DIRECTORY, resolve);
 }
 
 /**
@@ -72,7 +81,9 @@ export function openDirectoryAt(
  * @throws {SyscallError} As {@linkcode openDirectoryAt}.
  */
 export function openAt(dirfd: number, path: string): OwnedFd {
-  return openAgain(dirfd, path, O_PATH, BENEATH);
+  return path === "."
+    ? openSelf(dirfd, BENEATH)
+    : openAgain(dirfd, path, O_PATH, BENEATH);
 }
 
 /**
@@ -87,6 +98,51 @@ export function openAt(dirfd: number, path: string): OwnedFd {
 export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
   const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   return openAgain(root, path, O_PATH | flags, resolve).closeWhenDropped();
+}
+
+/**
+ * Opens what a descriptor leads to as a place in the tree. Nothing is looked up:
+ * its file system, whose server may be gone, is not asked.
+ *
+ * @throws {SyscallError} EBADF, EMFILE.
+ */
+export function openItself(fd: number): OwnedFd {
+  const opened = openTree(fd, "", OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  return new OwnedFd(opened, "directory", true);
+}
+
+/**
+ * True if a descriptor is one of a directory; its file system is not asked.
+ *
+ * @throws {SyscallError} EBADF.
+ */
+export function isDirectory(fd: number): boolean {
+  try {
+    openDirectoryAt(fd, ".", 0).close();
+    return true;
+  } catch (error) {
+    if (isErrno(error, ENOTDIR)) return false;
+    throw error;
+  }
+}
+
+/**
+ * Opens a directory itself. To look up "." takes the right to search it, of a
+ * file system that may let nobody in (FUSE) or never answer.
+ */
+function openSelf(dirfd: number, resolve: number): OwnedFd {
+  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  try {
+    // Fails where it would have to wait.
+    const how = { flags, resolve: resolve | RESOLVE_CACHED };
+    return new OwnedFd(openat2(dirfd, ".", how), "directory", true);
+  } catch (error) {
+    // What is no directory was told first.
+    if (isErrno(error, EAGAIN, EACCES)) return openItself(dirfd);
+    // RESOLVE_CACHED came with Linux 5.12.
+    if (!isErrno(error, EINVAL)) throw error;
+    return openAgain(dirfd, ".", O_PATH | O_DIRECTORY, resolve);
+  }
 }
 
 /** Opens a path, again while the kernel can't tell whether it stays inside. */
@@ -170,13 +226,52 @@ export function namesIn(fd: number): string[] {
 }
 
 /**
+ * The type of what a descriptor leads to, `S_IF*`; its file system is not asked.
+ * One that lets nobody in (FUSE of another user) has only directories, and files.
+ *
+ * @throws {SyscallError} What statx(2) answers.
+ */
+export function typeOf(fd: number): number {
+  try {
+    return statx(fd, "", AT_EMPTY_PATH | UNASKED, STATX_TYPE).mode! & S_IFMT;
+  } catch (error) {
+    if (!isErrno(error, EACCES)) throw error;
+    return isDirectory(fd) ? S_IFDIR : S_IFREG;
+  }
+}
+
+/**
+ * True if what a descriptor leads to was deleted, as far as is known without
+ * asking a server.
+ *
+ * @throws {SyscallError} What statx(2) answers.
+ */
+export function isDeleted(fd: number): boolean {
+  try {
+    return statx(fd, "", AT_EMPTY_PATH | UNASKED, STATX_NLINK).nlink === 0;
+  } catch (error) {
+    // Only the root of a file system that lets nobody in can be opened at all.
+    if (isErrno(error, EACCES)) return false;
+    throw error;
+  }
+}
+
+/**
  * True if a descriptor is one of a mount's root.
  *
  * @throws {SyscallError} What statx(2) answers.
  */
 export function isMountRoot(fd: number): boolean {
-  return saysMountRoot(statx(fd, "", AT_EMPTY_PATH, 0));
+  return saysMountRoot(statx(fd, "", AT_EMPTY_PATH | UNASKED, 0));
 }
+
+/**
+ * For statx(2): what the kernel knows by itself, without asking a server, which
+ * may be gone. Asked for nothing more (mask 0), it tells the mount's id in the
+ * table, and whether it is the mount's root, also of a file system that this
+ * process may not look into.
+ */
+export const UNASKED: number = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
 
 /** True if statx(2) says of a file that it is a mount's root. */
 export function saysMountRoot(

@@ -1,18 +1,22 @@
 /** Ids of mounts, and questions that are answered by them. */
 import {
   AT_EMPTY_PATH,
-  AT_NO_AUTOMOUNT,
+  AT_HANDLE_FID,
+  AT_HANDLE_MNT_ID_UNIQUE,
   AT_STATX_DONT_SYNC,
+  AT_SYMLINK_FOLLOW,
+  AT_SYMLINK_NOFOLLOW,
+  LSMT_ROOT,
   STATMOUNT_MNT_BASIC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { statx, statxMount } from "../sys/file.ts";
-import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { nameToHandleAt, statx, statxMount } from "../sys/file.ts";
+import { isErrno, type SyscallError, UnsupportedError } from "../sys/error.ts";
 import { listmount, statmount } from "../sys/statmount.ts";
-import { EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import { S_IFDIR, S_IFMT } from "../fd/open.ts";
+import { EACCES, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
+import { isDirectory, S_IFDIR, S_IFMT, UNASKED } from "../fd/open.ts";
 import { lineOf, type MountinfoLine, readMountinfo } from "./mountinfo.ts";
 
 /**
@@ -36,19 +40,71 @@ export function mountId(dirfd: number, path: string, flags: number): bigint {
 
 function statId(dirfd: number, path: string, flags: number, more = 0) {
   const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | more;
-  // The kernel knows by itself: a server that is gone must block nothing.
-  const { mntId: id, mode } = statxMount(
-    dirfd,
-    path,
-    flags | AT_STATX_DONT_SYNC,
-    mask,
-  );
-  if (id === undefined) {
-    throw new UnsupportedError(
-      "This kernel tells no mount ids: Linux 5.8 does",
-    );
+  try {
+    // The kernel knows by itself: a server that is gone must block nothing.
+    const unasked = flags | AT_STATX_DONT_SYNC;
+    const { mntId: id, mode } = statxMount(dirfd, path, unasked, mask);
+    return { id: known(id), mode };
+  } catch (error) {
+    if (!isErrno(error, EACCES)) throw error;
+    // Its file system lets not even root look at it: FUSE of another user.
+    return { id: idOfClosed(dirfd, path, flags, error), mode: undefined };
   }
-  return { id, mode };
+}
+
+/** @throws {UnsupportedError} Before Linux 5.8. */
+function known<T>(id: T | undefined): T {
+  if (id !== undefined) return id;
+  throw new UnsupportedError("This kernel tells no mount ids: Linux 5.8 does");
+}
+
+/**
+ * The id of the mount that a path leads to, whose file system answers nothing.
+ *
+ * @param reason What is thrown where the way there is closed, too, or the kernel
+ * tells only a part of its mounts.
+ */
+function idOfClosed(
+  dirfd: number,
+  path: string,
+  flags: number,
+  reason: SyscallError,
+): bigint {
+  try {
+    // name_to_handle_at(2) follows symlinks only where it is asked to.
+    const follow = (flags & AT_SYMLINK_NOFOLLOW) === 0 ? AT_SYMLINK_FOLLOW : 0;
+    const how = flags & AT_EMPTY_PATH | follow | AT_HANDLE_FID |
+      AT_HANDLE_MNT_ID_UNIQUE;
+    return nameToHandleAt(dirfd, path, how).mountId;
+  } catch (error) {
+    if (isErrno(error, EACCES)) throw reason;
+    // Before Linux 6.12.
+    if (!isErrno(error, EINVAL, ENOSYS, EPERM)) throw error;
+  }
+  const { mntId } = statx(dirfd, path, flags | UNASKED, 0);
+  const id = uniqueIdOf(known(mntId));
+  if (id === undefined) throw reason;
+  return id;
+}
+
+/**
+ * The unique id of a mount by the one in the table, which before Linux 6.8 is
+ * the only one; undefined for one that is attached to nothing.
+ */
+function uniqueIdOf(tableId: bigint): bigint | undefined {
+  try {
+    return listmount(LSMT_ROOT).find((id) => {
+      try {
+        return BigInt(statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!) === tableId;
+      } catch (error) {
+        if (isErrno(error, ENOENT)) return false;
+        throw error;
+      }
+    });
+  } catch (error) {
+    if (isErrno(error, ENOSYS)) return tableId;
+    throw error;
+  }
 }
 
 /**
@@ -59,7 +115,10 @@ function statId(dirfd: number, path: string, flags: number, more = 0) {
  */
 export function identify(fd: number): { id: bigint; isFile: boolean } {
   const { id, mode } = statId(fd, "", AT_EMPTY_PATH, STATX_TYPE);
-  return { id, isFile: (mode! & S_IFMT) !== S_IFDIR };
+  const isFile = mode === undefined
+    ? !isDirectory(fd)
+    : (mode & S_IFMT) !== S_IFDIR;
+  return { id, isFile };
 }
 
 /**
@@ -128,9 +187,8 @@ export function idInTable(id: bigint): number {
  * one leads to the descriptor itself.
  */
 export function idInTableAt(dirfd: number, path: string): number {
-  const flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC |
-    (path === "" ? AT_EMPTY_PATH : 0);
-  return Number(statx(dirfd, path, flags, STATX_MNT_ID).mntId);
+  const empty = path === "" ? AT_EMPTY_PATH : 0;
+  return Number(known(statx(dirfd, path, UNASKED | empty, 0).mntId));
 }
 
 /**

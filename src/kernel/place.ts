@@ -6,14 +6,27 @@ import {
   AT_SYMLINK_NOFOLLOW,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
+  STATMOUNT_MNT_BASIC,
   STATMOUNT_MNT_POINT,
 } from "../sys/constants.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { EAGAIN, ENAMETOOLONG, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
-import { statmount } from "../sys/statmount.ts";
+import {
+  EAGAIN,
+  EINVAL,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOSYS,
+  EPERM,
+} from "../sys/errno.ts";
+import { listmount, statmount } from "../sys/statmount.ts";
 import { lineOf, readMountinfo } from "./mountinfo.ts";
-import { MOST_ATTEMPTS, openDirectoryAt, pathOf } from "../fd/open.ts";
+import {
+  isMountRoot,
+  MOST_ATTEMPTS,
+  openDirectoryAt,
+  pathOf,
+} from "../fd/open.ts";
 import { quote } from "../base/text.ts";
 
 /** A mount point, as a name in a directory. */
@@ -26,6 +39,13 @@ export interface MountPlace extends Disposable {
   topmost(): bigint;
   /** The id of the mount that the mount point lies in. */
   below(): bigint;
+}
+
+/** The place of a name in a directory, or, by the name `.`, of that itself. */
+export function placeOf(
+  { dirfd, name }: Pick<MountPlace, "dirfd" | "name">,
+): MountPlace {
+  return name === "." ? placeOfDescriptor(dirfd) : placeOfName(dirfd, name);
 }
 
 /**
@@ -79,6 +99,12 @@ export function placeOfMount(id: bigint): MountPlace | null {
 }
 
 function topmostMountId(fd: number, expected?: bigint): bigint {
+  if (isMountRoot(fd)) {
+    // To look up ".." is to look into its file system, which may let nobody in,
+    // or never answer.
+    const id = topmostOn(mountIdAt(fd));
+    if (id !== null) return id;
+  }
   // A descriptor leads below what was mounted over it. Only a look-up by name
   // crosses mounts, and the name may change between asking for it and using it.
   let name = nameOf(fd, expected);
@@ -92,6 +118,47 @@ function topmostMountId(fd: number, expected?: bigint): bigint {
     name = nameAfter;
   }
   return mountIdAt(fd);
+}
+
+/**
+ * The topmost of what is mounted on the root of a mount, or that mount itself;
+ * null where the kernel does not tell the mounts on a mount.
+ */
+function topmostOn(id: bigint): bigint | null {
+  try {
+    for (let top = id;;) {
+      const cover = coverOf(top);
+      if (cover === undefined) return top;
+      top = cover;
+    }
+  } catch (error) {
+    // What is in no mount tree has nothing on it that could be unmounted.
+    if (isErrno(error, ENOENT, EINVAL)) return id;
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    return isUniqueId(id) ? null : topmostInTable(id);
+  }
+}
+
+/** The mount on the root of a mount. */
+function coverOf(id: bigint): bigint | undefined {
+  const path = pathOfMount(id);
+  return listmount(id).find((other) => {
+    const mask = STATMOUNT_MNT_BASIC | STATMOUNT_MNT_POINT;
+    const { mntParentId, mntPoint } = statmount(other, mask);
+    return mntParentId === id && mntPoint === path;
+  });
+}
+
+function topmostInTable(id: bigint): bigint {
+  const table = readMountinfo();
+  let top = lineOf(table, Number(id));
+  for (let next = top; next !== undefined;) {
+    const { id, mountPoint } = top = next;
+    next = table.find((line) =>
+      line.parentId === id && line.id !== id && line.mountPoint === mountPoint
+    );
+  }
+  return BigInt(top?.id ?? id);
 }
 
 /**
@@ -158,15 +225,31 @@ function openDirectoryUnlessMissing(path: string): OwnedFd | null {
 export function openCover(fd: number, id: bigint): OwnedFd {
   const name = pathOf(fd).split("/").at(-1)!;
   const path = `../${name}`;
-  const cover = openDirectoryAt(
-    fd,
+  // The path that the kernel has leads there past the file system of the
+  // directory, which may let nobody in; covered itself, it leads elsewhere.
+  const cover =
+    (isMountRoot(fd) ? openRoot(AT_FDCWD, pathOfMount(id), id) : null) ??
+      openRoot(fd, path, id);
+  if (cover !== null) return cover;
+  // Renamed, or covered by another mount: another look sees it as it is.
+  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
+}
+
+/** Opens the root of a mount, null where the path does not lead there. */
+function openRoot(
+  dirfd: number,
+  path: string | null,
+  id: bigint,
+): OwnedFd | null {
+  if (path === null) return null;
+  const root = openDirectoryAt(
+    dirfd,
     path,
     RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
   ).closeWhenDropped();
-  if (mountIdAt(cover.fd) === id) return cover;
-  cover.close();
-  // Renamed, or covered by another mount: another look sees it as it is.
-  throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
+  if (mountIdAt(root.fd) === id) return root;
+  root.close();
+  return null;
 }
 
 /**

@@ -12,7 +12,6 @@ import {
   statmountTranslator,
 } from "./mount_info.ts";
 import {
-  AT_EMPTY_PATH,
   LSMT_ROOT,
   O_PATH,
   O_RDONLY,
@@ -25,19 +24,16 @@ import {
   STATMOUNT_PROPAGATE_FROM,
   STATMOUNT_SB_BASIC,
   STATMOUNT_SB_SOURCE,
-  STATX_MNT_ID,
-  STATX_NLINK,
 } from "../sys/constants.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { readMountinfo, THIS_THREAD } from "../kernel/mountinfo.ts";
-import { open, pathOf, saysMountRoot } from "../fd/open.ts";
+import { isDeleted, isMountRoot, open, pathOf } from "../fd/open.ts";
 import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
-import { statx } from "../sys/file.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { attempt, explain } from "../error/error.ts";
 import { quote } from "../base/text.ts";
-import { mountIdAt } from "../kernel/mount_id.ts";
+import { idInTableAt, mountIdAt } from "../kernel/mount_id.ts";
 
 /**
  * Lists by listmount(2) and statmount(2).
@@ -252,8 +248,7 @@ function below(
   attempted: Attempt,
   find: () => Way,
 ): Below | typeof RENAMED | null {
-  const directory = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
-  const isRoot = saysMountRoot(directory);
+  const isRoot = isMountRoot(fd);
   // Of a mount's root, which may be deleted where it comes from, the mount
   // point is the path; for any other directory only /proc has it.
   const name = isRoot ? null : directoryPath(fd, attempted);
@@ -262,7 +257,7 @@ function below(
   const place = placeOfHolder(way, holder, attempted);
   const path = name ?? place?.target ?? directoryPath(fd, attempted);
   // Nothing can be mounted below a directory that is deleted.
-  if (!isRoot && directory.nlink === 0) return { path, holder, mounts: [] };
+  if (!isRoot && isDeleted(fd)) return { path, holder, mounts: [] };
   const base = baseOf(way, holder, path);
   const tree = way.tree(base);
   if (tree === null) return null;
@@ -363,8 +358,7 @@ function tableWay(): Way {
 }
 
 function reusedMountIdAt(fd: number): bigint {
-  const { mntId } = statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID);
-  return mntId ?? mountIdAt(fd);
+  return BigInt(idInTableAt(fd, ""));
 }
 
 function mountOfRoot(holderOf: (fd: number) => bigint): bigint {

@@ -49,7 +49,7 @@ import {
   openDirectoryAt,
   S_IFDIR,
   S_IFLNK,
-  S_IFMT,
+  typeOf,
 } from "../fd/open.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import {
@@ -346,8 +346,7 @@ export class RootTree implements Disposable {
       throw error;
     }
     using _ = entry;
-    const { mode } = statx(entry.fd, "", AT_EMPTY_PATH, STATX_TYPE);
-    const type = mode! & S_IFMT;
+    const type = typeOf(entry.fd);
     if (type === S_IFLNK) {
       symlinkat(readlinkat(entry.fd, ""), to, name);
       return;

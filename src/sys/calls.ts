@@ -118,6 +118,12 @@ export const CALLS = {
     since: "5.2",
     parameters: ["i32", "buffer", "i32", "buffer", "u32"],
   },
+  // int name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mount_id, int flags);
+  name_to_handle_at: {
+    x86_64: 303,
+    aarch64: 264,
+    parameters: ["i32", "buffer", "buffer", "buffer", "i32"],
+  },
   // int open_tree(int dirfd, const char *path, unsigned int flags);
   open_tree: {
     x86_64: 428,

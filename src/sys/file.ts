@@ -13,15 +13,25 @@ import {
   tracer,
   uint32,
 } from "./call.ts";
-import { DIRENT64, LITTLE_ENDIAN, OPEN_HOW, STATX } from "./layout.ts";
+import {
+  DIRENT64,
+  FILE_HANDLE,
+  LITTLE_ENDIAN,
+  OPEN_HOW,
+  STATX,
+} from "./layout.ts";
 import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { decodeText, quote } from "../base/text.ts";
 import {
   AT_EMPTY_PATH,
+  AT_HANDLE_CONNECTABLE,
+  AT_HANDLE_FID,
+  AT_HANDLE_MNT_ID_UNIQUE,
   AT_NO_AUTOMOUNT,
   AT_REMOVEDIR,
   AT_STATX_DONT_SYNC,
   AT_STATX_FORCE_SYNC,
+  AT_SYMLINK_FOLLOW,
   AT_SYMLINK_NOFOLLOW,
   F_DUPFD,
   F_DUPFD_CLOEXEC,
@@ -602,6 +612,83 @@ export function pipe2(
     ]);
   }
   return [ends[0]!, ends[1]!];
+}
+
+/** What {@linkcode nameToHandleAt} found. */
+export interface FileHandle {
+  /** The handle's type, which the file system chose. */
+  type: number;
+  /** The handle itself. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** The mount's id: unique with `AT_HANDLE_MNT_ID_UNIQUE`, else the reused one. */
+  mountId: bigint;
+}
+
+/** No handle is larger: MAX_HANDLE_SZ of include/linux/exportfs.h. */
+const MAX_HANDLE_SIZE = 128;
+
+/**
+ * Asks what identifies a file in its file system, and which mount it is in. The
+ * file's own permissions do not matter, and no server is asked.
+ *
+ * `int name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mount_id, int flags);`
+ *
+ * See name_to_handle_at(2). `AT_HANDLE_FID` is there since Linux 6.5, and
+ * `AT_HANDLE_MNT_ID_UNIQUE` since 6.12.
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The file; empty with `AT_EMPTY_PATH` for `dirfd` itself.
+ * @param flags `AT_*`. A symlink is only followed with `AT_SYMLINK_FOLLOW`.
+ * @returns The handle, and the mount's id.
+ * @throws {SyscallError} EOPNOTSUPP where the file system makes no handles,
+ * EINVAL for a flag that the kernel does not know.
+ */
+export function nameToHandleAt(
+  dirfd: number,
+  path: string,
+  flags: number,
+): FileHandle {
+  dirfd = int32("dirfd", dirfd);
+  const name = passString("path", path);
+  const bits = flags32("flags", flags);
+  const buffer = new ArrayBuffer(FILE_HANDLE.SIZE + MAX_HANDLE_SIZE);
+  const handle = new Uint8Array(buffer);
+  const view = new DataView(buffer);
+  view.setUint32(FILE_HANDLE.handle_bytes, MAX_HANDLE_SIZE, LITTLE_ENDIAN);
+  const unique = (bits & AT_HANDLE_MNT_ID_UNIQUE) !== 0;
+  const id = new DataView(new ArrayBuffer(8));
+  const result = libc.name_to_handle_at(
+    NR.name_to_handle_at,
+    dirfd,
+    name,
+    handle,
+    new Uint8Array(id.buffer),
+    bits,
+  );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "name_to_handle_at", [
+      { fd: dirfd },
+      quote(path),
+      "…",
+      "…",
+      flagNames(bits >>> 0, {
+        AT_EMPTY_PATH,
+        AT_SYMLINK_FOLLOW,
+        AT_HANDLE_FID,
+        AT_HANDLE_CONNECTABLE,
+        AT_HANDLE_MNT_ID_UNIQUE,
+      }),
+    ]);
+  }
+  const length = view.getUint32(FILE_HANDLE.handle_bytes, LITTLE_ENDIAN);
+  return {
+    type: view.getInt32(FILE_HANDLE.handle_type, LITTLE_ENDIAN),
+    bytes: handle.slice(FILE_HANDLE.SIZE, FILE_HANDLE.SIZE + length),
+    mountId: unique
+      ? id.getBigUint64(0, LITTLE_ENDIAN)
+      : BigInt(id.getInt32(0, LITTLE_ENDIAN)),
+  };
 }
 
 /** A time stamp: `struct statx_timestamp`. */

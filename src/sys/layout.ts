@@ -165,6 +165,13 @@ export const STATX_TIMESTAMP = {
   SIZE: 16,
 } as const;
 
+/** `struct file_handle`; the handle's bytes follow. */
+export const FILE_HANDLE = {
+  handle_bytes: 0,
+  handle_type: 4,
+  SIZE: 8,
+} as const;
+
 /** `siginfo_t` as waitid(2) fills it, include/uapi/asm-generic/siginfo.h. */
 export const SIGINFO = {
   si_code: 8,

@@ -9,6 +9,8 @@ import { attempt, explain } from "../error/error.ts";
 import { SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
 import { mountId } from "../kernel/mount_id.ts";
+import type { MountPlace } from "../kernel/place.ts";
+import { isMountRoot } from "../fd/open.ts";
 import { AT_FDCWD, AT_NO_AUTOMOUNT } from "../sys/constants.ts";
 
 /**
@@ -61,8 +63,24 @@ export function refuse(
   return explain(attempted, cause, why);
 }
 
-/** umount2(2) would make its file system read-only instead. */
-export const IS_ROOT: Refusal = { detail: "it is the root of this process" };
+/**
+ * umount2(2) would make its file system read-only instead, or, lazily, leave this
+ * process and others with an empty one.
+ */
+export const IS_ROOT: Refusal = {
+  detail: "it is the root of this process",
+  hint:
+    "Processes need a root: it can go once another is in its place (pivot_root(2))",
+};
+
+/** True if what would be unmounted at a place is the root of this process. */
+export function isRootOfProcess(place: MountPlace): boolean {
+  const id = place.topmost();
+  // A plain directory only lies in its mount: there is nothing to unmount.
+  const isMount = id !== place.below() ||
+    place.name === "." && isMountRoot(place.dirfd);
+  return isMount && isProcessRoot(id);
+}
 
 /** True if a mount is the root of this process. */
 export function isProcessRoot(id: bigint): boolean {

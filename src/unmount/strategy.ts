@@ -2,7 +2,6 @@
 import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
 import { EINVAL, ENOENT } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
-import { statx } from "../sys/file.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
@@ -10,7 +9,6 @@ import {
   MNT_DETACH,
   MNT_EXPIRE,
   MNT_FORCE,
-  STATX_TYPE,
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
 import { umount2 } from "../sys/mount.ts";
@@ -20,7 +18,7 @@ import { findMounts, threadUmount2, umount2Program } from "./other_ways.ts";
 import { hasProc } from "../kernel/probe.ts";
 import { stopIgnoring } from "../sys/process.ts";
 import { program } from "../program.ts";
-import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
+import { placeOf } from "../kernel/place.ts";
 import { listMounts } from "../list/list_mounts.ts";
 import { pathOf } from "../fd/open.ts";
 
@@ -173,12 +171,9 @@ function umountByTable(dirfd: number, name: string, flags: number): void {
   const segments = segmentsOf(dirfd);
   const last = name === "." ? segments.pop() ?? "." : name;
   const path = [...segments, last].join("/");
-  const place = name === "."
-    ? placeOfDescriptor(dirfd)
-    : placeOfName(dirfd, name);
-  if (name !== ".") {
-    statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_TYPE);
-  }
+  using place = placeOf({ dirfd, name });
+  // A name that is missing is told as such.
+  if (name !== ".") mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
   const id = place.topmost();
   const found = id === place.below()
     ? []

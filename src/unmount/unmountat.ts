@@ -9,10 +9,10 @@ import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
 import { openDirectoryAt } from "../fd/open.ts";
-import { placeOfDescriptor, placeOfName } from "../kernel/place.ts";
+import { placeOf } from "../kernel/place.ts";
 import { MNT_DETACH, MNT_EXPIRE, MNT_FORCE } from "../sys/constants.ts";
 import { EBUSY } from "../sys/errno.ts";
-import { IS_ROOT, isProcessRoot, refuse, umountExplained } from "./one.ts";
+import { IS_ROOT, isRootOfProcess, refuse, umountExplained } from "./one.ts";
 
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
@@ -135,11 +135,9 @@ export function unmountCounting(
     // To a name in the directory itself its own descriptor leads.
     using holder = parent === "." ? null : openDirectoryAt(directory, parent);
     const dirfd = holder?.fd ?? directory;
-    using place = name === "."
-      ? placeOfDescriptor(directory)
-      : placeOfName(dirfd, name);
+    using place = placeOf({ dirfd, name });
     const unmount = () => {
-      if (name === "." && !options.lazy && isProcessRoot(place.topmost())) {
+      if (name === "." && isRootOfProcess(place)) {
         throw refuse(attempted, EBUSY, IS_ROOT);
       }
       try {

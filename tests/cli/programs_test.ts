@@ -1,4 +1,4 @@
-import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { mountsBelow, mountTable, SCRATCH } from "../support/testing.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { commandLine, programTest, run } from "../support/program.ts";
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
@@ -194,6 +194,16 @@ programTest("relative-unmount has the reference's three errors", () => {
     errno: 22,
     code: "EINVAL",
   });
+});
+
+programTest("relative-unmount leaves the root of this process", () => {
+  const before = mountTable()[0];
+  for (const options of ["", "--lazy", "--force"]) {
+    const ended = runInShell(`mountat relative-unmount ${options} 3 . 3< /`);
+    assertEquals([ended.code, ended.stdout], [1, ""]);
+    assert(ended.stderr.includes("EBUSY"), ended.stderr);
+  }
+  assertEquals(mountTable()[0], before);
 });
 
 programTest("relative-unmount follows no symlink out of the directory", () => {

@@ -2,7 +2,7 @@ import { type Arguments, umount } from "../../src/cli/umount.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
-import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { mountsBelow, mountTable, SCRATCH } from "../support/testing.ts";
 import { mkdirat } from "../../src/sys/file.ts";
 import { AT_FDCWD, MS_BIND } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
@@ -329,3 +329,27 @@ programTest("umount unmounts a file that is mounted on", () => {
   assertEquals(unmount(["-R", SCRATCH, "file"]).code, 0);
   assertEquals(left(), []);
 });
+
+programTest(
+  "umount leaves the root of this process, and what is no mount",
+  () => {
+    const before = mountTable()[0];
+    mkdirat(AT_FDCWD, `${SCRATCH}/plain`, 0o755);
+    for (const lazily of [[], ["--lazy"]]) {
+      const root = run(["umount", ...lazily, "/", "."]);
+      assertEquals([root.code, root.stdout], [32, ""]);
+      assert(
+        root.stderr.includes("it is the root of this process"),
+        root.stderr,
+      );
+      assert(!root.stderr.includes("lazy"), root.stderr);
+      const plain = run(["umount", ...lazily, `${SCRATCH}/plain`, "."]);
+      assertEquals([plain.code, plain.stdout], [32, ""]);
+      assertEquals(
+        plain.stderr,
+        'mountat: Cannot unmount ".": umount2: EINVAL (Invalid argument)\n  hint: Nothing is mounted there\n',
+      );
+    }
+    assertEquals(mountTable()[0], before);
+  },
+);

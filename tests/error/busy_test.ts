@@ -110,6 +110,24 @@ Deno.test("busyHint() says what may be when nothing was found", () => {
   );
 });
 
+Deno.test("busyHint() advises to unmount lazily only where nothing else goes with it", () => {
+  const shell: Holder = { pid: 7, command: "sh", by: "root", path: "/r/m" };
+  assertEquals(hint([shell]), `In use: sh (pid 7) by its root "/r/m"${END}`);
+  const inside: Holder = { by: "mount", path: "/r/m/x" };
+  assertEquals(
+    hint([inside, shell]),
+    `In use: "m/x" is mounted inside it; sh (pid 7) by its root "/r/m"; end, close or unmount that first`,
+  );
+  // Not in the table: nobody knows what is inside.
+  assertEquals(
+    busyHint(
+      { holders: [], more: 0, obstacles: ["x"], mountPoint: undefined },
+      "m",
+    ),
+    "Something uses it that was not found (x)",
+  );
+});
+
 Deno.test("busyHint() tells a copy from the mount, and a name from a command", () => {
   assertEquals(
     hint([

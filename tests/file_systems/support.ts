@@ -3,6 +3,11 @@ import type { MountInfo } from "../../src/list/mount_info.ts";
 import { Directory } from "../../src/directory.ts";
 import { SCRATCH } from "../support/testing.ts";
 import { readFile } from "../../src/fd/open.ts";
+import { InheritableFd } from "../../src/fd/owned_fd.ts";
+import { O_RDWR } from "../../src/sys/constants.ts";
+import { mount } from "../../src/sys/mount.ts";
+import { compiled } from "../support/compiled.ts";
+import { makeDirectory, open } from "../support/scratch.ts";
 import { isErrno } from "../../src/sys/error.ts";
 import { ENOENT } from "../../src/sys/errno.ts";
 
@@ -42,6 +47,59 @@ function backingFile(name: string): string | null {
     if (isErrno(error, ENOENT)) return null;
     throw error;
   }
+}
+
+/**
+ * What a FUSE file system that can't be looked into is like: its server never
+ * answers, or is gone, or lets in its owner alone, who is not root.
+ */
+export type Unreachable = "silent" | "dead" | "closed";
+
+/** How each is mounted. */
+const UNREACHABLE: Readonly<Record<Unreachable, string>> = {
+  // The kernel would ask for permissions, too.
+  silent: "user_id=0,group_id=0,default_permissions",
+  dead: "user_id=0,group_id=0",
+  closed: "user_id=1000,group_id=1000",
+};
+
+/**
+ * Mounts a FUSE file system that can't be looked into, and is unmounted before
+ * the end of its block.
+ *
+ * @returns Its path, and how to learn how often the server was asked, once it is
+ * unmounted everywhere.
+ */
+export function mountUnreachable(
+  kind: Unreachable,
+  name: string,
+): { path: string; asked(): Promise<number> } {
+  const path = makeDirectory(name);
+  const device = open("/dev/fuse", O_RDWR);
+  const options = `fd=${device.fd},rootmode=40000,${UNREACHABLE[kind]}`;
+  mount("unreachable", path, "fuse", 0, options);
+  if (kind === "dead") {
+    device.close();
+    return { path, asked: () => Promise.resolve(0) };
+  }
+  const program = compiled("fuse_server");
+  const inherited = new InheritableFd(device.fd);
+  const server = new Deno.Command(program, {
+    args: [String(inherited.fd), "silent"],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  inherited.close();
+  device.close();
+  return {
+    path,
+    async asked() {
+      const { stdout } = await server.output();
+      const text = new TextDecoder().decode(stdout);
+      const [, count] = /^asked (\d+)\n$/.exec(text) ?? [];
+      return Number(count);
+    },
+  };
 }
 
 /** Makes an empty file of a size, without blocks. */

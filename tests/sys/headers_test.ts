@@ -331,28 +331,31 @@ headerTest(
   },
 );
 
-headerTest(
-  "struct dirent64 equals the C library's",
-  undefined,
-  () => {
-    const ours = Object.entries(layout.DIRENT64).map(([name, at]) =>
-      `${name} ${at}`
-    );
-    const offset = "__builtin_offsetof(struct dirent64, ";
+// The kernel's are in no header for programs.
+for (
+  const [struct, header, offsets] of [
+    ["dirent64", "dirent.h", layout.DIRENT64],
+    ["file_handle", "fcntl.h", layout.FILE_HANDLE],
+  ] as const
+) {
+  headerTest(`struct ${struct} equals the C library's`, undefined, () => {
+    const ours = Object.entries(offsets).map(([name, at]) => `${name} ${at}`);
     const program = [
-      // The kernel's struct linux_dirent64 is in no header for programs.
-      "#define _LARGEFILE64_SOURCE",
-      "#include <dirent.h>",
+      "#define _GNU_SOURCE",
+      `#include <${header}>`,
       "#include <stdio.h>",
       "int main(void) {",
-      ...Object.keys(layout.DIRENT64).map((name) =>
-        `printf("${name} %zu\\n", ${offset}${name}));`
-      ),
+      ...Object.keys(offsets).map((name) => {
+        const value = name === "SIZE"
+          ? `sizeof(struct ${struct})`
+          : `__builtin_offsetof(struct ${struct}, ${name})`;
+        return `printf("${name} %zu\\n", ${value});`;
+      }),
       "}",
     ];
     assertEquals(run(program, []), ours);
-  },
-);
+  });
+}
 
 headerTest("errnoText() equals strerror(3)", undefined, async (t) => {
   const [libc, ...theirs] = run([
@@ -569,7 +572,7 @@ function errnoQuestions(): Question[] {
 const NO_STRUCTS = ["SIGNALS"];
 
 /** Structs of the C library, which other tests compare with its headers. */
-const STRUCTS_OF_LIBC = ["DIRENT64", "UCONTEXT"];
+const STRUCTS_OF_LIBC = ["DIRENT64", "FILE_HANDLE", "UCONTEXT"];
 
 /** The types of structs that are not called `struct` and their name. */
 const C_TYPES: Readonly<Record<string, string>> = { SIGINFO: "siginfo_t" };

@@ -3,6 +3,7 @@ import { unmountat, type UnmountOptions } from "../../src/unmount/unmountat.ts";
 import {
   kernelTest,
   mountsBelow,
+  mountTable,
   SCRATCH,
   withoutProc,
 } from "../support/testing.ts";
@@ -364,9 +365,44 @@ kernelTest("unmountat() refuses the root of this process", () => {
   using root = Directory.open("/");
   const before = mountsBelow("/")[0];
   for (const strategy of STRATEGIES) {
-    assertEquals(outcome(root, ".", { strategy }), "EBUSY");
+    for (const lazy of [false, true]) {
+      for (const all of [false, true]) {
+        const options = { strategy, lazy, all };
+        assertEquals(outcome(root, ".", options), "EBUSY");
+        const { hint } = assertThrows(
+          () => root.unmount(".", options),
+          MountError,
+        );
+        assertEquals(hint?.includes("lazy"), false, hint);
+      }
+    }
   }
   assertEquals(mountsBelow("/")[0], before);
+}, { permissions: ["run", "read"] });
+
+kernelTest("unmountat() says that a plain directory is no mount", () => {
+  using scratch = Directory.open(SCRATCH);
+  scratch.mkdir("plain");
+  // One in the mount of the root, too.
+  using ofRoot = Directory.open("/etc");
+  using plain = scratch.openDirectory("plain");
+  const before = mountTable()[0];
+  for (const directory of [plain, ofRoot]) {
+    for (const lazy of [false, true]) {
+      const error = assertThrows(
+        () => unmountat(directory, ".", { lazy }),
+        MountError,
+      );
+      assertEquals(
+        [error.code, error.hint],
+        ["EINVAL", "Nothing is mounted there"],
+      );
+    }
+    for (const strategy of STRATEGIES) {
+      assertEquals(outcome(directory, ".", { strategy }), "EINVAL");
+    }
+  }
+  assertEquals(mountTable()[0], before);
 }, { permissions: ["run", "read"] });
 
 kernelTest(
