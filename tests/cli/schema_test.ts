@@ -1,5 +1,5 @@
 /** What `--json` prints is what docs/schema.json says, no more and no less. */
-import { ROOT, SCRATCH } from "../support/testing.ts";
+import { SCRATCH } from "../support/testing.ts";
 import { Ajv2020 } from "npm:ajv@8.17.1/dist/2020.js";
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -17,8 +17,7 @@ import {
   writeRecord,
 } from "../support/records.ts";
 import { mountId } from "../support/scratch.ts";
-
-const SCHEMA = JSON.parse(Deno.readTextFileSync(`${ROOT}docs/schema.json`));
+import SCHEMA from "../../docs/schema.json" with { type: "json" };
 
 /** The schema without leave for what it does not know. */
 function closed(schema: unknown): unknown {

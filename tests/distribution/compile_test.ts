@@ -9,11 +9,10 @@ import { ARCHITECTURES } from "../../src/sys/calls.ts";
 import { programTest } from "../support/program.ts";
 import { succeed } from "./process.ts";
 import { checkProgram } from "./delivered.ts";
-
-const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+import config from "../../deno.json" with { type: "json" };
 
 /** The commands of `deno task compile`, one a target. */
-const COMMANDS: string[] = tasks.compile.command.split(" && ");
+const COMMANDS: string[] = config.tasks.compile.command.split(" && ");
 
 Deno.test("deno task compile has every processor with numbers", () => {
   const targets = COMMANDS.map((line) => /--target (\S+)/.exec(line)?.[1]);

@@ -1,9 +1,10 @@
 /** What the program must do however it was delivered. */
 import { succeed } from "./process.ts";
-import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { assertEquals, assertMatch } from "@std/assert";
 import { mount } from "../../src/sys/mount.ts";
 import { isFirst } from "../support/run_root.ts";
+import config from "../../deno.json" with { type: "json" };
 
 /**
  * Runs the program as a command: it tells its version, does the main job, reads
@@ -16,8 +17,7 @@ export async function checkProgram(
 ): Promise<void> {
   const program = (...args: string[]) =>
     succeed([...command, ...args], options);
-  const { version } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
-  assertEquals(await program("--version"), `mountat ${version}\n`);
+  assertEquals(await program("--version"), `mountat ${config.version}\n`);
   assertMatch(await program(`${SCRATCH}/main`, "0"), TRANSCRIPT);
   assertEquals(mountsBelow(SCRATCH).length, 1);
   const listed = JSON.parse(await program("list", "--json", SCRATCH));

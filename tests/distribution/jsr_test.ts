@@ -6,10 +6,9 @@ import { execute, succeed } from "./process.ts";
 import { stdPackages } from "./packages.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { checkProgram } from "./delivered.ts";
+import config from "../../deno.json" with { type: "json" };
 
-const { name: NAME, version: VERSION, exports: EXPORTS } = JSON.parse(
-  Deno.readTextFileSync(`${ROOT}deno.json`),
-);
+const { name: NAME, version: VERSION, exports: EXPORTS, tasks } = config;
 
 const SPECIFIER = `jsr:${NAME}`;
 
@@ -83,7 +82,7 @@ jsrTest("deno publish uploads what belongs, and nothing else", async () => {
   packages ??= await publishedPackages();
   const [files] = packages as [Files];
   const modules = new Set<string>();
-  for (const entry of Object.values<string>(EXPORTS)) {
+  for (const entry of Object.values(EXPORTS)) {
     const info = await succeed([DENO, "info", "--json", entry], { cwd: ROOT });
     for (const { local = "" } of JSON.parse(info).modules) modules.add(local);
   }
@@ -97,8 +96,7 @@ jsrTest("deno publish uploads what belongs, and nothing else", async () => {
 });
 
 programTest("every entry point has what JSR scores", () => {
-  const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
-  const entries = Object.values<string>(EXPORTS).map((path) => path.slice(2));
+  const entries = Object.values(EXPORTS).map((path) => path.slice(2));
   assert(
     tasks.checks.command.includes(`deno doc --lint ${entries.join(" ")} `),
   );

@@ -11,11 +11,12 @@ import {
 } from "../support/testing.ts";
 import { bundle, esbuild, missingBundler } from "./bundle.ts";
 import { succeed } from "./process.ts";
+import config from "../../deno.json" with { type: "json" };
 import { assert, assertEquals } from "@std/assert";
 
 /**
  * The tests of the pure modules, which run in Node.js as they are, but for those
- * that need a permission: there is none.
+ * that need a permission: there is none but that to read.
  */
 const PURE_TESTS = [
   "options/mount_options_test.ts",
@@ -29,9 +30,7 @@ const PURE_TESTS = [
   "options/target_test.ts",
 ];
 
-const { exports: EXPORTS } = JSON.parse(
-  Deno.readTextFileSync(`${ROOT}deno.json`),
-);
+const EXPORTS = Object.entries(config.exports);
 
 const missing = missingBundler() ?? missingCommand(["node"]);
 
@@ -55,7 +54,9 @@ const NODE_TEST = `
 import { readFileSync } from "node:fs";
 import nodeTest from "node:test";
 const Deno = {
-  permissions: { querySync: () => ({ state: "denied" }) },
+  permissions: {
+    querySync: ({ name }) => ({ state: name === "read" ? "granted" : "denied" }),
+  },
   readTextFileSync: (path) => readFileSync(path, "utf8"),
   test: (test, body) =>
     typeof test === "string"
@@ -81,7 +82,7 @@ for (const path of PURE_TESTS) {
     const node = ["node", "--test-reporter=tap", file];
     const [, passed] = /^# pass (\d+)$/m.exec(await succeed(node)) ?? [];
     const source = Deno.readTextFileSync(`${ROOT}tests/${path}`);
-    const registered = source.match(/^ *Deno\.test\(/gm) ?? [];
+    const registered = source.match(/^ *(Deno\.test|readTest)\(/gm) ?? [];
     assert(registered.length > 0);
     assert(Number(passed) >= registered.length, `${passed} passed`);
   });
@@ -106,13 +107,17 @@ runtimeTest(
   "every entry point loads in Node.js and without its globals",
   async (directory) => {
     const entry = `${directory}/entry.ts`;
-    const names = Object.keys(EXPORTS).map((path, i) => [path, `path${i}`]);
+    const names = EXPORTS.map(([path, file], i) => ({
+      path,
+      file,
+      name: `path${i}`,
+    }));
     Deno.writeTextFileSync(
       entry,
-      names.map(([path, name]) =>
-        `import * as ${name} from "${new URL(EXPORTS[path!], ROOT_URL)}";\n`
+      names.map(({ file, name }) =>
+        `import * as ${name} from "${new URL(file, ROOT_URL)}";\n`
       ).join("") + `export default { ${
-        names.map(([path, name]) => `"${path}": ${name}`).join(", ")
+        names.map(({ path, name }) => `"${path}": ${name}`).join(", ")
       } };`,
     );
     await bundle(entry, `${directory}/bundle.mjs`);

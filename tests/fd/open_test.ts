@@ -9,7 +9,7 @@ import {
 import { features } from "../../src/kernel/features.ts";
 import { Directory } from "../../src/directory.ts";
 import { mountIdAt } from "../../src/kernel/mount_id.ts";
-import { close, openat2 } from "../../src/sys/file.ts";
+import { close, openat2, symlinkat } from "../../src/sys/file.ts";
 import { AT_FDCWD, O_CREAT, O_RDWR } from "../../src/sys/constants.ts";
 import type { Mount } from "../../src/mount/mount.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
@@ -98,7 +98,7 @@ beneathTest("nothing goes beneath what is no mount", () => {
   using outer = Directory.open(SCRATCH);
   using _mount = outer.mount("m", TMPFS);
   outer.mkdir("root/plain", { recursive: true });
-  Deno.symlinkSync("../m", `${SCRATCH}/root/link`);
+  symlinkat("../m", AT_FDCWD, `${SCRATCH}/root/link`);
   using root = outer.openDirectory("root");
   const before = mountTable();
   const targets = [

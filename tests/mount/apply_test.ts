@@ -12,6 +12,15 @@ import { MountError } from "../../src/error/error.ts";
 import { setTracer } from "../../src/sys/call.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { MountTree } from "../../src/mount/tree.ts";
+import {
+  makeDirectory,
+  namesAt,
+  open,
+  S_IFCHR,
+  typeOf,
+} from "../support/scratch.ts";
+import { S_IFREG } from "../../src/fd/open.ts";
+import { O_RDONLY } from "../../src/sys/constants.ts";
 
 const mkdir = true;
 
@@ -23,12 +32,11 @@ const SPECS: MountSpec[] = [
 ];
 
 function openRoot(): Directory {
-  Deno.mkdirSync(`${SCRATCH}/root`);
-  return Directory.open(`${SCRATCH}/root`);
+  return Directory.open(makeDirectory("root"));
 }
 
-function names(path = `${SCRATCH}/root`): string[] {
-  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+function names(): string[] {
+  return namesAt(`${SCRATCH}/root`);
 }
 
 kernelTest("applyMounts() mounts in order, and undoes all of it", () => {
@@ -45,8 +53,12 @@ kernelTest("applyMounts() mounts in order, and undoes all of it", () => {
         ["etc/status", "bound"],
       ],
     );
-    assert(Deno.statSync(`${SCRATCH}/root/dev/null`).isCharDevice);
-    assert(Deno.statSync(`${SCRATCH}/root/etc/status`).isFile);
+    assertEquals(
+      ["dev/null", "etc/status"].map((name) =>
+        typeOf(`${SCRATCH}/root/${name}`)
+      ),
+      [S_IFCHR, S_IFREG],
+    );
   }
   assertEquals([mountTable(), names()], [before, []]);
 });
@@ -125,7 +137,7 @@ kernelTest("AppliedMounts goes on after what was busy is let go", () => {
   const before = mountTable();
   const applied = applyMounts(root, SPECS);
   {
-    using _ = Deno.openSync(`${SCRATCH}/root/etc/status`);
+    using _ = open(`${SCRATCH}/root/etc/status`, O_RDONLY);
     const error = assertThrows(() => applied.unmount(), MountError, "EBUSY");
     assertEquals(error.target, "etc/status");
     assertEquals(mountsBelow(`${SCRATCH}/root`).length, SPECS.length);

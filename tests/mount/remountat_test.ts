@@ -17,6 +17,7 @@ import {
 } from "../support/testing.ts";
 import {
   idTest,
+  makeDirectory,
   open,
   tableOptions,
   tracedCalls,
@@ -26,6 +27,7 @@ import {
 import { Directory } from "../../src/directory.ts";
 import { remountat, type RemountOptions } from "../../src/mount/remountat.ts";
 import { MountError } from "../../src/error/error.ts";
+import { SyscallError } from "../../src/sys/error.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { umount2 } from "../../src/sys/mount.ts";
 import { setns, unshare } from "../../src/sys/process.ts";
@@ -380,10 +382,10 @@ idTest("remountat() makes a read-only file system writable, too", () => {
     mkdir: true,
   });
   root.remount("m", { readonly: false });
-  Deno.mkdirSync(`${SCRATCH}/m/written`);
+  makeDirectory("m/written");
   root.remount("m", { options: "ro,ro=fs" });
   // The mount's part alone.
   root.remount("m", { options: "rw,ro=fs" });
-  assertThrows(() => Deno.mkdirSync(`${SCRATCH}/m/more`), Error);
+  assertThrows(() => makeDirectory("m/more"), SyscallError, "EROFS");
   assertEquals(root.mounts()[1]!.options[0], "rw");
 });

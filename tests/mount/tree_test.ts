@@ -1,6 +1,6 @@
 import { MountTree } from "../../src/mount/tree.ts";
 import { Directory } from "../../src/directory.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat, statx, symlinkat, write } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
   MS_BIND,
@@ -8,6 +8,9 @@ import {
   MS_REC,
   MS_SHARED,
   MS_UNBINDABLE,
+  O_RDONLY,
+  O_RDWR,
+  STATX_MODE,
 } from "../../src/sys/constants.ts";
 import {
   kernelTest,
@@ -18,7 +21,16 @@ import {
 } from "../support/testing.ts";
 import { endStagingThread } from "../../src/mount/staging.ts";
 import { has } from "../support/since.ts";
-import { withoutDetachedTargets } from "../support/scratch.ts";
+import {
+  namesAt,
+  open,
+  S_IFCHR,
+  typeOf,
+  withoutDetachedTargets,
+} from "../support/scratch.ts";
+import { makeFile } from "../support/every_kind.ts";
+import { readAll, readFile, S_IFDIR, S_IFREG } from "../../src/fd/open.ts";
+import { encodeText } from "../../src/base/text.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { MountError } from "../../src/error/error.ts";
@@ -45,7 +57,7 @@ function makeRoot(): Directory {
 }
 
 function names(path = `${SCRATCH}/root`): string[] {
-  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+  return namesAt(path);
 }
 
 /** Registers a test for both ways to build a tree, where the kernel has both. */
@@ -67,7 +79,7 @@ function treeTest(name: string, fn: () => void): void {
  * sees no parent, but its first thread, which runs no test.
  */
 function tableOfParent(): string {
-  return Deno.readTextFileSync(`/proc/${Deno.ppid || Deno.pid}/mountinfo`);
+  return readFile(`/proc/${Deno.ppid || Deno.pid}/mountinfo`);
 }
 
 treeTest("MountTree appears all at once, and goes all at once", () => {
@@ -82,8 +94,8 @@ treeTest("MountTree appears all at once, and goes all at once", () => {
   assertEquals([mounted.made, mounted.mounted], ["attached", true]);
   assertEquals(mountsBelow(`${SCRATCH}/root`).length, 12);
   assertEquals(names(), ["dev", "proc", "sys", "tmp", "usr"]);
-  assert(Deno.statSync(`${SCRATCH}/root/proc/self`).isDirectory);
-  assert(Deno.statSync(`${SCRATCH}/root/dev/null`).isCharDevice);
+  assertEquals(typeOf(`${SCRATCH}/root/proc/self/`), S_IFDIR);
+  assertEquals(typeOf(`${SCRATCH}/root/dev/null`), S_IFCHR);
   assertThrows(() => tree.fd, TypeError, "The mount is closed");
   mounted.unmount();
   assertEquals([mountTable(), tableOfParent()], before);
@@ -112,8 +124,9 @@ treeTest("MountTree.create() makes a new file system the root", () => {
   tree.bind("/proc/self/status", "a/b/file", { mkdir: true });
   assertEquals(names(), []);
   using _ = tree.attach(root);
-  assertEquals(Deno.statSync(`${SCRATCH}/root`).mode! & 0o777, 0o711);
-  assert(Deno.statSync(`${SCRATCH}/root/a/b/file`).isFile);
+  const { mode } = statx(AT_FDCWD, `${SCRATCH}/root`, 0, STATX_MODE);
+  assertEquals(mode! & 0o777, 0o711);
+  assertEquals(typeOf(`${SCRATCH}/root/a/b/file`), S_IFREG);
 });
 
 treeTest("MountTree shows nothing where its directory is shared", () => {
@@ -161,7 +174,7 @@ treeTest(
     for (const name of ["a", "b"]) {
       using below = root.mount(name, { type: "tmpfs", mkdir: true });
       below.keep();
-      Deno.writeTextFileSync(`${SCRATCH}/root/${name}/file`, "");
+      makeFile(`root/${name}/file`);
     }
     mount(null, `${SCRATCH}/root/b`, null, MS_UNBINDABLE, null);
     const seen = ({ fd }: MountTree, name: string) =>
@@ -178,8 +191,8 @@ treeTest(
 
 treeTest("MountTree is as it was after what fails in it", () => {
   using root = makeRoot();
-  Deno.symlinkSync("/tmp", `${SCRATCH}/root/link`);
-  Deno.writeTextFileSync(`${SCRATCH}/root/file`, "");
+  symlinkat("/tmp", AT_FDCWD, `${SCRATCH}/root/link`);
+  makeFile("root/file");
   using tree = MountTree.from(root);
   const failing: [() => void, string][] = [
     [() => tree.mount("link", { type: "tmpfs" }), "ELOOP"],
@@ -354,12 +367,13 @@ treeTest(
     using root = makeRoot();
     using tree = MountTree.create({ type: "tmpfs" });
     const mounted = tree.attach(root);
-    Deno.writeTextFileSync(`${SCRATCH}/root/file`, "x");
-    using file = Deno.openSync(`${SCRATCH}/root/file`);
+    const path = makeFile("root/file");
+    using written = open(path, O_RDWR);
+    write(written.fd, encodeText("x"));
+    using file = open(path, O_RDONLY);
     mounted.unmount();
     assertEquals(names(), []);
-    const bytes = new Uint8Array(1);
-    assertEquals([file.readSync(bytes), bytes[0]], [1, 0x78]);
+    assertEquals(readAll(file.fd), "x");
   },
 );
 

@@ -12,16 +12,21 @@ import {
   missingCommand,
   missingPermission,
   mountsBelow,
+  readTest,
   SCRATCH,
 } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 import { mountat } from "../../src/mount/mountat.ts";
 
-const SERVER = Deno.readTextFileSync(
-  new URL("../testdata/fstab/server", import.meta.url),
-);
+/** The file of a server. */
+function serverText(): string {
+  return Deno.readTextFileSync(
+    new URL("../testdata/fstab/server", import.meta.url),
+  );
+}
 
-Deno.test("parseFstab() reads the file of a server", () => {
+readTest("parseFstab() reads the file of a server", () => {
+  const server = serverText();
   const expected: MountSpec[] = [
     {
       type: "vfat",
@@ -91,8 +96,8 @@ Deno.test("parseFstab() reads the file of a server", () => {
       place: "line 23",
     },
   ];
-  assertEquals(parseFstab(SERVER), expected);
-  assertEquals(parseFstab(SERVER.replaceAll("\n", "\r\n")), expected);
+  assertEquals(parseFstab(server), expected);
+  assertEquals(parseFstab(server.replaceAll("\n", "\r\n")), expected);
 });
 
 Deno.test("parseFstab() leaves out what mount -a leaves out", () => {
@@ -184,7 +189,7 @@ gatedTest(
   missingPermission(["run", "read", "write", "env"]) ??
     missingCommand(["findmnt"]),
   () => {
-    const text = `${SERVER}
+    const text = `${serverText()}
 /dev/b /m\\040x ext4 a=b,c 0
 /dev/h\t/h\\999\\0401 ext4 ro 1 2
   /d\\303\\251 /j\\134\\043 ext4

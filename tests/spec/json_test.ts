@@ -1,6 +1,7 @@
 import { type JsonNode, parseJson } from "../../src/spec/json.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Malformed } from "../../src/spec/malformed.ts";
+import { readTest } from "../support/testing.ts";
 import { randomText } from "./random_text.ts";
 
 /** What `JSON.parse` makes of the same. */
@@ -99,6 +100,9 @@ Deno.test("parseJson() takes and refuses random text as JSON.parse() does", () =
     if (compare(randomText(seed, pieces, 7))) taken++;
   }
   assert(taken > 500, `${taken}`);
+});
+
+readTest("parseJson() refuses parts of a file as JSON.parse() does", () => {
   const config = Deno.readTextFileSync(
     new URL("../testdata/oci/containerd.json", import.meta.url),
   );

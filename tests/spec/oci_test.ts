@@ -4,6 +4,7 @@ import {
   gatedTest,
   missingCommand,
   missingPermission,
+  readTest,
 } from "../support/testing.ts";
 
 function capture(name: string): string {
@@ -110,7 +111,7 @@ for (
   ] as const
 ) {
   const command = [program, "spec", ...args].join(" ");
-  Deno.test(`parseOciMounts() reads what ${command} printed`, () => {
+  readTest(`parseOciMounts() reads what ${command} printed`, () => {
     assertEquals(parseOciMounts(capture(name)), standardMounts(expected));
   });
 
@@ -144,7 +145,7 @@ for (
   );
 }
 
-Deno.test("parseOciMounts() reads a configuration like podman's", () => {
+readTest("parseOciMounts() reads a configuration like podman's", () => {
   const mounts = parseOciMounts(capture("podman"));
   assertEquals(
     mounts.map(({ type, target }) => [type, target]),
@@ -176,7 +177,7 @@ Deno.test("parseOciMounts() reads a configuration like podman's", () => {
   });
 });
 
-Deno.test("parseOciMounts() reads a configuration like containerd's", () => {
+readTest("parseOciMounts() reads a configuration like containerd's", () => {
   const text = capture("containerd");
   const mounts = parseOciMounts(text, { bundle: "/run/containerd/4e" });
   const mapping = { inside: 0, outside: 65536, length: 65536 };

@@ -8,16 +8,17 @@ import {
 } from "../../src/cli/command.ts";
 import { help } from "../../src/cli/help.ts";
 import { completions } from "../../src/cli/completions.ts";
+import config from "../../deno.json" with { type: "json" };
 
-const { name: NAME, tasks: TASKS } = JSON.parse(
-  Deno.readTextFileSync(`${ROOT}deno.json`),
-);
+const { name: NAME, tasks: TASKS } = config;
 
 /** The names of the subcommands, as `cli.ts` has them. */
-export const SUBCOMMANDS: readonly string[] = [
-  ...Deno.readTextFileSync(`${ROOT}cli.ts`)
-    .matchAll(/^ {2}"?([\w-]+)"?: async \(\) =>/gm),
-].map(([, name]) => name!);
+export function subcommands(): readonly string[] {
+  return [
+    ...Deno.readTextFileSync(`${ROOT}cli.ts`)
+      .matchAll(/^ {2}"?([\w-]+)"?: async \(\) =>/gm),
+  ].map(([, name]) => name!);
+}
 
 /** What the stand-ins of {@linkcode callsIn} are called. */
 const PROGRAMS = ["deno", "git", "jq", "mktemp", "mountat", "npx", "sudo"];
@@ -114,7 +115,7 @@ async function checkProgramCall(
 ): Promise<void> {
   const [first] = args;
   if (first === undefined) return;
-  const isSubcommand = SUBCOMMANDS.includes(first);
+  const isSubcommand = subcommands().includes(first);
   // Not what the program would take for a directory.
   assert(isSubcommand || /[/<]|^DIR$/.test(first), `No subcommand ${first}`);
   const name = isSubcommand ? first : "bb_mounter_at";
@@ -148,7 +149,7 @@ export async function checkOption(
 
 async function loadSubcommand(name: string): Promise<Command> {
   const describe = () => Promise.resolve([]);
-  if (name === "help") return help(SUBCOMMANDS, describe);
+  if (name === "help") return help(subcommands(), describe);
   if (name === "completions") return completions(describe);
   const exported: Record<string, Partial<Command>> = await import(
     `../../src/cli/${name.replaceAll("-", "_")}.ts`

@@ -8,9 +8,12 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   O_CLOEXEC,
   O_PATH,
+  O_RDONLY,
   OPEN_TREE_CLONE,
   STATX_MNT_ID_UNIQUE,
+  STATX_TYPE,
 } from "../../src/sys/constants.ts";
+import { namesIn, S_IFMT } from "../../src/fd/open.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import {
   fsconfigCreate,
@@ -35,6 +38,20 @@ export function makeDirectory(name: string): string {
   const path = `${SCRATCH}/${name}`;
   mkdirat(AT_FDCWD, path, 0o755);
   return path;
+}
+
+/** The names in a directory, sorted; read without a permission, as all here. */
+export function namesAt(path: string): string[] {
+  using directory = open(path, O_RDONLY);
+  return namesIn(directory.fd).sort();
+}
+
+/** A character device: inode(7). */
+export const S_IFCHR = 0o020000;
+
+/** The type of a file, `S_IF*`. */
+export function typeOf(path: string): number {
+  return statx(AT_FDCWD, path, 0, STATX_TYPE).mode! & S_IFMT;
 }
 
 /** Opens something by its path. */

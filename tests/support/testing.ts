@@ -100,6 +100,11 @@ export function gatedTest(
   });
 }
 
+/** Registers a test that reads files of this repository. */
+export function readTest(name: string, fn: () => void): void {
+  gatedTest(name, missingPermission(["read"]), fn);
+}
+
 /** What stands in the way of a test that mounts, null when nothing does. */
 export function missingFor(needs: Needs): string | null {
   return missingPermission(["ffi", ...needs.permissions ?? []]) ??

@@ -1,9 +1,12 @@
-import { ROOT, SCRATCH } from "../support/testing.ts";
+import { readTest, ROOT, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { programTest } from "../support/program.ts";
 import { succeed } from "../distribution/process.ts";
 
-const TEXT = Deno.readTextFileSync(`${ROOT}CONTRIBUTING.md`);
+/** What CONTRIBUTING.md says. */
+function text(): string {
+  return Deno.readTextFileSync(`${ROOT}CONTRIBUTING.md`);
+}
 
 /** A block of a recipe. */
 interface Block {
@@ -13,9 +16,12 @@ interface Block {
   text: string;
 }
 
-const BLOCKS = [
-  ...TEXT.matchAll(/^```ts\n\/\/ (\S+?)(?:, in (.+))?\n([^]*?)^```$/gm),
-].map(([, file, table, text]): Block => ({ file: file!, table, text: text! }));
+/** The blocks of its recipes. */
+function blocks(): Block[] {
+  return [
+    ...text().matchAll(/^```ts\n\/\/ (\S+?)(?:, in (.+))?\n([^]*?)^```$/gm),
+  ].map(([, file, table, text]) => ({ file: file!, table, text: text! }));
+}
 
 /** Does what a block says in a copy of the repository. */
 function apply(copy: string, { file, table, text }: Block): void {
@@ -32,8 +38,8 @@ function apply(copy: string, { file, table, text }: Block): void {
   Deno.writeTextFileSync(path, lines.toSpliced(at + 1, 0, text).join("\n"));
 }
 
-Deno.test("CONTRIBUTING.md has its recipes", () => {
-  assertEquals(BLOCKS.map(({ file }) => file), [
+readTest("CONTRIBUTING.md has its recipes", () => {
+  assertEquals(blocks().map(({ file }) => file), [
     "src/sys/calls.ts",
     "src/sys/file.ts",
     "src/sys/mod.ts",
@@ -50,19 +56,20 @@ Deno.test("CONTRIBUTING.md has its recipes", () => {
 programTest(
   "CONTRIBUTING.md's recipes pass the checks that they name",
   async () => {
+    const recipes = blocks();
     const copy = `${SCRATCH}/copy`;
     Deno.mkdirSync(copy);
     const parts = ["cli.ts", "deno.json", "deno.lock", "mod.ts", "src"]
       .concat(["docs", "man", "tests", "third_party", "tools"])
       .concat(["README.md"]).map((name) => ROOT + name);
     await succeed(["cp", "-r", ...parts, copy]);
-    for (const block of BLOCKS) apply(copy, block);
+    for (const block of recipes) apply(copy, block);
     const deno = (...args: string[]) =>
       succeed([Deno.execPath(), ...args], {
         cwd: copy,
       });
     const files = (tables: boolean) =>
-      BLOCKS.filter(({ table }) => tables || table === undefined)
+      recipes.filter(({ table }) => tables || table === undefined)
         .map(({ file }) => file).filter((file) => file !== "src/sys/mod.ts");
     await deno("fmt", "--check", ...files(false));
     await deno("fmt", "--quiet", ...files(true));
@@ -94,13 +101,13 @@ programTest(
   { commands: ["cc", "cp"] },
 );
 
-Deno.test("CONTRIBUTING.md names files that are there", () => {
-  const names = [...TEXT.matchAll(/`((?:src|tests|\.ci)(?:\/[\w./]+)?)`/g)];
+readTest("CONTRIBUTING.md names files that are there", () => {
+  const names = [...text().matchAll(/`((?:src|tests|\.ci)(?:\/[\w./]+)?)`/g)];
   assert(names.length > 0);
   for (const [, name] of names) Deno.statSync(ROOT + name);
 });
 
-Deno.test("one version of Deno is named everywhere", () => {
+readTest("one version of Deno is named everywhere", () => {
   const workflows = [...Deno.readDirSync(`${ROOT}.github/workflows`)]
     .map(({ name }) => `.github/workflows/${name}`);
   const files = ["README.md", "CONTRIBUTING.md", ".ci/run", ...workflows];

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { tracedCalls } from "../support/scratch.ts";
+import { recordTest } from "../support/records.ts";
 import { kernelTest, SCRATCH } from "../support/testing.ts";
 import {
   applyMounts,
@@ -42,7 +43,6 @@ function assertRefused(call: () => unknown, words: string): void {
 
 kernelTest("an unknown option is refused wherever one is taken", async () => {
   using root = Directory.open(SCRATCH);
-  using record = MountRecord.open()!;
   using tree = MountTree.create({ type: "tmpfs" });
   using applied = applyMounts(root, []);
   const type = "tmpfs";
@@ -88,7 +88,6 @@ kernelTest("an unknown option is refused wherever one is taken", async () => {
       ["belov", () => listMounts(plain({ belov: SCRATCH }))],
       ["belov", () => watchMounts(plain({ belov: SCRATCH }))],
       ["dryrun", () => sweep(plain({ dryrun: true }))],
-      ["hole", () => record.add(mount.id, "m", plain({ hole: true }))],
       ["bundel", () => parseOciMounts("{}", plain({ bundel: "/" }))],
       ["attr_set", () => mountSetattr(root.fd, "m", 0, plain({ attr_set: 1 }))],
       ["attrset", () => openTreeAttr(root.fd, "m", 0, plain({ attrset: 1 }))],
@@ -114,6 +113,16 @@ kernelTest("an unknown option is refused wherever one is taken", async () => {
     await assertRejects(running, TypeError, words);
   }
 });
+
+recordTest("MountRecord.add() refuses an unknown option", () => {
+  using root = Directory.open(SCRATCH);
+  using record = MountRecord.open()!;
+  using mount = mountat(root, "m", { type: "tmpfs", mkdir: true });
+  assertRefused(
+    () => record.add(mount.id, "m", plain({ hole: true })),
+    'Unknown option "hole"',
+  );
+}, { permissions: ["write"] });
 
 kernelTest("an entry with an unknown option is refused by its place", () => {
   using root = Directory.open(SCRATCH);
