@@ -4,7 +4,7 @@ import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
-import { attempt, explain } from "../error/error.ts";
+import { attempt, explain, MountError } from "../error/error.ts";
 import { isMountRoot, openAt, openDirectoryAt } from "../fd/open.ts";
 import {
   closeMountPoint,
@@ -17,7 +17,7 @@ import { identify, mountIdAt } from "../kernel/mount_id.ts";
 import { type Attempt, lookupOf } from "../error/attempt.ts";
 import { attach, placesOf } from "./attach.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { EINVAL, ELOOP } from "../sys/errno.ts";
+import { EBUSY, EINVAL, ELOOP } from "../sys/errno.ts";
 import { listMounts } from "../list/list_mounts.ts";
 import type { MountInfo } from "../list/mount_info.ts";
 import {
@@ -25,12 +25,13 @@ import {
   AT_FDCWD,
   AT_RECURSIVE,
   MNT_DETACH,
+  MNT_EXPIRE,
   MS_PRIVATE,
-  MS_SHARED,
   MS_SLAVE,
 } from "../sys/constants.ts";
 import { mountSetattr } from "../sys/mount.ts";
 import { cloneTree } from "./bindat.ts";
+import { joinGroup, joinGroups } from "./sharing.ts";
 import { umountByStrategy } from "../unmount/strategy.ts";
 
 /** Options of {@linkcode moveat}. */
@@ -38,8 +39,8 @@ export interface MoveOptions {
   /**
    * Makes the mount that holds the moved one private, where it is shared: then
    * the mount itself moves, and what else is mounted there is propagated no
-   * more. When the move fails all the same, it is shared again, but in a peer
-   * group of its own, which receives from the former peers.
+   * more. When the move fails all the same, it has its peers again (since Linux
+   * 5.15; before that it is private).
    *
    * @default {false}
    */
@@ -154,7 +155,16 @@ export function moveat(
     try {
       const mount = attempt(
         { ...attempted, ...placesOf(original, mountPoint.at) },
-        () => moveOrClone(original, mountPoint, toTarget, attempted, options),
+        () =>
+          moveOrClone(
+            original,
+            mountPoint,
+            toTarget,
+            attempted,
+            options,
+            // Beneath the mount, once that has moved.
+            () => openAt(fromDirectory, from.path),
+          ),
       );
       created.keep();
       return mount;
@@ -171,6 +181,7 @@ function moveOrClone(
   target: string,
   attempted: Attempt,
   { makePrivate = false, beneath = false, record = null }: MoveOptions,
+  openPlace: () => OwnedFd,
 ): Mount {
   const id = mountIdAt(original.fd);
   try {
@@ -182,6 +193,10 @@ function moveOrClone(
     const holder = holderOf(id, table);
     if (holder?.propagation !== "shared") throw error;
     if (beneath && !makePrivate) throw error;
+    attempt(
+      { ...attempted, unmounted: { dirfd: original.fd, name: "." } },
+      () => checkMovable(original),
+    );
     if (!makePrivate) {
       const inside = mountsInside(id, table);
       const onto = mountIdAt(mountPoint.at.fd);
@@ -202,10 +217,11 @@ function moveOrClone(
           { detail: "what is mounted there is mounted on it, too" },
         );
       }
-      const plan = { attempted, inside, record };
+      const mount = table.find((mount) => mount.id === id)!;
+      const plan = { attempted, mount, inside, record };
       return replaceByClone(original, mountPoint, target, plan);
     }
-    moveOutOf(holder, original, mountPoint, attempted, beneath);
+    moveOutOf(holder, original, mountPoint, attempted, { beneath, openPlace });
     return createMount(id, target, mountPoint, "moved");
   }
 }
@@ -226,19 +242,40 @@ function isRootOfPeer(
     table.some((mount) => mount.peerGroup === group && ids.includes(mount.id));
 }
 
-/** Moves out of a shared mount, which is private from then on. */
+/**
+ * Fails as the kernel would for a mount that can't be taken from where it is: one
+ * that is locked to its holder, say.
+ *
+ * @throws {SyscallError} What umount2(2) answers.
+ */
+function checkMovable(original: OwnedFd): void {
+  try {
+    // The kernel looks whether it may be unmounted, then whether it is in use:
+    // by this descriptor, for one.
+    umountByStrategy(undefined, original.fd, ".", MNT_EXPIRE);
+  } catch (error) {
+    if (!isErrno(error, EBUSY)) throw error;
+  }
+}
+
+/**
+ * Moves out of a shared mount, which is private from then on. After a failure
+ * the mount is where it was, and its holder has its peers again.
+ */
 function moveOutOf(
   holder: MountInfo,
   original: OwnedFd,
   mountPoint: MountPoint,
   attempted: Attempt,
-  beneath: boolean,
+  { beneath, openPlace }: { beneath: boolean; openPlace: () => OwnedFd },
 ): void {
   using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
   if (mountIdAt(root.fd) !== holder.id) {
     // Its root is not seen from here: the kernel takes no other way to it.
     throw new SyscallError("mount_setattr", EINVAL, [quote(holder.target)]);
   }
+  // A peer, from which the holder gets its group back.
+  using peer = cloneTree(root.fd, "", 0);
   const make = (propagation: number) =>
     mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation });
   // Private at once, it could not receive again what it received.
@@ -248,19 +285,60 @@ function moveOutOf(
       { ...attempted, ...placesOf(original, mountPoint.at) },
       () => attach(original, mountPoint.at, beneath),
     );
+    try {
+      make(MS_PRIVATE);
+    } catch (error) {
+      using place = openPlace();
+      attach(original, place);
+      throw error;
+    }
   } catch (error) {
-    make(MS_SHARED);
-    throw error;
+    undo(error, attempted, [{
+      step: () => joinGroup(peer.fd, root.fd),
+      failed: `and ${quote(holder.target)} has lost its peers`,
+    }]);
   }
-  make(MS_PRIVATE);
+}
+
+/** Something to do after a failure, and what is so where it fails, too. */
+interface UndoStep {
+  readonly step: () => void;
+  readonly failed: string;
+}
+
+/**
+ * Undoes what was done before a failure, and throws that.
+ *
+ * @throws {MountError} For the failure, with what could not be undone.
+ */
+function undo(
+  failure: unknown,
+  attempted: Attempt,
+  steps: readonly UndoStep[],
+): never {
+  const left = steps.filter(({ step }) => {
+    try {
+      step();
+      return false;
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      return true;
+    }
+  });
+  if (left.length === 0) throw failure;
+  const cause = failure instanceof MountError ? failure.cause : failure;
+  if (!(cause instanceof SyscallError)) throw failure;
+  const detail = left.map(({ failed }) => failed).join(", ");
+  throw explain(attempted, cause, { detail });
 }
 
 function replaceByClone(
   original: OwnedFd,
   mountPoint: MountPoint,
   target: string,
-  { attempted, inside, record }: {
+  { attempted, mount, inside, record }: {
     readonly attempted: Attempt;
+    readonly mount: MountInfo;
     readonly inside: readonly MountInfo[];
     readonly record: Recorder | null;
   },
@@ -281,25 +359,34 @@ function replaceByClone(
   using clone = cloneTree(original.fd, "", AT_RECURSIVE);
   const id = mountIdAt(clone.fd);
   record?.add(id, mountPoint.at.fd, { whole: inside.length > 0 });
-  attach(clone, mountPoint.at);
+  const propagate = ({ fd }: OwnedFd, propagation: number) =>
+    mountSetattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, { propagation });
+  // The copy, and other peers, would lose what is inside with the original.
+  propagate(original, MS_SLAVE);
+  const giveBack: UndoStep = {
+    step: () => joinGroups(clone.fd, original.fd, [mount, ...inside]),
+    failed: "and it has lost its peers",
+  };
   try {
-    // The copy, and other peers, would lose what is inside with the original.
-    mountSetattr(original.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {
-      propagation: MS_SLAVE,
-    });
+    attach(clone, mountPoint.at);
+  } catch (error) {
+    undo(error, attempted, [giveBack]);
+  }
+  try {
     // Lazily, as a move does: whoever uses it goes on undisturbed.
     umountByStrategy(undefined, original.fd, ".", MNT_DETACH);
   } catch (error) {
-    try {
-      const { holder, name } = mountPoint;
-      umountByStrategy(undefined, holder.fd, name, MNT_DETACH);
-    } catch {
-      if (!(error instanceof SyscallError)) throw error;
-      throw explain(attempted, error, {
-        detail: `and a copy stays at ${quote(target)}`,
-      });
-    }
-    throw error;
+    const takeBack: UndoStep = {
+      step: () => {
+        // The original, and its peers, would lose what is inside with the copy.
+        // What the peers of the holder have got of that stays there.
+        propagate(clone, MS_PRIVATE);
+        const { holder, name } = mountPoint;
+        umountByStrategy(undefined, holder.fd, name, MNT_DETACH);
+      },
+      failed: `and a copy stays at ${quote(target)}`,
+    };
+    undo(error, attempted, [giveBack, takeBack]);
   }
   return createMount(id, target, mountPoint, "cloned");
 }

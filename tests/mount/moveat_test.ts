@@ -18,8 +18,11 @@ import {
 } from "../../src/sys/constants.ts";
 import { Directory } from "../../src/directory.ts";
 import { moveat } from "../../src/mount/moveat.ts";
+import type { Mount } from "../../src/mount/mount.ts";
+import { withCallFailing } from "../support/scratch.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { close, openat2 } from "../../src/sys/file.ts";
+import { failing } from "../support/failing.ts";
 import { MountError } from "../../src/error/error.ts";
 import { kernelTestSince } from "../support/since.ts";
 
@@ -335,6 +338,111 @@ kernelTest("moveat() makes the holder shared again when the move fails", () => {
   setPropagation(SCRATCH, MS_PRIVATE);
   root.unmount("m");
 });
+
+/** Calls `move` in a shared mount with peers, while each call of it fails. */
+function failEachCall(move: (root: Directory) => Mount): string[] {
+  const failures: string[] = [];
+  const names = [
+    "open_tree",
+    "mount_setattr",
+    "move_mount",
+    "umount2",
+  ] as const;
+  for (const name of names) {
+    for (let nth = 1, reached = true; reached; nth++) {
+      using scratch = Directory.open(SCRATCH);
+      scratch.mount("base", { type: "tmpfs", mkdir: true }).keep();
+      setPropagation(`${SCRATCH}/base`, MS_SHARED);
+      using root = scratch.openDirectory("base");
+      for (const target of ["m", "m/in", "m/in/deep"]) {
+        root.mount(target, { type: "tmpfs", mkdir: true }).keep();
+      }
+      root.mkdir("to");
+      // What it shows is propagated, and so who is a peer.
+      const options = { options: "rshared", recursive: true, mkdir: true };
+      scratch.bind(`${SCRATCH}/base`, "peer", options).keep();
+      const before = mountsBelow(SCRATCH);
+      let error: unknown;
+      reached = withCallFailing(name, nth, () => {
+        try {
+          move(root).keep();
+        } catch (thrown) {
+          error = thrown;
+        }
+      });
+      if (error !== undefined) {
+        failures.push(`${name} ${nth}`);
+        assert(error instanceof MountError, failures.at(-1));
+        const after = mountsBelow(SCRATCH);
+        // The kernel has no way to take back from peers what they were given.
+        const stays = name === "umount2" && nth > 1;
+        assertEquals(
+          stays ? after.filter((line) => !line.includes("/peer/to")) : after,
+          before,
+          failures.at(-1),
+        );
+      }
+      for (const name of ["peer", "base"]) {
+        umount2(`${SCRATCH}/${name}`, MNT_DETACH);
+      }
+    }
+  }
+  return failures;
+}
+
+kernelTest(
+  "moveat() out of a shared mount leaves all as it was, whichever call fails",
+  () => {
+    assertEquals(failEachCall((root) => moveat(root, "m", root, "to")), [
+      "open_tree 1",
+      "mount_setattr 1",
+      "move_mount 1",
+      "move_mount 2",
+      "umount2 1",
+      "umount2 2",
+    ]);
+    const makePrivate = { makePrivate: true };
+    assertEquals(
+      failEachCall((root) => moveat(root, "m", root, "to", makePrivate)),
+      [
+        "open_tree 1",
+        "mount_setattr 1",
+        "mount_setattr 2",
+        "move_mount 1",
+        "move_mount 2",
+        "umount2 1",
+      ],
+    );
+  },
+);
+
+kernelTest(
+  "moveat() touches nothing where the mount is locked to a shared one",
+  () => {
+    using scratch = Directory.open(SCRATCH);
+    scratch.mount("s", { type: "tmpfs", mkdir: true }).keep();
+    using root = scratch.openDirectory("s");
+    root.mount("a/proc", { type: "tmpfs", mkdir: true }).keep();
+    for (const name of ["a/proc/in", "b"]) root.mkdir(name);
+    const { code, hint } = failing(["move", `${SCRATCH}/s`, "a/proc", "b"], {
+      wrapper: ["unshare", "-Urm", "--propagation", "private"],
+      script: `cd ${SCRATCH}; mount --make-rshared s
+      mount -t tmpfs none s/a/proc/in
+      grep ${SCRATCH} /proc/self/mountinfo > before
+      "$@"
+      grep ${SCRATCH} /proc/self/mountinfo > after`,
+    });
+    assertEquals(code, "EINVAL");
+    assert(hint?.includes("is locked to the one that holds it"), hint);
+    const [before, after] = ["before", "after"].map((name) =>
+      Deno.readTextFileSync(`${SCRATCH}/${name}`)
+    );
+    assert(before!.includes("/s/a/proc/in"));
+    assertEquals(after, before);
+    scratch.unmount("s", { lazy: true });
+  },
+  { commands: ["unshare"] },
+);
 
 kernelTestSince(
   "6.13",

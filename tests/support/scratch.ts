@@ -212,28 +212,46 @@ export function withCallRefused(name: "statmount", fn: () => void): void {
   }
 }
 
+/** Calls that can be made to fail, and the argument that makes them. */
+const BROKEN = {
+  // No descriptor: EBADF.
+  fsconfig: [0, -1],
+  mount_setattr: [0, -1],
+  move_mount: [0, -1],
+  open_tree: [0, -1],
+  write: [0, -1],
+  // No flags: EINVAL.
+  umount2: [1, 1 << 30],
+} as const;
+
 /**
- * Runs something while one of the calls of a name is given no open descriptor,
- * and answers EBADF.
+ * Does something while one of a kind of calls fails: EBADF, or for umount2
+ * EINVAL.
  *
+ * @param name The call.
  * @param nth Which of them, counted from 1.
+ * @param fn What is done.
+ * @returns True if there were so many calls.
  */
 export function withCallFailing(
-  name: "mount_setattr" | "fsconfig" | "write",
+  name: keyof typeof BROKEN,
   nth: number,
   fn: () => void,
-): void {
+): boolean {
   const real = libc[name] as (...args: unknown[]) => number;
+  const [position, value] = BROKEN[name];
   let calls = 0;
   Object.defineProperty(libc, name, {
-    value: (number: number, fd: number, ...rest: unknown[]) =>
-      real(number, ++calls === nth ? -1 : fd, ...rest),
+    configurable: true,
+    value: (number: number, ...args: unknown[]) =>
+      real(number, ...(++calls === nth ? args.with(position, value) : args)),
   });
   try {
     fn();
   } finally {
-    Object.defineProperty(libc, name, { value: real });
+    Object.defineProperty(libc, name, { configurable: true, value: real });
   }
+  return calls >= nth;
 }
 
 /** The number of a descriptor that is not open. */
