@@ -28,6 +28,7 @@ import {
 import { mkdirat } from "../sys/file.ts";
 import { open, openDirectoryAt } from "../fd/open.ts";
 import { cString, flagNames } from "../sys/call.ts";
+import { MOVE_MOUNT_FLAGS, OPEN_TREE_FLAGS } from "../sys/mount.ts";
 
 /**
  * What mounts are attached in that are attached to nothing themselves.
@@ -162,11 +163,7 @@ class StagingNamespace implements Disposable {
         '""',
         { fd: mountPoint.fd },
         '""',
-        flagNames(flags, {
-          MOVE_MOUNT_F_EMPTY_PATH,
-          MOVE_MOUNT_T_EMPTY_PATH,
-          MOVE_MOUNT_BENEATH,
-        }),
+        flagNames(flags, MOVE_MOUNT_FLAGS),
       ],
     });
   }
@@ -178,11 +175,7 @@ class StagingNamespace implements Disposable {
       this.#make({
         name: "open_tree",
         args: [fd, EMPTY, flags],
-        text: [
-          { fd },
-          '""',
-          "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE|AT_EMPTY_PATH",
-        ],
+        text: [{ fd }, '""', flagNames(flags, OPEN_TREE_FLAGS)],
       }),
       "mount",
     );

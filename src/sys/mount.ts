@@ -65,6 +65,40 @@ import {
 import { LITTLE_ENDIAN, MOUNT_ATTR } from "./layout.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 
+/** The flags of move_mount(2), as it is printed. */
+export const MOVE_MOUNT_FLAGS = {
+  MOVE_MOUNT_F_SYMLINKS,
+  MOVE_MOUNT_F_AUTOMOUNTS,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_SYMLINKS,
+  MOVE_MOUNT_T_AUTOMOUNTS,
+  MOVE_MOUNT_T_EMPTY_PATH,
+  MOVE_MOUNT_SET_GROUP,
+  MOVE_MOUNT_BENEATH,
+};
+
+const AT_FLAGS = {
+  AT_EMPTY_PATH,
+  AT_RECURSIVE,
+  AT_NO_AUTOMOUNT,
+  AT_SYMLINK_NOFOLLOW,
+};
+
+/** The flags of open_tree(2) and open_tree_attr(2), as they are printed. */
+export const OPEN_TREE_FLAGS = {
+  OPEN_TREE_CLONE,
+  OPEN_TREE_CLOEXEC,
+  ...AT_FLAGS,
+};
+
+/** The flags of umount2(2), as it is printed. */
+export const UMOUNT_FLAGS = {
+  MNT_FORCE,
+  MNT_DETACH,
+  MNT_EXPIRE,
+  UMOUNT_NOFOLLOW,
+};
+
 /**
  * Attaches a detached mount, or moves one from place to place.
  *
@@ -110,16 +144,7 @@ export function moveMount(
       quote(fromPath),
       { fd: toDirfd },
       quote(toPath),
-      flagNames(flags, {
-        MOVE_MOUNT_F_SYMLINKS,
-        MOVE_MOUNT_F_AUTOMOUNTS,
-        MOVE_MOUNT_F_EMPTY_PATH,
-        MOVE_MOUNT_T_SYMLINKS,
-        MOVE_MOUNT_T_AUTOMOUNTS,
-        MOVE_MOUNT_T_EMPTY_PATH,
-        MOVE_MOUNT_SET_GROUP,
-        MOVE_MOUNT_BENEATH,
-      }),
+      flagNames(flags, MOVE_MOUNT_FLAGS),
     ]);
   }
 }
@@ -154,14 +179,7 @@ export function openTree(
     settle(fd, "open_tree", [
       { fd: dirfd },
       quote(path),
-      flagNames(flags, {
-        OPEN_TREE_CLONE,
-        OPEN_TREE_CLOEXEC,
-        AT_EMPTY_PATH,
-        AT_RECURSIVE,
-        AT_NO_AUTOMOUNT,
-        AT_SYMLINK_NOFOLLOW,
-      }),
+      flagNames(flags, OPEN_TREE_FLAGS),
     ]);
   }
   return fd;
@@ -208,14 +226,7 @@ export function openTreeAttr(
     settle(fd, "open_tree_attr", [
       { fd: dirfd },
       quote(path),
-      flagNames(flags, {
-        OPEN_TREE_CLONE,
-        OPEN_TREE_CLOEXEC,
-        AT_EMPTY_PATH,
-        AT_RECURSIVE,
-        AT_NO_AUTOMOUNT,
-        AT_SYMLINK_NOFOLLOW,
-      }),
+      flagNames(flags, OPEN_TREE_FLAGS),
       struct?.format() ?? "NULL",
       String(size),
     ]);
@@ -264,12 +275,7 @@ export function mountSetattr(
     settle(result, "mount_setattr", [
       { fd: dirfd },
       quote(path),
-      flagNames(flags, {
-        AT_EMPTY_PATH,
-        AT_RECURSIVE,
-        AT_NO_AUTOMOUNT,
-        AT_SYMLINK_NOFOLLOW,
-      }),
+      flagNames(flags, AT_FLAGS),
       format(),
       String(MOUNT_ATTR.SIZE),
     ]);
@@ -383,12 +389,7 @@ export function umount2(path: string, flags: number = 0): void {
   if (result === -1 || tracer) {
     settle(result, "umount2", [
       quote(path),
-      flagNames(bits >>> 0, {
-        MNT_FORCE,
-        MNT_DETACH,
-        MNT_EXPIRE,
-        UMOUNT_NOFOLLOW,
-      }),
+      flagNames(bits >>> 0, UMOUNT_FLAGS),
     ]);
   }
 }

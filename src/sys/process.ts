@@ -474,8 +474,7 @@ export function unshare(flags: number | bigint): void {
   }
 }
 
-const UNSHARE_FLAGS = {
-  CLONE_FS,
+const SETNS_FLAGS = {
   CLONE_NEWTIME,
   CLONE_NEWNS,
   CLONE_NEWCGROUP,
@@ -485,6 +484,8 @@ const UNSHARE_FLAGS = {
   CLONE_NEWPID,
   CLONE_NEWNET,
 };
+
+const UNSHARE_FLAGS = { CLONE_FS, ...SETNS_FLAGS };
 
 /**
  * Moves the calling thread, and no other, into a namespace.
@@ -508,14 +509,3 @@ export function setns(fd: number, nstype: number): void {
     settle(result, "setns", [{ fd }, flagNames(bits >>> 0, SETNS_FLAGS)]);
   }
 }
-
-const SETNS_FLAGS = {
-  CLONE_NEWTIME,
-  CLONE_NEWNS,
-  CLONE_NEWCGROUP,
-  CLONE_NEWUTS,
-  CLONE_NEWIPC,
-  CLONE_NEWUSER,
-  CLONE_NEWPID,
-  CLONE_NEWNET,
-};
