@@ -264,8 +264,12 @@ function below(
   const after = isRoot
     ? way.place(holder)?.target ?? path
     : directoryPath(fd, attempted);
-  if (after !== path) return RENAMED;
-  return { path, holder, mounts: select(tree, base, path) };
+  const mounts = select(tree, base, path);
+  // It may have been elsewhere only while a mount's path was asked for.
+  const wasThere = mounts.every(({ target }) =>
+    target === path || target.startsWith(prefixOf(path))
+  );
+  return after === path && wasThere ? { path, holder, mounts } : RENAMED;
 }
 
 function placeOfHolder(
@@ -305,7 +309,7 @@ function select(
   base: bigint,
   path: string,
 ): MountInfo[] {
-  const prefix = path === "/" ? path : `${path}/`;
+  const prefix = prefixOf(path);
   const starts = tree.filter(({ id, parentId, target }) =>
     id === base ? target === path : parentId === base &&
       (target === path || target.startsWith(prefix))
@@ -318,6 +322,11 @@ function select(
     for (const child of children.get(id) ?? []) chosen.add(child);
   }
   return tree.filter((mount) => chosen.has(mount));
+}
+
+/** How the path of what is below a path begins. */
+function prefixOf(path: string): string {
+  return path === "/" ? path : `${path}/`;
 }
 
 const statmountWay: Way = {

@@ -84,12 +84,14 @@ export function unmountBelow(
   // Only where nothing more can be done it matters who is in the way; and a
   // mount must not expire at a second attempt of the same call.
   let last = options.expire === true;
+  let foundNothing = false;
   for (let round = 1;; round++) {
     const before = unmounted.length;
     const failed: { id: bigint; error: MountError }[] = [];
     const failedTargets = new Set<string>();
     let searchLimit = last ? SEARCH_LIMIT : 0;
-    for (const covered of mountsToTake(fd, name)) {
+    const found = mountsToTake(fd, name);
+    for (const covered of found) {
       const { id, target } = covered;
       // The name is that of what could not be unmounted before.
       if (failedTargets.has(target)) {
@@ -111,7 +113,10 @@ export function unmountBelow(
     }
     // What failed may have been covered by what is gone by now.
     const progress = unmounted.length > before;
-    const done = !progress && (last || failed.length === 0);
+    const done = !progress && (last || failed.length === 0) &&
+      // A directory that is moved away and back meanwhile hides what is in it.
+      (found.length > 0 || foundNothing);
+    foundNothing = found.length === 0;
     if (done || options.expire || round === MOST_ROUNDS) {
       const failures = failed.filter(({ id }) => isMounted(id) !== false)
         .map(({ error }) => error);

@@ -455,6 +455,46 @@ kernelTest("Directory.mounts() asks again when it is renamed meanwhile", () => {
 });
 
 kernelTest(
+  "Directory.unmountAll() takes all though it was elsewhere for a while",
+  () => {
+    using scratch = Directory.open(SCRATCH);
+    makeDirectory("a");
+    using root = Directory.open(`${SCRATCH}/a`);
+    let places = 0;
+    for (let nth = 1, reached = true; reached; nth++) {
+      for (const name of ["a/m", "a/m/in"]) {
+        root.mkdir(name.slice(2), { recursive: true });
+        mountTmpfs(`${SCRATCH}/${name}`);
+      }
+      // It is moved away for as long as one statmount(2) takes, and comes back.
+      const real = libc.statmount;
+      let calls = 0;
+      Object.defineProperty(libc, "statmount", {
+        configurable: true,
+        value: (...args: Parameters<typeof real>) => {
+          if (++calls !== nth) return real(...args);
+          rename(scratch, "a", "b");
+          const result = real(...args);
+          rename(scratch, "b", "a");
+          return result;
+        },
+      });
+      try {
+        assertEquals(root.unmountAll(), 2);
+      } finally {
+        Object.defineProperty(libc, "statmount", {
+          configurable: true,
+          value: real,
+        });
+      }
+      reached = calls >= nth;
+      places++;
+    }
+    assert(places > 4);
+  },
+);
+
+kernelTest(
   "Directory.mounts() gives up when it is renamed all the time",
   () => {
     makeDirectory("a");
