@@ -69,9 +69,9 @@ is "\\udc80" to "\\udcff" in it. Where nothing matches, the exit status is 0.
 
 With --watch it is not what there is that is printed, but each mount, unmount and
 move, when it happens, until Ctrl-C or the end of the process that --namespace
-names; with --json each is an object in a line of its own. A mount that was gone
-before it could be looked at has no more than its id: with a directory, -t or -O
-it is left out.
+names; with --json each is an object in a line of its own. Of a mount that was
+gone before it could be looked at no more than its id is known: it is printed
+whatever was asked for.
 
 Columns:
 ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
@@ -366,7 +366,7 @@ async function watch(
   for await (const event of events) {
     const { mount, from } = event;
     const places = [mount, from].filter((place) => place != null);
-    if (isShown !== null && !places.some(isShown)) continue;
+    if (isShown && mount !== null && !places.some(isShown)) continue;
     const row = { mount, event };
     const line = json
       ? formatJson(toObject(row, columns), 0)

@@ -47,6 +47,7 @@ export class KnownMounts {
     const from = this.#mounts.get(id);
     const mount = find(id);
     // That it is gone meanwhile is an event to come.
+    if (mount === null && from === undefined) return this.attached(id, find);
     if (mount === null || mount === from) return [];
     // It came into sight or left it, with all that is in it.
     if (from === undefined || from === null || mount === undefined) {

@@ -111,6 +111,23 @@ export function findMount(id: bigint): MountInfo | null | undefined {
 }
 
 /**
+ * True if a mount is not in a process's mount namespace, wherever its root is.
+ *
+ * @param process The directory that /proc has of the process.
+ */
+export function isGoneFrom(process: string, id: bigint): boolean {
+  using namespace = openNamespace(process);
+  try {
+    statmount(id, STATMOUNT_MNT_BASIC, { nsFd: namespace.fd });
+    return false;
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return true;
+    if (isErrno(error, EPERM)) return false;
+    throw error;
+  }
+}
+
+/**
  * Lists by the mount table.
  *
  * @param process The directory that /proc has of the process.

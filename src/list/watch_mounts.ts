@@ -30,7 +30,7 @@ import {
   ppoll,
   readMountEvents,
 } from "../sys/event.ts";
-import { findMount, listByTable, openNamespace } from "./read.ts";
+import { findMount, isGoneFrom, listByTable, openNamespace } from "./read.ts";
 import { THIS_THREAD } from "../kernel/mountinfo.ts";
 import { open } from "../fd/open.ts";
 import { pipe2 } from "../sys/file.ts";
@@ -43,8 +43,8 @@ export interface WatchMountsOptions {
   /**
    * Only what happens on this directory and below it, or moves there or away:
    * its path as it is when the watch begins. With `namespace` it is an absolute
-   * path there. Nothing is told then of a mount that was gone before it could be
-   * looked at (`mount` is null): nobody knows where it was.
+   * path there. A mount that was gone before it could be looked at (`mount` is
+   * null) is told, too: it may have been there.
    *
    * @default {undefined}, all that the root shows
    */
@@ -72,10 +72,11 @@ const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
  *
  * Where the kernel has mount events (fanotify(7): since Linux 6.15, with
  * CAP_SYS_ADMIN in the user namespace that owns the mount namespace; of another
- * process since 6.18), each is told in order. Where it has none, the mount table
- * is watched, and compared at each change; events that were lost, because there
- * were too many, are made good in the same way. What came and went in between is
- * not seen then, nor ever in another process's namespace. That attributes were
+ * process since 6.18), each is told in order: of a mount that is gone before it
+ * can be looked at the kernel tells no more than the id, and its `mount` is null.
+ * Where it has none, the mount table is watched, and compared at each change;
+ * events that were lost, because there were too many, are made good in the same
+ * way. What came and went in between is not seen then. That attributes were
  * changed is not told.
  *
  * Needs the permission `--allow-ffi`, and /proc; this thread must stay in its
@@ -172,7 +173,9 @@ class Watch implements MountWatch {
     const directory = process?.directory ?? THIS_THREAD;
     this.#endsWithProcess = pid !== null;
     this.#list = pid === null ? listMounts : () => listByTable(directory);
-    this.#find = pid === null ? () => findMount : () => finder(this.#list);
+    this.#find = pid === null
+      ? () => findMount
+      : () => finder(this.#list, directory);
     const { source, via, mounts } = begin(directory, this.#list);
     this.#source = opened.use(source);
     this.via = via;
@@ -252,7 +255,7 @@ class Watch implements MountWatch {
   }
 
   #isWanted({ mount, from }: MountEvent): boolean {
-    return this.#below === "/" ||
+    return mount === null ||
       [mount, from].some((place) =>
         place && isBelow(place.target, this.#below)
       );
@@ -335,11 +338,15 @@ function openEvents(process: string): OwnedFd | null {
   }
 }
 
-/** Finds mounts in a listing, which is made once it is needed. */
-function finder(list: () => MountInfo[]): Find {
+/**
+ * Finds mounts of a process in a listing, which is made once it is needed.
+ *
+ * @param process The directory that /proc has of the process.
+ */
+function finder(list: () => MountInfo[], process: string): Find {
   let mounts: Map<bigint, MountInfo> | undefined;
   return (id) => {
     mounts ??= new Map(list().map((mount) => [mount.id, mount]));
-    return mounts.get(id);
+    return mounts.get(id) ?? (isGoneFrom(process, id) ? null : undefined);
   };
 }

@@ -244,18 +244,20 @@ kernelTestSince(
   "watchMounts() tells of a mount that is gone already by its id",
   async () => {
     const a = makeDirectory("a");
-    using watch = watchMounts();
-    mountTmpfs(a);
-    const { id } = listMounts().at(-1)!;
-    umount2(a);
-    const found: MountEvent[] = [];
-    for await (const event of watch) {
-      if (found.push(event) === 2) break;
+    for (const below of ["/", SCRATCH, makeDirectory("elsewhere")]) {
+      using watch = watchMounts({ below });
+      mountTmpfs(a);
+      const { id } = listMounts().at(-1)!;
+      umount2(a);
+      const found: MountEvent[] = [];
+      for await (const event of watch) {
+        if (found.push(event) === 2) break;
+      }
+      assertEquals(found, [
+        { kind: "mount", id, mount: null },
+        { kind: "unmount", id, mount: null },
+      ]);
     }
-    assertEquals(found, [
-      { kind: "mount", id, mount: null },
-      { kind: "unmount", id, mount: null },
-    ]);
     // Where only the table tells, it is not seen.
     const b = makeDirectory("b");
     using table = watchVia("mountinfo");
@@ -267,6 +269,61 @@ kernelTestSince(
     await events.return!();
     umount2(b);
   },
+);
+
+kernelTestSince(
+  "6.15",
+  "watchMounts() tells an unmount to who waits for it, whatever came before",
+  async () => {
+    using root = Directory.open(SCRATCH);
+    using watch = watchMounts({ below: root });
+    root.mkdir("to");
+    const quick = root.mount("a", { type: "tmpfs", mkdir: true });
+    quick.keep();
+    using moved = root.move("a", root, "to");
+    moved.unmount();
+    using seen = root.mount("b", { type: "tmpfs", mkdir: true });
+    const kinds: string[] = [];
+    for await (const { kind, id, mount } of watch) {
+      if (id === quick.id) {
+        assertEquals(mount, null);
+        kinds.push(kind);
+      } else if (kind === "mount") {
+        assertEquals([id, mount?.target], [seen.id, `${SCRATCH}/b`]);
+        seen.unmount();
+      } else {
+        // As it was last seen.
+        assertEquals([id, mount?.target], [seen.id, `${SCRATCH}/b`]);
+        break;
+      }
+    }
+    assertEquals(kinds, ["mount", "unmount"]);
+  },
+);
+
+kernelTestSince(
+  "6.18",
+  "watchMounts() tells of another process's mount that is gone already",
+  async () => {
+    const path = makeDirectory("a");
+    await using held = await hold([
+      ...["unshare", "-m", "--propagation", "private", "sh", "-ec"],
+      'echo; read _; mount -t tmpfs there "$0"; umount "$0"; echo; read _',
+      path,
+    ], { stdin: "piped" });
+    using watch = watchMounts({ namespace: held.pid, below: path });
+    await held.tell("\n");
+    await held.written();
+    const events = watch[Symbol.asyncIterator]();
+    const [mount, unmount] = [await events.next(), await events.next()];
+    const { id } = mount.value as MountEvent;
+    assertEquals([mount.value, unmount.value], [
+      { kind: "mount", id, mount: null },
+      { kind: "unmount", id, mount: null },
+    ]);
+    await events.return!();
+  },
+  NAMESPACE_NEEDS,
 );
 
 /** The mounts that there are after events. */
