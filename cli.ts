@@ -92,7 +92,12 @@ function splitSubcommand(args: string[]): [word: string, rest: string[]] {
 const COMMON_SWITCHES = ["--json", "--quiet", "-q", "--trace"];
 
 async function runCommand(word: string, args: string[]): Promise<number> {
-  const command = await COMMANDS[word || "bb_mounter_at"]!();
+  const name = word || "bb_mounter_at";
+  const [command] = await Promise.all([
+    COMMANDS[name]!(),
+    // That one loads it when something fails.
+    ...name === "bb_mounter_at" ? [] : [import("./src/late.ts")],
+  ]);
   try {
     return await runLoaded(command, word, args);
   } catch (error) {

@@ -31,6 +31,7 @@
  * @module
  */
 import { merged } from "./src/merged.ts";
+import "./src/late.ts";
 
 export {
   AppliedMounts,

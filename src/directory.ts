@@ -1,6 +1,5 @@
 import { descriptorOf, InheritableFd, OwnedFd } from "./fd/owned_fd.ts";
-import { pathArgument } from "./options/path.ts";
-import { parseTarget } from "./options/target.ts";
+import { parseTarget, pathArgument } from "./options/target.ts";
 import { attempt } from "./error/error.ts";
 import { lookupOf, lookupOfCaller } from "./error/attempt.ts";
 import { quote } from "./base/text.ts";

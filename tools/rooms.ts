@@ -15,6 +15,7 @@ export const ORDER: readonly string[] = [
   "error",
   "list",
   "unmount",
+  "late.ts",
   "mount",
   "record",
   "directory.ts",

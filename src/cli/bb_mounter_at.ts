@@ -2,14 +2,16 @@ import { lookupOf, lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { printData, report, UsageError } from "./print.ts";
 import { quote } from "../base/text.ts";
+import { parseTarget } from "../options/target.ts";
 import { Interrupt } from "./interrupt.ts";
 import { CreatedPaths } from "../mount/mount_point.ts";
-import { AT_FDCWD } from "../sys/constants.ts";
+import { AT_FDCWD, MOUNT_ATTR_NOEXEC } from "../sys/constants.ts";
 import { compileNothing } from "../sys/libc.ts";
-import type { Mount } from "../mount/mount.ts";
-import { mountat } from "../mount/mountat.ts";
+import { createMount, type Mount } from "../mount/mount.ts";
+import { attachBeneath } from "../mount/attach.ts";
+import { createDetachedMount } from "../mount/detached.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
-import { attempt, MountError } from "../error/error.ts";
+import { attempt, explainLate, MountError } from "../error/error.ts";
 import type { MountRecord } from "../record/record.ts";
 import { mayWrite, NAME, parents } from "../record/store.ts";
 
@@ -58,7 +60,7 @@ ended the delay.`,
       delay: delay === undefined ? DEFAULT_DELAY : parseDelay(delay),
     };
   },
-  run: mountAndWait,
+  run,
 };
 
 /**
@@ -74,11 +76,15 @@ export function parseDelay(text: string): number {
   );
 }
 
+function run(parsed: Arguments, manner: Manner): Promise<number> {
+  compileNothing();
+  return explaining(() => mountAndWait(parsed, manner));
+}
+
 async function mountAndWait(
   { directory: path, delay }: Arguments,
   { json, quiet }: Manner,
 ): Promise<number> {
-  compileNothing();
   // There is no data in these lines.
   const say = quiet || json ? () => {} : printData;
   // From here on a signal waits until what is mounted can be unmounted.
@@ -86,32 +92,83 @@ async function mountAndWait(
   using record = await openRecord();
   // A failure undoes all this, the last first.
   using leading = new CreatedPaths();
-  using directory = makeDirectory(leading, AT_FDCWD, path, 0o755, 0);
+  using directory = await explaining(() =>
+    makeDirectory(leading, AT_FDCWD, path, 0o755, 0)
+  );
   using mountPoints = new CreatedPaths();
   using undo = new DisposableStack();
   const mounts: Mount[] = [];
-  for (const { name, type, source } of FILE_SYSTEMS) {
-    say(
-      `Mounting ${source} into ${directory.fd} (file descriptor for) ${path}.`,
-    );
-    makeDirectory(mountPoints, directory.fd, name, 0o700).close();
-    mounts.push(
-      undo.use(
-        mountat(directory.fd, name, {
-          type,
-          source,
-          options: "noexec",
-          record,
-        }),
-      ),
-    );
-  }
-  say(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
+  await explaining(() => {
+    for (const fileSystem of FILE_SYSTEMS) {
+      const { name, source } = fileSystem;
+      say(
+        `Mounting ${source} into ${directory.fd} (file descriptor for) ${path}.`,
+      );
+      makeDirectory(mountPoints, directory.fd, name, 0o700).close();
+      mounts.push(undo.use(mount(directory.fd, fileSystem, record)));
+    }
+    say(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
+  }, directory.fd);
   await interrupt.sleep(delay);
   mountPoints.keep();
   leading.keep();
-  const status = unmountAll(mounts, directory.fd, say);
+  const status = await unmountAll(mounts, directory.fd, say);
   return status || (interrupt.status ?? 0);
+}
+
+/**
+ * Does a thing. Where that fails it loads what it takes to say why, and to undo
+ * what was done, before any of that is undone.
+ *
+ * @param dirfd The directory that is mounted in.
+ * @throws {MountError} In place of what could not be explained before.
+ */
+async function explaining<T>(
+  work: () => T | Promise<T>,
+  dirfd?: number,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await import("../late.ts");
+    throw explainLate(error, dirfd);
+  }
+}
+
+/**
+ * Mounts one of the file systems as `mountat()` would. The options that this
+ * takes apart, which would have to be loaded, are but one here.
+ */
+function mount(
+  dirfd: number,
+  { name, type, source }: (typeof FILE_SYSTEMS)[number],
+  record: MountRecord | null,
+): Mount {
+  const attempted = {
+    action: `mount ${type} on ${quote(name)}`,
+    target: name,
+    type,
+    source,
+    mkdir: false,
+  };
+  const { id, mountPoint, created } = attachBeneath(dirfd, {
+    target: parseTarget(name),
+    mode: null,
+    beneath: false,
+    whole: false,
+    attempted,
+    make: () =>
+      createDetachedMount({
+        type,
+        parameters: [{ key: "source", value: source }],
+        change: { attrSet: MOUNT_ATTR_NOEXEC, attrClr: 0, propagation: 0 },
+        mapIds: null,
+      }, attempted),
+    finish: null,
+    record,
+  });
+  created.keep();
+  return createMount(id, name, mountPoint, "mounted");
 }
 
 function makeDirectory(
@@ -134,18 +191,18 @@ function makeDirectory(
 }
 
 /** Unmounts in mount order, each whether or not the others could be. */
-function unmountAll(
+async function unmountAll(
   mounts: Mount[],
   dirfd: number,
   say: (line: string) => void,
-): number {
+): Promise<number> {
   let status = 0;
   for (const mount of mounts) {
     say(
       `Unmounting ${mount.target} from ${dirfd} (directory file descriptor).`,
     );
     try {
-      mount.unmount();
+      await unmount(mount);
     } catch (error) {
       status = report(error);
     }
@@ -155,12 +212,22 @@ function unmountAll(
   return status;
 }
 
+/** Unmounts, and once more with all that is needed to do it, or to say why not. */
+async function unmount(mount: Mount): Promise<void> {
+  try {
+    mount.unmount();
+  } catch {
+    await import("../late.ts");
+    mount.unmount();
+  }
+}
+
 /** Opens a record of what is mounted, null where that may not or can't be. */
 export async function openRecord(): Promise<MountRecord | null> {
   if (!mayRecord()) return null;
   const { MountRecord } = await import("../record/record.ts");
   try {
-    return MountRecord.open();
+    return await explaining(() => MountRecord.open());
   } catch (error) {
     if (!(error instanceof MountError)) throw error;
     // It is no reason not to mount.

@@ -309,7 +309,7 @@ function tryToMount(type: (typeof FILE_SYSTEMS)[number]): Check {
     type,
     parameters: [],
     change: { ...UNCHANGED, attrSet: MOUNT_ATTR_NOEXEC },
-    idmap: null,
+    mapIds: null,
   };
   try {
     createDetachedMount(fileSystem, attempted).close();

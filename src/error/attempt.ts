@@ -1,5 +1,6 @@
 import { AT_FDCWD } from "../sys/constants.ts";
 import type { Parameter } from "../options/mount_options.ts";
+import type { Holder } from "./holders.ts";
 
 /** An attempt, for messages and to find out why it failed. */
 export interface Attempt {
@@ -80,4 +81,12 @@ export interface MountPointName {
   readonly dirfd: number;
   /** A name in it; `.` is the directory itself, and what is mounted on it. */
   readonly name: string;
+}
+
+/** Things known of a failure beside the failed call. */
+export interface Advice {
+  /** Advice for a person. */
+  readonly hint?: string;
+  /** The holders of the mount that is busy. */
+  readonly holders?: readonly Holder[];
 }

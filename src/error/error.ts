@@ -6,8 +6,7 @@ import type { Holder } from "./holders.ts";
 import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { errnoText } from "../sys/errno.ts";
 import { printable } from "../base/text.ts";
-import type { Attempt } from "./attempt.ts";
-import { adviceOn } from "./hint.ts";
+import type { Advice, Attempt } from "./attempt.ts";
 
 /** More that is known of a failure, for {@linkcode MountError}. */
 export interface MountErrorOptions {
@@ -97,6 +96,40 @@ export function attempt<T>(attempted: Attempt, work: () => T): T {
   }
 }
 
+/** A function that finds out what a person can do about a failure. */
+type Adviser = (attempted: Attempt, cause: SyscallError) => Advice;
+
+let adviser: Adviser | null = null;
+
+/** Has failures explained, from now on. */
+export function setAdviser(advise: Adviser): void {
+  adviser = advise;
+}
+
+/** A failure before there was an adviser. */
+export class Unexplained extends Error {
+  /** The class's name. */
+  override readonly name = "Unexplained";
+  /** The attempt. */
+  readonly attempted: Attempt;
+  /** The failed call. */
+  declare readonly cause: SyscallError;
+  /** Things known better than by looking around. */
+  readonly options: ExplainOptions;
+
+  constructor(
+    attempted: Attempt,
+    cause: SyscallError,
+    options: ExplainOptions,
+  ) {
+    super(cause.message, { cause });
+    this.attempted = attempted;
+    this.options = options;
+  }
+}
+
+type ExplainOptions = Omit<MountErrorOptions, "holders">;
+
 /**
  * Makes the error that says what could not be done, of the call that failed.
  *
@@ -105,9 +138,10 @@ export function attempt<T>(attempted: Attempt, work: () => T): T {
 export function explain(
   attempted: Attempt,
   cause: SyscallError,
-  options: Omit<MountErrorOptions, "holders"> = {},
-): MountError | UnsupportedError {
-  const advice = adviceOn(attempted, cause);
+  options: ExplainOptions = {},
+): MountError | UnsupportedError | Unexplained {
+  if (adviser === null) return new Unexplained(attempted, cause, options);
+  const advice = adviser(attempted, cause);
   const { action, target } = attempted;
   const done = typeof action === "string" ? action : action();
   if (cause.code === "ENOSYS") {
@@ -117,4 +151,23 @@ export function explain(
     );
   }
   return new MountError(done, target, cause, { ...advice, ...options });
+}
+
+/**
+ * Explains a failure that could not be when it happened.
+ *
+ * @param error The failure; one that is no {@linkcode Unexplained} is returned.
+ * @param dirfd A directory on the mount that a mount was to be attached to: the
+ * descriptor of the mount point itself is closed by now.
+ */
+export function explainLate(error: unknown, dirfd?: number): unknown {
+  if (!(error instanceof Unexplained)) return error;
+  const { attempted: { from: _, onto, ...attempted }, cause, options } = error;
+  return explain(
+    onto === undefined || dirfd === undefined
+      ? attempted
+      : { ...attempted, onto: { dirfd, path: "" } },
+    cause,
+    options,
+  );
 }

@@ -2,13 +2,9 @@
  * The hint of a failure: what a person can do about it, told by the failed call,
  * its error, and what is seen where it failed.
  */
-import {
-  busyHint,
-  findHolders,
-  type Holder,
-  type HolderSearch,
-} from "./holders.ts";
-import type { Attempt } from "./attempt.ts";
+import { busyHint, findHolders, type HolderSearch } from "./holders.ts";
+import type { Advice, Attempt } from "./attempt.ts";
+import { optionName } from "../program.ts";
 import type { SyscallError } from "../sys/error.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { setTracer } from "../sys/call.ts";
@@ -25,17 +21,8 @@ import { hasProc } from "../kernel/probe.ts";
 import { sinceLinux } from "../sys/calls.ts";
 import { createHint, parameterHint, unknownTypeHint } from "./file_system.ts";
 import { lookupHint } from "./lookup.ts";
-import { optionName } from "./option_name.ts";
 import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
-
-/** Things known of a failure beside the failed call. */
-export interface Advice {
-  /** Advice for a person. */
-  readonly hint?: string;
-  /** The holders of the mount that is busy. */
-  readonly holders?: readonly Holder[];
-}
 
 /**
  * Advises on a failure: by what is seen where it failed, else by the failed call

@@ -1,5 +1,5 @@
 /** The holders of a mount: they are found in /proc, by the ids of mounts. */
-import { optionName } from "./option_name.ts";
+import { optionName } from "../program.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import {
   lineOf,

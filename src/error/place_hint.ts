@@ -1,5 +1,6 @@
 /** Hints where the kernel refuses a place: that is looked at. */
 import type { At, MountPointName } from "./attempt.ts";
+import { optionName } from "../program.ts";
 import { AT_EMPTY_PATH, AT_NO_AUTOMOUNT, O_PATH } from "../sys/constants.ts";
 import {
   idInTable,
@@ -18,7 +19,6 @@ import {
   type MountinfoLine,
   readMountinfo,
 } from "../kernel/mountinfo.ts";
-import { optionName } from "./option_name.ts";
 import { quote } from "../base/text.ts";
 import { knowsMountBeneath } from "../kernel/probe.ts";
 import {

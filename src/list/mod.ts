@@ -14,6 +14,8 @@
  *
  * @module
  */
+import "../late.ts";
+
 export { listMounts, type ListMountsOptions } from "./list_mounts.ts";
 export type { MountInfo } from "./mount_info.ts";
 export {

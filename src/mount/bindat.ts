@@ -11,8 +11,12 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
-import { pathArgument } from "../options/path.ts";
-import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
+import {
+  parseBeneath,
+  parseMkdir,
+  parseTarget,
+  pathArgument,
+} from "../options/target.ts";
 import { checkOptions } from "../base/check.ts";
 import { namedWords, parseIdmap } from "../options/attributes.ts";
 import { quote } from "../base/text.ts";
@@ -21,11 +25,9 @@ import {
   afterChange,
   beforeAttach,
   changeMount,
-  idmapAttributes,
   type MountChange,
-  type OpenIdmap,
-  openIdmap,
 } from "./change.ts";
+import { idmapAttributes, type OpenIdmap, openIdmap } from "./idmap.ts";
 import { parseMountOptions } from "../options/mount_options.ts";
 import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
 import { isErrno } from "../sys/error.ts";

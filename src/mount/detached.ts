@@ -1,23 +1,9 @@
-import {
-  type AttributeChange,
-  type LoopOptions,
-  type Parameter,
-  UNCHANGED,
-} from "../options/mount_options.ts";
-import type { IdMaps } from "../options/attributes.ts";
+import type { AttributeChange, Parameter } from "../options/mount_options.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
-import {
-  AT_EMPTY_PATH,
-  LO_FLAGS_AUTOCLEAR,
-  LO_FLAGS_READ_ONLY,
-  MOUNT_ATTR_RDONLY,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_RDWR,
-} from "../sys/constants.ts";
-import { attempt, explain, MountError } from "../error/error.ts";
-import { EACCES, EBUSY, EINVAL, ENXIO, EROFS } from "../sys/errno.ts";
+import { MOUNT_ATTR_RDONLY } from "../sys/constants.ts";
+import { explain, MountError } from "../error/error.ts";
+import { EACCES, EINVAL, EROFS } from "../sys/errno.ts";
 import {
   fsconfigCreate,
   fsconfigSetBinary,
@@ -28,18 +14,9 @@ import {
   fsopen,
   readLog,
 } from "../sys/fscontext.ts";
-import {
-  afterChange,
-  bindable,
-  changeAttributes,
-  idmapAttributes,
-  openIdmap,
-} from "./change.ts";
-import { mountSetattr } from "../sys/mount.ts";
+import { afterChange, bindable, changeAttributes } from "./change.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
-import { loopConfigure, loopCtlGetFree } from "../sys/loop.ts";
-import { open } from "../fd/open.ts";
 
 /** A file system to mount. */
 export interface FileSystem {
@@ -49,10 +26,16 @@ export interface FileSystem {
   readonly parameters: readonly Parameter[];
   /** What the mount gets. */
   readonly change: AttributeChange;
-  /** Its id map, null for none. */
-  readonly idmap: IdMaps | number | string | null;
-  /** The file that a loop device shows it, which is the source then. */
-  readonly loop?: LoopImage;
+  /** Gives the mount its id map, null for none. */
+  readonly mapIds: ((mount: OwnedFd) => void) | null;
+  /** Puts the file that it is in behind a loop device, which is the source then. */
+  readonly attachLoop?: (readOnly: boolean, attempted: Attempt) => LoopDevice;
+}
+
+/** A loop device, which lets go of its file when nothing has it open any more. */
+export interface LoopDevice extends Disposable {
+  /** Its path. */
+  readonly path: string;
 }
 
 /**
@@ -71,10 +54,10 @@ export function createDetachedMount(
 ): OwnedFd {
   const { change, parameters } = fileSystem;
   const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
-  if (fileSystem.loop !== undefined) {
-    const { loop, ...plain } = fileSystem;
+  if (fileSystem.attachLoop !== undefined) {
+    const { attachLoop, ...plain } = fileSystem;
     const onlyRead = readOnly || isReadOnly(parameters);
-    using device = attachLoopDevice(loop, onlyRead, attempted);
+    using device = attachLoop(onlyRead, attempted);
     const source = { key: "source", value: device.path };
     const ofDevice = { ...plain, parameters: [source, ...parameters] };
     return createDetachedMount(ofDevice, attempted);
@@ -103,7 +86,7 @@ function isRefusedToWrite(error: unknown): boolean {
 }
 
 function createFileSystem(
-  { type, parameters, change, idmap }: FileSystem,
+  { type, parameters, change, mapIds }: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
   return inContext(() => fsopen(type), parameters, attempted, (context) => {
@@ -112,15 +95,11 @@ function createFileSystem(
     const fd = fsmount(context, undefined, attrSet);
     const mount = new OwnedFd(fd, "mount", true);
     return afterChange(mount, () => {
-      changeAttributes(mount.fd, 0, bindable({ ...UNCHANGED, propagation }));
-      if (idmap !== null) mapIds(mount, idmap);
+      const rest = { attrSet: 0, attrClr: 0, propagation };
+      changeAttributes(mount.fd, 0, bindable(rest));
+      mapIds?.(mount);
     });
   });
-}
-
-function mapIds(mount: OwnedFd, idmap: IdMaps | number | string): void {
-  using namespace = openIdmap(idmap);
-  mountSetattr(mount.fd, "", AT_EMPTY_PATH, idmapAttributes(namespace));
 }
 
 /**
@@ -194,62 +173,4 @@ function parameterText({ key, value }: Parameter): string {
   return value instanceof Uint8Array
     ? `${quote(key)} of ${value.length} bytes`
     : `${quote(key)} with descriptor ${value.fd}`;
-}
-
-/** What a loop device is to show. */
-export interface LoopImage extends LoopOptions {
-  /** The path of the file. */
-  readonly image: string;
-}
-
-/** A loop device, which lets go of its file when nothing has it open any more. */
-export interface LoopDevice extends Disposable {
-  /** Its path. */
-  readonly path: string;
-}
-
-/**
- * Puts a file behind a loop device (loop(4)). A mount of the device keeps it;
- * when neither that nor this object is left, the killed process's included, the
- * kernel takes the device down.
- *
- * @param loop The file, and how it is shown.
- * @param readOnly Whether the file is only read.
- * @param attempted What it is for.
- * @throws {MountError} What openat2(2) and ioctl(2) answer.
- */
-export function attachLoopDevice(
-  { image, device, offset, sizelimit }: LoopImage,
-  readOnly: boolean,
-  attempted: Attempt,
-): LoopDevice {
-  const access = readOnly ? O_RDONLY : O_RDWR;
-  const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0);
-  return attempt({ ...attempted, image }, () => {
-    // A FIFO is not waited for: it is refused like all that is no file or device.
-    using file = open(image, access | O_NONBLOCK);
-    for (let tries = 1;; tries++) {
-      const path = device ?? freeDevice();
-      try {
-        using configured = open(path, access | O_NONBLOCK);
-        const config = { fd: file.fd, offset, sizelimit, flags };
-        loopConfigure(configured.fd, config);
-        // A kernel that lets nobody write to mounted devices
-        // (CONFIG_BLK_DEV_WRITE_MOUNTED) mounts none that is open for writing.
-        const held = open(path, O_RDONLY | O_NONBLOCK);
-        return { path, [Symbol.dispose]: () => held.close() };
-      } catch (error) {
-        // Somebody was quicker: the device has a file, or just lost one.
-        const taken = device === undefined && isErrno(error, EBUSY, ENXIO);
-        if (!taken || tries === MOST_TRIES) throw error;
-      }
-    }
-  });
-}
-
-const MOST_TRIES = 1000;
-
-function freeDevice(): string {
-  using control = open("/dev/loop-control", O_RDWR);
-  return `/dev/loop${loopCtlGetFree(control.fd)}`;
 }

@@ -20,6 +20,8 @@
  *
  * @module
  */
+import "../late.ts";
+
 export { AppliedMounts, applyMounts, type PassedOver } from "./apply.ts";
 export { type HasFd, InheritableFd } from "../fd/owned_fd.ts";
 export { Directory } from "../directory.ts";

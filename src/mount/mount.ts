@@ -1,6 +1,6 @@
 import type { MountPoint } from "./mount_point.ts";
 import { isMounted, isTopmostOn } from "../kernel/mount_id.ts";
-import { refuse, umountExplained } from "../unmount/one.ts";
+import { obstacles, refuse, umountExplained } from "../unmount/one.ts";
 import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
@@ -13,7 +13,6 @@ import {
   placeOfName,
 } from "../kernel/place.ts";
 import { EBUSY, EINVAL } from "../sys/errno.ts";
-import { describeObstacle, findObstacle } from "../list/obstacle.ts";
 
 /** How a mount came to be where it is. */
 export type MountOrigin =
@@ -164,6 +163,7 @@ export class Mount implements Disposable {
     if (topmost === this.id) return "nothing";
     const nothing = topmost === place?.below();
     if (this.#gone || !(isMounted(this.id) ?? !nothing)) return "gone";
+    const { findObstacle, describeObstacle } = obstacles();
     const obstacle = findObstacle(this.id);
     if (obstacle?.where === "above") {
       const why = describeObstacle(obstacle);

@@ -4,15 +4,34 @@
  */
 import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
-import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
-import { createDetachedMount, type FileSystem } from "./detached.ts";
+import {
+  createDetachedMount,
+  type FileSystem,
+  type LoopDevice,
+} from "./detached.ts";
 import { afterAttach } from "./change.ts";
+import { mapIds } from "./idmap.ts";
+import { attempt } from "../error/error.ts";
+import type { Attempt } from "../error/attempt.ts";
+import {
+  LO_FLAGS_AUTOCLEAR,
+  LO_FLAGS_READ_ONLY,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+} from "../sys/constants.ts";
+import { EBUSY, ENXIO } from "../sys/errno.ts";
+import { isErrno } from "../sys/error.ts";
+import { loopConfigure, loopCtlGetFree } from "../sys/loop.ts";
+import { open } from "../fd/open.ts";
 import {
   changeOfNew,
   checkText,
+  type LoopOptions,
   type Parameter,
   parseMountOptions,
   UNCHANGED,
@@ -126,11 +145,12 @@ export function parseFileSystem(
     namedWords(mountOptions),
   );
   const change = changeOfNew({ own, recursive });
+  const idmap = parseIdmap(mountOptions.idmap);
   const fileSystem = {
     type,
     parameters: [...subtypeOf(type), ...parameters],
     change,
-    idmap: parseIdmap(mountOptions.idmap),
+    mapIds: idmap === null ? null : (mount: OwnedFd) => mapIds(mount, idmap),
   };
   if (source === undefined) {
     if (loop === undefined) return fileSystem;
@@ -145,7 +165,12 @@ export function parseFileSystem(
         `The source must be a path: received ${quote(source)}`,
       );
     }
-    return { ...fileSystem, loop: { ...loop, image: source } };
+    const image = { ...loop, image: source };
+    return {
+      ...fileSystem,
+      attachLoop: (readOnly, attempted) =>
+        attachLoopDevice(image, readOnly, attempted),
+    };
   }
   checkText("The source", source);
   return {
@@ -161,4 +186,56 @@ function subtypeOf(type: string): Parameter[] {
   const subtype = type.slice(end + 1);
   checkText("The subtype", subtype);
   return [{ key: "subtype", value: subtype }];
+}
+
+/** What a loop device is to show. */
+interface LoopImage extends LoopOptions {
+  /** The path of the file. */
+  readonly image: string;
+}
+
+/**
+ * Puts a file behind a loop device (loop(4)). A mount of the device keeps it;
+ * when neither that nor this object is left, the killed process's included, the
+ * kernel takes the device down.
+ *
+ * @param loop The file, and how it is shown.
+ * @param readOnly Whether the file is only read.
+ * @param attempted What it is for.
+ * @throws {MountError} What openat2(2) and ioctl(2) answer.
+ */
+function attachLoopDevice(
+  { image, device, offset, sizelimit }: LoopImage,
+  readOnly: boolean,
+  attempted: Attempt,
+): LoopDevice {
+  const access = readOnly ? O_RDONLY : O_RDWR;
+  const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0);
+  return attempt({ ...attempted, image }, () => {
+    // A FIFO is not waited for: it is refused like all that is no file or device.
+    using file = open(image, access | O_NONBLOCK);
+    for (let tries = 1;; tries++) {
+      const path = device ?? freeDevice();
+      try {
+        using configured = open(path, access | O_NONBLOCK);
+        const config = { fd: file.fd, offset, sizelimit, flags };
+        loopConfigure(configured.fd, config);
+        // A kernel that lets nobody write to mounted devices
+        // (CONFIG_BLK_DEV_WRITE_MOUNTED) mounts none that is open for writing.
+        const held = open(path, O_RDONLY | O_NONBLOCK);
+        return { path, [Symbol.dispose]: () => held.close() };
+      } catch (error) {
+        // Somebody was quicker: the device has a file, or just lost one.
+        const taken = device === undefined && isErrno(error, EBUSY, ENXIO);
+        if (!taken || tries === MOST_TRIES) throw error;
+      }
+    }
+  });
+}
+
+const MOST_TRIES = 1000;
+
+function freeDevice(): string {
+  using control = open("/dev/loop-control", O_RDWR);
+  return `/dev/loop${loopCtlGetFree(control.fd)}`;
 }

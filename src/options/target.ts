@@ -82,3 +82,35 @@ export function parseMode(mode: number): number {
   }
   return mode;
 }
+
+/**
+ * The path that a caller's path or `file:` URL means.
+ *
+ * @param what What a message calls it.
+ * @throws {TypeError} When it is neither, empty, or the URL of another host.
+ */
+export function pathArgument(what: string, path: string | URL): string {
+  const text = path instanceof URL ? pathOfUrl(what, path) : path;
+  if (typeof text !== "string" || text === "") {
+    throw new TypeError(`${what} must be a path or a file: URL`);
+  }
+  return text;
+}
+
+function pathOfUrl(what: string, url: URL): string {
+  if (url.protocol !== "file:") {
+    throw new TypeError(`${what} must be a path or a file: URL`);
+  }
+  if (url.host !== "") {
+    throw new TypeError(`${what} must be on this host, not ${url.host}`);
+  }
+  try {
+    // A percent sign that begins no escape stands for itself.
+    return decodeURIComponent(
+      url.pathname.replace(/%(?![0-9A-Fa-f]{2})/g, "%25"),
+    );
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    throw new TypeError(`${what} has an escape that is no UTF-8: ${url}`);
+  }
+}

@@ -15,6 +15,8 @@
  *
  * @module
  */
+import "../late.ts";
+
 export { MountRecord, type RecordOptions } from "./record.ts";
 export {
   type IgnoredRecord,

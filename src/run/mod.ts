@@ -20,6 +20,8 @@
  *
  * @module
  */
+import "../late.ts";
+
 export { type InputOption, type OutputOption, run, type Usage } from "./run.ts";
 export type { RunOptions, RunResult } from "./options.ts";
 export { type HasFd, InheritableFd } from "../fd/owned_fd.ts";

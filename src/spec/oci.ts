@@ -1,3 +1,4 @@
+import { pathArgument } from "../options/target.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { type JsonNode, parseJson } from "./json.ts";
 import {
@@ -7,7 +8,6 @@ import {
   type TextPlace,
 } from "./malformed.ts";
 import type { MountSpec } from "../options/spec.ts";
-import { pathArgument } from "../options/path.ts";
 import {
   placedWords,
   type SortedWords,

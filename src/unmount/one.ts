@@ -6,6 +6,7 @@ import {
 } from "./strategy.ts";
 import type { Attempt, MountPointName } from "../error/attempt.ts";
 import { attempt, explain } from "../error/error.ts";
+import type { describeObstacle, findObstacle } from "../list/obstacle.ts";
 import { SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
 import { mountId } from "../kernel/mount_id.ts";
@@ -36,6 +37,25 @@ export function umountExplained(
         : error;
     }
   });
+}
+
+/** The functions that look for what is in the way of a mount, and say it. */
+interface Obstacles {
+  readonly findObstacle: typeof findObstacle;
+  readonly describeObstacle: typeof describeObstacle;
+}
+
+let given: Obstacles | null = null;
+
+/** Has obstacles looked for, from now on. */
+export function setObstacles(obstacles: Obstacles): void {
+  given = obstacles;
+}
+
+/** The functions that look for obstacles: src/late.ts gives them. */
+export function obstacles(): Obstacles {
+  if (given === null) throw new Error("src/late.ts is not loaded yet");
+  return given;
 }
 
 /** The milliseconds to look for who is in the way, of several mounts together. */

@@ -5,8 +5,13 @@
  */
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
 import { cString, flagNames, flags32, int32 } from "../sys/call.ts";
+import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
+import { ENOENT } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
 import {
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_SYMLINK_NOFOLLOW,
   CLONE_FS,
   MNT_DETACH,
   MNT_EXPIRE,
@@ -14,6 +19,143 @@ import {
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
 import { libraryPath, NR } from "../sys/libc.ts";
+import { umount2 } from "../sys/mount.ts";
+import { stopIgnoring } from "../sys/process.ts";
+import { program } from "../program.ts";
+import { InheritableFd } from "../fd/owned_fd.ts";
+import { pathOf } from "../fd/open.ts";
+import { mountId } from "../kernel/mount_id.ts";
+import { placeOf } from "../kernel/place.ts";
+import { hasProc } from "../kernel/probe.ts";
+import { listMounts } from "../list/list_mounts.ts";
+import { MountLookupError } from "./strategy.ts";
+
+/** `worker`: a thread whose working directory is the directory. */
+export function umountOnThread(
+  dirfd: number,
+  name: string,
+  flags: number,
+): void {
+  const root = mountId(AT_FDCWD, "/", AT_NO_AUTOMOUNT);
+  threadUmount2(dirfd, name, flags | UMOUNT_NOFOLLOW, root);
+}
+
+/** `subprocess`: a child that inherits the directory's descriptor. */
+export function umountInSubprocess(
+  dirfd: number,
+  name: string,
+  flags: number,
+): void {
+  if (!name.isWellFormed()) {
+    throw new TypeError(
+      "A subprocess can't be given a name that is not UTF-8: use another strategy",
+    );
+  }
+  if (!hasProc()) {
+    // Deno finds its own program there, and ends where it can't.
+    throw new UnsupportedError(
+      "Deno starts no process where /proc is missing: use another strategy",
+    );
+  }
+  stopIgnoring("SIGCHLD");
+  using inherited = new InheritableFd(dirfd);
+  const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: Deno.build.standalone
+      ? programArguments(inherited.fd, name, flags)
+      : [
+        ...["run", "--no-prompt", "--allow-ffi"],
+        umount2Program(inherited.fd, name, flags | UMOUNT_NOFOLLOW),
+      ],
+    stdin: "null",
+  }).outputSync();
+  if (code === 0) return;
+  const text = new TextDecoder();
+  const failure = parseFailure(text.decode(stdout));
+  if (failure !== null) {
+    throw new SyscallError(failure.syscall, failure.errno, [quote(name)]);
+  }
+  throw new UnsupportedError(
+    `The subprocess that should unmount ${
+      quote(name)
+    } failed with status ${code}: ${text.decode(stderr).trim()}`,
+  );
+}
+
+/** The arguments for a compiled program, which can run nothing but itself. */
+function programArguments(fd: number, name: string, flags: number): string[] {
+  if (program.url === null) {
+    throw new UnsupportedError(
+      "A compiled program that is not mountat can't unmount by a subprocess",
+    );
+  }
+  return [
+    "relative-unmount",
+    "--json",
+    ...(flags & MNT_DETACH ? ["--lazy"] : []),
+    ...(flags & MNT_FORCE ? ["--force"] : []),
+    ...(flags & MNT_EXPIRE ? ["--expire"] : []),
+    "--",
+    String(fd),
+    name,
+  ];
+}
+
+/** Parses what the subprocess prints of a call that failed. */
+function parseFailure(
+  text: string,
+): { syscall: string; errno: number } | null {
+  try {
+    const { syscall, errno } = JSON.parse(text);
+    return typeof syscall === "string" && Number.isInteger(errno)
+      ? { syscall, errno }
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `mtab`: the absolute path that the mount table has for the mount. */
+export function umountByTable(
+  dirfd: number,
+  name: string,
+  flags: number,
+): void {
+  const segments = segmentsOf(dirfd);
+  const last = name === "." ? segments.pop() ?? "." : name;
+  const path = [...segments, last].join("/");
+  using place = placeOf({ dirfd, name });
+  // A name that is missing is told as such.
+  if (name !== ".") mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+  const id = place.topmost();
+  const found = id === place.below()
+    ? []
+    : findMounts(listMounts(), last, segments);
+  // Of several of that name and way, the one that is there.
+  const mount = found.find((entry) => entry.id === id);
+  if (mount !== undefined) {
+    umount2(mount.target, flags | UMOUNT_NOFOLLOW);
+    return;
+  }
+  throw new MountLookupError(
+    path,
+    found.length === 0
+      ? `no mount ${quote(path)} in the mount table`
+      : `ambiguous mount table lookup of ${quote(path)}: ${
+        found.map(({ target }) => quote(target)).join(", ")
+      }`,
+  );
+}
+
+/** The components of a directory's path, none where /proc can't tell it. */
+function segmentsOf(dirfd: number): string[] {
+  try {
+    return pathOf(dirfd).split("/")
+      .filter((component) => component !== "");
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return [];
+    throw error;
+  }
+}
 
 /** The part of a mount table's entry that is looked at. */
 export interface TableEntry {

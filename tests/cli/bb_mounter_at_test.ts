@@ -5,6 +5,7 @@ import { UsageError } from "../../src/cli/print.ts";
 import { commandLine, programTest, run } from "../support/program.ts";
 import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
+import { hold } from "../support/held.ts";
 import { runTraced } from "../support/strace.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
@@ -292,6 +293,8 @@ programTest(
     const [status, , stderr] = await ended;
     assertEquals(status.code, 1);
     assert(stderr.includes('Cannot unmount "proc": umount2: EBUSY'), stderr);
+    // Who is in the way is looked for while it is.
+    assert(stderr.includes(`"${root}/proc/version"`), stderr);
     assertEquals(mountsBelow(root).length, 1);
     file.close();
     const { success } = new Deno.Command("umount", { args: [`${root}/proc`] })
@@ -380,3 +383,36 @@ programTest("mountat says which Linux has the call that is missing", () => {
     assertEquals(contents(SCRATCH), []);
   }
 }, { commands: ["strace"] });
+
+programTest(
+  "mountat says of a directory in another namespace that it is there",
+  async () => {
+    await using other = await hold([
+      ...["unshare", "-m", "--propagation", "private", "sh", "-c"],
+      `mount -t tmpfs other ${SCRATCH} && echo && exec sleep 1000`,
+    ]);
+    const { code, stderr } = run([`/proc/${other.pid}/root${SCRATCH}`, "0"]);
+    assertEquals(code, 1);
+    assertMatch(
+      stderr,
+      /"proc": move_mount: EINVAL .*\n {2}hint: The mount point is in .*another mount namespace/,
+    );
+  },
+  { commands: ["unshare", "mount"] },
+);
+
+programTest("mountat unmounts, and undoes, where /proc is missing", () => {
+  const root = `${SCRATCH}/root`;
+  const withoutProc = () =>
+    runInShell(
+      'mount -t tmpfs none /proc && "$@"; code=$?; umount /proc; exit $code',
+      [root, "0"],
+    );
+  assertEquals(withoutProc(), { code: 0, stderr: "" });
+  Deno.removeSync(`${root}/sys`);
+  Deno.writeTextFileSync(`${root}/sys`, "");
+  const { code, stderr } = withoutProc();
+  assertEquals(code, 1);
+  assert(stderr.includes('"sys": openat2: ENOTDIR'), stderr);
+  assertEquals(mountsBelow(root), []);
+}, { commands: ["mount", "umount"] });

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
 import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { programTest, run } from "../support/program.ts";
-import { createUserNamespace } from "../../src/mount/change.ts";
+import { createUserNamespace } from "../../src/mount/idmap.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { MS_SHARED } from "../../src/sys/constants.ts";
 import { tableOptions } from "../support/scratch.ts";

@@ -1,4 +1,5 @@
 /** What tests of the real kernel share: gating, and a namespace of their own. */
+import "../../src/late.ts";
 import { assertEquals } from "@std/assert";
 import { readFile } from "../../src/fd/open.ts";
 import { unshare } from "../../src/sys/process.ts";

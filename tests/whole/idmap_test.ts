@@ -21,7 +21,7 @@ import {
 } from "../support/scratch.ts";
 import { kernelTestSince } from "../support/since.ts";
 import { statmount } from "../../src/sys/statmount.ts";
-import { createUserNamespace } from "../../src/mount/change.ts";
+import { createUserNamespace } from "../../src/mount/idmap.ts";
 import { commandLine } from "../support/program.ts";
 import { UnsupportedError } from "../../src/sys/error.ts";
 
