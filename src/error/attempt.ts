@@ -51,7 +51,7 @@ export interface At {
 
 /** A path that a call looks up. */
 export interface Lookup extends At {
-  /** Whose path it is, in a message. */
+  /** The path's owner in a message: "target", "source". */
   readonly whose: string;
   /** True if the path may lead through symlinks. */
   readonly follows: boolean;

@@ -1,4 +1,4 @@
-/** What a person can do where a file system refuses its type, source or options. */
+/** Hints where a file system's type, source or options are refused. */
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -19,7 +19,7 @@ import { spelledAlike } from "../base/check.ts";
 import { SyscallError } from "../sys/error.ts";
 
 /**
- * Why a file system refused a parameter; undefined where it can't be told.
+ * Explains why a file system refused a parameter; undefined where it can't be told.
  *
  * @param parameter The parameter.
  * @param code The error's name.
@@ -57,10 +57,10 @@ function unmappedHint(key: string, value: string): string | undefined {
 }
 
 /**
- * Why a file system could not be created.
+ * Explains why a file system could not be created.
  *
  * @param type The type of the file system.
- * @param source What was to be mounted, where that was given.
+ * @param source The source, where one was given.
  * @param parameters The parameters that were set.
  * @param code The error's name.
  */
@@ -74,7 +74,7 @@ export function createHint(
   return source === undefined ? undefined : sourceHint(type, source, code);
 }
 
-/** What is wrong with what is to be mounted, of a type that takes a device. */
+/** Explains what is wrong with the source of a type that takes a device. */
 function sourceHint(
   type: string,
   source: string,
@@ -150,7 +150,7 @@ function overlayHint(
     : undefined) ?? OVERLAY_LOG;
 }
 
-/** What is wrong with an upper layer and its workdir. */
+/** Explains what is wrong with an upper layer and its workdir. */
 function upperHint(upper: string, work: string): string | undefined {
   using upperAt = open(upper, O_PATH);
   using workAt = open(work, O_PATH);
@@ -170,7 +170,7 @@ function upperHint(upper: string, work: string): string | undefined {
     : undefined;
 }
 
-/** What this kernel has that is spelt like a type: /proc/filesystems. */
+/** Names the types of /proc/filesystems that are spelt like an unknown one. */
 export function unknownTypeHint(type: string): string {
   const known = readFile("/proc/filesystems").split("\n")
     .map((line) => line.split("\t")[1] ?? "").filter((name) => name !== "");

@@ -131,7 +131,7 @@ const LOOKING_UP = [
   "statx",
 ];
 
-/** What can be done about a mount point that does not exist. */
+/** Advises on a mount point that does not exist. */
 function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
   if (mkdir !== false || !/target|destination/.test(lookup!.whose)) return "";
   return inFixed

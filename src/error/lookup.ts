@@ -1,4 +1,4 @@
-/** Which component of a path stopped a lookup, and why. */
+/** The hint of a lookup: the component of the path that stopped it, and why. */
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -82,7 +82,7 @@ const CAUSES: Readonly<Record<Stop["why"], readonly string[]>> = {
   escape: ["EXDEV"],
 };
 
-/** Where a lookup stops. */
+/** The component that stops a lookup. */
 interface Stop {
   readonly why:
     | "missing"
@@ -97,7 +97,7 @@ interface Stop {
   readonly directory: string;
   /** The last symlink that was followed to get there. */
   readonly via: { readonly link: string; readonly to: string } | undefined;
-  /** Where a symlink that is not followed leads. */
+  /** The text of a symlink that is not followed. */
   readonly leadsTo?: string;
 }
 

@@ -47,7 +47,7 @@ export function unmountHint(point: MountPointName): string | undefined {
   return privileges().initialUserNamespace ? undefined : LOCKED;
 }
 
-/** What a person hears who unmounts what is no mount. */
+/** The hint for the unmount of something that is no mount. */
 export const NOT_MOUNTED = "Nothing is mounted there";
 
 function isSymlink({ dirfd, name }: MountPointName): boolean {

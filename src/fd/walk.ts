@@ -7,9 +7,9 @@ import { BENEATH, openDirectoryAt, S_IFLNK, S_IFMT } from "./open.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { quote } from "../base/text.ts";
 
-/** What a path leads to in a root; the caller closes both descriptors. */
+/** The file that a path leads to in a root; the caller closes both descriptors. */
 export interface PlaceInRoot {
-  /** What is there. */
+  /** The file or directory. */
   readonly at: OwnedFd;
   /** The directory that it was found in; `at` itself where it has no name. */
   readonly holder: OwnedFd;
@@ -103,7 +103,7 @@ function partsOf(path: string): string[] {
 /**
  * Looks a name up in a directory.
  *
- * @returns What is there, what a symlink says, or null for nothing.
+ * @returns The file or directory, the text of a symlink, or null for nothing.
  */
 function lookUp(holder: number, name: string): OwnedFd | string | null {
   try {

@@ -61,8 +61,8 @@ function known<T>(id: T | undefined): T {
 /**
  * The id of the mount that a path leads to, whose file system answers nothing.
  *
- * @param reason What is thrown where the way there is closed, too, or the kernel
- * tells only a part of its mounts.
+ * @param reason The error to throw where the way there is closed, too, or the
+ * kernel tells only a part of its mounts.
  */
 function idOfClosed(
   dirfd: number,

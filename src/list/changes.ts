@@ -1,10 +1,10 @@
-/** What became of mounts: what a watch makes of events and of listings. */
+/** Changes of mounts, as a watch makes them of events and of listings. */
 import type { MountInfo } from "./mount_info.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";
 
 /** A change of the mount tree, as `watchMounts` tells of it. */
 export interface MountEvent {
-  /** What happened. */
+  /** The kind of change. */
   kind: "mount" | "unmount" | "move";
   /** The mount's id, as in {@linkcode MountInfo}. */
   id: bigint;
@@ -14,7 +14,7 @@ export interface MountEvent {
    * could be asked for more than its id.
    */
   mount: MountInfo | null;
-  /** Where it was before, of a move. */
+  /** The mount before a move. */
   from?: MountInfo;
 }
 
@@ -61,7 +61,7 @@ export class KnownMounts {
     return [{ kind: "move", id, mount, from }];
   }
 
-  /** What is in a mount that was moved went with it. */
+  /** Moves the mounts inside a mount that was moved along with it. */
   #rebase(from: MountInfo, to: MountInfo): void {
     const moved = new Set([to.id]);
     // One that was moved before may be in a younger one.
@@ -86,8 +86,8 @@ export class KnownMounts {
   }
 
   /**
-   * What has changed, as a listing shows it: first what is gone, the newest
-   * first, then all else in the listing's order.
+   * The changes that a listing shows: first the mounts that are gone, the newest
+   * first, then all others in the listing's order.
    */
   compare(mounts: readonly MountInfo[]): MountEvent[] {
     const before = this.#mounts;
@@ -117,13 +117,13 @@ function byId(mounts: readonly MountInfo[]): Map<bigint, MountInfo> {
   return new Map(mounts.map((mount) => [mount.id, mount]));
 }
 
-/** Whether an id that is reused was given to another mount meanwhile. */
+/** True if an id that is reused was given to another mount meanwhile. */
 function isAnother(before: MountInfo | null, after: MountInfo): boolean {
   return before !== null && !isUniqueId(before.id) &&
     (before.deviceNumber !== after.deviceNumber || before.root !== after.root);
 }
 
-/** Whether a mount was moved itself, and not what it is in. */
+/** True if a mount was moved itself, and not one that it is in. */
 function wasMoved(
   before: MountInfo,
   after: MountInfo,

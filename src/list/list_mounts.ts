@@ -31,12 +31,12 @@ export interface ListMountsOptions {
    */
   below?: string | HasFd;
   /**
-   * Whose mounts: with a number, those that the process with this id sees from
-   * its root; their ids are unique since Linux 6.18, and with CAP_SYS_ADMIN
-   * there. With a bigint those of the mount namespace that has this id
-   * (`mntNsId` of statmount(2)): since Linux 6.13, and only with CAP_SYS_ADMIN
-   * in the user namespace that owns it. What an initramfs left beneath the root
-   * is among them.
+   * The namespace whose mounts are listed. A number is the id of a process: the
+   * mounts are those that it sees from its root, and their ids are unique since
+   * Linux 6.18, with CAP_SYS_ADMIN there. A bigint is the id of a mount namespace
+   * (`mntNsId` of statmount(2)): since Linux 6.13, and only with CAP_SYS_ADMIN in
+   * the user namespace that owns it. Mounts that an initramfs left beneath the root
+   * are among them.
    *
    * @default {undefined}, this thread's
    */
@@ -72,7 +72,7 @@ const LIST_NAMES: OptionNames<ListMountsOptions> = {
  * assertEquals([mount?.target, mount?.type], [`${path}/tmp`, "tmpfs"]);
  * ```
  *
- * @param options Which mounts.
+ * @param options The mounts that are wanted.
  * @returns The mounts.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
  * is not absolute, for a namespace that is neither number nor bigint, and for an
@@ -154,7 +154,7 @@ export function absolutePath(path: string | HasFd): string {
   );
 }
 
-/** Whether a path is at or below another, as their text says. */
+/** True if a path is at or below another, by their text. */
 export function isBelow(path: string, directory: string): boolean {
   const prefix = directory.replace(/\/*$/, "/");
   return `${path}/`.startsWith(prefix);
@@ -173,12 +173,12 @@ function listNamespace(nsId: bigint): MountInfo[] {
 }
 
 /**
- * What opening or reading a process's mount table answers once there is none:
- * EINVAL while it has ended and was not waited for.
+ * The errors of opening or reading a process's mount table once there is none:
+ * EINVAL while the process has ended and was not waited for.
  */
 export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
 
-/** What that means. */
+/** The words for those errors. */
 export const NOT_THERE = "it is not there";
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Which mounts there are, and which come and go.
+ * Lists of mounts, and watches that tell which come and go.
  *
  * Needs the permission `--allow-ffi`, and `/proc` or Linux 6.8.
  *

@@ -1,4 +1,4 @@
-/** What is told of a mount, and how each source of it is translated. */
+/** The description of a mount, and its translation from each source. */
 import type { Statmount } from "../sys/statmount.ts";
 import { type MountinfoLine, splitOptions } from "../kernel/mountinfo.ts";
 import {
@@ -37,13 +37,13 @@ export interface MountInfo {
   /** The mount point, as a path from this thread's root. */
   target: string;
   /**
-   * What of the file system is mounted: a path in it, `/` for all of it. What
-   * was removed since ends in `//deleted`.
+   * The part of the file system that is mounted: a path in it, `/` for all of it.
+   * The path of a directory that was removed since ends in `//deleted`.
    */
   root: string;
   /** The file system's type, with its subtype: `fuse.sshfs`. */
   type: string;
-  /** What was mounted: a device, a name, or an empty string. */
+  /** The source that was mounted: a device, a name, or an empty string. */
   source: string;
   /**
    * The mount's own options, as mount(8) spells them: `ro` or `rw` first, then
@@ -53,8 +53,8 @@ export interface MountInfo {
   /** The file system's options, `ro` or `rw` first, then in its own words. */
   superOptions: readonly string[];
   /**
-   * Where mounts made in it appear, too. One that is shared and a slave at once
-   * is `shared`, and has a `master`.
+   * Its propagation: where mounts that are made in it appear, too. A mount that is
+   * shared and a slave at once is `shared`, and has a `master`.
    */
   propagation: "private" | "shared" | "slave" | "unbindable";
   /** The file system's device, as `major:minor`. */

@@ -1,4 +1,4 @@
-/** What other mounts keep one from being unmounted alone. */
+/** Other mounts that keep one from being unmounted alone. */
 import type { MountInfo } from "./mount_info.ts";
 import { setTracer } from "../sys/call.ts";
 import { isBelow, listMounts } from "./list_mounts.ts";
@@ -9,7 +9,7 @@ import { quote } from "../base/text.ts";
 /** Another mount that is in the way. */
 export interface Obstacle {
   /**
-   * Where it is: on a directory that leads to the mount, on the mount itself, or
+   * Its place: on a directory that leads to the mount, on the mount itself, or
    * inside it.
    */
   readonly where: "above" | "on top" | "inside";
@@ -95,7 +95,7 @@ function topmost(
   return mount;
 }
 
-/** What an obstacle is, and what a person can do about it, in words. */
+/** Describes an obstacle in words, with advice for a person. */
 export function describeObstacle(
   obstacle: Obstacle,
 ): { detail: string; hint: string } {

@@ -180,12 +180,12 @@ function askForIds(
   return ids;
 }
 
-/** What is attempted, for what goes wrong with it. */
+/** The attempt to list, for its errors. */
 export function listing(what: string, target: string): Attempt {
   return { action: `list the mounts below ${what}`, target };
 }
 
-/** What is mounted on a directory and below it. */
+/** The mounts on a directory and below it. */
 export interface Below {
   /** The directory's path, from this thread's root. */
   readonly path: string;
@@ -229,7 +229,7 @@ const RENAMED = "renamed";
 interface Way {
   /** The id of the mount that a descriptor lies in. */
   holderOf(fd: number): bigint;
-  /** Where a mount is, or null when this root does not show it. */
+  /** The path and parent of a mount, null when this root does not show it. */
   place(id: bigint): ReachedPlace | null;
   /** A mount with all that is mounted in it; there may be others among them. */
   tree(id: bigint): MountInfo[] | null;
@@ -320,7 +320,7 @@ function baseOf(way: Way, holder: bigint, path: string): bigint {
   return base;
 }
 
-/** What of a tree is on a path and below it, through the base's own directories. */
+/** The mounts of a tree on a path and below it, through the base's own directories. */
 function select(
   tree: MountInfo[],
   base: bigint,
@@ -341,7 +341,7 @@ function select(
   return tree.filter((mount) => chosen.has(mount));
 }
 
-/** How the path of what is below a path begins. */
+/** The beginning of all paths below a path. */
 function prefixOf(path: string): string {
   return path === "/" ? path : `${path}/`;
 }

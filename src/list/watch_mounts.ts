@@ -96,7 +96,7 @@ const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
  * }
  * ```
  *
- * @param options What to watch.
+ * @param options The mounts to watch.
  * @returns The watch; close it, bind it with `using`, or leave the loop over it.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
  * is not absolute, and for an unknown option.
@@ -136,7 +136,7 @@ export interface MountWatch
   extends AsyncIterable<MountEvent>, Disposable, AsyncDisposable {
   /** The mounts that were there when it began. */
   readonly mounts: readonly MountInfo[];
-  /** Whether fanotify(7) tells of each event, or the mount table is compared. */
+  /** The source: fanotify(7) tells of each event, or the mount table is compared. */
   readonly via: "fanotify" | "mountinfo";
   /**
    * Ends the watch and the loop over it, at once; a second time does nothing.
@@ -154,13 +154,13 @@ class Watch implements MountWatch {
   readonly #list: () => MountInfo[];
   readonly #find: () => Find;
   readonly #known: KnownMounts;
-  /** Where changes show. */
+  /** The descriptor that shows changes. */
   readonly #source: OwnedFd;
   /** A pipe: closing the end that is written to ends the waiting. */
   readonly #waker: OwnedFd;
   readonly #endsWithProcess: boolean;
   readonly #waitedFor: readonly PollFd[];
-  /** What is open while it is waited, too. */
+  /** The descriptors that stay open while something waits for them. */
   readonly #opened: DisposableStack;
   #waiting: Promise<readonly number[]> | null = null;
   #isLooped = false;
@@ -288,7 +288,7 @@ function openProcess(
   return { fd, directory: procPath(directory.fd) };
 }
 
-/** How a watch begins: where changes will show, and what there is now. */
+/** The begin of a watch: the descriptor that will show changes, and the mounts. */
 interface Beginning {
   readonly source: OwnedFd;
   readonly via: MountWatch["via"];

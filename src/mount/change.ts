@@ -13,7 +13,7 @@ import {
 import { mountSetattr } from "../sys/mount.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 
-/** What is to change: first of all mounts of a tree, then of its root alone. */
+/** A change: first of all mounts of a tree, then of its root alone. */
 export type MountChange = Pick<ParsedOptions, "own" | "recursive">;
 
 /**
@@ -36,14 +36,14 @@ export function changeAttributes(
   if (changes(change)) mountSetattr(fd, "", AT_EMPTY_PATH | flags, change);
 }
 
-/** Whether a change is one. */
+/** True if a change changes anything. */
 export function changes(
   { attrSet, attrClr, propagation }: AttributeChange,
 ): boolean {
   return (attrSet | attrClr | propagation) !== 0;
 }
 
-/** What of a change is made before the mount is attached. */
+/** The part of a change that is made before the mount is attached. */
 export function beforeAttach({ own, recursive }: MountChange): MountChange {
   return { own: bindable(own), recursive: bindable(recursive) };
 }
@@ -56,8 +56,8 @@ export function bindable(change: AttributeChange): AttributeChange {
 }
 
 /**
- * What of a change is to be made once more when the mount was attached: to a
- * shared mount the kernel attaches nothing that is not shared itself.
+ * The part of a change that is made once more after the mount was attached: the
+ * kernel makes every mount shared that it attaches to a shared one.
  *
  * @returns null when that is nothing.
  */

@@ -28,14 +28,14 @@ export function mapIds(mount: OwnedFd, idmap: IdMaps | number | string): void {
 /** A descriptor of a user namespace, for as long as it is needed. */
 export interface OpenIdmap extends Disposable {
   readonly fd: number;
-  /** Whether it is for all mounts of a tree. */
+  /** True if it is for all mounts of a tree. */
   readonly recursive: boolean;
 }
 
 /**
  * Opens what an option of {@linkcode NewAttributeOptions} means.
  *
- * @param recursive Whether it is for all mounts where it does not say.
+ * @param recursive True if it is for all mounts unless it says otherwise.
  */
 export function openIdmap(
   idmap: IdMaps | number | string,
@@ -55,17 +55,17 @@ export function openIdmap(
   };
 }
 
-/** What is no namespace's file shall neither hold this up nor be a terminal. */
+/** A file that is no namespace must neither block nor become the terminal. */
 const OPEN_NAMESPACE = O_RDONLY | O_NOCTTY | O_NONBLOCK;
 
-/** What gives a mount an id map. */
+/** The attributes that give a mount an id map. */
 export function idmapAttributes({ fd }: OpenIdmap): MountAttr {
   return { attrSet: MOUNT_ATTR_IDMAP, usernsFd: fd };
 }
 
 /**
- * How long the child lives at the most when this process is killed before it
- * could end it, and the child had not begun: it holds all descriptors.
+ * The seconds that the child lives at the most. They matter where this process is
+ * killed before the child has begun: until it ends it holds all descriptors.
  */
 const CHILD_SECONDS = 2;
 

@@ -14,7 +14,7 @@ import {
 } from "../kernel/place.ts";
 import { EBUSY, EINVAL } from "../sys/errno.ts";
 
-/** How a mount came to be where it is. */
+/** The origin of a mount: how it came to be where it is. */
 export type MountOrigin =
   | "mounted"
   | "bound"
@@ -45,9 +45,9 @@ export class Mount implements Disposable {
   /** The target that it was mounted on, as the caller named it. */
   readonly target: string;
   /**
-   * How the mount came to be there: a new file system that was "mounted", a
-   * directory or file that was "bound", a mount that was "moved", or one that
-   * could not be and was "cloned"; a mount tree was "attached".
+   * The mount's origin. A new file system was "mounted", a directory or file was
+   * "bound", a mount was "moved", or "cloned" if it could not be; a mount tree was
+   * "attached".
    */
   readonly made: MountOrigin;
   readonly #mountPoint: MountPoint;
@@ -76,12 +76,12 @@ export class Mount implements Disposable {
     createMount = (...parts) => new Mount(...parts);
   }
 
-  /** Whether the mount is in the tree, wherever that is by now. */
+  /** True if the mount is in the tree, at whatever path by now. */
   get mounted(): boolean {
     return !this.#gone && (isMounted(this.id) ?? this.#somethingIsThere());
   }
 
-  /** Whether anything is mounted on the mount point. */
+  /** True if anything is mounted on the mount point. */
   #somethingIsThere(): boolean {
     using place = this.#place();
     return place !== null && place.topmost() !== place.below();
@@ -96,7 +96,7 @@ export class Mount implements Disposable {
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
    *
-   * @param options How to unmount. `all` takes what is stacked on top, too.
+   * @param options The way to unmount. `all` takes what is stacked on top, too.
    * @throws {TypeError} For a wrong option, and for `expire` of a mount tree or
    * a recursive bind.
    * @throws {MountError} EBUSY while it is in use, or another mount is on top of
@@ -113,7 +113,7 @@ export class Mount implements Disposable {
     return { action: () => `unmount ${quote(target)}`, target };
   }
 
-  /** @returns Whether it was there. */
+  /** @returns True if it was there. */
   #unmount(options: UnmountOptions): boolean {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     if (this.#whole && options.expire) {
@@ -136,7 +136,7 @@ export class Mount implements Disposable {
     });
   }
 
-  /** Where the mount is: of a kept one the kernel knows. */
+  /** The mount's place. Of a mount that is kept the kernel knows it. */
   #place(): MountPlace | null {
     const { holder, name } = this.#mountPoint;
     if (holder.closed) return placeOfMount(this.id);
@@ -146,7 +146,7 @@ export class Mount implements Disposable {
   }
 
   /**
-   * What is on top of this mount.
+   * Tells what is on top of this mount.
    *
    * @throws {MountError} When it is elsewhere, or covered and not all is to go.
    */

@@ -31,15 +31,15 @@ import { cString, flagNames } from "../sys/call.ts";
 import { MOVE_MOUNT_FLAGS, OPEN_TREE_FLAGS } from "../sys/mount.ts";
 
 /**
- * What mounts are attached in that are attached to nothing themselves.
+ * A place to attach mounts inside mounts that are attached to nothing themselves.
  *
  * Before Linux 6.15 the kernel neither attaches into such a mount nor copies it.
- * Where it answers so, what is built is brought into a mount namespace of its
- * own, and is worked on there.
+ * Where it answers so, the mounts are brought into a mount namespace of their own,
+ * and are attached there.
  */
 export class Staging implements Disposable {
   #namespace: StagingNamespace | null = null;
-  /** What is to be brought into the namespace. */
+  /** The mounts that are not in the namespace yet. */
   readonly #held: OwnedFd[] = [];
 
   /**
@@ -55,7 +55,7 @@ export class Staging implements Disposable {
   /**
    * Attaches a mount in one that is held: one that is held, too, may move there.
    *
-   * @param beneath Whether it goes beneath the mount whose root that is.
+   * @param beneath True if it goes beneath the mount whose root that is.
    * @throws {SyscallError} What move_mount(2) answers, ENOENT without /proc, which
    * leads to namespaces.
    * @throws {UnsupportedError} When no thread can be started.
@@ -82,8 +82,8 @@ export class Staging implements Disposable {
   }
 
   /**
-   * What can be attached elsewhere of a mount that is held: a copy where it is
-   * in a namespace; null where it is the mount itself.
+   * Takes out a mount that is held, to attach it elsewhere: a copy if it is in a
+   * namespace, null if it is the mount itself.
    *
    * @throws {SyscallError} What open_tree(2) answers.
    */

@@ -44,7 +44,7 @@ export function parseJson(text: string): JsonNode {
     return found;
   }
 
-  /** Whether a character is next, between white space; then it is passed. */
+  /** True if a character is next, between white space; then it is passed. */
   function passes(character: string): boolean {
     take(SPACE);
     if (text[at] !== character) return false;

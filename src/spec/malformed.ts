@@ -14,7 +14,7 @@ export class SpecSyntaxError extends Error {
    *
    * @param line The line, from 1 on.
    * @param column The column in the line, from 1 on.
-   * @param what What is wrong there.
+   * @param what The fault, in words.
    */
   constructor(line: number, column: number, what: string) {
     super(`Line ${line}, column ${column}: ${what}`);
@@ -25,13 +25,13 @@ export class SpecSyntaxError extends Error {
 
 /** A place in a text. */
 export interface TextPlace {
-  /** How many UTF-16 code units are before it. */
+  /** The number of UTF-16 code units before it. */
   readonly offset: number;
   /** A name for it, where the text has names. */
   readonly place?: string;
 }
 
-/** What is wrong at a place of the text that is parsed. */
+/** A fault at a place of the text that is parsed. */
 export class Malformed extends Error {
   /** The place in the text. */
   readonly offset: number;

@@ -5,8 +5,8 @@
  *
  * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
  *
- * What can't be done as it is written is a {@linkcode SpecSyntaxError} that says
- * where: no entry gets less than it asks for.
+ * An entry that can't be done as it is written is a {@linkcode SpecSyntaxError}
+ * that says where it is: no entry gets less than it asks for.
  *
  * @example Say where a text is wrong
  * ```ts

@@ -81,7 +81,7 @@ interface Value extends JsonNode, TextPlace {}
  * ```
  *
  * @param text The configuration.
- * @param options Where relative sources start.
+ * @param options The directory that relative sources start at.
  * @returns The mounts, in the order to make them in.
  * @throws {SpecSyntaxError} Where the text is no JSON, the specification is not
  * kept to, or what it asks for can't be done.
@@ -140,7 +140,7 @@ function parseDestination(mount: Value): string {
   return targetOf(destination, nonEmpty(destination));
 }
 
-/** What is mounted: a bind's source, or a file system. */
+/** Parses the source of a bind, or the file system. */
 function parseWhat(
   mount: Value,
   type: Value | undefined,

@@ -13,7 +13,7 @@ export interface Word extends TextPlace {
   readonly text: string;
 }
 
-/** What options come to. */
+/** Options, sorted by their meaning. */
 export interface SortedWords {
   /** For the mount and, unless this is a bind, for its file system; in order. */
   options: string[];
@@ -29,10 +29,10 @@ export interface SortedWords {
   mkdir?: true | number;
 }
 
-/** What is mounted; `cgroup` is what the system has of it, as it is. */
+/** The kind of mount; `cgroup` shows the system's own, as they are. */
 type Kind = "file system" | "bind" | "cgroup";
 
-/** What a word does. */
+/** The effect of a word. */
 type Effect = (sorted: SortedWords, word: Word, kind: Kind) => void;
 
 /** Goes to the library: attributes and propagation, which every mount has. */
