@@ -15,15 +15,15 @@ import { attempt, explainLate, MountError } from "../error/error.ts";
 import type { MountRecord } from "../record/record.ts";
 import { mayWrite, NAME, parents } from "../record/store.ts";
 
-/** What the arguments of `bb_mounter_at` mean. */
+/** The parsed arguments of `bb_mounter_at`. */
 export interface Arguments {
-  /** Where to mount. */
+  /** The directory to mount in. */
   readonly directory: string;
-  /** How many seconds to wait. */
+  /** The seconds to wait. */
   readonly delay: number;
 }
 
-/** What is mounted: the reference's two file systems. */
+/** The two file systems that the reference mounts. */
 const FILE_SYSTEMS = [
   { name: "proc", type: "proc", source: "/proc" },
   { name: "sys", type: "sysfs", source: "/sys" },
@@ -236,10 +236,7 @@ export async function openRecord(): Promise<MountRecord | null> {
   }
 }
 
-// Where records of mounts are: in a directory that belongs to this user and is
-// closed to all others, so that nobody else decides what a sweep unmounts.
-
-/** Whether Deno's permissions let records be written, without a question. */
+/** True if Deno's permissions let records be written; nobody is asked. */
 export function mayRecord(): boolean {
   return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
 }
