@@ -86,6 +86,9 @@ function lookForHint(
       return code === "ENODEV" ? unknownTypeHint(type) : undefined;
     case "fsconfig": {
       const { parameters = [] } = attempted;
+      if (code === "EBUSY" && message.includes("FSCONFIG_CMD_CREATE_EXCL")) {
+        return `There is one ${type} for all, which a mount with these options would change: mount it without them, and remount changes it for all; where no mount of it can be seen, bind one`;
+      }
       if (message.includes("FSCONFIG_CMD_CREATE")) {
         return createHint(type, source, parameters, code);
       }

@@ -3,7 +3,7 @@ import type { Attempt } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { MOUNT_ATTR_RDONLY } from "../sys/constants.ts";
 import { explain, MountError } from "../error/error.ts";
-import { EACCES, EINVAL, EROFS } from "../sys/errno.ts";
+import { EACCES, EBUSY, EINVAL, EROFS } from "../sys/errno.ts";
 import {
   fsconfigCreate,
   fsconfigSetBinary,
@@ -30,6 +30,16 @@ export interface FileSystem {
   readonly mapIds: ((mount: OwnedFd) => void) | null;
   /** Puts the file that it is in behind a loop device, which is the source then. */
   readonly attachLoop?: (readOnly: boolean, attempted: Attempt) => LoopDevice;
+  /** How it is made where a mount of it could change one that is there. */
+  readonly creationOf?: (asked: readonly Parameter[]) => Creation;
+}
+
+/** How a file system is made without changing one that is there. */
+export interface Creation {
+  /** What is said to it. */
+  readonly parameters: readonly Parameter[];
+  /** Makes or finds it, with the context's descriptor. */
+  readonly create: (context: number) => void;
 }
 
 /** A loop device, which lets go of its file when nothing has it open any more. */
@@ -82,15 +92,18 @@ function isReadOnly(parameters: readonly Parameter[]): boolean {
 
 function isRefusedToWrite(error: unknown): boolean {
   return error instanceof MountError && error.syscall === "fsconfig" &&
-    (error.errno === EACCES || error.errno === EROFS);
+    // EBUSY where it is mounted already, and can only be read.
+    [EACCES, EROFS, EBUSY].includes(error.errno);
 }
 
 function createFileSystem(
-  { type, parameters, change, mapIds }: FileSystem,
+  { type, parameters, change, mapIds, creationOf }: FileSystem,
   attempted: Attempt,
 ): OwnedFd {
-  return inContext(() => fsopen(type), parameters, attempted, (context) => {
-    fsconfigCreate(context);
+  const creation = creationOf?.(parameters);
+  const said = creation?.parameters ?? parameters;
+  return inContext(() => fsopen(type), said, attempted, (context) => {
+    (creation?.create ?? fsconfigCreate)(context);
     const { attrSet, propagation } = change;
     const fd = fsmount(context, undefined, attrSet);
     const mount = new OwnedFd(fd, "mount", true);
@@ -123,8 +136,12 @@ export function inContext<T>(
   try {
     context = new OwnedFd(open(), "context", true);
     for (const parameter of parameters) {
-      set.push(parameter);
-      setParameter(context.fd, parameter);
+      if (parameter.optional) {
+        setIfTaken(context.fd, parameter);
+      } else {
+        set.push(parameter);
+        setParameter(context.fd, parameter);
+      }
     }
     return work(context.fd);
   } catch (error) {
@@ -143,6 +160,15 @@ export function inContext<T>(
     });
   } finally {
     context?.close();
+  }
+}
+
+function setIfTaken(fd: number, parameter: Parameter): void {
+  try {
+    setParameter(fd, parameter);
+  } catch (error) {
+    if (!isErrno(error, EINVAL)) throw error;
+    readLog(fd);
   }
 }
 

@@ -15,6 +15,7 @@ import {
 } from "./detached.ts";
 import { afterAttach } from "./change.ts";
 import { mapIds } from "./idmap.ts";
+import { creationOf, SINGLE } from "./superblock.ts";
 import { attempt } from "../error/error.ts";
 import type { Attempt } from "../error/attempt.ts";
 import {
@@ -47,6 +48,10 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  * (move_mount(2)): nothing that is renamed or replaced meanwhile leads it
  * elsewhere. Until then no path shows it, and it never appears without its
  * attributes. On failure nothing stays behind.
+ *
+ * There is but one cgroup2, debugfs and tracefs: it keeps its options when it is
+ * mounted once more, and others are refused (EBUSY): `remountat` changes them for
+ * all.
  *
  * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
  * namespace of the mount namespace.
@@ -151,6 +156,11 @@ export function parseFileSystem(
     parameters: [...subtypeOf(type), ...parameters],
     change,
     mapIds: idmap === null ? null : (mount: OwnedFd) => mapIds(mount, idmap),
+    ...(SINGLE.includes(type)
+      ? {
+        creationOf: (asked: readonly Parameter[]) => creationOf(type, asked),
+      }
+      : {}),
   };
   if (source === undefined) {
     if (loop === undefined) return fileSystem;

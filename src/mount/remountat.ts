@@ -15,7 +15,7 @@ import { checkOptions, type OptionNames } from "../base/check.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
-import { attempt } from "../error/error.ts";
+import { attempt, MountError } from "../error/error.ts";
 import { openTopmost } from "../kernel/place.ts";
 import { openAt } from "../fd/open.ts";
 import { changeAttributes, changes } from "./change.ts";
@@ -24,9 +24,7 @@ import {
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
   MOUNT_ATTR_RDONLY,
-  MS_RDONLY,
   STATMOUNT_MNT_BASIC,
-  STATMOUNT_SB_BASIC,
 } from "../sys/constants.ts";
 import { statmount } from "../sys/statmount.ts";
 import { lineAt, mountIdAt } from "../kernel/mount_id.ts";
@@ -35,6 +33,8 @@ import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { type Attempt, lookupOf } from "../error/attempt.ts";
 import { fsconfigReconfigure, fspick } from "../sys/fscontext.ts";
 import { inContext } from "./detached.ts";
+import { superblockAt } from "../kernel/superblock.ts";
+import { saidAgain } from "./superblock.ts";
 
 /** Options of {@linkcode remountat}. */
 export interface RemountOptions extends AttributeOptions {
@@ -64,7 +64,8 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * A generic word, or an option that has a name, changes the mount; all else is
  * given to the file system, which every mount of it shares. What is not named
  * stays as it is, attributes too: unlike mount(8), which gives a mount those it
- * is told and no other. `ro` makes the mount read-only, `ro=fs` the file system.
+ * is told and no other. What a file system would forget it is told again.
+ * `ro` makes the mount read-only, `ro=fs` the file system.
  *
  * `rw` makes a file system that is read-only writable, too (since Linux 6.8, as
  * far as it is known to be that).
@@ -124,7 +125,7 @@ export function remountat(
       : openAt(directory, path);
     const remounted = { dirfd: mount.fd, path: "" };
     const at = { ...attempted, remounted };
-    attempt(at, () => remount(mount.fd, withSuperblock(mount.fd, parsed), at));
+    attempt(at, () => remountWhole(mount.fd, parsed, at));
   });
 }
 
@@ -155,33 +156,47 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
   return parsed;
 }
 
+/**
+ * Changes a mount and, where that is asked for, its file system, which is told
+ * again what it would forget.
+ */
+function remountWhole(
+  fd: number,
+  change: ParsedOptions,
+  attempted: Attempt,
+): void {
+  const superblock = concernsSuperblock(change) ? superblockAt(fd) : null;
+  const whole = superblock?.readOnly ? withWritable(change) : change;
+  const { parameters } = whole;
+  if (parameters.length === 0) return remount(fd, whole, attempted);
+  const again = saidAgain(superblock, parameters);
+  const all = [...again.parameters, ...parameters];
+  try {
+    remount(fd, { ...whole, parameters: all }, attempted);
+  } catch (error) {
+    const refused = again.uncertain && error instanceof MountError &&
+      error.cause.message.includes("FSCONFIG_CMD_RECONFIGURE");
+    if (!refused) throw error;
+    const certain = all.filter(({ optional }) => !optional);
+    remount(fd, { ...whole, parameters: certain }, attempted);
+  }
+}
+
+function concernsSuperblock(change: ParsedOptions): boolean {
+  return change.parameters.length > 0 || isToBeWritable(change);
+}
+
+function isToBeWritable({ own, recursive }: ParsedOptions): boolean {
+  const { attrClr, attrSet } = own;
+  return (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0 && !changes(recursive);
+}
+
 /** What is to be writable takes a file system that can be written to, too. */
-function withSuperblock(fd: number, change: ParsedOptions): ParsedOptions {
-  const { own: { attrClr, attrSet }, recursive, parameters } = change;
-  const writable = (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0;
+function withWritable(change: ParsedOptions): ParsedOptions {
+  const { parameters } = change;
   const said = parameters.some(({ key }) => key === "ro" || key === "rw");
-  if (!writable || said || changes(recursive) || !isReadOnly(fd)) return change;
+  if (said || !isToBeWritable(change)) return change;
   return { ...change, parameters: [...parameters, { key: "rw", value: true }] };
-}
-
-/** Whether a file system is read-only, as far as the kernel tells. */
-function isReadOnly(fd: number): boolean {
-  try {
-    const { sbFlags } = statmount(mountIdAt(fd), STATMOUNT_SB_BASIC);
-    return ((sbFlags ?? 0) & MS_RDONLY) !== 0;
-  } catch (error) {
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
-    return isReadOnlyInTable(fd);
-  }
-}
-
-function isReadOnlyInTable(fd: number): boolean {
-  try {
-    return lineAt(fd, "")?.superOptions.includes("ro") ?? false;
-  } catch (error) {
-    if (isErrno(error, ENOENT)) return false;
-    throw error;
-  }
 }
 
 function remount(

@@ -47,6 +47,8 @@ export interface Parameter {
   readonly key: string;
   /** Its value; `true` for a flag. */
   readonly value: string | true | Uint8Array | HasFd;
+  /** True if it is left out where the file system refuses it. */
+  readonly optional?: true;
 }
 
 /** What is to change of a mount, for mount_setattr(2). */

@@ -44,8 +44,7 @@ interface Value extends JsonNode, TextPlace {}
  *   type. Flags of a file system, `sync` say, are not a bind's and are dropped;
  *   other options of a file system are refused there.
  * - The type `cgroup` shows the hierarchies that are there, by a recursive bind
- *   of `/sys/fs/cgroup`. Mounted anew, cgroup2 would take `nsdelegate` and its
- *   like from the whole system, and nothing could give them back.
+ *   of `/sys/fs/cgroup`.
  * - Of an idmap, `containerID` is the id that the source's file system has, and
  *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
  *   or `ridmap` takes those of `linux`.

@@ -3,7 +3,12 @@ import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
 import { programTest, run } from "../support/program.ts";
-import { mountTmpfs, tableOptions } from "../support/scratch.ts";
+import {
+  attach,
+  makeDetached,
+  mountTmpfs,
+  tableOptions,
+} from "../support/scratch.ts";
 import { mountsBelow, SCRATCH } from "../support/testing.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
@@ -60,6 +65,21 @@ programTest("remount changes the mount and its file system, or neither", () => {
   assertEquals(line(), after);
   assertEquals(run(["remount", "-r", SCRATCH, "m"]).code, 0);
   assertEquals(tableOptions(`${SCRATCH}/m`), "ro,nodev,noatime");
+});
+
+programTest("remount keeps what a devpts would forget", () => {
+  const words = ["gid=5", "mode=620", "ptmxmode=666"];
+  using made = makeDetached(
+    "devpts",
+    words.map((word) => word.split("=") as [string, string]),
+  );
+  using pts = attach(made, "m");
+  const shown = () => mountsBelow(pts.path)[0]!.split(" ").at(-1);
+  for (const [option, state] of [["ro=fs", "ro"], ["rw", "rw"]]) {
+    const done = run(["remount", "-o", option!, SCRATCH, "m"]);
+    assertEquals(done, { code: 0, stdout: "", stderr: "" });
+    assertEquals(shown(), [state, ...words].join());
+  }
 });
 
 programTest("remount says where nothing is mounted", () => {

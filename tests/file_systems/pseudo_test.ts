@@ -1,10 +1,5 @@
 /** File systems without a device, and what their options do. */
-import {
-  kernelTest,
-  mountTable,
-  type Needs,
-  SCRATCH,
-} from "../support/testing.ts";
+import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { mountOn, run } from "./support.ts";
@@ -140,43 +135,6 @@ kernelTest("mqueue shows the message queues of its IPC namespace", () => {
   Deno.removeSync(`${TARGET}/queue`);
   assertEquals([...Deno.readDirSync(`${SCRATCH}/n`)], []);
 }, needs);
-
-kernelTest("cgroup2 takes options that hold for the whole machine", () => {
-  using root = Directory.open(SCRATCH);
-  const wanted = ["nsdelegate", "memory_recursiveprot"];
-  const type = "cgroup2";
-  const before = cgroup2Options();
-  try {
-    using _ = root.mount("m", {
-      type,
-      options: [...before, ...wanted],
-      mkdir: true,
-    });
-    const { superOptions } = mountOn(TARGET);
-    for (const word of wanted) {
-      assert(superOptions.includes(word), superOptions.join());
-    }
-    assert(readFile(`${TARGET}/cgroup.controllers`).length > 0);
-    // Every mount of it shows the same: there is one file system.
-    using _other = root.mount("n", {
-      type,
-      options: "nosuid",
-      mkdir: true,
-    });
-    const other = mountOn(TARGET).superOptions;
-    assert(!other.includes("nsdelegate"), other.join());
-  } finally {
-    // The last mount's options are those of the machine.
-    root.mount("m", { type, options: before, mkdir: true }).unmount();
-  }
-  assertEquals(cgroup2Options(), before);
-}, needs);
-
-/** The options that the machine's control groups have, but for `rw`. */
-function cgroup2Options(): string[] {
-  const line = mountTable().find((line) => line.includes(" - cgroup2 "));
-  return line === undefined ? [] : line.split(" ").at(-1)!.split(",").slice(1);
-}
 
 kernelTest("binfmt_misc has its files", () => {
   using root = Directory.open(SCRATCH);

@@ -1,0 +1,111 @@
+/** File systems that are mounted, and what the kernel shows of their options. */
+import { lineAt, mountIdAt } from "./mount_id.ts";
+import {
+  type MountinfoLine,
+  readMountinfo,
+  splitOptions,
+  THIS_THREAD,
+} from "./mountinfo.ts";
+import {
+  AT_FDCWD,
+  MS_RDONLY,
+  STATMOUNT_FS_TYPE,
+  STATMOUNT_MNT_OPTS,
+  STATMOUNT_SB_BASIC,
+  STATX_INO,
+} from "../sys/constants.ts";
+import { statmount } from "../sys/statmount.ts";
+import { statx } from "../sys/file.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { ENOSYS, EPERM } from "../sys/errno.ts";
+
+/** A file system that is mounted, as far as the kernel tells. */
+export interface Superblock {
+  /** Its type, without a subtype. */
+  readonly type: string;
+  /** True if nothing can be written to it, whatever its mounts say. */
+  readonly readOnly: boolean;
+  /** The options that it shows, but for the flags that every one has. */
+  readonly options: readonly string[];
+}
+
+/** The words for what every file system has (show_sb_opts() in the kernel). */
+export const SUPERBLOCK_FLAGS: readonly string[] = [
+  ...["ro", "rw", "sync", "async", "dirsync"],
+  ...["mand", "nomand", "lazytime", "nolazytime"],
+];
+
+/**
+ * The file system of the mount whose root a descriptor is.
+ *
+ * @returns null where the kernel does not tell: before Linux 6.11, or where a
+ * filter hides statmount(2), it takes /proc.
+ */
+export function superblockAt(fd: number): Superblock | null {
+  const mask = STATMOUNT_SB_BASIC | STATMOUNT_FS_TYPE | STATMOUNT_MNT_OPTS;
+  let told: Superblock | null = null;
+  try {
+    const { sbFlags, fsType, mntOpts } = statmount(mountIdAt(fd), mask);
+    told = {
+      type: fsType!,
+      readOnly: (sbFlags! & MS_RDONLY) !== 0,
+      options: splitOptions(mntOpts ?? ""),
+    };
+    if (mntOpts !== undefined) return told;
+  } catch (error) {
+    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+  }
+  // It has no options, or the kernel does not tell them there.
+  const line = found(() => lineAt(fd, ""));
+  return line === undefined ? told : superblockIn(line);
+}
+
+/**
+ * The file system of a type that there is one of in the system, by a mount of it
+ * that this thread sees, or else the first process.
+ *
+ * @returns null where none is seen.
+ */
+export function superblockOf(type: string): Superblock | null {
+  for (const process of [THIS_THREAD, "/proc/1"]) {
+    const line = found(() =>
+      readMountinfo(process).find((line) => line.type === type)
+    );
+    if (line !== undefined) return superblockIn(line);
+  }
+  return null;
+}
+
+function found(
+  look: () => MountinfoLine | undefined,
+): MountinfoLine | undefined {
+  try {
+    return look();
+  } catch (error) {
+    // There is no /proc, or that process is none of this one's business.
+    if (error instanceof SyscallError) return undefined;
+    throw error;
+  }
+}
+
+function superblockIn({ type, superOptions }: MountinfoLine): Superblock {
+  return {
+    type: type.split(".", 1)[0]!,
+    readOnly: superOptions.includes("ro"),
+    options: superOptions.filter((word) => !SUPERBLOCK_FLAGS.includes(word)),
+  };
+}
+
+/** The inode of the first cgroup namespace (PROC_CGROUP_INIT_INO). */
+const FIRST_CGROUP_NAMESPACE = 0xefff_fffbn;
+
+/** True unless this thread is known to be in a cgroup namespace of its own. */
+export function mayBeInFirstCgroupNamespace(): boolean {
+  try {
+    const { ino } = statx(AT_FDCWD, `${THIS_THREAD}/ns/cgroup`, 0, STATX_INO);
+    return ino === FIRST_CGROUP_NAMESPACE;
+  } catch (error) {
+    if (error instanceof SyscallError) return true;
+    throw error;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What is said again to a file system that is there already: a reconfiguration
+ * takes what is not said for its default, in many, and so does a further mount
+ * of one that there is one of.
+ */
+import type { Parameter } from "../options/mount_options.ts";
+import {
+  mayBeInFirstCgroupNamespace,
+  type Superblock,
+  SUPERBLOCK_FLAGS,
+  superblockOf,
+} from "../kernel/superblock.ts";
+import type { Creation } from "./detached.ts";
+import { fsconfigCreate, fsconfigCreateExclusive } from "../sys/fscontext.ts";
+import { isErrno } from "../sys/error.ts";
+import { EOPNOTSUPP } from "../sys/errno.ts";
+
+/** These keep over a reconfiguration what is not said (seen on Linux 6.18). */
+const KEEPING: readonly string[] = [
+  ...["tmpfs", "ramfs", "hugetlbfs", "devtmpfs", "proc", "sysfs", "bpf"],
+  ...["mqueue", "securityfs", "fusectl", "binfmt_misc", "pstore", "autofs"],
+  ...["ext2", "ext3", "ext4", "btrfs", "overlay", "fuse", "fuseblk"],
+];
+
+/**
+ * These don't; and what of their options that is about. All others are treated
+ * so as well, unless they refuse it.
+ */
+const FORGETTING: ReadonlyMap<string, RegExp> = new Map([
+  ...["devpts", "cgroup", "cpuset", "cgroup2", "squashfs", "erofs", "debugfs"]
+    .map((type): [string, RegExp] => [type, /^/]),
+  ["tracefs", /^/],
+  ["xfs", /^inode(32|64)$/],
+]);
+
+/** A security module's words, which no file system takes and none forgets. */
+const SECURITY = /^(seclabel$|((fs|def|root)?context|smackfs\w+)=)/;
+
+/** What is to be said before the parameters of a reconfiguration. */
+export interface SaidAgain {
+  readonly parameters: readonly Parameter[];
+  /** True if the file system may refuse all of it, and then keeps it. */
+  readonly uncertain: boolean;
+}
+
+/**
+ * What has to be said again so that a reconfiguration changes nothing else.
+ *
+ * @param superblock The file system, null where nothing is known of it.
+ * @param named What is to change.
+ */
+export function saidAgain(
+  superblock: Superblock | null,
+  named: readonly Parameter[],
+): SaidAgain {
+  if (superblock === null) return { parameters: [], uncertain: false };
+  const { type, readOnly, options } = superblock;
+  const names = named.map(({ key }) => key);
+  // Many take it for a wish to write where it is not said.
+  const flags: Parameter[] =
+    readOnly && !names.includes("ro") && !names.includes("rw")
+      ? [{ key: "ro", value: true }]
+      : [];
+  const which = FORGETTING.get(type);
+  const shown = KEEPING.includes(type) ? [] : options
+    .filter((word) => (which ?? /^/).test(word) && !SECURITY.test(word))
+    .map(shownParameter)
+    .filter(({ key }) => !names.includes(key));
+  return {
+    parameters: [...flags, ...shown],
+    uncertain: which === undefined && shown.length > 0,
+  };
+}
+
+/** An option as the kernel shows it, which it need not take. */
+function shownParameter(word: string): Parameter {
+  const [key, ...value] = word.split("=");
+  return {
+    key: key!,
+    value: value.length === 0 ? true : value.join("="),
+    optional: true,
+  };
+}
+
+/**
+ * There is one of each of these, and a mount of it gives it its options (seen
+ * on Linux 6.18; cgroup_get_tree(), debugfs_get_tree(), tracefs_get_tree()).
+ */
+export const SINGLE: readonly string[] = ["cgroup2", "debugfs", "tracefs"];
+
+/**
+ * How a file system is mounted so that one which is there keeps its options.
+ *
+ * @param type Its type, one of {@linkcode SINGLE}.
+ * @param parameters What is asked for.
+ */
+export function creationOf(
+  type: string,
+  parameters: readonly Parameter[],
+): Creation {
+  const plain = { parameters, create: fsconfigCreate };
+  // Elsewhere the kernel takes no options, and changes none.
+  if (type === "cgroup2" && !mayBeInFirstCgroupNamespace()) return plain;
+  const asked = parameters.filter(({ key }) =>
+    key !== "source" && !SUPERBLOCK_FLAGS.includes(key)
+  );
+  const there = superblockOf(type);
+  if (there === null) {
+    // The kernel itself holds the others, and without options nothing about
+    // their files changes.
+    return type === "cgroup2" || asked.length > 0
+      ? { parameters, create: createIfToldApart }
+      : plain;
+  }
+  const has = (parameter: Parameter) =>
+    there.options.includes(
+      parameter.value === true
+        ? parameter.key
+        : `${parameter.key}=${parameter.value}`,
+    );
+  if (!asked.every(has)) return { parameters, create: fsconfigCreateExclusive };
+  return {
+    parameters: [
+      ...parameters.filter((parameter) => !asked.includes(parameter)),
+      ...there.options.map(shownParameter),
+    ],
+    create: fsconfigCreate,
+  };
+}
+
+/** Creates one that is not there yet, as far as the kernel tells. */
+function createIfToldApart(context: number): void {
+  try {
+    fsconfigCreateExclusive(context);
+  } catch (error) {
+    // Before Linux 6.6 it can't.
+    if (!isErrno(error, EOPNOTSUPP)) throw error;
+    fsconfigCreate(context);
+  }
+}
