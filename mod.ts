@@ -36,6 +36,7 @@ import "./src/late.ts";
 export {
   AppliedMounts,
   applyMounts,
+  type ApplyOptions,
   type PassedOver,
 } from "./src/mount/apply.ts";
 export type {

@@ -37,9 +37,10 @@ export const apply: Command<Arguments> = {
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
     summary: `Mount what an OCI configuration or an fstab says
 
-Each mount point is resolved beneath the directory and through no symlink; those
-of an OCI configuration are made where they are missing. When an entry fails, all
-is undone, and the error says which it was; one with nofail is passed over.
+Each mount point is a path in the directory as if that were the root, through its
+symlinks; those of an OCI configuration are made where they are missing, and what
+a symlink names that leads nowhere, too. When an entry fails, all is undone, and
+the error says which it was; one with nofail is passed over.
 
 With --hold nothing is attached to the directory. The mounts are made in a tree
 that no mount table shows, under the path that is printed, until a signal comes.
@@ -179,7 +180,7 @@ function mountAll(
   manner: Manner,
 ): AppliedMounts {
   using progress = new Progress("Mounted", manner);
-  return applyCounting(root, specs, progress.step);
+  return applyCounting(root, specs, progress.step, { symlinks: "inRoot" });
 }
 
 function tell(

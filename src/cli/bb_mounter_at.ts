@@ -155,6 +155,7 @@ function mount(
     target: parseTarget(name),
     mode: null,
     beneath: false,
+    inRoot: false,
     whole: false,
     attempted,
     make: () =>

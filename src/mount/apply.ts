@@ -9,6 +9,19 @@ import { attachInTree, MountTree } from "./tree.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { planBind } from "./bindat.ts";
 import { planMount } from "./mountat.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+
+/** Options of {@linkcode applyMounts}. */
+export interface ApplyOptions {
+  /**
+   * What becomes of symlinks in the targets: see {@linkcode MountOptions}.
+   *
+   * @default {"refuse"}
+   */
+  symlinks?: "refuse" | "inRoot";
+}
+
+const APPLY_NAMES: OptionNames<ApplyOptions> = { symlinks: true };
 
 /** An optional mount that could not be made. */
 export interface PassedOver {
@@ -115,6 +128,7 @@ export class AppliedMounts implements Disposable {
  * @param root Where the targets start.
  * @param specs What to mount: see `@meroton/mountat/spec` for what makes them of
  * an OCI configuration or an fstab.
+ * @param options How to resolve the targets of entries that don't say.
  * @returns The mounts; they are unmounted when it is disposed of.
  * @throws {TypeError | RangeError} For a wrong entry; before any system call.
  * @throws {MountError} For the entry that failed.
@@ -123,8 +137,10 @@ export class AppliedMounts implements Disposable {
 export function applyMounts(
   root: HasFd | MountTree,
   specs: readonly MountSpec[],
+  options: ApplyOptions = {},
 ): AppliedMounts {
-  return applyCounting(root, specs, () => {});
+  checkOptions(options, APPLY_NAMES);
+  return applyCounting(root, specs, () => {}, options);
 }
 
 /** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
@@ -132,10 +148,11 @@ export function applyCounting(
   root: HasFd | MountTree,
   specs: readonly MountSpec[],
   step: () => void,
+  options: ApplyOptions = {},
 ): AppliedMounts {
   const entries = specs.map((spec, index) => {
     const place = spec.place ?? `specs[${index}]`;
-    return { spec, plan: planNamed(spec, place) };
+    return { spec, plan: planNamed({ ...options, ...spec }, place) };
   });
   const made: AppliedEntry[] = [];
   const passedOver: PassedOver[] = [];

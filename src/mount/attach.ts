@@ -7,6 +7,7 @@ import {
   CreatedPaths,
   type MountPoint,
   openByName,
+  openInRoot,
   openMountPoint,
 } from "./mount_point.ts";
 import { attempt } from "../error/error.ts";
@@ -27,6 +28,8 @@ export interface MountPlan {
   readonly mode: number | null;
   /** Whether it goes beneath what is topmost there. */
   readonly beneath: boolean;
+  /** True if symlinks of the target lead on inside the directory. */
+  readonly inRoot: boolean;
   /** Whether it brings mounts of its own along: all of it goes at once, then. */
   readonly whole: boolean;
   /** What is attempted, for messages. */
@@ -68,7 +71,7 @@ export function attachBeneath(
   plan: MountPlan,
   attachTo: typeof attach = attach,
 ): AttachedMount {
-  const { target, mode, beneath, attempted, finish, record } = plan;
+  const { target, beneath, attempted, finish, record } = plan;
   return attempt(attempted, () => {
     using mount = plan.make();
     const { id, isFile } = identify(mount.fd);
@@ -76,11 +79,15 @@ export function attachBeneath(
     let mountPoint: MountPoint | undefined;
     try {
       mountPoint = attempt(
-        { ...attempted, ...lookupOf(dirfd, target.path) },
+        plan.inRoot
+          ? { ...attempted, follows: true }
+          : { ...attempted, ...lookupOf(dirfd, target.path) },
         () =>
-          beneath
+          plan.inRoot
+            ? openInRoot(created, dirfd, plan, isFile)
+            : beneath
             ? openByName(dirfd, target)
-            : openMountPoint(created, dirfd, target, isFile, mode),
+            : openMountPoint(created, dirfd, target, isFile, plan.mode),
       );
       const { at } = mountPoint;
       record?.add(id, at.fd, { whole: plan.whole });

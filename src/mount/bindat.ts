@@ -14,6 +14,7 @@ import {
 import {
   parseBeneath,
   parseMkdir,
+  parseSymlinks,
   parseTarget,
   pathArgument,
 } from "../options/target.ts";
@@ -120,6 +121,7 @@ export function planBind(
   const from = parseSource(source);
   checkOptions(options, BIND_NAMES);
   const mode = parseMkdir(options.mkdir);
+  const inRoot = parseSymlinks(options.symlinks);
   const asked = parseChange(options);
   const recursive = Boolean(options.recursive);
   const idmap = parseIdmap(options.idmap);
@@ -134,6 +136,7 @@ export function planBind(
     target: parsed,
     mode,
     beneath: parseBeneath(options.beneath, parsed),
+    inRoot,
     whole: recursive && asked.recursive.propagation !== MS_SHARED,
     attempted,
     make() {

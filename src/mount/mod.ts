@@ -22,7 +22,12 @@
  */
 import "../late.ts";
 
-export { AppliedMounts, applyMounts, type PassedOver } from "./apply.ts";
+export {
+  AppliedMounts,
+  applyMounts,
+  type ApplyOptions,
+  type PassedOver,
+} from "./apply.ts";
 export { type HasFd, InheritableFd } from "../fd/owned_fd.ts";
 export { Directory } from "../directory.ts";
 export type { AttributeOptions } from "../options/attributes.ts";

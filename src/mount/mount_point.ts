@@ -13,6 +13,7 @@ import {
   O_EXCL,
   O_RDONLY,
 } from "../sys/constants.ts";
+import { walkInRoot } from "../fd/walk.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
@@ -80,6 +81,36 @@ export function openByName(
     holder.close();
     throw error;
   }
+}
+
+/**
+ * Opens the mount point for a mount through symlinks, as if the directory were
+ * the root, or makes it, and what a symlink names that leads nowhere.
+ *
+ * @param isFile Whether a file is to go on it, and not a directory.
+ * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
+ */
+export function openInRoot(
+  created: CreatedPaths,
+  dirfd: number,
+  { target, mode, beneath }: {
+    readonly target: Target;
+    readonly mode: number | null;
+    readonly beneath: boolean;
+  },
+  isFile: boolean,
+): MountPoint {
+  const make = mode === null || beneath
+    ? null
+    : (holder: OwnedFd, name: string, isLast: boolean) => {
+      created.makeMissing(holder.fd, name, mode, isFile, isLast);
+      return null;
+    };
+  const place = walkInRoot(dirfd, target.path, make);
+  if (isFile || beneath) return place;
+  const { at, holder } = place;
+  if (holder !== at) holder.close();
+  return { at, holder: at, name: "." };
 }
 
 /** Closes what is open of a mount point. */
@@ -160,16 +191,37 @@ export class CreatedPaths implements Disposable {
    * @throws {SyscallError} What openat2(2) answers.
    */
   makeFile(dirfd: number, name: string, mode: number): OwnedFd {
-    // The caller's may be closed when it is time to remove the file.
+    this.makeMissing(dirfd, name, mode, true, true);
+    return openAt(dirfd, name);
+  }
+
+  /**
+   * Makes what is missing of a path in a directory.
+   *
+   * @param mode The permissions of what the path leads to, less umask.
+   * @param isFile Whether that is a file, and not a directory.
+   * @param isLast Whether it is that.
+   * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
+   */
+  makeMissing(
+    dirfd: number,
+    name: string,
+    mode: number,
+    isFile: boolean,
+    isLast: boolean,
+  ): void {
+    // The caller's may be closed when it is time to remove what was made.
     const parent = this.#pass(new OwnedFd(dup(dirfd)));
+    const isDirectory = !isFile || !isLast;
     try {
-      makeFile(parent, name, mode);
-      this.#created.push({ parent, name, flags: 0 });
+      if (!isDirectory) makeFile(parent, name, mode);
+      else mkdirat(parent, name, isFile ? searchable(mode) : mode);
+      const flags = isDirectory ? AT_REMOVEDIR : 0;
+      this.#created.push({ parent, name, flags });
     } catch (error) {
       // What is there already, opening tells.
       if (!isErrno(error, EEXIST)) throw error;
     }
-    return openAt(parent, name);
   }
 
   #pass(passed: OwnedFd): number {

@@ -6,7 +6,12 @@ import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
-import { parseBeneath, parseMkdir, parseTarget } from "../options/target.ts";
+import {
+  parseBeneath,
+  parseMkdir,
+  parseSymlinks,
+  parseTarget,
+} from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import {
   createDetachedMount,
@@ -109,6 +114,7 @@ export function planMount(
   const fileSystem = parseFileSystem(options);
   const mode = parseMkdir(options.mkdir);
   const beneath = parseBeneath(options.beneath, parsed);
+  const inRoot = parseSymlinks(options.symlinks);
   const { type, source } = options;
   const attempted = {
     action: () => `mount ${type} on ${quote(target)}${note}`,
@@ -121,6 +127,7 @@ export function planMount(
     target: parsed,
     mode,
     beneath,
+    inRoot,
     whole: false,
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),

@@ -27,7 +27,7 @@ import { createMount, type Mount } from "./mount.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { mountIdAt } from "../kernel/mount_id.ts";
-import { openAt, openDirectoryAt } from "../fd/open.ts";
+import { openAt, openDirectoryAt, openInRoot } from "../fd/open.ts";
 
 /** Options of {@linkcode MountTree.from}. */
 export interface MountTreeOptions {
@@ -46,6 +46,8 @@ interface Unfinished {
   readonly mount: OwnedFd;
   /** Where it is in the tree. */
   readonly path: string;
+  /** True if its symlinks lead on inside the tree. */
+  readonly inRoot: boolean;
   readonly finish: NonNullable<MountPlan["finish"]>;
 }
 
@@ -163,7 +165,12 @@ export class MountTree implements Disposable {
       const change = { own: fileSystem.change, recursive: UNCHANGED };
       afterChange(
         mount,
-        () => tree.#finishLater(mount, ".", afterAttach(change)),
+        () =>
+          tree.#finishLater(mount, {
+            path: ".",
+            inRoot: false,
+            finish: afterAttach(change),
+          }),
       );
       return tree;
     });
@@ -222,10 +229,10 @@ export class MountTree implements Disposable {
     const { length } = this.#unfinished;
     const make = () => {
       const mount = plan.make();
-      const { path } = plan.target;
+      const { target: { path }, inRoot, finish } = plan;
       return afterChange(
         mount,
-        () => this.#finishLater(mount, path, plan.finish),
+        () => this.#finishLater(mount, { path, inRoot, finish }),
       );
     };
     try {
@@ -246,15 +253,13 @@ export class MountTree implements Disposable {
   /** In a detached tree the kernel changes no mount but the root. */
   #finishLater(
     mount: OwnedFd,
-    path: string,
-    finish: MountPlan["finish"],
+    { path, inRoot, finish }: Pick<MountPlan, "inRoot" | "finish"> & {
+      readonly path: string;
+    },
   ): void {
     if (finish === null) return;
-    this.#unfinished.push({
-      mount: new OwnedFd(dup(mount.fd)),
-      path,
-      finish,
-    });
+    const copy = new OwnedFd(dup(mount.fd));
+    this.#unfinished.push({ mount: copy, path, inRoot, finish });
   }
 
   #forgetUnfinished(from: number): void {
@@ -305,13 +310,15 @@ export class MountTree implements Disposable {
         finishOrUnmount(
           attempted,
           () => {
-            for (const { mount, path, finish } of this.#unfinished) {
+            for (const { mount, path, inRoot, finish } of this.#unfinished) {
               if (staged === null) {
                 finish(mount);
                 continue;
               }
               // A copy has other mounts than those that were made.
-              using copy = openAt(staged.fd, path);
+              using copy = inRoot
+                ? openInRoot(staged.fd, path)
+                : openAt(staged.fd, path);
               finish(copy);
             }
           },

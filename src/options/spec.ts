@@ -97,6 +97,14 @@ export interface MountOptions extends NewAttributeOptions {
    */
   beneath?: boolean;
   /**
+   * What becomes of symlinks in the target. `"inRoot"` goes through them as if the
+   * directory were the root: an absolute one starts at the directory, and `..`
+   * stops there. With `mkdir` what a symlink names that leads nowhere is made, too.
+   *
+   * @default {"refuse"}
+   */
+  symlinks?: "refuse" | "inRoot";
+  /**
    * Where the mount is written down before it is attached, so that it can be
    * swept once this process is dead.
    *
@@ -114,6 +122,7 @@ export const MOUNT_NAMES: OptionNames<FileSystemSpec> = {
   options: true,
   mkdir: true,
   beneath: true,
+  symlinks: true,
   record: true,
 };
 
@@ -152,6 +161,14 @@ export interface BindOptions extends NewAttributeOptions {
    */
   beneath?: boolean;
   /**
+   * What becomes of symlinks in the target. `"inRoot"` goes through them as if the
+   * directory were the root: an absolute one starts at the directory, and `..`
+   * stops there. With `mkdir` what a symlink names that leads nowhere is made, too.
+   *
+   * @default {"refuse"}
+   */
+  symlinks?: "refuse" | "inRoot";
+  /**
    * Where the mount is written down before it is attached, so that it can be
    * swept once this process is dead.
    *
@@ -170,5 +187,6 @@ export const BIND_NAMES: OptionNames<BindSpec> = {
   recursive: true,
   mkdir: true,
   beneath: true,
+  symlinks: true,
   record: true,
 };

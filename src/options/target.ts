@@ -63,6 +63,18 @@ export function parseBeneath(
   return beneath;
 }
 
+/** True if symlinks of a target lead on inside its directory. */
+export function parseSymlinks(
+  symlinks: "refuse" | "inRoot" = "refuse",
+): boolean {
+  if (symlinks === "refuse" || symlinks === "inRoot") {
+    return symlinks === "inRoot";
+  }
+  throw new TypeError(
+    `"symlinks" must be "refuse" or "inRoot": received ${String(symlinks)}`,
+  );
+}
+
 /** The mode to make mount points with, null when they must exist. */
 export function parseMkdir(mkdir: boolean | number = false): number | null {
   if (mkdir === false) return null;

@@ -9,6 +9,12 @@ import { Directory } from "../../src/directory.ts";
 import { MountError } from "../../src/error/error.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { Mount } from "../../src/mount/mount.ts";
+import { applyMounts, planNamed } from "../../src/mount/apply.ts";
+import { makeDev, RootTree } from "../../src/run/root_tree.ts";
+import { MountPoints } from "../../src/run/mount_points.ts";
+import { SyscallError } from "../../src/sys/error.ts";
+import { hold } from "../support/held.ts";
+import { names } from "../support/run_root.ts";
 
 kernelTest(
   "a hostile directory leads no mount or unmount outside",
@@ -71,6 +77,94 @@ kernelTest(
   },
   { permissions: ["run", "read", "write"] },
 );
+
+/** How often what leads to a mount point is replaced. */
+const SWAPS = Number(Deno.env.get("MOUNTAT_TEST_SWAPS") ?? 30_000);
+
+kernelTest(
+  `a hostile root leads nothing outside by its symlinks, in ${SWAPS} swaps`,
+  async () => {
+    const path = `${SCRATCH}/root`;
+    const outside = `${SCRATCH}/outside`;
+    Deno.mkdirSync(`${path}/a/m`, { recursive: true });
+    Deno.mkdirSync(`${outside}/m`, { recursive: true });
+    Deno.writeTextFileSync(`${SCRATCH}/file`, "");
+    const host = names("/etc");
+    using outer = Directory.open(SCRATCH);
+    // One that must stay, where a misled mount or rmdir(2) would find it.
+    using victim = outer.mount("outside/m", { type: "tmpfs" });
+    using root = Directory.open(path);
+    await using swapper = await hold([
+      ...[Deno.execPath(), "run", "-A", `${ROOT}tests/fixtures/swapper.ts`],
+      ...[path, outside, String(SWAPS)],
+    ]);
+    let goesOn = true;
+    const ended = swapper.written().finally(() => goesOn = false);
+    const outcomes: Record<string, number> = {};
+    const table = mountTable();
+    for (let i = 0; goesOn; i++) {
+      const way = WAYS[i % WAYS.length]!;
+      let outcome = "done";
+      try {
+        way(root);
+      } catch (error) {
+        const kernels = error instanceof MountError ||
+          error instanceof SyscallError;
+        if (!kernels) throw error;
+        outcome = error.code;
+        assert(LOST.includes(outcome), error.message);
+      }
+      const key = `${way.name} ${outcome}`;
+      outcomes[key] = (outcomes[key] ?? 0) + 1;
+      // It is asked whether the other process has ended.
+      if (i % 64 === 0) await new Promise((resolve) => setTimeout(resolve));
+    }
+    await ended;
+    assert(victim.mounted);
+    assertEquals(mountTable(), table);
+    assertEquals([names(outside), names(`${outside}/m`)], [["m"], []]);
+    assertEquals(names("/etc"), host);
+    assertEquals(names(SCRATCH), ["file", "outside", "root"]);
+    // It was a contest: all won some.
+    for (const { name } of WAYS) {
+      const told = JSON.stringify(outcomes);
+      assertGreater(outcomes[`${name} done`] ?? 0, SWAPS / 3000, told);
+      assert(LOST.some((code) => `${name} ${code}` in outcomes), told);
+    }
+  },
+  { permissions: ["run", "read", "write", "env"] },
+);
+
+const LOST = ["ENOENT", "ELOOP", "ENOTDIR", "EINVAL", "EEXIST", "ENOTEMPTY"];
+
+/** Who makes mount points through the symlinks of a root. */
+const WAYS: readonly ((root: Directory) => void)[] = [
+  function mountat(root) {
+    disposePatiently(root.mount("a/m/x", {
+      type: "tmpfs",
+      mkdir: true,
+      symlinks: "inRoot",
+    }));
+  },
+  function applied(root) {
+    const source = `${SCRATCH}/file`;
+    applyMounts(
+      root,
+      [{ type: "bind", source, target: "a/m/y/file", mkdir: true }],
+      { symlinks: "inRoot" },
+    ).unmount({ lazy: true });
+  },
+  function run(root) {
+    using points = new MountPoints();
+    using tree = new RootTree(root, points, true);
+    tree.makeRoom(["proc", "dev"]);
+    tree.put("dev", makeDev(tree.staging));
+    for (const target of ["a/m/z", "a/w"]) {
+      tree.add(planNamed({ type: "tmpfs", target }, target));
+    }
+    tree.seal();
+  },
+];
 
 /** The other process, when it looks at the mount, keeps it busy for a moment. */
 function disposePatiently(mount: Mount): void {
