@@ -7,7 +7,7 @@
 import { setAdviser } from "./error/error.ts";
 import { adviceOn } from "./error/hint.ts";
 import { describeObstacle, findObstacle } from "./list/obstacle.ts";
-import { setObstacles } from "./unmount/one.ts";
+import { setObstacles } from "./unmount/unmountat.ts";
 import {
   umountByTable,
   umountInSubprocess,

@@ -13,7 +13,7 @@ import { createDetachedMount } from "../mount/detached.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 import { attempt, explainLate, MountError } from "../error/error.ts";
 import type { MountRecord } from "../record/record.ts";
-import { mayWrite, NAME, parents } from "../record/store.ts";
+import { mayRecord } from "../record/file.ts";
 
 /** The parsed arguments of `bb_mounter_at`. */
 export interface Arguments {
@@ -235,9 +235,4 @@ export async function openRecord(): Promise<MountRecord | null> {
     report(error);
     return null;
   }
-}
-
-/** True if Deno's permissions let records be written; nobody is asked. */
-export function mayRecord(): boolean {
-  return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
 }

@@ -16,7 +16,7 @@ import {
 import { printData, printMessage } from "./print.ts";
 import { printable, quote } from "../base/text.ts";
 import { placeOfDescriptor } from "../kernel/place.ts";
-import { isRootOfProcess } from "../unmount/one.ts";
+import { isRootOfProcess } from "../unmount/unmountat.ts";
 import { EBUSY } from "../sys/errno.ts";
 import { fchdir } from "../sys/file.ts";
 import { openDirectoryAt, pathOf } from "../fd/open.ts";

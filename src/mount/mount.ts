@@ -1,7 +1,12 @@
 import type { MountPoint } from "./mount_point.ts";
 import { isMounted, isTopmostOn } from "../kernel/mount_id.ts";
-import { obstacles, refuse, umountExplained } from "../unmount/one.ts";
-import { unmountFlags, type UnmountOptions } from "../unmount/unmountat.ts";
+import {
+  obstacles,
+  refuse,
+  umountExplained,
+  unmountFlags,
+  type UnmountOptions,
+} from "../unmount/unmountat.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
 import { MNT_DETACH } from "../sys/constants.ts";

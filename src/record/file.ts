@@ -115,3 +115,32 @@ function toUint64(text: unknown): bigint | null {
   const value = BigInt(text);
   return BigInt.asUintN(64, value) === value ? value : null;
 }
+
+// Where records are: store.ts opens that. Who may not write there need not load
+// more than this.
+
+/** The name of the directory of records. */
+export const NAME = "mountat";
+
+const RUNTIME = "XDG_RUNTIME_DIR";
+
+/** The directories that may hold the directory of records, in the order of preference. */
+export function parents(): string[] {
+  const { state } = Deno.permissions.querySync({
+    name: "env",
+    variable: RUNTIME,
+  });
+  const runtime = state === "granted" ? Deno.env.get(RUNTIME) : undefined;
+  return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
+}
+
+/** True if Deno's permissions let a path be written to; nobody is asked. */
+export function mayWrite(path: string): boolean {
+  const { state } = Deno.permissions.querySync({ name: "write", path });
+  return state === "granted";
+}
+
+/** True if Deno's permissions let records be written; nobody is asked. */
+export function mayRecord(): boolean {
+  return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
+}

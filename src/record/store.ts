@@ -36,12 +36,15 @@ import { privileges, readStat } from "../kernel/process.ts";
 import { mkdirat, openat2, statx } from "../sys/file.ts";
 import { geteuid } from "../sys/process.ts";
 import { BENEATH, openDirectoryAt, readFile } from "../fd/open.ts";
-import type { MountNamespace, Owner, RecordEntry } from "./file.ts";
+import {
+  mayWrite,
+  type MountNamespace,
+  NAME,
+  type Owner,
+  parents,
+  type RecordEntry,
+} from "./file.ts";
 import { statmount } from "../sys/statmount.ts";
-
-export const NAME = "mountat";
-
-const RUNTIME = "XDG_RUNTIME_DIR";
 
 /** The directory of records, open. */
 export interface RecordDirectory {
@@ -110,22 +113,6 @@ function openIn(
       throw error;
     }
   });
-}
-
-/** The directories that may hold it, in the order of preference. */
-export function parents(): string[] {
-  const { state } = Deno.permissions.querySync({
-    name: "env",
-    variable: RUNTIME,
-  });
-  const runtime = state === "granted" ? Deno.env.get(RUNTIME) : undefined;
-  return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
-}
-
-/** True if Deno's permissions let a path be written to; nobody is asked. */
-export function mayWrite(path: string): boolean {
-  const { state } = Deno.permissions.querySync({ name: "write", path });
-  return state === "granted";
 }
 
 /**

@@ -36,7 +36,7 @@ import {
   refuse,
   SEARCH_LIMIT,
   umountExplained,
-} from "../unmount/one.ts";
+} from "../unmount/unmountat.ts";
 import { listmount } from "../sys/statmount.ts";
 import { describeObstacle, findObstacle } from "../list/obstacle.ts";
 

@@ -1,6 +1,7 @@
 import { attempt, MountError } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 import {
+  SEARCH_LIMIT,
   unmountCounting,
   unmountFlags,
   type UnmountOptions,
@@ -11,7 +12,6 @@ import type { MountInfo } from "../list/mount_info.ts";
 import { openCover } from "../kernel/place.ts";
 import { SyscallError } from "../sys/error.ts";
 import { EBUSY } from "../sys/errno.ts";
-import { SEARCH_LIMIT } from "./one.ts";
 
 /**
  * Some of several mounts could not be unmounted. The fields of a `MountError`
