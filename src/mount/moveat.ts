@@ -60,7 +60,7 @@ export interface MoveOptions {
   beneath?: boolean;
   /**
    * Records the copy, where one takes the mount's place: it has another id than
-   * the mount, which may be in a record. What moves itself keeps its id.
+   * the mount, which may be in a record. A mount that moves keeps its id.
    *
    * @default {null}
    */
@@ -104,7 +104,7 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * @param fromTarget The mount point, relative to `fromDirfd`.
  * @param toDirfd The directory that it goes to.
  * @param toTarget The new mount point, relative to `toDirfd`.
- * @param options How to move.
+ * @param options Options of the move.
  * @returns The mount at its new place; it is unmounted when the handle is
  * disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
@@ -227,8 +227,8 @@ function moveOrClone(
 }
 
 /**
- * Whether a mount point is the root of a peer of one of these mounts: a copy on it
- * would come onto that, too.
+ * True if a mount point is the root of a peer of one of these mounts: a copy on it
+ * would come onto that mount, too.
  */
 function isRootOfPeer(
   { at }: MountPoint,
