@@ -1,8 +1,14 @@
 import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { formatJson, printData, printMessage, UsageError } from "./print.ts";
+import {
+  formatJson,
+  OutputError,
+  printData,
+  printMessage,
+  UsageError,
+} from "./print.ts";
 import { Interrupt } from "./interrupt.ts";
 import { Directory } from "../directory.ts";
-import { openRecord } from "./bb_mounter_at.ts";
+import { closeRecord, openRecord } from "./bb_mounter_at.ts";
 import type { MountSpec } from "../options/spec.ts";
 import { dirname } from "@std/path/posix/dirname";
 import { SpecSyntaxError } from "../spec/malformed.ts";
@@ -92,18 +98,29 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     using interrupt = new Interrupt();
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
-    using record = await openRecord();
-    const recorded = specs.map((spec) => ({ ...spec, record }));
-    const applied = mountAll(directory, recorded, manner);
-    // What came meanwhile is told only now.
-    await interrupt.told();
-    if (interrupt.status !== null) {
-      applied.unmount();
-      return interrupt.status;
+    const record = await openRecord();
+    try {
+      const recorded = specs.map((spec) => ({ ...spec, record }));
+      const applied = mountAll(directory, recorded, manner);
+      // What came meanwhile is told only now.
+      await interrupt.told();
+      if (interrupt.status !== null) {
+        applied.unmount();
+        return interrupt.status;
+      }
+      applied.keep();
+      try {
+        tell(applied, manner);
+      } catch (error) {
+        // The exit status says that nothing was done.
+        if (error instanceof OutputError) applied.unmount();
+        throw error;
+      }
+      return 0;
+    } finally {
+      // The mounts are as asked for, whatever becomes of their record.
+      closeRecord(record);
     }
-    applied.keep();
-    tell(applied, manner);
-    return 0;
   },
 };
 

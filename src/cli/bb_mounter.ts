@@ -1,3 +1,4 @@
+import { pathOf } from "../fd/open.ts";
 import { lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { parseDelay } from "./bb_mounter_at.ts";
@@ -126,8 +127,10 @@ async function mountAndWait(
       }
     }
     if (failed > 0) status = failed < undo.length ? SOME_FAILED : 32;
-    for (const cause of mountPoints.remove()) {
-      report(explain({ action: "remove a mount point", target: path }, cause));
+    for (const { parent, name, cause } of mountPoints.remove()) {
+      const left = `${pathOf(parent)}/${name}`;
+      const action = `remove ${quote(left)}`;
+      report(explain({ action, target: name }, cause));
       status ||= 32;
     }
   }

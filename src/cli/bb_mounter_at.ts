@@ -236,3 +236,13 @@ export async function openRecord(): Promise<MountRecord | null> {
     return null;
   }
 }
+
+/** Ends a record where a failure changes nothing that was asked for. */
+export function closeRecord(record: MountRecord | null): void {
+  try {
+    record?.close();
+  } catch (error) {
+    if (!(error instanceof MountError)) throw error;
+    report(error);
+  }
+}
