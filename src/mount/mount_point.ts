@@ -15,7 +15,7 @@ import {
 } from "../sys/constants.ts";
 import { walkInRoot } from "../fd/walk.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { EAGAIN, EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
+import { EAGAIN, EEXIST, ENOENT } from "../sys/errno.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
