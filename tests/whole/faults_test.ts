@@ -79,7 +79,10 @@ const CODES = ["EPERM", "EBUSY", "ENOMEM", "EMFILE", "EINTR", "ENOSYS", "EIO"];
 /** What a call may answer that a failure of the job is told by. */
 const TOLD = /\b(EPERM|EBUSY|ENOMEM|EMFILE|EINTR|EIO)\b|no such call|Requires/;
 
-/** Calls that need no care: nothing is made, held or told by them. */
+/** What is said where it is the undoing that fails. */
+const UNDOING = /Cannot (remove|unmount|end the record)/;
+
+/** The job whose every fault is tried, or `all`. */
 const wanted = Deno.permissions.querySync({ name: "env" }).state === "granted"
   ? Deno.env.get("FAULTS")
   : undefined;
@@ -118,8 +121,9 @@ async function tryJob(
     if (!TOLD.test(stderr)) return `says nothing of it: ${stderr}`;
     const undone = sameMounts(after.mounts, before.mounts) &&
       after.names.join() === before.names.join();
-    // Of several unmounts some may be done: 64 says so.
-    return undone || code === 64 || job.args[0] === "umount"
+    // Of several unmounts some may be done: 64 says so. What can't be undone
+    // is named.
+    return undone || code === 64 || UNDOING.test(stderr)
       ? null
       : `leaves ${after.mounts} ${after.names}: ${stderr}`;
   } finally {
