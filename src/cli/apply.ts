@@ -46,7 +46,8 @@ export const apply: Command<Arguments> = {
 Each mount point is a path in the directory as if that were the root, through its
 symlinks; those of an OCI configuration are made where they are missing, and what
 a symlink names that leads nowhere, too. When an entry fails, all is undone, and
-the error says which it was; one with nofail is passed over.
+the error says which it was; one with nofail is passed over, and so are lines of
+an fstab that mount -a takes for no entry.
 
 With --hold nothing is attached to the directory. The mounts are made in a tree
 that no mount table shows, under the path that is printed, until a signal comes.
@@ -92,7 +93,7 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     };
   },
   async run({ directory: path, file, format, hold }, manner) {
-    const specs = await readSpecs(file, format);
+    const specs = await readSpecs(file, format, manner);
     for (const spec of specs) checkSpec(spec, file, hold);
     // From here on a signal waits until all is mounted.
     using interrupt = new Interrupt();
@@ -128,12 +129,20 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
 async function readSpecs(
   file: string,
   format: "oci" | "fstab",
+  { quiet }: Manner,
 ): Promise<MountSpec[]> {
   const text = file === "-" ? await readInput() : read(file);
   try {
     if (format === "fstab") {
       const { parseFstab } = await import("../spec/fstab.ts");
-      return parseFstab(text);
+      return parseFstab(text, {
+        warn({ message }) {
+          if (quiet) return;
+          printMessage(
+            `mountat: Ignored: ${printable(file)}: ${printable(message)}`,
+          );
+        },
+      });
     }
     const { parseOciMounts } = await import("../spec/oci.ts");
     const bundle = file === "-" ? "." : dirname(file);
