@@ -59,8 +59,8 @@ Without it, and where Deno's permissions let it be recorded, mountat sweep takes
 all of it away again.
 
 Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
-without permission, 32 when a mount failed; with --hold that of the signal, 130,
-143 or 129, as without it when one came before all was mounted: then all is undone.`,
+without permission, 32 when a mount failed; with --hold 128 and the signal's
+number, as without it when one came before all was mounted: then all is undone.`,
     options: {
       fstab: { value: "file", help: "read a file in the format of fstab(5)" },
       hold: { help: "hold a tree of the directory, and print its path" },
@@ -97,6 +97,7 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     for (const spec of specs) checkSpec(spec, file, hold);
     // From here on a signal waits until all is mounted.
     using interrupt = new Interrupt();
+    interrupt.catchAll();
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
     const record = await openRecord();
