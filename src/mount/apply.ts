@@ -25,9 +25,9 @@ const APPLY_NAMES: OptionNames<ApplyOptions> = { symlinks: true };
 
 /** An optional mount that could not be made. */
 export interface PassedOver {
-  /** What was to be mounted. */
+  /** The entry. */
   readonly spec: MountSpec;
-  /** Why it could not be. */
+  /** The reason why it could not be mounted. */
   readonly error: MountError | UnsupportedError;
 }
 
@@ -65,7 +65,7 @@ export class AppliedMounts implements Disposable {
    * Unmounts all, the last first, and removes the mount points that were made.
    * One that can't be unmounted keeps those before it; another try goes on.
    *
-   * @param options How to unmount each.
+   * @param options The way to unmount each.
    * @throws {TypeError} For a wrong option.
    * @throws {MountError} As {@linkcode Mount.unmount}.
    */
@@ -125,10 +125,10 @@ export class AppliedMounts implements Disposable {
  * assertEquals(root.mounts(), []);
  * ```
  *
- * @param root Where the targets start.
- * @param specs What to mount: see `@meroton/mountat/spec` for what makes them of
+ * @param root The directory or tree that the targets start at.
+ * @param specs The entries: see `@meroton/mountat/spec` for what makes them of
  * an OCI configuration or an fstab.
- * @param options How to resolve the targets of entries that don't say.
+ * @param options The way to resolve the targets of entries that don't say.
  * @returns The mounts; they are unmounted when it is disposed of.
  * @throws {TypeError | RangeError} For a wrong entry; before any system call.
  * @throws {MountError} For the entry that failed.

@@ -7,8 +7,8 @@ import {
   CreatedPaths,
   type MountPoint,
   openByName,
-  openInRoot,
   openMountPoint,
+  openMountPointInRoot,
 } from "./mount_point.ts";
 import { attempt } from "../error/error.ts";
 import { identify } from "../kernel/mount_id.ts";
@@ -22,17 +22,17 @@ import {
 
 /** A mount to make, checked as far as its text goes. */
 export interface MountPlan {
-  /** Where it goes. */
+  /** The mount point. */
   readonly target: Target;
   /** The permissions to make the mount point with, null where it must exist. */
   readonly mode: number | null;
-  /** Whether it goes beneath what is topmost there. */
+  /** True if it goes beneath the topmost mount there. */
   readonly beneath: boolean;
   /** True if symlinks of the target lead on inside the directory. */
   readonly inRoot: boolean;
-  /** Whether it brings mounts of its own along: all of it goes at once, then. */
+  /** True if it brings mounts of its own along: then all of it is unmounted at once. */
   readonly whole: boolean;
-  /** What is attempted, for messages. */
+  /** The attempt, for messages. */
   readonly attempted: Attempt;
   /**
    * Makes the mount, attached to nothing yet: the caller closes it.
@@ -47,7 +47,7 @@ export interface MountPlan {
    * @throws {SyscallError} What the kernel answers.
    */
   readonly finish: ((mount: OwnedFd) => void) | null;
-  /** Where it is written down before it is attached. */
+  /** The record that it is written in before it is attached. */
   readonly record: Recorder | null;
 }
 
@@ -55,7 +55,7 @@ export interface MountPlan {
 export interface AttachedMount {
   readonly id: bigint;
   readonly mountPoint: MountPoint;
-  /** What was made as a mount point, which is neither kept nor removed yet. */
+  /** The files made as a mount point, which are neither kept nor removed yet. */
   readonly created: CreatedPaths;
 }
 
@@ -63,7 +63,7 @@ export interface AttachedMount {
  * Makes a mount and attaches it beneath a directory, or, on failure, leaves
  * nothing of it.
  *
- * @param attachTo How to attach it.
+ * @param attachTo Attaches it.
  * @throws {MountError}
  */
 export function attachBeneath(
@@ -84,7 +84,7 @@ export function attachBeneath(
           : { ...attempted, ...lookupOf(dirfd, target.path) },
         () =>
           plan.inRoot
-            ? openInRoot(created, dirfd, plan, isFile)
+            ? openMountPointInRoot(created, dirfd, plan, isFile)
             : beneath
             ? openByName(dirfd, target)
             : openMountPoint(created, dirfd, target, isFile, plan.mode),
@@ -135,7 +135,7 @@ export function finishOrUnmount(
   }
 }
 
-/** What move_mount(2) is given, for the hint where it fails. */
+/** The arguments of move_mount(2), for the hint where it fails. */
 export function placesOf(
   mount: OwnedFd,
   mountPoint: OwnedFd,
@@ -149,7 +149,7 @@ export function placesOf(
 /**
  * Attaches a mount to its mount point.
  *
- * @param beneath Whether it goes beneath the mount whose root that is.
+ * @param beneath True if it goes beneath the mount whose root that is.
  */
 export function attach(
   mount: OwnedFd,

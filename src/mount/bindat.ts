@@ -78,9 +78,9 @@ import { attempt } from "../error/error.ts";
  * ```
  *
  * @param dirfd The directory: a `Directory`, or an open descriptor.
- * @param target Where to mount, relative to `dirfd`.
- * @param source What to mount: a path, a `file:` URL, or a directory.
- * @param options How to mount.
+ * @param target The mount point, relative to `dirfd`.
+ * @param source The source: a path, a `file:` URL, or a directory.
+ * @param options Options of the mount.
  * @returns The mount; it is unmounted when the handle is disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For a mode that is none.
@@ -106,7 +106,7 @@ export function bindat(
 /**
  * Checks the arguments of a bind.
  *
- * @param note What messages say after its target.
+ * @param note A note for messages, behind the target.
  * @param unsaid The propagation where none is asked for.
  * @throws {TypeError | RangeError}
  */
@@ -180,7 +180,7 @@ function parseChange(options: BindOptions): MountChange {
   );
 }
 
-/** Whether something is said of the propagation of all mounts of a copy. */
+/** True if a change says the propagation of all mounts of a copy. */
 function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
   const { own, recursive } = change;
   return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;

@@ -22,7 +22,7 @@ import { attempt } from "../error/error.ts";
 
 /** A mount point, opened before it is mounted on. */
 export interface MountPoint {
-  /** What a mount is attached to. */
+  /** The file or directory that a mount is attached to. */
   readonly at: OwnedFd;
   /** The directory that it can be found in again: itself, or a file's. */
   readonly holder: OwnedFd;
@@ -33,10 +33,10 @@ export interface MountPoint {
 /**
  * Opens the mount point for a mount, or makes it.
  *
- * @param created What was made is noted here.
- * @param dirfd Where the target starts.
+ * @param created The list that takes what is made.
+ * @param dirfd The directory that the target starts at.
  * @param target The mount point.
- * @param isFile Whether a file is to go on it, and not a directory.
+ * @param isFile True if a file goes on it, false for a directory.
  * @param mode The permissions to make it with, null where it must exist.
  * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
  */
@@ -87,10 +87,10 @@ export function openByName(
  * Opens the mount point for a mount through symlinks, as if the directory were
  * the root, or makes it, and what a symlink names that leads nowhere.
  *
- * @param isFile Whether a file is to go on it, and not a directory.
+ * @param isFile True if a file goes on it, false for a directory.
  * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
  */
-export function openInRoot(
+export function openMountPointInRoot(
   created: CreatedPaths,
   dirfd: number,
   { target, mode, beneath }: {
@@ -145,7 +145,8 @@ export class CreatedPaths implements Disposable {
    * Makes a directory and those that lead to it, where they are missing. Each
    * is opened by its name in the one before: what is made is made there.
    *
-   * @param dirfd Where `path` starts; open until this object is disposed of.
+   * @param dirfd The directory that `path` starts at; it stays open until this
+   * object is disposed of.
    * @param path The directory.
    * @param mode Its permissions and those of the ones on the way, less umask.
    * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
@@ -204,11 +205,11 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
-   * Makes what is missing of a path in a directory.
+   * Makes a component of a path that is missing in a directory.
    *
-   * @param mode The permissions of what the path leads to, less umask.
-   * @param isFile Whether that is a file, and not a directory.
-   * @param isLast Whether it is that.
+   * @param mode The permissions of the path's last component, less umask.
+   * @param isFile True if that is a file, false for a directory.
+   * @param isLast True if `name` is that component.
    * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
    */
   makeMissing(
@@ -350,7 +351,7 @@ const MKDIR_NAMES: OptionNames<MkdirOptions> = { mode: true, recursive: true };
 /**
  * Makes a directory beneath another, through no symlink, or nothing.
  *
- * @returns What was made, neither kept nor removed yet.
+ * @returns The directories that were made, neither kept nor removed yet.
  * @throws {TypeError | RangeError | MountError}
  */
 export function makeDirectory(

@@ -44,7 +44,7 @@ const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
 /** A mount that something is to be done with once the tree is attached. */
 interface Unfinished {
   readonly mount: OwnedFd;
-  /** Where it is in the tree. */
+  /** Its path in the tree. */
   readonly path: string;
   /** True if its symlinks lead on inside the tree. */
   readonly inRoot: boolean;
@@ -99,7 +99,7 @@ export class MountTree implements Disposable {
   readonly #fd: OwnedFd;
   readonly #created: CreatedPaths[] = [];
   readonly #staging = new Staging();
-  /** What is to be done once the tree is attached. */
+  /** The mounts to finish once the tree is attached. */
   readonly #unfinished: Unfinished[] = [];
 
   private constructor(fd: OwnedFd) {
@@ -117,7 +117,7 @@ export class MountTree implements Disposable {
    * changes with it. Mounts that come later, here or there, stay apart.
    *
    * @param directory The directory.
-   * @param options Whether to take along what is mounted below it.
+   * @param options Options of the copy.
    * @returns The tree; close it, or bind it with `using`.
    * @throws {TypeError} For an unknown option.
    * @throws {MountError} EINVAL for what can't be bound, EPERM without the
@@ -145,7 +145,7 @@ export class MountTree implements Disposable {
   /**
    * Makes a tree whose root is a new file system.
    *
-   * @param options What to mount; `mkdir` means nothing here.
+   * @param options The file system, and options of the mount; `mkdir` means nothing.
    * @returns The tree; close it, or bind it with `using`.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode mountat}.
@@ -184,8 +184,8 @@ export class MountTree implements Disposable {
   /**
    * Mounts a new file system in the tree.
    *
-   * @param target Where to mount, relative to the tree's root.
-   * @param options What to mount.
+   * @param target The mount point, relative to the tree's root.
+   * @param options The file system, and options of the mount.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode mountat}; the tree is as it was.
    * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
@@ -197,9 +197,9 @@ export class MountTree implements Disposable {
   /**
    * Mounts a directory or file that is there already in the tree.
    *
-   * @param source What to mount: a path, a `file:` URL, or a directory.
-   * @param target Where to mount, relative to the tree's root.
-   * @param options How to mount.
+   * @param source The source: a path, a `file:` URL, or a directory.
+   * @param target The mount point, relative to the tree's root.
+   * @param options Options of the mount.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode bindat}; the tree is as it was.
    * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
@@ -274,7 +274,7 @@ export class MountTree implements Disposable {
    * Attached to the directory itself, the tree covers it: descriptors that are
    * open, that of `directory`, too, lead to what is beneath.
    *
-   * @param directory Where `target` starts.
+   * @param directory The directory that `target` starts at.
    * @param target The mount point; by default the directory itself.
    * @returns The mount; the whole tree is unmounted when the handle is disposed
    * of.

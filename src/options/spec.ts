@@ -3,14 +3,14 @@ import type { OptionNames } from "../base/check.ts";
 import { NEW_ATTRIBUTE_NAMES, type NewAttributeOptions } from "./attributes.ts";
 import type { OptionsInput } from "./mount_options.ts";
 
-/** Where a mount is written down before it is attached: a `MountRecord`. */
+/** Takes down a mount before it is attached: a `MountRecord`. */
 export interface Recorder {
   /**
    * Writes a mount down.
    *
    * @param id The mount's unique id.
-   * @param target Where it will be: a path, or a descriptor of the mount point.
-   * @param options Whether all that is mounted inside goes with it.
+   * @param target The mount point: its path, or a descriptor of it.
+   * @param options Options of the record's line.
    */
   add(
     id: bigint,
@@ -22,9 +22,9 @@ export interface Recorder {
 /** A mount to make beneath a root: of a new file system, or a bind. */
 export type MountSpec = FileSystemSpec | BindSpec;
 
-/** What every {@linkcode MountSpec} has. */
+/** The fields of every {@linkcode MountSpec}. */
 export interface SpecCommon {
-  /** Where to mount, relative to the root: `dev/pts`; `.` is the root itself. */
+  /** The mount point, relative to the root: `dev/pts`; `.` is the root itself. */
   target: string;
   /**
    * A failure to mount this is passed over (fstab's `nofail`).
@@ -32,7 +32,7 @@ export interface SpecCommon {
    * @default {false}
    */
   optional?: boolean;
-  /** Where this is written, for messages: `mounts[3]`, `line 7`. */
+  /** The entry's place, for messages: `mounts[3]`, `line 7`. */
   place?: string;
 }
 
@@ -50,7 +50,7 @@ export interface FileSystemSpec extends MountOptions, SpecCommon {}
 export interface BindSpec extends BindOptions, SpecCommon {
   /** Tells it from a file system. */
   type: "bind";
-  /** What to bind: a path from the root of this process, not of the mounts. */
+  /** The source: a path from the root of this process, not of the mounts. */
   source: string | URL | HasFd;
 }
 
@@ -58,7 +58,7 @@ export interface BindSpec extends BindOptions, SpecCommon {
 export interface MountOptions extends NewAttributeOptions {
   /** The file system's type, as in /proc/filesystems. */
   type: string;
-  /** What is mounted: a device, a file, or a name for the mount table. */
+  /** The source: a device, a file, or a name for the mount table. */
   source?: string;
   /**
    * Options as mount(8) spells them: `"ro,noexec,size=1m"`, `["ro", "size=1m"]`
@@ -105,8 +105,8 @@ export interface MountOptions extends NewAttributeOptions {
    */
   symlinks?: "refuse" | "inRoot";
   /**
-   * Where the mount is written down before it is attached, so that it can be
-   * swept once this process is dead.
+   * The record that the mount is written in before it is attached, so that it can
+   * be swept once this process is dead.
    *
    * @default {null}
    */
@@ -169,8 +169,8 @@ export interface BindOptions extends NewAttributeOptions {
    */
   symlinks?: "refuse" | "inRoot";
   /**
-   * Where the mount is written down before it is attached, so that it can be
-   * swept once this process is dead.
+   * The record that the mount is written in before it is attached, so that it can
+   * be swept once this process is dead.
    *
    * @default {null}
    */

@@ -50,7 +50,7 @@ export function parseTarget(target: string): Target {
   };
 }
 
-/** Whether a mount goes beneath another, which is then found by its name. */
+/** Checks the option to go beneath another mount, which is then found by its name. */
 export function parseBeneath(
   beneath: boolean = false,
   { name }: Target,
@@ -98,7 +98,7 @@ export function parseMode(mode: number): number {
 /**
  * The path that a caller's path or `file:` URL means.
  *
- * @param what What a message calls it.
+ * @param what Its name in a message.
  * @throws {TypeError} When it is neither, empty, or the URL of another host.
  */
 export function pathArgument(what: string, path: string | URL): string {
