@@ -90,13 +90,7 @@ export function unmountBelow(
     const failed: { id: bigint; error: MountError }[] = [];
     const failedTargets = new Set<string>();
     let searchLimit = last ? SEARCH_LIMIT : 0;
-    let found: Covered[];
-    try {
-      found = mountsToTake(fd, name);
-    } catch (error) {
-      if (unmounted.length === 0 || !(error instanceof MountError)) throw error;
-      return { unmounted, failures: [error] };
-    }
+    const found = mountsToTake(fd, name);
     for (const covered of found) {
       const { id, target } = covered;
       // The name is that of what could not be unmounted before.

@@ -8,14 +8,9 @@ const programs = new Map<string, Uint8Array>();
  *
  * @param name Which: `tests/fixtures/NAME.c`.
  * @param directory Where to.
- * @param options Options of the compiler: `-shared` makes a library.
  * @returns Its path.
  */
-export function compiled(
-  name: string,
-  directory: string = SCRATCH,
-  options: readonly string[] = [],
-): string {
+export function compiled(name: string, directory = SCRATCH): string {
   const path = `${directory}/${name}`;
   const known = programs.get(name);
   if (known !== undefined) {
@@ -24,7 +19,7 @@ export function compiled(
   }
   const source = `${ROOT}tests/fixtures/${name}.c`;
   const { success, stderr } = new Deno.Command("cc", {
-    args: [...options, "-o", path, source],
+    args: ["-o", path, source],
   }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   programs.set(name, Deno.readFileSync(path));
