@@ -231,7 +231,7 @@ export function namesIn(fd: number): string[] {
  *
  * @throws {SyscallError} What statx(2) answers.
  */
-export function typeOf(fd: number): number {
+export function fileTypeOf(fd: number): number {
   try {
     return statx(fd, "", AT_EMPTY_PATH | UNASKED, STATX_TYPE).mode! & S_IFMT;
   } catch (error) {

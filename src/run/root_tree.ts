@@ -43,13 +43,13 @@ import {
   unlinkat,
 } from "../sys/file.ts";
 import {
+  fileTypeOf,
   namesIn,
   open,
   openAt,
   openDirectoryAt,
   S_IFDIR,
   S_IFLNK,
-  typeOf,
 } from "../fd/open.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import {
@@ -361,7 +361,7 @@ export class RootTree implements Disposable {
       throw error;
     }
     using _ = entry;
-    const type = typeOf(entry.fd);
+    const type = fileTypeOf(entry.fd);
     if (type === S_IFLNK) {
       symlinkat(readlinkat(entry.fd, ""), to, name);
       return;
