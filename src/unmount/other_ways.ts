@@ -4,8 +4,13 @@
  * directory, and a process that inherits the directory's descriptor.
  */
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
-import { cString, flagNames, flags32, int32 } from "../sys/call.ts";
-import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
+import { cString, flagNames, flags32, int32, settle } from "../sys/call.ts";
+import {
+  type Argument,
+  isErrno,
+  SyscallError,
+  UnsupportedError,
+} from "../sys/error.ts";
 import { ENOENT } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
 import {
@@ -18,8 +23,8 @@ import {
   MNT_FORCE,
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
-import { libraryPath, NR } from "../sys/libc.ts";
-import { umount2 } from "../sys/mount.ts";
+import { errno, libraryPath, NR } from "../sys/libc.ts";
+import { umount2, UMOUNT_FLAGS } from "../sys/mount.ts";
 import { stopIgnoring } from "../sys/process.ts";
 import { program } from "../program.ts";
 import { InheritableFd } from "../fd/owned_fd.ts";
@@ -68,17 +73,40 @@ export function umountInSubprocess(
       ],
     stdin: "null",
   }).outputSync();
-  if (code === 0) return;
   const text = new TextDecoder();
-  const failure = parseFailure(text.decode(stdout));
-  if (failure !== null) {
-    throw new SyscallError(failure.syscall, failure.errno, [quote(name)]);
+  const failure = code === 0 ? null : parseFailure(text.decode(stdout));
+  if (code !== 0 && failure === null) {
+    throw new UnsupportedError(
+      `The subprocess that should unmount ${
+        quote(name)
+      } failed with status ${code}: ${text.decode(stderr).trim()}`,
+    );
   }
-  throw new UnsupportedError(
-    `The subprocess that should unmount ${
-      quote(name)
-    } failed with status ${code}: ${text.decode(stderr).trim()}`,
-  );
+  const bits = (flags | UMOUNT_NOFOLLOW) >>> 0;
+  settleChild([
+    ["fchdir", [{ fd: inherited.fd }]],
+    ["umount2", [quote(name), flagNames(bits, UMOUNT_FLAGS)]],
+  ], failure);
+}
+
+/**
+ * Ends the calls that a child made as if they were this thread's: tells the
+ * tracer of each, and throws for the one that failed.
+ *
+ * @throws {SyscallError}
+ */
+function settleChild(
+  calls: readonly (readonly [syscall: string, args: readonly Argument[]])[],
+  failure: { syscall: string; errno: number } | null,
+): void {
+  for (const [syscall, args] of calls) {
+    const failed = failure?.syscall === syscall;
+    if (failed) errno[0] = failure.errno;
+    settle(failed ? -1 : 0, syscall, args);
+  }
+  if (failure !== null) {
+    throw new SyscallError(failure.syscall, failure.errno, []);
+  }
 }
 
 /** The arguments for a compiled program, which can run nothing but itself. */
@@ -227,12 +255,7 @@ export function threadUmount2(
       args: [path, bits],
       text: [
         quote(name),
-        flagNames(bits >>> 0, {
-          MNT_FORCE,
-          MNT_DETACH,
-          MNT_EXPIRE,
-          UMOUNT_NOFOLLOW,
-        }),
+        flagNames(bits >>> 0, UMOUNT_FLAGS),
       ],
     },
   ], LEAVE);

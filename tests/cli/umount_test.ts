@@ -284,6 +284,33 @@ programTest(
   },
 );
 
+for (const strategy of ["worker", "subprocess"]) {
+  programTest(`--trace shows what umount --strategy ${strategy} calls`, () => {
+    const traced = (...args: string[]) => {
+      const words = ["--trace", "umount", "--strategy", strategy, ...args];
+      const permissions = ["--allow-ffi", "--allow-run"];
+      const { stderr } = run([...words, SCRATCH, "a"], { permissions });
+      const lines = stderr.split("\n").filter((line) =>
+        /^(fchdir|umount2)\(/.test(line)
+      ).map((line) => line.replace(/ += /, " = "));
+      assertEquals(lines.length, 2, stderr);
+      assert(/^fchdir\(\d+<.*>\) = 0$/.test(lines[0]!), stderr);
+      assert(lines[0]!.includes(`<${SCRATCH}>`), stderr);
+      return lines[1];
+    };
+    mkdirat(AT_FDCWD, `${SCRATCH}/a`, 0o755);
+    assertEquals(
+      traced(),
+      'umount2("a", UMOUNT_NOFOLLOW) = -1 EINVAL (Invalid argument)',
+    );
+    mountAll("a");
+    assertEquals(
+      traced("--lazy"),
+      'umount2("a", MNT_DETACH|UMOUNT_NOFOLLOW) = 0',
+    );
+  });
+}
+
 programTest("umount --strategy subprocess is not permitted without run", () => {
   mountAll("a");
   const ended = run(["umount", "--strategy", "subprocess", SCRATCH, "a"]);
