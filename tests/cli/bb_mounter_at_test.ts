@@ -6,7 +6,7 @@ import { commandLine, programTest, run } from "../support/program.ts";
 import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { hold } from "../support/held.ts";
-import { runTraced } from "../support/strace.ts";
+import { injecting, runTraced } from "../support/strace.ts";
 
 async function parse(args: string[]): Promise<Arguments> {
   return bbMounterAt.parse(await parseWords(bbMounterAt.description, args));
@@ -342,10 +342,10 @@ programTest("mountat tells both causes when undoing fails, too", () => {
   const root = `${SCRATCH}/root`;
   Deno.mkdirSync(root);
   Deno.writeTextFileSync(`${root}/sys`, "");
-  const { ended } = runTraced([root, "0"], [
-    "-e",
-    "inject=umount2:error=EBUSY:when=1",
-  ]);
+  const { ended } = runTraced(
+    [root, "0"],
+    injecting("umount2", "error=EBUSY:when=1"),
+  );
   assertEquals(ended.code, 1);
   assert(ended.stderr.includes('"sys": openat2: ENOTDIR'), ended.stderr);
   assert(ended.stderr.includes('unmount "proc": umount2: EBUSY'), ended.stderr);
@@ -364,20 +364,22 @@ programTest(
 );
 
 programTest("mountat tries again when the kernel can't tell (EAGAIN)", () => {
-  const { ended, calls } = runTraced([`${SCRATCH}/root`, "0"], [
-    "-e",
-    "inject=openat2:error=EAGAIN:when=1..3",
-  ]);
+  const { ended, calls } = runTraced(
+    [`${SCRATCH}/root`, "0"],
+    injecting("openat2", "error=EAGAIN:when=1..3"),
+  );
   assertEquals(ended.code, 0, ended.stderr);
   assertEquals(calls.filter((call) => call.injected).length, 3);
 }, { commands: ["strace"] });
 
 programTest("mountat says which Linux has the call that is missing", () => {
-  for (const [call, version] of [["fsopen", "5.2"], ["openat2", "5.6"]]) {
-    const { ended } = runTraced([`${SCRATCH}/root`, "0"], [
-      "-e",
-      `inject=${call}:error=ENOSYS`,
-    ]);
+  for (
+    const [call, version] of [["fsopen", "5.2"], ["openat2", "5.6"]] as const
+  ) {
+    const { ended } = runTraced(
+      [`${SCRATCH}/root`, "0"],
+      injecting(call, "error=ENOSYS"),
+    );
     assertEquals(ended.code, 1);
     assert(ended.stderr.includes(`Linux ${version}`), ended.stderr);
     assertEquals(contents(SCRATCH), []);

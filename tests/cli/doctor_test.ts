@@ -7,6 +7,7 @@ import {
   FEATURES,
   formatDiagnosis,
 } from "../../src/cli/doctor.ts";
+import { injecting } from "../support/strace.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
@@ -211,7 +212,7 @@ for (
   programTest(`doctor finds that there is no ${call}`, () => {
     // What can't be unmounted goes with its mount namespace.
     const wrapper = ["unshare", "--mount", "strace", "-f", "-o", "/dev/null"];
-    wrapper.push("-e", `inject=${call}:error=ENOSYS`);
+    wrapper.push(...injecting(call, "error=ENOSYS"));
     const diagnosis = diagnose({ wrapper });
     const { status, advice } = find(diagnosis, name);
     assertEquals(status, "missing");

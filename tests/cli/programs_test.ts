@@ -2,7 +2,7 @@ import { mountsBelow, mountTable, SCRATCH } from "../support/testing.ts";
 import { mount } from "../../src/sys/mount.ts";
 import { commandLine, programTest, run } from "../support/program.ts";
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { runTraced } from "../support/strace.ts";
+import { injecting, runTraced } from "../support/strace.ts";
 import { MS_PRIVATE, MS_SHARED } from "../../src/sys/constants.ts";
 
 /** The mount points below the scratch directory, relative to it, in order. */
@@ -108,10 +108,10 @@ programTest("bb_mounter leaves nothing when any call of it fails", () => {
     const times = clean.calls.filter((call) => call.name === name).length;
     assertGreater(times, 0, name);
     for (let when = 1; when <= times; when++) {
-      const { ended, calls } = runTraced(["bb_mounter", root], [
-        "-e",
-        `inject=${name}:error=EIO:when=${when}`,
-      ]);
+      const { ended, calls } = runTraced(
+        ["bb_mounter", root],
+        injecting(name, `error=EIO:when=${when}`),
+      );
       const what = `${name} the ${when}th time: ${ended.stderr}`;
       assert(calls.some((call) => call.injected), what);
       // While undoing, a directory of the mount may be opened, too; and what is
@@ -131,10 +131,10 @@ programTest("bb_mounter leaves nothing when any call of it fails", () => {
 programTest("bb_mounter --legacy leaves nothing when a mount fails", () => {
   const root = `${SCRATCH}/new/root`;
   for (let when = 1; when <= TARGETS.length; when++) {
-    const { ended, calls } = runTraced(["bb_mounter", "--legacy", root], [
-      "-e",
-      `inject=mount:error=EIO:when=${when}`,
-    ]);
+    const { ended, calls } = runTraced(
+      ["bb_mounter", "--legacy", root],
+      injecting("mount", `error=EIO:when=${when}`),
+    );
     assert(calls.some((call) => call.injected));
     assertEquals(ended.code, 32, ended.stderr);
     assert(ended.stderr.includes("mount: EIO"), ended.stderr);
@@ -257,10 +257,10 @@ programTest(
     mountProc(`${from}/proc`);
     Deno.mkdirSync(to);
     mount(null, SCRATCH, null, MS_SHARED, null);
-    const { ended, calls } = runTraced(["move", "--mkdir", from, to], [
-      "-e",
-      "inject=umount2:error=EIO:when=1",
-    ]);
+    const { ended, calls } = runTraced(
+      ["move", "--mkdir", from, to],
+      injecting("umount2", "error=EIO:when=1"),
+    );
     assert(calls.some((call) => call.injected));
     assertEquals(ended.code, 32);
     assert(ended.stderr.includes("umount2: EIO"), ended.stderr);
@@ -323,10 +323,10 @@ programTest("move names the copy that it could not take away", () => {
   mountProc(`${from}/proc`);
   Deno.mkdirSync(to);
   mount(null, SCRATCH, null, MS_SHARED, null);
-  const { ended } = runTraced(["move", "--mkdir", from, to], [
-    "-e",
-    "inject=umount2:error=EIO:when=1+",
-  ]);
+  const { ended } = runTraced(
+    ["move", "--mkdir", from, to],
+    injecting("umount2", "error=EIO:when=1+"),
+  );
   assertEquals(ended.code, 32);
   assert(ended.stderr.includes('a copy stays at "proc"'), ended.stderr);
   mount(null, SCRATCH, null, MS_PRIVATE, null);
@@ -337,16 +337,14 @@ programTest("move names the copy that it could not take away", () => {
 
 programTest("bb_mounter says what it could not undo", () => {
   const root = `${SCRATCH}/root`;
-  const unlinked = runTraced(["bb_mounter", root], [
-    "-e",
-    "inject=unlinkat:error=EIO:when=1",
-  ]).ended;
+  const unlinked =
+    runTraced(["bb_mounter", root], injecting("unlinkat", "error=EIO:when=1"))
+      .ended;
   assertEquals(unlinked.code, 32);
   assert(unlinked.stderr.includes("unlinkat: EIO"), unlinked.stderr);
-  const mounted = runTraced(["bb_mounter", root], [
-    "-e",
-    "inject=umount2:error=EIO:when=1",
-  ]).ended;
+  const mounted =
+    runTraced(["bb_mounter", root], injecting("umount2", "error=EIO:when=1"))
+      .ended;
   assertEquals(mounted.code, 64);
   assertEquals(places(), ["root/dev/zero"]);
   new Deno.Command("umount", { args: [`${root}/dev/zero`] }).outputSync();

@@ -1,4 +1,4 @@
-import { type Call, runTraced } from "../support/strace.ts";
+import { type Call, injecting, runTraced } from "../support/strace.ts";
 import { programTest } from "../support/program.ts";
 import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
@@ -95,10 +95,10 @@ programTest("the main job leaves nothing when any call of it fails", () => {
   for (const name of OURS) {
     const times = building.filter((call) => call.name === name).length;
     for (let when = 1; when <= times; when++) {
-      const { ended, calls } = runTraced([root, "0"], [
-        "-e",
-        `inject=${name}:error=EIO:when=${when}`,
-      ]);
+      const { ended, calls } = runTraced(
+        [root, "0"],
+        injecting(name, `error=EIO:when=${when}`),
+      );
       const what = `${name} the ${when}th time: ${ended.stderr}`;
       const failed = calls.find((call) => call.injected);
       assert(failed !== undefined, what);
@@ -135,10 +135,10 @@ programTest(
         const when = clean.calls.filter(({ name, pid }) =>
           name === "statx" && pid === ours.pid
         ).indexOf(ours) + 1;
-        const { ended, calls } = runTraced([root, "0"], [
-          "-e",
-          `inject=statx:error=EIO:when=${when}`,
-        ]);
+        const { ended, calls } = runTraced(
+          [root, "0"],
+          injecting("statx", `error=EIO:when=${when}`),
+        );
         hit = calls.some((call) =>
           call.injected && isOurs(call)
         );
