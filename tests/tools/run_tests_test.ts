@@ -1,0 +1,113 @@
+import { countsIn, formatCounts } from "../../tools/run_tests.ts";
+import { gatedTest, missingPermission, ROOT } from "../support/testing.ts";
+import { execute } from "../distribution/process.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+
+Deno.test("countsIn() reads the last line that deno test prints", () => {
+  const counts = { passed: 0, steps: 0, failed: 0, ignored: 0 };
+  for (
+    const [line, expected] of [
+      ["ok | 2 passed | 0 failed (5ms)", { passed: 2 }],
+      ["ok | 1 passed (1 step) | 0 failed | 3 ignored (1m2s)", {
+        passed: 1,
+        steps: 1,
+        ignored: 3,
+      }],
+      ["FAILED | 7 passed (186 steps) | 2 failed (4 steps) | 1 ignored (3s)", {
+        passed: 7,
+        steps: 186,
+        failed: 2,
+        ignored: 1,
+      }],
+      [
+        "\x1b[0m\x1b[32mok\x1b[0m | 4 passed | 0 failed \x1b[0m\x1b[38;5;245m(1s)\x1b[0m",
+        {
+          passed: 4,
+        },
+      ],
+    ] as const
+  ) {
+    const output = `a test that prints ok | 9 passed ... ok (0ms)\n\n${line}\n`;
+    assertEquals(countsIn(output), { ...counts, ...expected });
+  }
+  assertEquals(countsIn("running 1 test from ./a_test.ts\na ..."), null);
+});
+
+Deno.test("formatCounts() is such a line, of all together", () => {
+  const one = { passed: 1, steps: 0, failed: 0, ignored: 0 };
+  assertEquals(
+    formatCounts([one, one], 61.4),
+    "ok | 2 passed | 0 failed (61s, 2 files)",
+  );
+  const all = [one, { passed: 2, steps: 3, failed: 4, ignored: 5 }];
+  const line = formatCounts(all, 1);
+  assertEquals(
+    line,
+    "FAILED | 3 passed (3 steps) | 4 failed | 5 ignored (1s, 2 files)",
+  );
+  assertEquals(countsIn(line), { passed: 3, steps: 3, failed: 4, ignored: 5 });
+});
+
+/** Files of tests, and how a run of them ends. */
+const FILES: Record<string, string> = {
+  "passes_test.ts": 'Deno.test("a", () => {});',
+  "below/ignores_test.ts":
+    'Deno.test("b", () => {}); Deno.test.ignore("c", () => {});',
+  "fails_test.ts": 'Deno.test("d", () => { throw new Error("wrong"); });',
+  "ends_test.ts": 'Deno.test("e", () => { Deno.kill(Deno.pid, "SIGKILL"); });',
+};
+
+for (
+  const [names, code, last] of [
+    [
+      ["passes", "below/ignores"],
+      0,
+      /^ok \| 2 passed \| 0 failed \| 1 ignored \(\d+s, 2 files\)$/,
+    ],
+    [
+      ["passes", "fails"],
+      1,
+      /^FAILED \| 1 passed \| 1 failed \(\d+s, 2 files\)$/,
+    ],
+    [
+      ["passes", "ends"],
+      1,
+      /^FAILED \| 1 passed \| 1 failed \(\d+s, 2 files\)$/,
+    ],
+  ] as const
+) {
+  gatedTest(
+    `deno task test sums up files: ${names.join(", ")}`,
+    missingPermission(["run", "read", "write", "env"]),
+    async () => {
+      const directory = Deno.makeTempDirSync();
+      try {
+        Deno.writeTextFileSync(`${directory}/deno.json`, "{}");
+        Deno.mkdirSync(`${directory}/tests/below`, { recursive: true });
+        const files = names.map((name) => `${name}_test.ts`);
+        for (const file of files) {
+          Deno.writeTextFileSync(`${directory}/tests/${file}`, FILES[file]!);
+        }
+        const tool = `${ROOT}tools/run_tests.ts`;
+        const ended = await execute([Deno.execPath(), "run", "-A", tool], {
+          cwd: directory,
+        });
+        assertEquals(ended.code, code, ended.stdout + ended.stderr);
+        const lines = ended.stdout.trimEnd().split("\n");
+        assertMatch(lines.at(-1)!, last);
+        for (const file of files) {
+          assert(lines.some((line) => line.includes(`from ./tests/${file}`)));
+        }
+        // A file alone is run as by deno test.
+        const [file] = files;
+        const alone = await execute(
+          [Deno.execPath(), "run", "-A", tool, "--quiet", `tests/${file}`],
+          { cwd: directory },
+        );
+        assertEquals([alone.code, countsIn(alone.stdout)?.passed], [0, 1]);
+      } finally {
+        Deno.removeSync(directory, { recursive: true });
+      }
+    },
+  );
+}

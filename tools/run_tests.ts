@@ -1,0 +1,115 @@
+/**
+ * Runs every file of tests, in a process each and several at a time: `deno task
+ * test`. Given arguments, it is `deno test -A` with them.
+ *
+ * A file has a process of its own, as its tests look at the process: at its
+ * descriptors, its threads, its children. What it has of the machine, its mounts
+ * and its records, is in mount namespaces of its own.
+ */
+
+/** How many of the tests of a process ended how. */
+export interface Counts {
+  passed: number;
+  steps: number;
+  failed: number;
+  ignored: number;
+}
+
+/**
+ * Reads the counts from the last line that `deno test` prints.
+ *
+ * @param output What it printed.
+ * @returns null when it did not come to its end.
+ */
+export function countsIn(output: string): Counts | null {
+  // deno-lint-ignore no-control-regex
+  const plain = output.replace(/\x1b\[[\d;]*m/g, "");
+  const found = [...plain.matchAll(SUMMARY)].at(-1);
+  if (found === undefined) return null;
+  const [passed, steps, failed, ignored] = found.slice(1)
+    .map((digits) => Number(digits ?? 0)) as [number, number, number, number];
+  return { passed, steps, failed, ignored };
+}
+
+const SUMMARY =
+  /^(?:ok|FAILED) \| (\d+) passed(?: \((\d+) steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/gm;
+
+/** The last line of several processes of `deno test`, as one prints it. */
+export function formatCounts(all: readonly Counts[], seconds: number): string {
+  const sum = (key: keyof Counts) =>
+    all.reduce((total, counts) => total + counts[key], 0);
+  const steps = sum("steps") > 0 ? ` (${sum("steps")} steps)` : "";
+  const ignored = sum("ignored") > 0 ? ` | ${sum("ignored")} ignored` : "";
+  return `${sum("failed") === 0 ? "ok" : "FAILED"} | ` +
+    `${sum("passed")} passed${steps} | ${sum("failed")} failed${ignored} ` +
+    `(${Math.round(seconds)}s, ${all.length} files)`;
+}
+
+/** The files of tests in a folder, and in those there, with their sizes. */
+function testsIn(folder: string): { path: string; size: number }[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
+    const path = `${folder}/${name}`;
+    if (isDirectory) return testsIn(path);
+    if (!/_test\.ts$/.test(name)) return [];
+    return [{ path, size: Deno.statSync(path).size }];
+  });
+}
+
+/** Runs Deno to its end; gives what it printed, and whether it succeeded. */
+async function deno(...args: string[]): Promise<[string, boolean]> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    env: COLOURS,
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder();
+  return [text.decode(stdout) + text.decode(stderr), success];
+}
+
+/** What is printed goes where this program's output does. */
+const COLOURS: Record<string, string> =
+  import.meta.main && Deno.stdout.isTerminal() && !Deno.noColor
+    ? { FORCE_COLOR: "1" }
+    : {};
+
+const NONE: Counts = { passed: 0, steps: 0, failed: 0, ignored: 0 };
+
+/** Runs every file of tests below `tests`, and returns the exit status. */
+async function runAll(): Promise<number> {
+  const began = performance.now();
+  // The longest files tend to take longest: none is left to run alone.
+  const files = testsIn("tests").toSorted((a, b) => b.size - a.size)
+    .map(({ path }) => path);
+  const all: Counts[] = [];
+  const broken: string[] = [];
+  const [checked, isRight] = await deno("check", "--quiet", ...files);
+  console.log(checked);
+  if (!isRight) return 1;
+  async function work(): Promise<void> {
+    for (let file = files.shift(); file !== undefined; file = files.shift()) {
+      const [output, success] = await deno("test", "-A", "--no-check", file);
+      console.log(output.trimEnd());
+      const counts = countsIn(output) ?? NONE;
+      // A file that breaks counts as a test that does.
+      const failed = counts.failed || (success ? 0 : 1);
+      all.push({ ...counts, failed });
+      if (!success) broken.push(file);
+    }
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  if (broken.length > 0) console.log(`\nFailed: ${broken.sort().join(" ")}`);
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`\n${formatCounts(all, seconds)}`);
+  return broken.length === 0 ? 0 : 1;
+}
+
+/** How many files are run at a time. */
+const AT_A_TIME = Math.max(2, Math.min(navigator.hardwareConcurrency, 4));
+
+if (import.meta.main) {
+  if (Deno.args.length === 0) Deno.exit(await runAll());
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", ...Deno.args],
+  }).spawn().status;
+  Deno.exit(code);
+}
