@@ -35,14 +35,18 @@ const SUMMARY =
   /^(?:ok|FAILED) \| (\d+) passed(?: \((\d+) steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/gm;
 
 /** The last line of several processes of `deno test`, as one prints it. */
-export function formatCounts(all: readonly Counts[], seconds: number): string {
+export function formatCounts(
+  all: readonly Counts[],
+  files: number,
+  seconds: number,
+): string {
   const sum = (key: keyof Counts) =>
     all.reduce((total, counts) => total + counts[key], 0);
   const steps = sum("steps") > 0 ? ` (${sum("steps")} steps)` : "";
   const ignored = sum("ignored") > 0 ? ` | ${sum("ignored")} ignored` : "";
   return `${sum("failed") === 0 ? "ok" : "FAILED"} | ` +
     `${sum("passed")} passed${steps} | ${sum("failed")} failed${ignored} ` +
-    `(${Math.round(seconds)}s, ${all.length} files)`;
+    `(${Math.round(seconds)}s, ${files} files)`;
 }
 
 /** The files of tests in a folder, and in those there, with their sizes. */
@@ -80,11 +84,11 @@ async function runAll(): Promise<number> {
   // The longest files tend to take longest: none is left to run alone.
   const files = testsIn("tests").toSorted((a, b) => b.size - a.size)
     .map(({ path }) => path);
+  const count = files.length;
   const all: Counts[] = [];
   const broken: string[] = [];
-  const [checked, isRight] = await deno("check", "--quiet", ...files);
-  console.log(checked);
-  if (!isRight) return 1;
+  // As deno test does, but once for all.
+  const checking = deno("check", "--quiet", ...files);
   async function work(): Promise<void> {
     for (let file = files.shift(); file !== undefined; file = files.shift()) {
       const [output, success] = await deno("test", "-A", "--no-check", file);
@@ -97,9 +101,15 @@ async function runAll(): Promise<number> {
     }
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  const [checked, isRight] = await checking;
+  if (!isRight) {
+    console.log(checked.trimEnd());
+    all.push({ ...NONE, failed: 1 });
+    broken.push("deno check");
+  }
   if (broken.length > 0) console.log(`\nFailed: ${broken.sort().join(" ")}`);
   const seconds = (performance.now() - began) / 1000;
-  console.log(`\n${formatCounts(all, seconds)}`);
+  console.log(`\n${formatCounts(all, count, seconds)}`);
   return broken.length === 0 ? 0 : 1;
 }
 

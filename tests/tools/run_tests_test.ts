@@ -36,11 +36,11 @@ Deno.test("countsIn() reads the last line that deno test prints", () => {
 Deno.test("formatCounts() is such a line, of all together", () => {
   const one = { passed: 1, steps: 0, failed: 0, ignored: 0 };
   assertEquals(
-    formatCounts([one, one], 61.4),
+    formatCounts([one, one], 2, 61.4),
     "ok | 2 passed | 0 failed (61s, 2 files)",
   );
   const all = [one, { passed: 2, steps: 3, failed: 4, ignored: 5 }];
-  const line = formatCounts(all, 1);
+  const line = formatCounts(all, 2, 1);
   assertEquals(
     line,
     "FAILED | 3 passed (3 steps) | 4 failed | 5 ignored (1s, 2 files)",
@@ -54,6 +54,8 @@ const FILES: Record<string, string> = {
   "below/ignores_test.ts":
     'Deno.test("b", () => {}); Deno.test.ignore("c", () => {});',
   "fails_test.ts": 'Deno.test("d", () => { throw new Error("wrong"); });',
+  // In its types alone.
+  "wrong_test.ts": 'Deno.test("f", () => {}); export const a: number = "";',
   "ends_test.ts": 'Deno.test("e", () => { Deno.kill(Deno.pid, "SIGKILL"); });',
 };
 
@@ -65,14 +67,9 @@ for (
       /^ok \| 2 passed \| 0 failed \| 1 ignored \(\d+s, 2 files\)$/,
     ],
     [
-      ["passes", "fails"],
+      ["passes", "fails", "ends", "wrong"],
       1,
-      /^FAILED \| 1 passed \| 1 failed \(\d+s, 2 files\)$/,
-    ],
-    [
-      ["passes", "ends"],
-      1,
-      /^FAILED \| 1 passed \| 1 failed \(\d+s, 2 files\)$/,
+      /^FAILED \| 2 passed \| 3 failed \(\d+s, 4 files\)$/,
     ],
   ] as const
 ) {
