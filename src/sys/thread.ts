@@ -217,10 +217,16 @@ export class SyscallThread {
    * @param calls The calls.
    * @param lastCalls The calls after those, made in any case, which leave the
    * thread as it was. If one fails, the thread ends.
+   * @param keep True to hold the thread for more calls, which must follow: it
+   * would end by itself if this process was stopped for a moment.
    * @returns The result of the last of `calls`.
    * @throws {SyscallError} Of the call that failed.
    */
-  make(calls: readonly ThreadCall[], lastCalls: readonly ThreadCall[]): number {
+  make(
+    calls: readonly ThreadCall[],
+    lastCalls: readonly ThreadCall[],
+    keep = false,
+  ): number {
     if (!this.hold()) throw new TypeError("The thread has ended");
     const fields = this.#fields;
     [...calls, ...lastCalls].forEach((call, i) => this.#write(i, call));
@@ -231,8 +237,8 @@ export class SyscallThread {
     const succeeded = fields[FIELD.succeeded]!;
     const number = fields[FIELD.errno]!;
     const result = fields[FIELD.result]!;
-    if (fields[FIELD.lastFailed] === 0) this.#become(STATE.idle);
-    else this.end();
+    if (fields[FIELD.lastFailed] !== 0) this.end();
+    else this.#become(keep && number === 0 ? STATE.held : STATE.idle);
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
       const last = i === calls.length - 1;

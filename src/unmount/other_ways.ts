@@ -269,9 +269,13 @@ const LEAVE: readonly ThreadCall[] = [
 function startThread(): SyscallThread {
   const thread = new SyscallThread();
   try {
-    thread.make([
-      { name: "unshare", args: [CLONE_FS], text: ["CLONE_FS"] },
-    ], LEAVE);
+    thread.make(
+      [
+        { name: "unshare", args: [CLONE_FS], text: ["CLONE_FS"] },
+      ],
+      LEAVE,
+      true,
+    );
   } catch (error) {
     thread.end();
     throw error;

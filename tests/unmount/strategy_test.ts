@@ -20,7 +20,7 @@ import { setTracer, type TracedCall } from "../../src/sys/call.ts";
 import { umountByStrategy } from "../../src/unmount/strategy.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { findMounts } from "../../src/unmount/other_ways.ts";
+import { endThread, findMounts } from "../../src/unmount/other_ways.ts";
 import { umount2 } from "../../src/sys/mount.ts";
 import { namesAt, withReusedIds } from "../support/scratch.ts";
 import { MountError } from "../../src/error/error.ts";
@@ -267,6 +267,26 @@ kernelTest(
     unmountat(root, "outer", { strategy: "worker" });
   },
 );
+
+kernelTest("unmountat() by worker outlasts a pause before its call", () => {
+  using root = Directory.open(SCRATCH);
+  mountKept(root, "m");
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  let paused = 0;
+  const previous = setTracer(({ syscall }) => {
+    if (syscall !== "unshare") return;
+    // The thread ends by itself once it was idle for half as long.
+    Atomics.wait(nothing, 0, 0, 400);
+    paused++;
+  });
+  try {
+    endThread();
+    unmountat(root, "m", { strategy: "worker" });
+  } finally {
+    setTracer(previous);
+  }
+  assertEquals([paused, mountsBelow(`${SCRATCH}/m`)], [1, []]);
+});
 
 kernelTest(
   "unmountat() by worker is traced, and names the call that failed",
