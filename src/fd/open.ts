@@ -145,14 +145,31 @@ function openSelf(dirfd: number, resolve: number): OwnedFd {
   }
 }
 
+/**
+ * Opens a file beneath a directory to read or write it.
+ *
+ * @param flags `O_*`; the descriptor is close-on-exec in any case.
+ * @param mode The mode of a file that is created, less this process's umask.
+ * @throws {SyscallError} As {@linkcode openDirectoryAt}.
+ */
+export function openBeneath(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mode = 0,
+): OwnedFd {
+  return openAgain(dirfd, path, flags, BENEATH, mode);
+}
+
 /** Opens a path, again while the kernel can't tell whether it stays inside. */
 function openAgain(
   dirfd: number,
   path: string,
   flags: number,
   resolve: number,
+  mode = 0,
 ): OwnedFd {
-  const how = { flags: flags | O_CLOEXEC, resolve };
+  const how = { flags: flags | O_CLOEXEC, mode, resolve };
   for (let attempt = 1;; attempt++) {
     try {
       const fd = openat2(dirfd, path, how);
@@ -231,7 +248,7 @@ export function namesIn(fd: number): string[] {
  *
  * @throws {SyscallError} What statx(2) answers.
  */
-export function fileTypeOf(fd: number): number {
+export function typeOf(fd: number): number {
   try {
     return statx(fd, "", AT_EMPTY_PATH | UNASKED, STATX_TYPE).mode! & S_IFMT;
   } catch (error) {

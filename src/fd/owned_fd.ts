@@ -1,3 +1,5 @@
+import { EBADF } from "../sys/errno.ts";
+import { SyscallError } from "../sys/error.ts";
 import { close, dup } from "../sys/file.ts";
 
 /** An object that has a descriptor: a `Directory`, a `MountTree`. */
@@ -48,7 +50,7 @@ export class OwnedFd implements Disposable {
 
   close(): void {
     if (this.#fd === CLOSED) return;
-    close(this.release());
+    closeForGood(this.release());
   }
 
   /** Leaves the descriptor to somebody else, who closes it. */
@@ -64,10 +66,22 @@ export class OwnedFd implements Disposable {
   }
 }
 
+/**
+ * Closes a descriptor. Linux does so whatever else it answers (close(2)); only
+ * EBADF says that somebody else had closed it.
+ */
+function closeForGood(fd: number): void {
+  try {
+    close(fd);
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.errno === EBADF) throw error;
+  }
+}
+
 const CLOSED = -1;
 
 /** Gives back the descriptor of an owner that was dropped without a close. */
-const dropped = new FinalizationRegistry<number>(close);
+const dropped = new FinalizationRegistry<number>(closeForGood);
 
 /**
  * A descriptor that a child process inherits: it has no close-on-exec flag.

@@ -21,7 +21,7 @@ import {
   SIGSET_SIZE,
 } from "./layout.ts";
 
-// include/uapi/linux/fanotify.h
+// fanotify_init(2): include/uapi/linux/fanotify.h
 
 /** Close the group's descriptor on exec. */
 export const FAN_CLOEXEC = 0x1;
@@ -59,7 +59,7 @@ export function fanotifyInit(flags: number, eventFlags: number): number {
   return fd;
 }
 
-// include/uapi/linux/fanotify.h
+// fanotify_mark(2): include/uapi/linux/fanotify.h
 
 /** Add to what is marked. */
 export const FAN_MARK_ADD = 0x1;
@@ -121,7 +121,7 @@ export function fanotifyMark(
   }
 }
 
-// include/uapi/linux/fanotify.h
+// Events, as they are read: include/uapi/linux/fanotify.h
 
 /** Events were lost: the queue was full. */
 export const FAN_Q_OVERFLOW = 0x4000;
@@ -188,7 +188,7 @@ export function decodeMountEvents(bytes: Uint8Array): FanotifyMountEvent[] {
   return events;
 }
 
-// include/uapi/asm-generic/poll.h
+// ppoll(2): include/uapi/asm-generic/poll.h
 
 /** There is something to read. */
 export const POLLIN = 0x1;

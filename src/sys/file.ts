@@ -478,42 +478,6 @@ export function symlinkat(target: string, dirfd: number, path: string): void {
 }
 
 /**
- * Makes a device node.
- *
- * `int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);`
- *
- * See mknodat(2).
- *
- * @param dirfd Where a relative path starts.
- * @param path The new node.
- * @param mode Its type and permissions, less the umask.
- * @param device Its number: makedev(3), with a minor number below 256.
- * @throws {SyscallError} EPERM without CAP_MKNOD in the first user namespace, or
- * where the control group allows no such device.
- */
-export function mknodat(
-  dirfd: number,
-  path: string,
-  mode: number,
-  device: number,
-): void {
-  dirfd = int32("dirfd", dirfd);
-  const bytes = passString("path", path);
-  mode = uint32("mode", mode);
-  device = uint32("device", device);
-  const result = libc.mknodat(NR.mknodat, dirfd, bytes, mode, device);
-  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  if (result === -1 || tracer) {
-    settle(result, "mknodat", [
-      { fd: dirfd },
-      quote(path),
-      octal(mode),
-      `0x${device.toString(16)}`,
-    ]);
-  }
-}
-
-/**
  * Changes the permissions of a file.
  *
  * `int fchmodat(int dirfd, const char *path, mode_t mode);`
@@ -533,6 +497,46 @@ export function fchmodat(dirfd: number, path: string, mode: number): void {
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   if (result === -1 || tracer) {
     settle(result, "fchmodat", [{ fd: dirfd }, quote(path), octal(mode)]);
+  }
+}
+
+/**
+ * Changes the owner of a file.
+ *
+ * `int fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags);`
+ *
+ * See fchownat(2).
+ *
+ * @param dirfd Where a relative path starts; with `AT_EMPTY_PATH` and an empty
+ * path the file itself.
+ * @param path The file.
+ * @param owner The user.
+ * @param group The group.
+ * @param flags `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW` or 0.
+ * @throws {SyscallError} EPERM without CAP_CHOWN.
+ */
+export function fchownat(
+  dirfd: number,
+  path: string,
+  owner: number,
+  group: number,
+  flags: number = 0,
+): void {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  owner = uint32("owner", owner);
+  group = uint32("group", group);
+  const bits = flags32("flags", flags);
+  const result = libc.fchownat(NR.fchownat, dirfd, bytes, owner, group, bits);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fchownat", [
+      { fd: dirfd },
+      quote(path),
+      String(owner),
+      String(group),
+      flagNames(bits >>> 0, { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW }),
+    ]);
   }
 }
 
@@ -599,6 +603,34 @@ const BUFFER_SIZE = 32768;
  * deleted, EBADF for one of `O_PATH`.
  */
 export function getdents64(fd: number): string[] {
+  return readDirectory(fd).map(({ name }) => name);
+}
+
+// dirent.h: of the types these alone matter here.
+export const DT_UNKNOWN = 0;
+
+export const DT_DIR = 4;
+
+/** What a directory has of a file. */
+export interface DirectoryEntry {
+  /** Its name. */
+  readonly name: string;
+  /** Its type, `DT_*`; `DT_UNKNOWN` where the file system does not tell. */
+  readonly type: number;
+}
+
+/**
+ * Reads names of a directory with their types, as {@linkcode getdents64} does.
+ *
+ * `ssize_t getdents64(int fd, void *dirp, size_t count);`
+ *
+ * See getdents(2).
+ *
+ * @param fd The directory's descriptor, opened for reading.
+ * @returns The next entries, `.` and `..` among them; none at the end.
+ * @throws {SyscallError} As {@linkcode getdents64}.
+ */
+export function readDirectory(fd: number): DirectoryEntry[] {
   fd = int32("fd", fd);
   const view = new DataView(new ArrayBuffer(BUFFER_SIZE));
   const buffer = new Uint8Array(view.buffer);
@@ -612,14 +644,17 @@ export function getdents64(fd: number): string[] {
   if (length === -1 || tracer) {
     settle(length, "getdents64", [{ fd }, "…", String(BUFFER_SIZE)]);
   }
-  const names: string[] = [];
+  const entries: DirectoryEntry[] = [];
   for (let at = 0; at < length;) {
     const start = at + DIRENT64.d_name;
     const end = buffer.indexOf(0, start);
-    names.push(decodeText(buffer.subarray(start, end)));
+    entries.push({
+      name: decodeText(buffer.subarray(start, end)),
+      type: view.getUint8(at + DIRENT64.d_type),
+    });
     at += view.getUint16(at + DIRENT64.d_reclen, LITTLE_ENDIAN);
   }
-  return names;
+  return entries;
 }
 
 /**
@@ -725,86 +760,6 @@ export function nameToHandleAt(
       ? id.getBigUint64(0, LITTLE_ENDIAN)
       : BigInt(id.getInt32(0, LITTLE_ENDIAN)),
   };
-}
-
-// include/uapi/linux/memfd.h
-export const MFD_CLOEXEC = 0x1;
-
-export const MFD_ALLOW_SEALING = 0x2;
-
-/** Since Linux 6.3. */
-export const MFD_EXEC = 0x10;
-
-/**
- * Makes a file in memory.
- *
- * `int memfd_create(const char *name, unsigned int flags);`
- *
- * See memfd_create(2).
- *
- * @param name What /proc calls it.
- * @param flags `MFD_*`.
- * @returns Its descriptor, open to read and write.
- * @throws {SyscallError} EINVAL for a flag that the kernel does not know, EACCES
- * for `MFD_EXEC` where the sysctl vm.memfd_noexec forbids it.
- */
-export function memfdCreate(name: string, flags: number): number {
-  const bytes = passString("name", name);
-  flags = uint32("flags", flags);
-  const fd = libc.memfd_create(NR.memfd_create, bytes, flags);
-  if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  if (fd === -1 || tracer) {
-    settle(fd, "memfd_create", [
-      quote(name),
-      flagNames(flags, { MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC }),
-    ]);
-  }
-  return fd;
-}
-
-// include/uapi/linux/fcntl.h
-export const F_ADD_SEALS = 1033;
-
-export const F_SEAL_SEAL = 0x1;
-
-export const F_SEAL_SHRINK = 0x2;
-
-export const F_SEAL_GROW = 0x4;
-
-export const F_SEAL_WRITE = 0x8;
-
-/** Since Linux 6.3. */
-export const F_SEAL_EXEC = 0x20;
-
-/**
- * Forbids changes of a file in memory, for good.
- *
- * `int fcntl(int fd, F_ADD_SEALS, int seals);`
- *
- * See F_ADD_SEALS(2const).
- *
- * @param fd The file.
- * @param seals `F_SEAL_*`.
- * @throws {SyscallError} EINVAL for a seal that the kernel does not know.
- */
-export function addSeals(fd: number, seals: number): void {
-  fd = int32("fd", fd);
-  seals = flags32("seals", seals);
-  const result = libc.fcntl(NR.fcntl, fd, F_ADD_SEALS, seals);
-  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  if (result === -1 || tracer) {
-    settle(result, "fcntl", [
-      { fd },
-      "F_ADD_SEALS",
-      flagNames(seals, {
-        F_SEAL_SEAL,
-        F_SEAL_SHRINK,
-        F_SEAL_GROW,
-        F_SEAL_WRITE,
-        F_SEAL_EXEC,
-      }),
-    ]);
-  }
 }
 
 /** A time stamp: `struct statx_timestamp`. */

@@ -144,8 +144,7 @@ export function waitid(pid: number): Ended {
   };
 }
 
-/** Reads a `struct rusage`. */
-export function decodeUsage(view: DataView): Usage {
+function decodeUsage(view: DataView): Usage {
   const field = (at: number) => Number(view.getBigInt64(at, LITTLE_ENDIAN));
   const time = (at: number) => field(at) * 1000 + field(at + 8) / 1000;
   return {
@@ -272,10 +271,24 @@ export function stopIgnoring(name: SignalName): void {
  * See sigaction(2).
  */
 export function ignores(name: SignalName): boolean {
+  return handlerOf(name) === SIG_IGN;
+}
+
+/**
+ * True if this process neither ignores nor catches a signal.
+ *
+ * `int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);`
+ *
+ * See sigaction(2).
+ */
+export function hasDefaultAction(name: SignalName): boolean {
+  return handlerOf(name) === SIG_DFL;
+}
+
+function handlerOf(name: SignalName): bigint {
   const now = sigaction(SIG_DFL);
   rtSigaction(name, null, now);
-  const handler = new DataView(now.buffer).getBigUint64(0, LITTLE_ENDIAN);
-  return handler === SIG_IGN;
+  return new DataView(now.buffer).getBigUint64(0, LITTLE_ENDIAN);
 }
 
 /** Lets this process ignore a signal, and what it starts from now on. */
