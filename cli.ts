@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   move: async () => (await import("./src/cli/move.ts")).move,
   list: async () => (await import("./src/cli/list.ts")).list,
   run: async () => (await import("./src/cli/run.ts")).run,
+  runner: async () => (await import("./src/cli/runner.ts")).runner,
   umount: async () => (await import("./src/cli/umount.ts")).umount,
   sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
   doctor: async () => (await import("./src/cli/doctor.ts")).doctor,

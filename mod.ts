@@ -61,7 +61,6 @@ export { MountError, type MountErrorOptions } from "./src/error/error.ts";
 export { type Features, features } from "./src/kernel/features.ts";
 export type { Holder } from "./src/error/holders.ts";
 export { listMounts, type ListMountsOptions } from "./src/list/list_mounts.ts";
-export type { MountEvent } from "./src/list/changes.ts";
 export type { MountInfo } from "./src/list/mount_info.ts";
 export { Mount, type MountOrigin } from "./src/mount/mount.ts";
 export type {
@@ -80,8 +79,6 @@ export {
   type Usage,
 } from "./src/run/run.ts";
 export type { RunOptions, RunResult } from "./src/run/options.ts";
-export type { LimitName, LimitOption, LimitValue } from "./src/run/limits.ts";
-export type { Capability } from "./src/run/capabilities.ts";
 export { SpecSyntaxError } from "./src/spec/malformed.ts";
 export { MountRecord, type RecordOptions } from "./src/record/record.ts";
 export {
@@ -98,6 +95,7 @@ export type { UnmountStrategy } from "./src/unmount/strategy.ts";
 export { UnmountAllError } from "./src/unmount/unmount_all.ts";
 export { unmountat, type UnmountOptions } from "./src/unmount/unmountat.ts";
 export {
+  type MountEvent,
   type MountWatch,
   watchMounts,
   type WatchMountsOptions,

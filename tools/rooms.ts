@@ -20,6 +20,7 @@ export const ORDER: readonly string[] = [
   "record",
   "directory.ts",
   "run",
+  "runner",
   "mod.ts",
   "cli",
   // For mod.ts of the repository alone.

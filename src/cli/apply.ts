@@ -1,8 +1,14 @@
 import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { formatJson, printData, printMessage, UsageError } from "./print.ts";
+import {
+  formatJson,
+  OutputError,
+  printData,
+  printMessage,
+  UsageError,
+} from "./print.ts";
 import { Interrupt } from "./interrupt.ts";
 import { Directory } from "../directory.ts";
-import { openRecord } from "./bb_mounter_at.ts";
+import { closeRecord, openRecord } from "./bb_mounter_at.ts";
 import type { MountSpec } from "../options/spec.ts";
 import { dirname } from "@std/path/posix/dirname";
 import { SpecSyntaxError } from "../spec/malformed.ts";
@@ -40,7 +46,8 @@ export const apply: Command<Arguments> = {
 Each mount point is a path in the directory as if that were the root, through its
 symlinks; those of an OCI configuration are made where they are missing, and what
 a symlink names that leads nowhere, too. When an entry fails, all is undone, and
-the error says which it was; one with nofail is passed over.
+the error says which it was; one with nofail is passed over, and so are lines of
+an fstab that mount -a takes for no entry.
 
 With --hold nothing is attached to the directory. The mounts are made in a tree
 that no mount table shows, under the path that is printed, until a signal comes.
@@ -52,8 +59,8 @@ Without it, and where Deno's permissions let it be recorded, mountat sweep takes
 all of it away again.
 
 Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
-without permission, 32 when a mount failed; with --hold that of the signal, 130,
-143 or 129, as without it when one came before all was mounted: then all is undone.`,
+without permission, 32 when a mount failed; with --hold 128 and the signal's
+number, as without it when one came before all was mounted: then all is undone.`,
     options: {
       fstab: { value: "file", help: "read a file in the format of fstab(5)" },
       hold: { help: "hold a tree of the directory, and print its path" },
@@ -86,24 +93,36 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
     };
   },
   async run({ directory: path, file, format, hold }, manner) {
-    const specs = await readSpecs(file, format);
+    const specs = await readSpecs(file, format, manner);
     for (const spec of specs) checkSpec(spec, file, hold);
     // From here on a signal waits until all is mounted.
     using interrupt = new Interrupt();
+    interrupt.catchAll();
     using directory = Directory.open(path);
     if (hold) return await holdTree(directory, specs, interrupt, manner);
-    using record = await openRecord();
-    const recorded = specs.map((spec) => ({ ...spec, record }));
-    const applied = mountAll(directory, recorded, manner);
-    // What came meanwhile is told only now.
-    await interrupt.told();
-    if (interrupt.status !== null) {
-      applied.unmount();
-      return interrupt.status;
+    const record = await openRecord();
+    try {
+      const recorded = specs.map((spec) => ({ ...spec, record }));
+      const applied = mountAll(directory, recorded, manner);
+      // What came meanwhile is told only now.
+      await interrupt.told();
+      if (interrupt.status !== null) {
+        applied.unmount();
+        return interrupt.status;
+      }
+      applied.keep();
+      try {
+        tell(applied, manner);
+      } catch (error) {
+        // The exit status says that nothing was done.
+        if (error instanceof OutputError) applied.unmount();
+        throw error;
+      }
+      return 0;
+    } finally {
+      // The mounts are as asked for, whatever becomes of their record.
+      closeRecord(record);
     }
-    applied.keep();
-    tell(applied, manner);
-    return 0;
   },
 };
 
@@ -111,12 +130,20 @@ without permission, 32 when a mount failed; with --hold that of the signal, 130,
 async function readSpecs(
   file: string,
   format: "oci" | "fstab",
+  { quiet }: Manner,
 ): Promise<MountSpec[]> {
   const text = file === "-" ? await readInput() : read(file);
   try {
     if (format === "fstab") {
       const { parseFstab } = await import("../spec/fstab.ts");
-      return parseFstab(text);
+      return parseFstab(text, {
+        warn({ message }) {
+          if (quiet) return;
+          printMessage(
+            `mountat: Ignored: ${printable(file)}: ${printable(message)}`,
+          );
+        },
+      });
     }
     const { parseOciMounts } = await import("../spec/oci.ts");
     const bundle = file === "-" ? "." : dirname(file);

@@ -1,3 +1,4 @@
+import { pathOf } from "../fd/open.ts";
 import { lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { parseDelay } from "./bb_mounter_at.ts";
@@ -55,7 +56,8 @@ export const bbMounter: Command<Arguments> = {
 Mounts /proc and /sys, binds of /run and of /dev/full, null, random, tty, urandom
 and zero into a directory, waits, and undoes it all in reverse order: the mounts,
 and the directories and files that were made for them. The delay is 0 seconds
-unless given; Ctrl-C (SIGINT), SIGTERM and the terminal's hang-up end it.
+unless given; Ctrl-C (SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, the terminal's hang-up
+and every other signal that would end the program end it.
 
 With --legacy each mount is made and undone by its path, as mount(8) does it:
 symlinks on the way are followed. That is for directories only that nobody else
@@ -63,7 +65,7 @@ can write to.
 
 Exit status: 0 when all was done and undone, 1 for wrong usage or without
 permission, 32 when something could not be mounted or undone, 64 when some could
-not be unmounted; 130, 143 and 129 when a signal ended the delay.`,
+not be unmounted; 128 and its number, as 130, when a signal ended the delay.`,
     options: {
       legacy: {
         help: "mount and unmount by paths, through symlinks (mount(2))",
@@ -92,6 +94,7 @@ async function mountAndWait(
   { json, quiet }: Manner,
 ): Promise<number> {
   using interrupt = new Interrupt();
+  interrupt.catchAll();
   // All this is undone at the end or after a failure, the last first.
   using leading = new CreatedPaths();
   using directory = attempt(
@@ -126,8 +129,10 @@ async function mountAndWait(
       }
     }
     if (failed > 0) status = failed < undo.length ? SOME_FAILED : 32;
-    for (const cause of mountPoints.remove()) {
-      report(explain({ action: "remove a mount point", target: path }, cause));
+    for (const { parent, name, cause } of mountPoints.remove()) {
+      const left = `${pathOf(parent)}/${name}`;
+      const action = `remove ${quote(left)}`;
+      report(explain({ action, target: name }, cause));
       status ||= 32;
     }
   }

@@ -41,11 +41,12 @@ export const bbMounterAt: Command<Arguments> = {
 The directory is made where it is missing, and opened; all else goes by its
 descriptor. The mount points proc and sys are made in it with mode 0700. What is
 mounted is unmounted after the delay, of 5 seconds unless given, on Ctrl-C
-(SIGINT), on SIGTERM, and when the terminal hangs up. What it leaves when it is
-killed, "mountat sweep" finds, if Deno may write to /run/mountat.
+(SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, when the terminal hangs up, and on every
+other signal that would end the program. What it leaves when it is killed,
+"mountat sweep" finds, if Deno may write to /run/mountat.
 
-Exit status: 0 when all was done, 1 when not, 130, 143 and 129 when a signal
-ended the delay.`,
+Exit status: 0 when all was done, 1 when not, 128 and its number, as 130, when a
+signal ended the delay.`,
     examples: [{
       call: "mountat /srv/root 60",
       does: "/srv/root/proc and /srv/root/sys are there for a minute",
@@ -107,6 +108,7 @@ async function mountAndWait(
       makeDirectory(mountPoints, directory.fd, name, 0o700).close();
       mounts.push(undo.use(mount(directory.fd, fileSystem, record)));
     }
+    if (delay > 0) interrupt.catchAll();
     say(`Sleeping ${delay} second${delay === 1 ? "" : "s"}.`);
   }, directory.fd);
   await interrupt.sleep(delay);
@@ -234,5 +236,15 @@ export async function openRecord(): Promise<MountRecord | null> {
     // It is no reason not to mount.
     report(error);
     return null;
+  }
+}
+
+/** Ends a record where a failure changes nothing that was asked for. */
+export function closeRecord(record: MountRecord | null): void {
+  try {
+    record?.close();
+  } catch (error) {
+    if (!(error instanceof MountError)) throw error;
+    report(error);
   }
 }

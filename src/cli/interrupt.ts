@@ -1,7 +1,27 @@
-import { ignores } from "../sys/process.ts";
+import { SIGNALS } from "../sys/layout.ts";
+import { hasDefaultAction, ignores } from "../sys/process.ts";
 
-/** The exit status that a signal's default action would have led to. */
-const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+/** The signals that people, terminals and service managers end a program with. */
+const USUAL = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
+
+/**
+ * The others that end a program, signal(7). Not those that the kernel sends for a
+ * mistake, like SIGSEGV: who returns from them makes it again. Deno ignores
+ * SIGPIPE, and knows no real-time signals.
+ */
+const UNUSUAL = [
+  "SIGABRT",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGALRM",
+  "SIGSTKFLT",
+  "SIGXCPU",
+  "SIGXFSZ",
+  "SIGVTALRM",
+  "SIGPROF",
+  "SIGIO",
+  "SIGPWR",
+] as const;
 
 /**
  * How often the event loop turns until a signal is told that came long ago: what
@@ -9,7 +29,7 @@ const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
  */
 const TURNS = 5;
 
-type Caught = keyof typeof STATUS;
+type Caught = (typeof USUAL | typeof UNUSUAL)[number];
 
 /** Holds back the signals that would end the program, until disposed of. */
 export class Interrupt implements Disposable {
@@ -21,19 +41,38 @@ export class Interrupt implements Disposable {
   /** @param wake Is called when a signal comes, but while this sleeps. */
   constructor(wake: () => void = () => {}) {
     this.#wake = wake;
-    for (const signal of Object.keys(STATUS) as Caught[]) {
-      // nohup(1) has it ignored, and takes the terminal away.
-      const ignored = signal === "SIGHUP" && !Deno.stdin.isTerminal() &&
-        ignores(signal);
-      // With its first listener Deno catches all three: one that does nothing
-      // keeps what is ignored from ending this process.
-      const listener = ignored ? () => {} : () => {
-        this.status ??= STATUS[signal];
-        this.#wake();
-      };
-      Deno.addSignalListener(signal, listener);
-      this.#listeners.set(signal, listener);
+    // nohup(1) has a hang-up ignored, a shell's background what the terminal
+    // sends. With the first listener Deno catches three of these: one that does
+    // nothing keeps what is ignored from ending this process.
+    const ignored = USUAL.filter(ignores);
+    for (const signal of USUAL) {
+      this.#catch(signal, ignored.includes(signal) ? () => {} : undefined);
     }
+  }
+
+  /**
+   * Holds back the unusual signals, too. Their listeners take half a millisecond:
+   * who does little but sleep calls it right before that.
+   */
+  catchAll(): void {
+    for (const signal of UNUSUAL) {
+      // V8's profiler has one of them.
+      if (!this.#listeners.has(signal) && hasDefaultAction(signal)) {
+        this.#catch(signal);
+      }
+    }
+  }
+
+  #catch(
+    signal: Caught,
+    listener = () => {
+      // As a shell tells it.
+      this.status ??= 128 + SIGNALS[signal];
+      this.#wake();
+    },
+  ): void {
+    Deno.addSignalListener(signal, listener);
+    this.#listeners.set(signal, listener);
   }
 
   /** Waits, at the most until a signal comes. */

@@ -1,6 +1,6 @@
 /** The output of `list`: columns, filters, the tree, the table, and its way out. */
 import type { MountInfo } from "../list/mount_info.ts";
-import type { MountEvent } from "../list/changes.ts";
+import type { MountEvent } from "../list/watch_mounts.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";
 import { OutputError, UsageError } from "./print.ts";
 import { encodeText } from "../base/text.ts";

@@ -105,7 +105,7 @@ function reportFailures({ unmounted, left, ignored }: SweepResult): number {
   for (const { path, reason } of ignored) {
     printMessage(`mountat: Ignored ${quote(path)}: ${reason}`);
   }
-  let status = 0;
+  let status = ignored.length > 0 ? sweep.failureStatus : 0;
   for (const { error } of left) {
     if (error === undefined) continue;
     status = Math.max(status, report(error, sweep.failureStatus));

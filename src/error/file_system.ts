@@ -9,11 +9,10 @@ import {
   STATX_MNT_ID,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { open, readFile, S_IFMT, S_IFREG } from "../fd/open.ts";
-import { readlinkat, statx } from "../sys/file.ts";
+import { open, pathOf, readFile, S_IFMT, S_IFREG } from "../fd/open.ts";
+import { statx } from "../sys/file.ts";
 import { lookupHint } from "./lookup.ts";
 import type { Parameter } from "../options/mount_options.ts";
-import { procPath } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
 import { spelledAlike } from "../base/check.ts";
 import { SyscallError } from "../sys/error.ts";
@@ -163,7 +162,7 @@ function upperHint(upper: string, work: string): string | undefined {
     } and ${quote(work)} are not`;
   }
   const [upperPath, workPath] = [upperAt, workAt].map(({ fd }) =>
-    `${readlinkat(AT_FDCWD, procPath(fd))}/`
+    `${pathOf(fd)}/`
   );
   return upperPath!.startsWith(workPath!) || workPath!.startsWith(upperPath!)
     ? "The upperdir and the workdir must be separate directories, neither inside the other"

@@ -1,7 +1,16 @@
 /** The hint of a lookup: the component of the path that stopped it, and why. */
-import { AT_FDCWD, O_CLOEXEC, O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
-import { fileTypeOf, S_IFDIR, S_IFLNK } from "../fd/open.ts";
-import { openat2, readlinkat } from "../sys/file.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_NO_AUTOMOUNT,
+  AT_STATX_DONT_SYNC,
+  O_CLOEXEC,
+  O_NOFOLLOW,
+  O_PATH,
+  STATX_TYPE,
+} from "../sys/constants.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT } from "../fd/open.ts";
+import { openat2, readlinkat, statx } from "../sys/file.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { SyscallError } from "../sys/error.ts";
 import type { Lookup } from "./attempt.ts";
@@ -151,7 +160,7 @@ function findStop({ dirfd, path, follows }: Lookup): Stop | undefined {
     above.push({ fd: place.fd, path: joined(directory, name) });
   }
   const last = above.at(-1)!;
-  return fileTypeOf(last.fd) === S_IFDIR ? undefined : {
+  return typeOf(last.fd) === S_IFDIR ? undefined : {
     why: "file",
     at: last.path,
     directory: "",
@@ -179,5 +188,10 @@ function openPlace(
   const { fd } = stack.use(
     new OwnedFd(openat2(dirfd, name, { flags }), "place", true),
   );
-  return { fd, type: fileTypeOf(fd) };
+  return { fd, type: typeOf(fd) };
+}
+
+function typeOf(fd: number): number {
+  const flags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return statx(fd, "", flags, STATX_TYPE).mode! & S_IFMT;
 }

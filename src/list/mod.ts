@@ -19,11 +19,11 @@ import "../late.ts";
 export { listMounts, type ListMountsOptions } from "./list_mounts.ts";
 export type { MountInfo } from "./mount_info.ts";
 export {
+  type MountEvent,
   type MountWatch,
   watchMounts,
   type WatchMountsOptions,
 } from "./watch_mounts.ts";
-export type { MountEvent } from "./changes.ts";
 export type { HasFd } from "../fd/owned_fd.ts";
 export type { IdMap } from "../options/attributes.ts";
 export { MountError, type MountErrorOptions } from "../error/error.ts";

@@ -15,7 +15,7 @@ import {
 } from "../sys/constants.ts";
 import { walkInRoot } from "../fd/walk.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { EAGAIN, EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../sys/errno.ts";
+import { EAGAIN, EEXIST, ENOENT } from "../sys/errno.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
@@ -122,6 +122,14 @@ export function closeMountPoint({ at, holder }: MountPoint): void {
 /** A file's permissions, for a directory: who may read it may search it. */
 function searchable(mode: number): number {
   return mode | (mode & 0o444) >> 2;
+}
+
+/** What was made and could not be removed. */
+export interface LeftPath {
+  /** The directory that it is in, open until the `CreatedPaths` are disposed of. */
+  readonly parent: number;
+  readonly name: string;
+  readonly cause: SyscallError;
 }
 
 /**
@@ -257,11 +265,11 @@ export class CreatedPaths implements Disposable {
   /**
    * Removes the directories and files, the last first.
    *
-   * @returns What went wrong, but for what is gone, or by now holds something of
-   * somebody else's: that is not ours to remove.
+   * @returns Each that is still there, which may be because it holds something of
+   * somebody else's by now.
    */
-  remove(): SyscallError[] {
-    const failures: SyscallError[] = [];
+  remove(): LeftPath[] {
+    const left: LeftPath[] = [];
     for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
       using lock = openToLock(parent);
       // A command has it, or something beside it, mounted on in another mount
@@ -270,12 +278,12 @@ export class CreatedPaths implements Disposable {
       try {
         unlinkat(parent, name, flags);
       } catch (error) {
-        if (isErrno(error, ENOENT, ENOTEMPTY, EBUSY)) continue;
+        if (isErrno(error, ENOENT)) continue;
         if (!(error instanceof SyscallError)) throw error;
-        failures.push(error);
+        left.push({ parent, name, cause: error });
       }
     }
-    return failures;
+    return left;
   }
 
   /** Removes the directories and files, unless they were kept. */

@@ -26,12 +26,14 @@ import {
   AT_RECURSIVE,
   MNT_DETACH,
   MNT_EXPIRE,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_SET_GROUP,
+  MOVE_MOUNT_T_EMPTY_PATH,
   MS_PRIVATE,
   MS_SLAVE,
 } from "../sys/constants.ts";
-import { mountSetattr } from "../sys/mount.ts";
+import { mountSetattr, moveMount } from "../sys/mount.ts";
 import { cloneTree } from "./bindat.ts";
-import { joinGroup, joinGroups } from "./sharing.ts";
 import { umountByStrategy } from "../unmount/strategy.ts";
 
 /** Options of {@linkcode moveat}. */
@@ -60,7 +62,7 @@ export interface MoveOptions {
   beneath?: boolean;
   /**
    * Records the copy, where one takes the mount's place: it has another id than
-   * the mount, which may be in a record. What moves itself keeps its id.
+   * the mount, which may be in a record. A mount that moves keeps its id.
    *
    * @default {null}
    */
@@ -104,7 +106,7 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * @param fromTarget The mount point, relative to `fromDirfd`.
  * @param toDirfd The directory that it goes to.
  * @param toTarget The new mount point, relative to `toDirfd`.
- * @param options How to move.
+ * @param options Options of the move.
  * @returns The mount at its new place; it is unmounted when the handle is
  * disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
@@ -227,8 +229,8 @@ function moveOrClone(
 }
 
 /**
- * Whether a mount point is the root of a peer of one of these mounts: a copy on it
- * would come onto that, too.
+ * True if a mount point is the root of a peer of one of these mounts: a copy on it
+ * would come onto that mount, too.
  */
 function isRootOfPeer(
   { at }: MountPoint,
@@ -412,4 +414,54 @@ function mountsInside(
     for (const child of children.get(mount.id) ?? []) inside.add(child);
   }
   return [...inside];
+}
+
+/**
+ * Gives a mount the peers and the master that another mount of the same file
+ * system has (`MOVE_MOUNT_SET_GROUP`).
+ *
+ * @param from A descriptor of the root of the mount that has them.
+ * @param to A descriptor of the root of the mount that gets them.
+ * @throws {SyscallError} EINVAL before Linux 5.15.
+ */
+export function joinGroup(from: number, to: number): void {
+  // The kernel gives a group only to what has none.
+  mountSetattr(to, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
+    MOVE_MOUNT_SET_GROUP;
+  moveMount(from, "", to, "", flags);
+}
+
+/**
+ * Gives the mounts of a tree back the groups that their copies have.
+ *
+ * @param copy A descriptor of the copy's root.
+ * @param root A descriptor of the tree's root.
+ * @param mounts The mounts of the tree as they were, its root first.
+ * @throws {SyscallError} For the first that could not be given back, once all
+ * were tried.
+ */
+export function joinGroups(
+  copy: number,
+  root: number,
+  mounts: readonly MountInfo[],
+): void {
+  const [top] = mounts;
+  let failure: unknown;
+  for (const { id, target, propagation } of mounts) {
+    if (propagation === "private" || propagation === "unbindable") continue;
+    const path = target === top!.target
+      ? "."
+      : target.slice(top!.target.length).replace(/^\//, "");
+    try {
+      using from = openAt(copy, path);
+      using to = openAt(root, path);
+      // What another mount covers can't be reached.
+      if (mountIdAt(to.fd) === id) joinGroup(from.fd, to.fd);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
 }

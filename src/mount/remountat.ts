@@ -96,7 +96,7 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * @param dirfd The directory: a `Directory`, or an open descriptor.
  * @param target The mount point, relative to `dirfd`; `.` is the directory
  * itself, opened before the mount was put on it or after.
- * @param options What to change.
+ * @param options The changes.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For an option that is too long.
  * @throws {MountError} EINVAL when nothing is mounted there, or for an option
@@ -191,7 +191,7 @@ function isToBeWritable({ own, recursive }: ParsedOptions): boolean {
   return (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0 && !changes(recursive);
 }
 
-/** What is to be writable takes a file system that can be written to, too. */
+/** Adds `rw` for a file system that is read-only, where the mount gets writable. */
 function withWritable(change: ParsedOptions): ParsedOptions {
   const { parameters } = change;
   const said = parameters.some(({ key }) => key === "ro" || key === "rw");

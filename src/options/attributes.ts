@@ -8,13 +8,13 @@ export interface IdMap {
   inside: number;
   /** The first id as it is seen through the mount, by this process. */
   outside: number;
-  /** How many ids. */
+  /** The number of ids. */
   length: number;
 }
 
 /**
- * Who owns what, seen through an id-mapped mount: a file of `inside` appears as
- * one of `outside`, and what `outside` makes there is `inside`'s on disk. An id
+ * The owners of files, seen through an id-mapped mount: a file of `inside` appears
+ * as one of `outside`, and a file that `outside` makes is `inside`'s on disk. An id
  * that is in no range appears as 65534 (nobody), and can make nothing.
  */
 export interface IdMaps {
@@ -47,12 +47,13 @@ export interface AttributeOptions {
   nosymfollow?: boolean;
   /** Access times of directories are not kept; `false` as above. */
   nodiratime?: boolean;
-  /** Which access times are kept. */
+  /** The access times that are kept. */
   atime?: "relatime" | "noatime" | "strictatime";
   /**
-   * Where what is mounted inside this mount appears, too: nowhere (`private`,
-   * and `unbindable`, which can't be bound either), in its peers and theirs here
-   * (`shared`), or what they mount here, but not the other way round (`slave`).
+   * The propagation. Mounts inside this mount appear nowhere else (`private`, and
+   * `unbindable`, which can't be bound either); or they appear in its peers, and
+   * those of the peers here (`shared`); or only those of the peers appear here
+   * (`slave`).
    *
    * Without it a bind of a shared mount is its slave (since Linux 5.12): what is
    * mounted there appears here, but nothing that is done here reaches there. Of a
@@ -114,7 +115,7 @@ const CHOICES = [
 /**
  * The generic words that named options stand for.
  *
- * @param recursive Whether they are for all mounts below, too.
+ * @param recursive True if they are for all mounts below, too.
  * @throws {TypeError} For a value that is none of an option's.
  */
 export function namedWords(

@@ -51,7 +51,7 @@ export interface Parameter {
   readonly optional?: true;
 }
 
-/** What is to change of a mount, for mount_setattr(2). */
+/** A change of a mount's attributes and propagation, for mount_setattr(2). */
 export interface AttributeChange {
   /** `MOUNT_ATTR_*` to set. */
   readonly attrSet: number;
@@ -70,17 +70,17 @@ export const UNCHANGED: AttributeChange = {
 
 /** Options, sorted by whom they go to. */
 export interface ParsedOptions {
-  /** What is to change of the mount alone, after what `recursive` changes. */
+  /** The change of the mount alone, made after the change `recursive`. */
   readonly own: AttributeChange;
-  /** What is to change of the mount and of all that is mounted below it. */
+  /** The change of the mount and of all that is mounted below it. */
   readonly recursive: AttributeChange;
   /** For the file system, in the caller's order. */
   readonly parameters: readonly Parameter[];
-  /** Where the source is a file for a loop device. */
+  /** The loop device, where the source is a file for one. */
   readonly loop?: LoopOptions;
 }
 
-/** What a generic word does: `clear` first, then `set`. */
+/** The effect of a generic word: `clear` first, then `set`. */
 interface GenericWord {
   readonly clear: number;
   readonly set: number;
@@ -95,7 +95,7 @@ function clears(attribute: number): GenericWord {
   return { clear: attribute, set: 0 };
 }
 
-/** How access times are kept is one field of three values, 0 for relatime. */
+/** The kind of access times is one field of three values, 0 for relatime. */
 function accessTime(value: number): GenericWord {
   return { clear: MOUNT_ATTR__ATIME, set: value };
 }
@@ -256,7 +256,7 @@ function wholeFields(attributes: number): number {
     : attributes;
 }
 
-/** What is to change of a new mount, which has no attribute and none below it. */
+/** The change of a new mount, which has no attribute and no mount below it. */
 export function changeOfNew(
   { own, recursive }: Pick<ParsedOptions, "own" | "recursive">,
 ): AttributeChange {
@@ -291,7 +291,7 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
   );
 }
 
-/** Whether a value is a plain object: not a Map, say, which has no entries so. */
+/** True if a value is a plain object: a Map, say, has its entries elsewhere. */
 function isRecord(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -403,13 +403,11 @@ export function checkText(what: string, text: string): void {
   }
 }
 
-// The options of mount(8) that put a file behind a loop device.
-
-/** How a file is to be shown by a loop device. */
+/** The part of a file that a loop device shows, and the device. */
 export interface LoopOptions {
   /** The device; one that is free where it is not given. */
   readonly device?: string;
-  /** Where in the file the device begins, in bytes. */
+  /** The offset in the file at which the device begins, in bytes. */
   readonly offset: bigint;
   /** The greatest size of the device, in bytes; 0 is all of the file. */
   readonly sizelimit: bigint;

@@ -1,5 +1,12 @@
 import type { MountSpec } from "../options/spec.ts";
-import { checkSpecText, Malformed, parseText } from "./malformed.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import {
+  checkSpecText,
+  Malformed,
+  parseText,
+  placeFault,
+  type SpecSyntaxError,
+} from "./malformed.ts";
 import {
   placedWords,
   sortWords,
@@ -8,6 +15,21 @@ import {
   type Word,
 } from "./words.ts";
 import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
+
+/** Options of {@linkcode parseFstab}. */
+export interface ParseFstabOptions {
+  /**
+   * Is called for each entry that is left out because it can't be done here, and
+   * has `nofail`, and for each line that is left out because mount(8) takes it
+   * for no entry and says so: with fewer than three fields, or with a fifth or
+   * sixth that is no number.
+   *
+   * @default {undefined; such a line is an error}
+   */
+  warn?: (fault: SpecSyntaxError) => void;
+}
+
+const FSTAB_NAMES: OptionNames<ParseFstabOptions> = { warn: true };
 
 /**
  * Parses an fstab(5).
@@ -20,8 +42,8 @@ import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
  * - `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=` and `ID=` are looked up by the
  *   links that udev makes in `/dev/disk`.
  * - An entry with `bind` or `rbind` is a bind, whatever its type.
- * - `nofail` makes an entry optional, `X-mount.mkdir[=MODE]` makes its mount
- *   point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
+ * - `nofail` makes an entry optional: one that can't be done here is left out.
+ *   `X-mount.mkdir[=MODE]` makes its mount point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
  *   has of user 0 as user 1000's, `g:` is for groups, `b:` or nothing for both,
  *   more ranges follow after `\040`; or it has the path of a user namespace. It
  *   holds for all of an `rbind`. `user` and `users` imply `noexec`, `nosuid` and
@@ -49,21 +71,41 @@ import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
  * ```
  *
  * @param text The file's text.
+ * @param options Who is told of what is left out.
  * @returns The mounts, in the order to make them in.
  * @throws {SpecSyntaxError} Where an entry is malformed, or asks for what can't
  * be done.
  * @throws {TypeError} When the text is no string.
  */
-export function parseFstab(text: string): MountSpec[] {
+export function parseFstab(
+  text: string,
+  options: ParseFstabOptions = {},
+): MountSpec[] {
+  checkOptions(options, FSTAB_NAMES);
+  const { warn } = options;
   return parseText(text, () => {
     let offset = 0;
     return text.split("\n").flatMap((line, index) => {
       const start = offset;
       offset += line.length + 1;
-      return parseLine(line.replace(/\r$/, ""), start, `line ${index + 1}`);
+      try {
+        return parseLine(line.replace(/\r$/, ""), start, `line ${index + 1}`);
+      } catch (error) {
+        const ignored = error instanceof Optional ||
+          error instanceof NoEntry && warn !== undefined;
+        if (!ignored) throw error;
+        warn?.(placeFault(text, error));
+        return [];
+      }
     });
   });
 }
+
+/** A fault of an entry that is passed over where it can't be done. */
+class Optional extends Malformed {}
+
+/** A fault of a line that mount(8) takes for no entry. */
+class NoEntry extends Malformed {}
 
 function parseLine(line: string, start: number, place: string): MountSpec[] {
   const fields: Word[] = [...line.matchAll(/[^ \t]+/g)].map(
@@ -72,19 +114,34 @@ function parseLine(line: string, start: number, place: string): MountSpec[] {
   const [source, mountPoint, type, options, ...rest] = fields;
   if (source === undefined || source.text.startsWith("#")) return [];
   if (mountPoint === undefined || type === undefined) {
-    throw new Malformed(
+    throw new NoEntry(
       { offset: start + line.length },
       "An entry must have a source, a mount point and a type",
     );
   }
+  checkRest(rest);
   const path = decode(mountPoint);
   const words = options === undefined
     ? []
     : placedWords(characters(options)).map(joined);
-  checkRest(rest);
   const leftOut = type.text === "swap" || path === "/" ||
     words.some(({ text }) => text === "noauto");
   if (leftOut) return [];
+  try {
+    return [parseEntry({ source, mountPoint, type }, path, words, place)];
+  } catch (error) {
+    const optional = words.some(({ text }) => text === "nofail");
+    if (!(error instanceof Malformed && optional)) throw error;
+    throw new Optional(error, error.message);
+  }
+}
+
+function parseEntry(
+  { source, mountPoint, type }: Record<"source" | "mountPoint" | "type", Word>,
+  path: string,
+  words: readonly Word[],
+  place: string,
+): MountSpec {
   if (!path.startsWith("/")) {
     throw new Malformed(
       mountPoint,
@@ -104,23 +161,16 @@ function parseLine(line: string, start: number, place: string): MountSpec[] {
     ...(sorted.optional ? { optional: true } : {}),
     place,
   };
-  return [
-    sorted.bind === undefined
-      ? { type: parseType(type), source: parseSource(source), ...common }
-      : {
-        type: "bind",
-        source: parseBound(source),
-        ...sorted.bind,
-        ...common,
-      },
-  ];
+  return sorted.bind === undefined
+    ? { type: parseType(type), source: parseSource(source), ...common }
+    : { type: "bind", source: parseBound(source), ...sorted.bind, ...common };
 }
 
 /** The fifth and sixth field, and what may be behind them. */
 function checkRest([dump, pass, extra]: Word[]): void {
   for (const field of [dump, pass]) {
     if (field !== undefined && !/^\d+$/.test(field.text)) {
-      throw new Malformed(field, `${quote(field.text)} is no number`);
+      throw new NoEntry(field, `${quote(field.text)} is no number`);
     }
   }
   // mount(8) looks no further, and there are files with comments there.

@@ -55,11 +55,18 @@ export function parseText<T>(text: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    const before = text.slice(0, error.offset).split("\n");
-    const column = before.at(-1)!.length + 1;
-    throw new SpecSyntaxError(before.length, column, error.message);
+    throw error instanceof Malformed ? placeFault(text, error) : error;
   }
+}
+
+/** The error that says where in a text a fault is. */
+export function placeFault(
+  text: string,
+  { offset, message }: Malformed,
+): SpecSyntaxError {
+  const before = text.slice(0, offset).split("\n");
+  const column = before.at(-1)!.length + 1;
+  return new SpecSyntaxError(before.length, column, message);
 }
 
 /**

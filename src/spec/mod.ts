@@ -31,6 +31,6 @@ export type {
   Recorder,
   SpecCommon,
 } from "../options/spec.ts";
-export { parseFstab } from "./fstab.ts";
+export { parseFstab, type ParseFstabOptions } from "./fstab.ts";
 export { parseOciMounts, type ParseOciMountsOptions } from "./oci.ts";
 export { SpecSyntaxError } from "./malformed.ts";

@@ -49,6 +49,7 @@ interface Value extends JsonNode, TextPlace {}
  *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
  *   or `ridmap` takes those of `linux`.
  * - Mount points are made where they are missing.
+ * - A property that is null, or a list of mappings that is empty, is not given.
  * - A destination leads through no `..`.
  *
  * `remount` and `tmpcopyup` are refused. What mount(8) makes of words that the
@@ -124,7 +125,7 @@ function parseOptions(
   if (options === undefined) return { options: [] };
   // What runc doesn't know it joins with commas, for the kernel to split again.
   return sortWords(
-    items(options).flatMap((option) =>
+    items(options).filter(({ value }) => value !== null).flatMap((option) =>
       placedWords(Array.from(string(option), (text) => ({ ...option, text })))
     ),
     type,
@@ -164,7 +165,9 @@ function parseWhat(
   }
   return {
     type: name,
-    ...(source === undefined ? {} : { source: string(source) }),
+    ...(source === undefined || source.value === ""
+      ? {}
+      : { source: string(source) }),
   };
 }
 
@@ -206,8 +209,8 @@ function parseIdMap(
 }
 
 function idMapsOf(holder: Value): IdMaps | null {
-  const uids = member(holder, "uidMappings");
-  const gids = member(holder, "gidMappings");
+  const uids = mappingsOf(holder, "uidMappings");
+  const gids = mappingsOf(holder, "gidMappings");
   if (uids === undefined && gids === undefined) return null;
   if (uids === undefined || gids === undefined) {
     throw new Malformed(
@@ -218,14 +221,20 @@ function idMapsOf(holder: Value): IdMaps | null {
   return { uids: idMappings(uids), gids: idMappings(gids) };
 }
 
+/** @returns Undefined for none, however that is written. */
+function mappingsOf(holder: Value, name: string): Value | undefined {
+  const mappings = member(holder, name);
+  return mappings === undefined || items(mappings).length === 0
+    ? undefined
+    : mappings;
+}
+
 function idMappings(mappings: Value): IdMap[] {
-  const found = items(mappings).map((mapping) => ({
+  return items(mappings).map((mapping) => ({
     inside: id(mapping, "containerID"),
     outside: id(mapping, "hostID"),
     length: id(mapping, "size"),
   }));
-  if (found.length > 0) return found;
-  throw new Malformed(mappings, "There must be a mapping");
 }
 
 function id(mapping: Value, name: string): number {
@@ -243,7 +252,8 @@ function id(mapping: Value, name: string): number {
 function member(parent: Value, name: string): Value | undefined {
   if (!(parent.value instanceof Map)) throw unexpected(parent, "an object");
   const found = parent.value.get(name);
-  if (found === undefined) return undefined;
+  // Go's encoder writes null for what is not given, and runc reads it so.
+  if (found === undefined || found.value === null) return undefined;
   const { place } = parent;
   return { ...found, place: place === undefined ? name : `${place}.${name}` };
 }

@@ -90,7 +90,13 @@ export function unmountBelow(
     const failed: { id: bigint; error: MountError }[] = [];
     const failedTargets = new Set<string>();
     let searchLimit = last ? SEARCH_LIMIT : 0;
-    const found = mountsToTake(fd, name);
+    let found: Covered[];
+    try {
+      found = mountsToTake(fd, name);
+    } catch (error) {
+      if (unmounted.length === 0 || !(error instanceof MountError)) throw error;
+      return { unmounted, failures: [error] };
+    }
     for (const covered of found) {
       const { id, target } = covered;
       // The name is that of what could not be unmounted before.

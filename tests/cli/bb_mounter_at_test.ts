@@ -246,16 +246,33 @@ async function startSleeping(args: string[], wrapper: string[] = []): Promise<{
   };
 }
 
+/** Has each signal its default action, whatever the tests' own parent ignores. */
+const DEFAULTS = ["env", "--default-signal"];
+
+// All that end a process, signal(7), but those that nobody can catch, that tell of
+// a mistake in the process itself, and SIGPIPE, which Deno ignores.
 for (
   const [signal, status] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
     ["SIGHUP", 129],
+    ["SIGINT", 130],
+    ["SIGQUIT", 131],
+    ["SIGABRT", 134],
+    ["SIGUSR1", 138],
+    ["SIGUSR2", 140],
+    ["SIGALRM", 142],
+    ["SIGTERM", 143],
+    ["SIGSTKFLT", 144],
+    ["SIGXCPU", 152],
+    ["SIGXFSZ", 153],
+    ["SIGVTALRM", 154],
+    ["SIGPROF", 155],
+    ["SIGIO", 157],
+    ["SIGPWR", 158],
   ] as const
 ) {
   programTest(`mountat unmounts and exits ${status} on ${signal}`, async () => {
     const root = `${SCRATCH}/root`;
-    const { child, ended } = await startSleeping([root, "3600"]);
+    const { child, ended } = await startSleeping([root, "3600"], DEFAULTS);
     const table = mountsBelow(root).map((line) => line.split(" "));
     assertEquals(table.map((fields) => fields[4]), [
       `${root}/proc`,
@@ -271,8 +288,21 @@ for (
     assertEquals(code, status);
     assertMatch(stdout, transcript(root, "3600 seconds"));
     assertEquals(mountsBelow(root), []);
-  });
+  }, { commands: ["env"] });
 }
+
+programTest("mountat ignores what it was started to ignore", async () => {
+  const root = `${SCRATCH}/root`;
+  // As a shell starts what is to run in the background.
+  const ignoring = ["env", "--ignore-signal=INT,QUIT,USR1"];
+  const { child, ended } = await startSleeping([root, "1"], ignoring);
+  for (const signal of ["SIGINT", "SIGQUIT", "SIGUSR1"] as const) {
+    child.kill(signal);
+  }
+  const [{ code }] = await ended;
+  assertEquals(code, 0);
+  assertEquals(mountsBelow(root), []);
+}, { commands: ["env"] });
 
 programTest("mountat ignores a hang-up under nohup", async () => {
   const root = `${SCRATCH}/root`;

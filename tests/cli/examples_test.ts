@@ -29,6 +29,16 @@ const STAGES: Record<string, Stage> = {
   "mountat bb_mounter /srv/root 60": {
     during: "test -c dev/zero && test -d proc/self && mountpoint -q run",
   },
+  "mountat runner --build-directory /srv/build --listen /srv/run/socket": {
+    before: "mkdir -p /srv/build /srv/run",
+    during: "test -S /srv/run/socket",
+    after: "not test -e /srv/run/socket; rm -r /srv/build /srv/run",
+  },
+  "mountat runner --check-config --config /srv/bb_runner.json": {
+    before: `echo '{ "buildDirectoryPath": "/b", "grpcServers":
+        [{ "listenPaths": ["/s"] }] }' > /srv/bb_runner.json`,
+    after: "grep '^Valid$' output; rm /srv/bb_runner.json",
+  },
   "mountat relative-mount /srv/root proc": {
     after: "test -d proc/self; umount proc",
   },

@@ -5,7 +5,7 @@ import {
 } from "../../src/list/watch_mounts.ts";
 import { withoutCall } from "../support/scratch.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { MountEvent } from "../../src/list/changes.ts";
+import type { MountEvent } from "../../src/list/watch_mounts.ts";
 import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
 import { readlinkat } from "../../src/sys/file.ts";
 import {

@@ -270,6 +270,79 @@ function attributes(): [string, string] {
   return [fields[5]!, fields.at(-1)!.replace(/^r[ow]/, "")];
 }
 
+/** Of these mount(8) takes the first for entries; the others it warns of. */
+const MIXED = `tmpfs /a tmpfs size=1m 0 0
+two fields
+tmpfs /b tmpfs size=1m 0 last
+tmpfs /c tmpfs size=1m first
+tmpfs /d tmpfs size=1m
+`;
+
+Deno.test("parseFstab() leaves out what is no entry, with a warning", () => {
+  const faults: string[] = [];
+  const warn = ({ message }: Error) => faults.push(message);
+  const targets = parseFstab(MIXED, { warn }).map(({ target }) => target);
+  assertEquals(targets, ["a", "d"]);
+  assertEquals(faults, [
+    "Line 2, column 11: An entry must have a source, a mount point and a type",
+    'Line 3, column 26: "last" is no number',
+    'Line 4, column 24: "first" is no number',
+  ]);
+  assertThrows(() => parseFstab(MIXED), SpecSyntaxError, "Line 2");
+});
+
+Deno.test("parseFstab() leaves out what can't be done here, and has nofail", () => {
+  const faults: string[] = [];
+  const text = `UUID=1 /a auto defaults,nofail 0 2
+/dev/sdb /b ext4,xfs nofail
+tmpfs /c tmpfs size=1m,nofail,X-mount.owner=root
+LABEL= /d ext4 nofail
+tmpfs /e tmpfs nofail
+`;
+  const targets = parseFstab(text, {
+    warn: ({ message }) => faults.push(message),
+  }).map(({ target }) => target);
+  assertEquals(targets, ["e"]);
+  assertEquals(faults.map((fault) => fault.split(":")[0]), [
+    "Line 1, column 11",
+    "Line 2, column 13",
+    "Line 3, column 31",
+    "Line 4, column 1",
+  ]);
+  // Nobody has to listen.
+  assertEquals(parseFstab(text).length, 1);
+  assertThrows(
+    () => parseFstab(text.replace(",nofail 0", " 0")),
+    SpecSyntaxError,
+    "Line 1, column 11",
+  );
+});
+
+kernelTest(
+  "parseFstab() warns of the lines that mount(8) warns of",
+  () => {
+    for (const name of ["a", "b", "c", "d"]) {
+      Deno.mkdirSync(`${SCRATCH}/${name}`);
+    }
+    Deno.writeTextFileSync(
+      `${SCRATCH}/fstab`,
+      MIXED.replaceAll(" /", ` ${SCRATCH}/`),
+    );
+    const { stderr } = new Deno.Command("mount", {
+      args: ["--no-mtab", "--all", "--fstab", `${SCRATCH}/fstab`],
+    }).outputSync();
+    const told = new TextDecoder().decode(stderr).match(/line \d+/g);
+    assertEquals(told, ["line 2", "line 3", "line 4"]);
+    using root = Directory.open(SCRATCH);
+    assertEquals(
+      mountsBelow(SCRATCH).slice(1).map((line) => line.split(" ")[4]),
+      [`${SCRATCH}/a`, `${SCRATCH}/d`],
+    );
+    root.unmountAll();
+  },
+  { permissions: ["run", "read", "write", "env"], commands: ["mount"] },
+);
+
 Deno.test("parseFstab() throws when the text is none", () => {
   for (const text of [undefined, null, 1, ["a"]]) {
     assertThrows(

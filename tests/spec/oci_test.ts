@@ -316,8 +316,62 @@ Deno.test("parseOciMounts() keeps entries of one destination apart", () => {
   );
 });
 
+Deno.test("parseOciMounts() takes null for what is not given", () => {
+  const nothing = {
+    type: null,
+    options: null,
+    source: null,
+    uidMappings: null,
+    gidMappings: [],
+  };
+  // As docker, podman, buildkit and containerd have written some of theirs.
+  const mounts = [
+    { ...nothing, destination: "/proc", type: "proc" },
+    {
+      ...nothing,
+      destination: "/dev",
+      type: "tmpfs",
+      source: "",
+      options: ["nosuid", null, "strictatime", "", "mode=755", "size=65536k"],
+    },
+    {
+      ...nothing,
+      destination: "/etc/resolv.conf",
+      source: "/run/resolv.conf",
+      options: ["rbind", "rprivate", "ro"],
+    },
+  ];
+  const common = { mkdir: true } as const;
+  assertEquals(parseOciMounts(JSON.stringify({ linux: null, mounts })), [
+    {
+      ...common,
+      type: "proc",
+      target: "proc",
+      options: [],
+      place: "mounts[0]",
+    },
+    {
+      ...common,
+      type: "tmpfs",
+      target: "dev",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+      place: "mounts[1]",
+    },
+    {
+      ...common,
+      type: "bind",
+      source: "/run/resolv.conf",
+      recursive: true,
+      target: "etc/resolv.conf",
+      options: ["rprivate", "ro"],
+      place: "mounts[2]",
+    },
+  ]);
+});
+
 Deno.test("parseOciMounts() finds no mounts where there are none", () => {
   assertEquals(parseOciMounts("{}"), []);
+  assertEquals(parseOciMounts('{"mounts": null}'), []);
   assertEquals(parseOciMounts('{"mounts": []}'), []);
 });
 

@@ -8,9 +8,14 @@ const programs = new Map<string, Uint8Array>();
  *
  * @param name Which: `tests/fixtures/NAME.c`.
  * @param directory Where to.
+ * @param options Options of the compiler: `-shared` makes a library.
  * @returns Its path.
  */
-export function compiled(name: string, directory = SCRATCH): string {
+export function compiled(
+  name: string,
+  directory: string = SCRATCH,
+  options: readonly string[] = [],
+): string {
   const path = `${directory}/${name}`;
   const known = programs.get(name);
   if (known !== undefined) {
@@ -19,7 +24,7 @@ export function compiled(name: string, directory = SCRATCH): string {
   }
   const source = `${ROOT}tests/fixtures/${name}.c`;
   const { success, stderr } = new Deno.Command("cc", {
-    args: ["-o", path, source],
+    args: [...options, "-o", path, source],
   }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   programs.set(name, Deno.readFileSync(path));

@@ -24,7 +24,7 @@ interface ModuleInfo {
 /** What each file below src imports, types counted, as Deno sees it. */
 function importsOfSrc(): Map<string, string[]> {
   const imports = new Map<string, string[]>();
-  for (const entry of ["mod.ts", "cli.ts"]) {
+  for (const entry of ["mod.ts", "cli.ts", "runner.ts"]) {
     const { stdout } = new Deno.Command(Deno.execPath(), {
       args: ["info", "--json", entry],
       cwd: ROOT,

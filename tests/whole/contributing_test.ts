@@ -59,7 +59,14 @@ programTest(
     const recipes = blocks();
     const copy = `${SCRATCH}/copy`;
     Deno.mkdirSync(copy);
-    const parts = ["cli.ts", "deno.json", "deno.lock", "mod.ts", "src"]
+    const parts = [
+      "cli.ts",
+      "deno.json",
+      "deno.lock",
+      "mod.ts",
+      "runner.ts",
+      "src",
+    ]
       .concat(["docs", "man", "tests", "third_party", "tools"])
       .concat(["README.md"]).map((name) => ROOT + name);
     await succeed(["cp", "-r", ...parts, copy]);

@@ -1,5 +1,5 @@
 import type { MountInfo } from "../../src/list/mount_info.ts";
-import { KnownMounts } from "../../src/list/changes.ts";
+import { KnownMounts } from "../../src/list/watch_mounts.ts";
 import { assertEquals } from "@std/assert";
 
 const UNIQUE = 1n << 31n;

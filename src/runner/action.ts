@@ -1,0 +1,195 @@
+/** One action: from a request to how its command ended. */
+import { parseRun, type RunOptions, type RunResult } from "../run/options.ts";
+import { run } from "../run/run.ts";
+import { MountError } from "../error/error.ts";
+import { printable } from "../base/text.ts";
+import { write } from "../sys/file.ts";
+import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import type { MountSpec } from "../options/spec.ts";
+import type { RunRequest } from "./generated/buildbarn/runner/runner_pb.ts";
+import { createLog, openBuildDirectory, openNamed } from "./build_directory.ts";
+import type { Inputs } from "./inputs.ts";
+import type { ServePlan } from "./options.ts";
+import { StatusError, statusOf } from "./status.ts";
+
+/** How a command ended. */
+export type Ended = Pick<RunResult, "code" | "signal" | "usage">;
+
+/** The exit statuses of a command that can't be executed: as of a shell. */
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/** A command of which none was executed has used nothing. */
+const NO_USAGE: RunResult["usage"] = {
+  userTime: 0,
+  systemTime: 0,
+  maxRss: 0,
+  minorFaults: 0,
+  majorFaults: 0,
+  blockReads: 0,
+  blockWrites: 0,
+  voluntarySwitches: 0,
+  involuntarySwitches: 0,
+};
+
+/** The file in the server logs directory that says why an action failed. */
+const LOG_NAME = "mountat-runner";
+
+/**
+ * Runs an action's command.
+ *
+ * @param signal When it is aborted, the command is killed, with all that it
+ * started; its reason is thrown once nothing of that is left.
+ * @returns How the command ended.
+ * @throws {StatusError} When it was not run, or not to its end.
+ */
+export async function runAction(
+  plan: ServePlan,
+  inputs: Inputs,
+  request: RunRequest,
+  signal: AbortSignal,
+): Promise<Ended> {
+  using build = openBuildDirectory(plan.buildDirectory);
+  // The worker uploads them, whatever happens.
+  using stdout = createLog(build, "stdout_path", request.stdoutPath);
+  using stderr = createLog(build, "stderr_path", request.stderrPath);
+  try {
+    return await runLogged(plan, inputs, request, build, {
+      stdout: stdout.fd,
+      stderr: stderr.fd,
+      signal,
+    });
+  } catch (error) {
+    const failure = statusOf(error);
+    if (!signal.aborted) explainInLog(build, request, failure);
+    throw failure;
+  }
+}
+
+/** What of a command's options is each action's own. */
+type OwnOptions = Required<Pick<RunOptions, "stdout" | "stderr" | "signal">>;
+
+async function runLogged(
+  plan: ServePlan,
+  inputs: Inputs,
+  request: RunRequest,
+  build: HasFd,
+  own: OwnOptions & { stderr: number },
+): Promise<Ended> {
+  const { arguments: command, inputRootDirectory: rootName } = request;
+  if (command.length === 0) {
+    throw new StatusError("INVALID_ARGUMENT", "The command has no arguments");
+  }
+  if (/^[./]*$/.test(rootName)) {
+    throw new StatusError(
+      "INVALID_ARGUMENT",
+      "input_root_directory must be a directory in the build directory",
+    );
+  }
+  using root = openNamed(build, "input_root_directory", rootName);
+  using temporary = request.temporaryDirectory === ""
+    ? null
+    : openNamed(build, "temporary_directory", request.temporaryDirectory);
+  const areMapped = inputs.areMapped(root);
+  const options: RunOptions = {
+    ...plan.run,
+    ...own,
+    mounts: [
+      ...temporary === null ? [] : [bindOfTemporary(
+        temporary,
+        areMapped ? inputs.idmap : null,
+      )],
+      ...plan.run.mounts!,
+    ],
+    env: environment(plan, request),
+    cwd: workingDirectory(request),
+  };
+  checkRequest(() => parseRun(command, options));
+  if (areMapped && temporary !== null) inputs.give(temporary, false);
+  using mapped = areMapped ? inputs.mapped(root) : null;
+  try {
+    return await run(mapped ?? root, command, options);
+  } catch (error) {
+    return endedInstead(error, options.cwd!, own.stderr);
+  }
+}
+
+/** Wherever /tmp is in the root: the action's own, which the worker removes. */
+function bindOfTemporary(source: OwnedFd, idmap: number | null): MountSpec {
+  return {
+    type: "bind",
+    source,
+    target: "tmp",
+    options: "nosuid,nodev",
+    place: "temporary_directory",
+    ...idmap === null ? {} : { idmap },
+  };
+}
+
+function environment(
+  { setTmpdir }: ServePlan,
+  { environmentVariables, temporaryDirectory }: RunRequest,
+): Record<string, string> {
+  const tmpdir = setTmpdir && temporaryDirectory !== ""
+    ? { TMPDIR: "/tmp" }
+    : {};
+  return { ...tmpdir, ...environmentVariables };
+}
+
+/** What leads above the input root stays there, as `..` of any root does. */
+function workingDirectory({ workingDirectory: path }: RunRequest): string {
+  if (!path.startsWith("/")) return `/${path}`;
+  throw new StatusError(
+    "INVALID_ARGUMENT",
+    "working_directory must be relative to the input root",
+  );
+}
+
+/** Does what refuses wrong arguments. */
+function checkRequest(check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new StatusError("INVALID_ARGUMENT", error.message, { cause: error });
+  }
+}
+
+/** How a command ended that could not be executed, as a shell has it. */
+function endedInstead(error: unknown, cwd: string, stderr: number): Ended {
+  if (!(error instanceof MountError)) throw error;
+  const { code, syscall, target } = error;
+  if (target === cwd && ["ENOENT", "ENOTDIR", "ELOOP"].includes(code)) {
+    throw new StatusError("INVALID_ARGUMENT", error.message, { cause: error });
+  }
+  // Those are of the process that was to execute it.
+  if (syscall !== "execve" || ["EAGAIN", "ENOMEM"].includes(code)) throw error;
+  const missing = ["ENOENT", "ENAMETOOLONG"].includes(code);
+  write(stderr, new TextEncoder().encode(`mountat: ${error.message}\n`));
+  return {
+    code: missing ? NOT_FOUND : NOT_EXECUTABLE,
+    signal: null,
+    usage: NO_USAGE,
+  };
+}
+
+/** Writes down why an action was not run, where the worker uploads it from. */
+function explainInLog(
+  build: HasFd,
+  { serverLogsDirectory: name }: RunRequest,
+  { status, message, cause }: StatusError,
+): void {
+  if (name === "") return;
+  const hint = cause instanceof MountError ? cause.hint : undefined;
+  const lines = [
+    `${status}: ${printable(message)}`,
+    ...hint === undefined ? [] : [`hint: ${hint}`],
+  ];
+  try {
+    using directory = openNamed(build, "server_logs_directory", name);
+    using file = createLog(directory, "server_logs_directory", LOG_NAME);
+    write(file.fd, new TextEncoder().encode(`${lines.join("\n")}\n`));
+  } catch {
+    // The status says it, too.
+  }
+}

@@ -1,0 +1,268 @@
+/** What a caller of `serve` asks for, checked. */
+import type { MountSpec } from "../options/spec.ts";
+import { checkOptions, type OptionNames } from "../base/check.ts";
+import { pathArgument } from "../options/target.ts";
+import { quote } from "../base/text.ts";
+import { parseRun, type RunOptions } from "../run/options.ts";
+import type { Usage } from "../sys/process.ts";
+
+/**
+ * How the files of the input root, which are the worker's cache, are kept from
+ * being changed by a command.
+ *
+ * - `idmap`: the input root is bound with an id map in which the command owns
+ *   the directories and what it makes itself. Its input files have no owner
+ *   there: nobody, root neither, may write, rename or remove them.
+ * - `mode`: the files' permissions alone. For commands that are not root's, of
+ *   a worker whose umask is 0.
+ * - `none`: nothing does.
+ */
+export type InputProtection = "idmap" | "mode" | "none";
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions {
+  /**
+   * The worker's build directory. It is opened for each request: the worker may
+   * mount it later.
+   */
+  buildDirectory: string | URL;
+  /**
+   * The Unix socket to listen on, or several. Its directory, and those above it,
+   * must not be writable by others.
+   */
+  socket: string | readonly string[];
+  /**
+   * The user that commands run as.
+   *
+   * @default {this process's}
+   */
+  uid?: number;
+  /**
+   * The group that commands run as.
+   *
+   * @default {uid}
+   */
+  gid?: number;
+  /**
+   * Sets TMPDIR to /tmp, where the action's own temporary directory is, for
+   * actions that have no TMPDIR.
+   *
+   * @default {true}
+   */
+  setTmpdir?: boolean;
+  /**
+   * How input files are protected. By default by an id map, except on FUSE,
+   * where the worker's own file system does it, and for commands that are not
+   * root's, whom the files' permissions keep away.
+   */
+  protectInputs?: InputProtection;
+  /**
+   * What else each command sees, beside /proc, /sys, /dev and /tmp.
+   *
+   * @default {[]}
+   */
+  mounts?: readonly MountSpec[];
+  /**
+   * Paths without which no command can run, on a file system of the network, say.
+   *
+   * @default {[]}
+   */
+  readinessPaths?: readonly string[];
+  /**
+   * The service, besides the runner's own and the server as a whole, that is told
+   * to be healthy.
+   */
+  healthService?: string;
+  /**
+   * How many bytes a request may have.
+   *
+   * @default {4194304}
+   */
+  maxMessageSize?: number;
+  /**
+   * How many milliseconds the actions that run may take to end once the server is
+   * disposed of; then they are killed.
+   *
+   * @default {0}
+   */
+  grace?: number;
+  /** Is told of each action that has ended. */
+  onAction?: (action: ActionReport) => void;
+}
+
+/** A server that runs commands: it stops when it is disposed of. */
+export interface Runner extends AsyncDisposable {
+  /** How many actions run. */
+  readonly running: number;
+  /** Kills all actions that run; their calls are answered with UNAVAILABLE. */
+  killActions(): void;
+  /**
+   * Stops: takes no calls any more, lets the actions that run end as long as
+   * `grace` says, kills them then, and removes the sockets.
+   */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What became of an action. */
+export interface ActionReport {
+  /** The action's directory in the build directory. */
+  readonly id: string;
+  /** The command. */
+  readonly command: readonly string[];
+  /** How many milliseconds it took, from the request to the answer. */
+  readonly milliseconds: number;
+  /** The status that was answered: `"OK"`, or the name of one of gRPC. */
+  readonly status: string;
+  /** Why it is not OK. */
+  readonly message?: string;
+  /** The exit status, -1 for a signal. */
+  readonly exitCode?: number;
+  /** The signal that ended the command. */
+  readonly signal?: string;
+  /** What the command used. */
+  readonly usage?: Usage;
+}
+
+/** How to serve. */
+export interface ServePlan {
+  readonly buildDirectory: string;
+  readonly sockets: readonly string[];
+  /** What is the same for each command. */
+  readonly run: RunOptions;
+  /** The user of the commands. */
+  readonly uid: number;
+  readonly gid: number;
+  readonly setTmpdir: boolean;
+  readonly protectInputs: InputProtection | null;
+  readonly readinessPaths: readonly string[];
+  readonly healthServices: readonly string[];
+  readonly maxMessageSize: number;
+  readonly grace: number;
+  readonly onAction: (action: ActionReport) => void;
+}
+
+const SERVE_NAMES: OptionNames<ServeOptions> = {
+  buildDirectory: true,
+  socket: true,
+  uid: true,
+  gid: true,
+  setTmpdir: true,
+  protectInputs: true,
+  mounts: true,
+  readinessPaths: true,
+  healthService: true,
+  maxMessageSize: true,
+  grace: true,
+  onAction: true,
+};
+
+/** The words for them. */
+export const PROTECTIONS: readonly string[] = ["idmap", "mode", "none"];
+
+/** As gRPC's libraries have it. */
+const MESSAGE_SIZE = 4 << 20;
+
+/** A timer can't be set for longer. */
+const MOST_MILLISECONDS = 0x7fff_ffff;
+
+/** Room for the path in a `struct sockaddr_un`, less its NUL: unix(7). */
+const SOCKET_PATH_SIZE = 107;
+
+/**
+ * Checks what a caller asks for.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseServe(options: ServeOptions): ServePlan {
+  checkOptions(options, SERVE_NAMES);
+  const {
+    protectInputs = null,
+    setTmpdir = true,
+    mounts = [],
+    readinessPaths = [],
+    healthService,
+    onAction = () => {},
+  } = options;
+  const { socket } = options;
+  const sockets = typeof socket === "string" ? [socket] : socket;
+  if (!Array.isArray(sockets) || sockets.length === 0) {
+    throw new TypeError('"socket" must be a path, or several');
+  }
+  for (const path of sockets) checkSocket(path);
+  if (!Array.isArray(readinessPaths)) {
+    throw new TypeError('"readinessPaths" must be an array');
+  }
+  for (const path of readinessPaths) pathArgument("A readiness path", path);
+  if (typeof setTmpdir !== "boolean") {
+    throw new TypeError('"setTmpdir" must be true or false');
+  }
+  const uid = options.uid ?? Deno.uid() ?? 0;
+  const gid = options.gid ?? options.uid ?? Deno.gid() ?? 0;
+  if (protectInputs !== null && !PROTECTIONS.includes(protectInputs)) {
+    throw new TypeError(
+      `"protectInputs" can't be ${quote(String(protectInputs))}`,
+    );
+  }
+  if (protectInputs === "mode" && uid === 0) {
+    throw new TypeError(
+      '"protectInputs" can\'t be "mode" for commands of root, who may write to any file: give them another uid, or "idmap"',
+    );
+  }
+  const ids = options.uid === undefined && options.gid === undefined
+    ? {}
+    : { uid, gid };
+  const run: RunOptions = {
+    ...ids,
+    mounts,
+    clearEnv: true,
+    stdin: "null",
+  };
+  // What is wrong with them is told now, and not for each action.
+  parseRun(["true"], run);
+  return {
+    buildDirectory: pathArgument("The build directory", options.buildDirectory),
+    sockets,
+    run,
+    uid,
+    gid,
+    setTmpdir,
+    protectInputs,
+    readinessPaths,
+    healthServices: ["", RUNNER_SERVICE]
+      .concat(healthService === undefined ? [] : [healthService]),
+    maxMessageSize: checkNumber(
+      "maxMessageSize",
+      options.maxMessageSize ?? MESSAGE_SIZE,
+    ),
+    grace: checkNumber("grace", options.grace ?? 0),
+    onAction,
+  };
+}
+
+/** The name of the service. */
+const RUNNER_SERVICE = "buildbarn.runner.Runner";
+
+function checkSocket(path: unknown): void {
+  const name = pathArgument("A socket", path as string);
+  // It listens by another name in the directory first: a dot and a number.
+  const other = `${name.slice(0, name.lastIndexOf("/") + 1)}.4194304-0`;
+  const length = Math.max(
+    ...[name, other].map((path) => new TextEncoder().encode(path).length),
+  );
+  if (length > SOCKET_PATH_SIZE) {
+    throw new RangeError(
+      `A socket's path has ${SOCKET_PATH_SIZE} bytes at the most, this one ${length}: ${
+        quote(name)
+      }`,
+    );
+  }
+}
+
+function checkNumber(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 0 && value <= MOST_MILLISECONDS) {
+    return value;
+  }
+  throw new RangeError(
+    `"${name}" must be a whole number up to ${MOST_MILLISECONDS}: received ${value}`,
+  );
+}

@@ -1,0 +1,270 @@
+/**
+ * Room `runner`: Buildbarn's runner: gRPC in, `run()` out. Its packages from npm
+ * are nobody else's.
+ */
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { anyPack, type Empty, EmptySchema } from "@bufbuild/protobuf/wkt";
+import { create } from "@bufbuild/protobuf";
+import {
+  type CheckReadinessRequest,
+  Runner as RunnerService,
+  type RunRequest,
+  type RunResponse,
+  RunResponseSchema,
+} from "./generated/buildbarn/runner/runner_pb.ts";
+import { POSIXResourceUsageSchema } from "./generated/buildbarn/resourceusage/resourceusage_pb.ts";
+import { Health as HealthService } from "./generated/grpc/health/v1/health_pb.ts";
+import { answerWhenOver, definitionOf, Health, unary } from "./service.ts";
+import { type Ended, runAction } from "./action.ts";
+import { checkPath, openBuildDirectory } from "./build_directory.ts";
+import { Inputs } from "./inputs.ts";
+import {
+  parseServe,
+  type Runner,
+  type ServeOptions,
+  type ServePlan,
+} from "./options.ts";
+import { SocketPlace } from "./socket.ts";
+import { StatusError, statusOf } from "./status.ts";
+import { run } from "../run/run.ts";
+import { MountTree } from "../mount/tree.ts";
+import { MountError } from "../error/error.ts";
+import type { Usage } from "../sys/process.ts";
+
+class RunnerServer implements Runner {
+  readonly #plan: ServePlan;
+  readonly #inputs: Inputs;
+  readonly #health: Health;
+  readonly #server: Server;
+  readonly #places: SocketPlace[] = [];
+  /** The actions that run. */
+  readonly #running = new Set<Promise<unknown>>();
+  /** Ends them all. */
+  readonly #ending = new AbortController();
+
+  constructor(plan: ServePlan) {
+    this.#plan = plan;
+    this.#inputs = new Inputs(plan);
+    this.#health = new Health(plan.healthServices);
+    this.#server = new Server({
+      "grpc.max_receive_message_length": plan.maxMessageSize,
+      "grpc.enable_channelz": 0,
+      interceptors: [answerWhenOver],
+    });
+    this.#server.addService(definitionOf(RunnerService), {
+      checkReadiness: unary(({ path }: CheckReadinessRequest) =>
+        this.#check(path)
+      ),
+      run: unary((request: RunRequest, signal) => this.#run(request, signal)),
+    });
+    this.#server.addService(definitionOf(HealthService), this.#health.handlers);
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  async listen(): Promise<void> {
+    for (const [index, path] of this.#plan.sockets.entries()) {
+      const place = new SocketPlace(path, index);
+      this.#places.push(place);
+      await place.check();
+      await new Promise<void>((resolve, reject) => {
+        const credentials = ServerCredentials.createInsecure();
+        this.#server.bindAsync(`unix:${place.path}`, credentials, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      });
+      place.take();
+    }
+  }
+
+  #check(path: string): Empty {
+    checkReadinessPaths(this.#plan);
+    using build = openBuildDirectory(this.#plan.buildDirectory);
+    checkPath(build, path);
+    return create(EmptySchema);
+  }
+
+  async #run(request: RunRequest, signal: AbortSignal) {
+    const running = this.#runReported(
+      request,
+      AbortSignal.any([signal, this.#ending.signal]),
+    );
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  async #runReported(request: RunRequest, signal: AbortSignal) {
+    const begin = performance.now();
+    const report = (
+      what: { status: string; message?: string } | Ended,
+    ) => {
+      const ended = "code" in what
+        ? {
+          status: "OK",
+          exitCode: exitCode(what),
+          ...what.signal === null ? {} : { signal: what.signal },
+          usage: what.usage,
+        }
+        : what;
+      this.#plan.onAction({
+        id: request.inputRootDirectory.replace(/\/?[^/]*$/, ""),
+        command: request.arguments,
+        milliseconds: performance.now() - begin,
+        ...ended,
+      });
+    };
+    try {
+      const ended = await runAction(this.#plan, this.#inputs, request, signal);
+      // The files that are missing may be why.
+      if (ended.code !== 0) checkReadinessPaths(this.#plan);
+      report(ended);
+      return response(ended);
+    } catch (error) {
+      const { status, message } = statusOf(error);
+      report({ status, message });
+      throw error;
+    }
+  }
+
+  killActions(): void {
+    const reason = "The runner is being stopped";
+    this.#ending.abort(new StatusError("UNAVAILABLE", reason));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#health.stop();
+    const closed = new Promise<void>((resolve) =>
+      this.#server.tryShutdown(() => resolve())
+    );
+    // The listening socket is closed: another may come in its place.
+    for (const place of this.#places) place[Symbol.dispose]();
+    const late = setTimeout(() => this.killActions(), this.#plan.grace);
+    await Promise.allSettled(this.#running);
+    clearTimeout(late);
+    // Clients that stay, though there is nothing to wait for.
+    const unfriendly = setTimeout(
+      () => this.#server.forceShutdown(),
+      MOST_CLOSING,
+    );
+    await closed;
+    clearTimeout(unfriendly);
+    this.#inputs[Symbol.dispose]();
+  }
+}
+
+/** How many milliseconds clients may take to close their connections. */
+const MOST_CLOSING = 1000;
+
+/**
+ * Serves a Buildbarn worker's runner: executes the commands of its actions, each
+ * in the action's input root, with a /proc, /sys, /dev and /tmp of its own, in
+ * namespaces of its own. When a call is answered nothing is left of its command;
+ * nor is when a call is cancelled, or this process dies, in whatever way.
+ *
+ * Needs what {@linkcode run} needs, and CAP_CHOWN and Linux 5.12 for
+ * `protectInputs` "idmap"; of Deno `--allow-ffi`, `--allow-read`,
+ * `--allow-write` and `--allow-net` for the socket, `--allow-env` and
+ * `--allow-sys` for the gRPC library.
+ *
+ * @param options Where the build directory and the socket are, and how to run
+ * commands.
+ * @returns The server, which listens; dispose of it to stop it.
+ * @throws {TypeError | RangeError} For a wrong argument; before any call.
+ * @throws {SocketError} For a socket that is served, or that strangers could
+ * replace.
+ * @throws {MountError | UnsupportedError} Where commands can't be run: missing
+ * rights, an old kernel.
+ */
+export async function serve(options: ServeOptions): Promise<Runner> {
+  const plan = parseServe(options);
+  await warmUp();
+  const runner = new RunnerServer(plan);
+  try {
+    await runner.listen();
+    return runner;
+  } catch (error) {
+    await runner[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * Runs commands that don't exist, in a root that is empty: the first takes a
+ * hundred times as long as later ones, and tells whether commands can be run
+ * at all.
+ */
+async function warmUp(): Promise<void> {
+  for (let i = 0; i < WARM; i++) {
+    using root = MountTree.create({ type: "tmpfs" });
+    for (const name of ["proc", "sys", "dev"]) root.mkdir(name);
+    try {
+      await run(root, ["/nothing"], { clearEnv: true, stdin: "null" });
+    } catch (error) {
+      const tried = error instanceof MountError && error.syscall === "execve" &&
+        error.code === "ENOENT";
+      if (!tried) throw error;
+    }
+  }
+}
+
+/** After so many the compiler knows what to expect. */
+const WARM = 8;
+
+function checkReadinessPaths({ readinessPaths }: ServePlan): void {
+  for (const path of readinessPaths) {
+    try {
+      Deno.statSync(path);
+    } catch (error) {
+      throw new StatusError(
+        "UNAVAILABLE",
+        `Path ${JSON.stringify(path)}: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+function exitCode({ code, signal }: Ended): number {
+  return signal === null ? code : -1;
+}
+
+function response(ended: Ended): RunResponse {
+  const usage = create(
+    POSIXResourceUsageSchema,
+    usageOf(ended.usage, ended.signal),
+  );
+  return create(RunResponseSchema, {
+    exitCode: BigInt(exitCode(ended)),
+    resourceUsage: [anyPack(POSIXResourceUsageSchema, usage)],
+  });
+}
+
+function usageOf(usage: Usage, signal: string | null) {
+  return {
+    userTime: duration(usage.userTime),
+    systemTime: duration(usage.systemTime),
+    maximumResidentSetSize: BigInt(usage.maxRss),
+    pageReclaims: BigInt(usage.minorFaults),
+    pageFaults: BigInt(usage.majorFaults),
+    blockInputOperations: BigInt(usage.blockReads),
+    blockOutputOperations: BigInt(usage.blockWrites),
+    voluntaryContextSwitches: BigInt(usage.voluntarySwitches),
+    involuntaryContextSwitches: BigInt(usage.involuntarySwitches),
+    terminationSignal: signal?.replace(/^SIG/, "") ?? "",
+  };
+}
+
+function duration(milliseconds: number) {
+  const microseconds = Math.round(milliseconds * 1000);
+  return {
+    seconds: BigInt(Math.floor(microseconds / 1e6)),
+    nanos: microseconds % 1e6 * 1000,
+  };
+}

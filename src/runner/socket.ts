@@ -1,0 +1,176 @@
+/**
+ * The socket that a server listens on. Whoever can connect to it can run commands
+ * with the runner's rights: its directory guards it.
+ */
+import { dirname } from "@std/path/posix/dirname";
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  LOCK_EX,
+  LOCK_UN,
+  O_DIRECTORY,
+  O_PATH,
+  STATX_GID,
+  STATX_INO,
+  STATX_MODE,
+  STATX_TYPE,
+  STATX_UID,
+} from "../sys/constants.ts";
+import { flock, statx, unlinkat } from "../sys/file.ts";
+import { isErrno } from "../sys/error.ts";
+import { ENOENT } from "../sys/errno.ts";
+import { open, S_IFMT } from "../fd/open.ts";
+import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
+import { attempt } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+
+// inode(7)
+const S_IFSOCK = 0o140000;
+const S_ISVTX = 0o1000;
+const S_IWGRP = 0o020;
+const S_IWOTH = 0o002;
+
+/** A socket that can't be listened on. */
+export class SocketError extends Error {
+  /** The class's name. */
+  override readonly name = "SocketError";
+}
+
+/** A socket's place: nobody else takes it until the socket is there. */
+export class SocketPlace implements Disposable {
+  /**
+   * Where to listen. The library removes a socket by its path when it is closed,
+   * whoever's it is by then: so it is put in its place only afterwards.
+   */
+  readonly path: string;
+  readonly #directory: OwnedFd;
+  readonly #name: string;
+  readonly #place: string;
+  /** Its name until then. */
+  readonly #temporary: string;
+  /** The socket, once it is in its place. */
+  #ino: bigint | undefined;
+
+  /**
+   * @param index Which of this server's it is.
+   * @throws {MountError} When the directory can't be opened.
+   * @throws {SocketError} When strangers may write to it, or to one above it.
+   */
+  constructor(path: string, index: number) {
+    this.#temporary = `.${Deno.pid}-${index}`;
+    const directory = dirname(path);
+    this.#place = path;
+    this.#name = path.slice(path.lastIndexOf("/") + 1);
+    this.path = `${directory}/${this.#temporary}`;
+    const attempted = {
+      action: `listen in ${quote(directory)}`,
+      target: directory,
+      follows: true,
+    };
+    this.#directory = attempt(attempted, () => open(directory, O_DIRECTORY));
+    try {
+      checkGuard(directory);
+      // Of two that come at once, one looks first.
+      flock(this.#directory.fd, LOCK_EX);
+    } catch (error) {
+      this.#directory.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Checks that nobody serves what is in the place.
+   *
+   * @throws {SocketError} When somebody does, or it is no socket.
+   */
+  async check(): Promise<void> {
+    // What another process of this number has left.
+    if (this.#look(this.#temporary) !== null) {
+      unlinkat(this.#directory.fd, this.#temporary);
+    }
+    const found = this.#look(this.#name);
+    if (found === null) return;
+    if ((found.mode! & S_IFMT) !== S_IFSOCK) {
+      throw new SocketError(`${quote(this.#place)} is there, and is no socket`);
+    }
+    if (await isServed(`${procPath(this.#directory.fd)}/${this.#name}`)) {
+      throw new SocketError(
+        `${quote(this.#place)} is served by another process`,
+      );
+    }
+  }
+
+  /** Puts the socket in its place, instead of one that nobody serves. */
+  take(): void {
+    const { ino } = this.#look(this.#temporary)!;
+    Deno.renameSync(this.path, this.#place);
+    this.#ino = ino;
+    flock(this.#directory.fd, LOCK_UN);
+  }
+
+  #look(name: string) {
+    try {
+      return statx(
+        this.#directory.fd,
+        name,
+        AT_SYMLINK_NOFOLLOW,
+        STATX_TYPE | STATX_INO,
+      );
+    } catch (error) {
+      if (isErrno(error, ENOENT)) return null;
+      throw error;
+    }
+  }
+
+  /** Removes the socket, unless another has taken its place. */
+  [Symbol.dispose](): void {
+    if (this.#directory.closed) return;
+    using _ = this.#directory;
+    if (this.#ino === undefined) return;
+    if (this.#look(this.#name)?.ino !== this.#ino) return;
+    unlinkat(this.#directory.fd, this.#name);
+  }
+}
+
+async function isServed(path: string): Promise<boolean> {
+  try {
+    using _ = await Deno.connect({ transport: "unix", path });
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return false;
+    throw error;
+  }
+}
+
+/**
+ * Checks that strangers can put nothing in a socket's place: neither in its
+ * directory, nor by renaming one above it.
+ */
+function checkGuard(path: string): void {
+  // The path may hold links: the kernel goes up from where it leads.
+  let above = "";
+  for (;;) {
+    using directory = open(`${path}/${above}`, O_PATH | O_DIRECTORY);
+    const { uid, gid, mode, ino } = statx(
+      directory.fd,
+      "",
+      AT_EMPTY_PATH,
+      STATX_UID | STATX_GID | STATX_MODE | STATX_INO,
+    );
+    const owned = uid === 0 || uid === Deno.uid();
+    const strangers = (gid === 0 ? 0 : S_IWGRP) | S_IWOTH;
+    // In a sticky one they can't rename what is not theirs.
+    const sticky = above !== "" && (mode! & S_ISVTX) !== 0;
+    if (!owned || (mode! & strangers) !== 0 && !sticky) {
+      throw new SocketError(
+        `Others than root may write to ${
+          quote(`${path}/${above}`.replace(/\/$/, ""))
+        }, and so put a socket of theirs in the place of the runner's: chmod go-w, or listen in another directory`,
+      );
+    }
+    above += "../";
+    using next = open(`${path}/${above}`, O_PATH | O_DIRECTORY);
+    const upper = statx(next.fd, "", AT_EMPTY_PATH, STATX_INO);
+    if (upper.ino === ino) return;
+  }
+}
