@@ -7,13 +7,16 @@
  * and its records, is in mount namespaces of its own.
  */
 
-/** How many of the tests of a process ended how. */
-export interface Counts {
-  passed: number;
+const OUTCOMES = ["passed", "failed", "ignored"] as const;
+
+/** How many tests ended so, and how many steps of tests. */
+export interface Count {
+  tests: number;
   steps: number;
-  failed: number;
-  ignored: number;
 }
+
+/** How the tests of a process ended. */
+export type Counts = Record<typeof OUTCOMES[number], Count>;
 
 /**
  * Reads the counts from the last line that `deno test` prints.
@@ -24,29 +27,40 @@ export interface Counts {
 export function countsIn(output: string): Counts | null {
   // deno-lint-ignore no-control-regex
   const plain = output.replace(/\x1b\[[\d;]*m/g, "");
-  const found = [...plain.matchAll(SUMMARY)].at(-1);
-  if (found === undefined) return null;
-  const [passed, steps, failed, ignored] = found.slice(1)
-    .map((digits) => Number(digits ?? 0)) as [number, number, number, number];
-  return { passed, steps, failed, ignored };
+  const line = plain.match(/^(?:ok|FAILED) \| \d+ passed.*$/gm)?.at(-1);
+  return line === undefined ? null : countsBy((outcome) => {
+    const [, tests, steps] =
+      new RegExp(`(\\d+) ${outcome}(?: \\((\\d+) steps?\\))?`).exec(line) ?? [];
+    return { tests: Number(tests ?? 0), steps: Number(steps ?? 0) };
+  });
 }
 
-const SUMMARY =
-  /^(?:ok|FAILED) \| (\d+) passed(?: \((\d+) steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/gm;
-
-/** The last line of several processes of `deno test`, as one prints it. */
+/** The last line of several processes of `deno test`, much as one prints it. */
 export function formatCounts(
   all: readonly Counts[],
   files: number,
   seconds: number,
 ): string {
-  const sum = (key: keyof Counts) =>
-    all.reduce((total, counts) => total + counts[key], 0);
-  const steps = sum("steps") > 0 ? ` (${sum("steps")} steps)` : "";
-  const ignored = sum("ignored") > 0 ? ` | ${sum("ignored")} ignored` : "";
-  return `${sum("failed") === 0 ? "ok" : "FAILED"} | ` +
-    `${sum("passed")} passed${steps} | ${sum("failed")} failed${ignored} ` +
-    `(${Math.round(seconds)}s, ${files} files)`;
+  const sums = countsBy((outcome) => ({
+    tests: all.reduce((sum, counts) => sum + counts[outcome].tests, 0),
+    steps: all.reduce((sum, counts) => sum + counts[outcome].steps, 0),
+  }));
+  const parts = OUTCOMES.map((outcome) => {
+    const { tests, steps } = sums[outcome];
+    return `${tests} ${outcome}${steps === 0 ? "" : ` (${steps} steps)`}`;
+  });
+  return `${sums.failed.tests === 0 ? "ok" : "FAILED"} | ` +
+    `${parts.join(" | ")} (${Math.round(seconds)}s, ${files} files)`;
+}
+
+function countsBy(
+  count: (outcome: typeof OUTCOMES[number]) => Count,
+): Counts {
+  return {
+    passed: count("passed"),
+    failed: count("failed"),
+    ignored: count("ignored"),
+  };
 }
 
 /** The files of tests in a folder, and in those there, with their sizes. */
@@ -76,7 +90,10 @@ const COLOURS: Record<string, string> =
     ? { FORCE_COLOR: "1" }
     : {};
 
-const NONE: Counts = { passed: 0, steps: 0, failed: 0, ignored: 0 };
+const NONE: Counts = countsBy(() => ({ tests: 0, steps: 0 }));
+
+/** What breaks without a test that fails counts as one. */
+const BROKEN: Counts = { ...NONE, failed: { tests: 1, steps: 0 } };
 
 /** Runs every file of tests below `tests`, and returns the exit status. */
 async function runAll(): Promise<number> {
@@ -94,17 +111,17 @@ async function runAll(): Promise<number> {
       const [output, success] = await deno("test", "-A", "--no-check", file);
       console.log(output.trimEnd());
       const counts = countsIn(output) ?? NONE;
-      // A file that breaks counts as a test that does.
-      const failed = counts.failed || (success ? 0 : 1);
-      all.push({ ...counts, failed });
-      if (!success) broken.push(file);
+      all.push(counts);
+      if (success) continue;
+      broken.push(file);
+      if (counts.failed.tests === 0) all.push(BROKEN);
     }
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
   const [checked, isRight] = await checking;
   if (!isRight) {
     console.log(checked.trimEnd());
-    all.push({ ...NONE, failed: 1 });
+    all.push(BROKEN);
     broken.push("deno check");
   }
   if (broken.length > 0) console.log(`\nFailed: ${broken.sort().join(" ")}`);

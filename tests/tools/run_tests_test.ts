@@ -1,51 +1,54 @@
-import { countsIn, formatCounts } from "../../tools/run_tests.ts";
+import { type Counts, countsIn, formatCounts } from "../../tools/run_tests.ts";
 import { gatedTest, missingPermission, ROOT } from "../support/testing.ts";
 import { execute } from "../distribution/process.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 
+/** Counts, each [tests, steps]. */
+function counts(passed: number[], failed: number[], ignored: number[]): Counts {
+  const count = ([tests = 0, steps = 0]: number[]) => ({ tests, steps });
+  return {
+    passed: count(passed),
+    failed: count(failed),
+    ignored: count(ignored),
+  };
+}
+
 Deno.test("countsIn() reads the last line that deno test prints", () => {
-  const counts = { passed: 0, steps: 0, failed: 0, ignored: 0 };
   for (
     const [line, expected] of [
-      ["ok | 2 passed | 0 failed (5ms)", { passed: 2 }],
-      ["ok | 1 passed (1 step) | 0 failed | 3 ignored (1m2s)", {
-        passed: 1,
-        steps: 1,
-        ignored: 3,
-      }],
-      ["FAILED | 7 passed (186 steps) | 2 failed (4 steps) | 1 ignored (3s)", {
-        passed: 7,
-        steps: 186,
-        failed: 2,
-        ignored: 1,
-      }],
+      ["ok | 2 passed | 0 failed (5ms)", counts([2], [], [])],
       [
-        "\x1b[0m\x1b[32mok\x1b[0m | 4 passed | 0 failed \x1b[0m\x1b[38;5;245m(1s)\x1b[0m",
-        {
-          passed: 4,
-        },
+        "ok | 1 passed (1 step) | 0 failed | 0 ignored (186 steps) (1m2s)",
+        counts([1, 1], [], [0, 186]),
+      ],
+      [
+        "FAILED | 7 passed (18 steps) | 2 failed (4 steps) | 1 ignored (3s)",
+        counts([7, 18], [2, 4], [1]),
+      ],
+      [
+        "\x1b[0m\x1b[32mok\x1b[0m | 4 passed | 0 failed \x1b[0m\x1b[38;5;245m(1s)",
+        counts([4], [], []),
       ],
     ] as const
   ) {
     const output = `a test that prints ok | 9 passed ... ok (0ms)\n\n${line}\n`;
-    assertEquals(countsIn(output), { ...counts, ...expected });
+    assertEquals(countsIn(output), expected);
   }
   assertEquals(countsIn("running 1 test from ./a_test.ts\na ..."), null);
 });
 
 Deno.test("formatCounts() is such a line, of all together", () => {
-  const one = { passed: 1, steps: 0, failed: 0, ignored: 0 };
+  const one = counts([1], [], []);
   assertEquals(
     formatCounts([one, one], 2, 61.4),
-    "ok | 2 passed | 0 failed (61s, 2 files)",
+    "ok | 2 passed | 0 failed | 0 ignored (61s, 2 files)",
   );
-  const all = [one, { passed: 2, steps: 3, failed: 4, ignored: 5 }];
-  const line = formatCounts(all, 2, 1);
+  const line = formatCounts([one, counts([2, 3], [4], [5, 6])], 2, 1);
   assertEquals(
     line,
-    "FAILED | 3 passed (3 steps) | 4 failed | 5 ignored (1s, 2 files)",
+    "FAILED | 3 passed (3 steps) | 4 failed | 5 ignored (6 steps) (1s, 2 files)",
   );
-  assertEquals(countsIn(line), { passed: 3, steps: 3, failed: 4, ignored: 5 });
+  assertEquals(countsIn(line), counts([3, 3], [4], [5, 6]));
 });
 
 /** Files of tests, and how a run of them ends. */
@@ -69,7 +72,7 @@ for (
     [
       ["passes", "fails", "ends", "wrong"],
       1,
-      /^FAILED \| 2 passed \| 3 failed \(\d+s, 4 files\)$/,
+      /^FAILED \| 2 passed \| 3 failed \| 0 ignored \(\d+s, 4 files\)$/,
     ],
   ] as const
 ) {
@@ -101,7 +104,10 @@ for (
           [Deno.execPath(), "run", "-A", tool, "--quiet", `tests/${file}`],
           { cwd: directory },
         );
-        assertEquals([alone.code, countsIn(alone.stdout)?.passed], [0, 1]);
+        assertEquals([alone.code, countsIn(alone.stdout)?.passed.tests], [
+          0,
+          1,
+        ]);
       } finally {
         Deno.removeSync(directory, { recursive: true });
       }
