@@ -17,6 +17,9 @@ import { attempt, MountError } from "../error/error.ts";
 import { readFile } from "../fd/open.ts";
 import { dirname } from "@std/path/posix/dirname";
 import { SpecSyntaxError } from "../spec/malformed.ts";
+import type { SignalName } from "../sys/layout.ts";
+import type { LimitOption } from "../run/limits.ts";
+import type { Capability } from "../run/capabilities.ts";
 import { privileges } from "../kernel/process.ts";
 
 /** The parsed arguments of `run`. */
@@ -35,11 +38,34 @@ export interface Arguments {
   readonly parent: number | null;
 }
 
-/** The signals that go to the command. */
-const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/**
+ * The signals that go to the command: all but those that stop a process, that
+ * nobody can catch, and that tell a process what it did itself.
+ */
+const FORWARDED: readonly SignalName[] = [
+  "SIGALRM",
+  "SIGHUP",
+  "SIGINT",
+  "SIGIO",
+  "SIGPROF",
+  "SIGPWR",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGURG",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGVTALRM",
+  "SIGWINCH",
+];
 
-/** The exit statuses of what runs a command: env(1), sh(1). */
-const STATUS = { failed: 125, notExecutable: 126, notFound: 127 } as const;
+/** The exit statuses of what runs a command: env(1), sh(1), timeout(1). */
+const STATUS = {
+  timedOut: 124,
+  failed: 125,
+  notExecutable: 126,
+  notFound: 127,
+  killed: 137,
+} as const;
 
 /** `mountat run [options] <root> [--] <command> [argument...]`. */
 export const run: Command<Arguments> = {
@@ -48,10 +74,10 @@ export const run: Command<Arguments> = {
     synopsis: ["run [options] <root> [--] <command> [argument...]"],
     summary: `Run a command in a root of its own, with /proc, /sys and /dev
 
-The command sees the root and its own processes, of which it is the first: no
-mount and no process of the host. Everything is gone when it ends, and when
-mountat is killed. What is missing in the root to mount on is made there, and
-removed in the end, if it is empty and no other command has it. In a directory
+The command sees the root and its own processes: no mount and no process of the
+host. Everything is gone when it ends, and when mountat is killed. What is missing
+in the root to mount on is made there, and removed in the end, if it is empty and
+no other command has it. In a directory
 that can't be written to, and with --keep-root everywhere, nothing is made: a
 read-only tmpfs with all that is there takes its place.
 
@@ -60,10 +86,16 @@ that are inside another after it. A dst is a path in the root, through its
 symlinks; in a src or dst \\: is a colon, and \\\\ a backslash. Nothing can be made
 in /proc and /sys to mount on.
 
-SIGINT, SIGTERM and SIGHUP go to the command. As the first process it is spared
-the signals that it has no handler for when it sends them itself, abort(3) shows
-as SIGSEGV, and what its children leave behind is its to wait for. Its limit of
-open files is the one that Deno has raised.
+The first process of its PID namespace is an init of mountat's: it starts the
+command, waits for what that leaves behind, and ends with it. With --as-pid-1 the
+command is the first itself. Then it is spared the signals that it has no handler
+for when they come from inside, SIGKILL, too, abort(3) shows as SIGSEGV, and what
+its children leave behind is its to wait for.
+
+Signals that mountat gets go to the command: SIGALRM, SIGHUP, SIGINT, SIGIO,
+SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM and
+SIGWINCH. With --timeout all its processes get SIGTERM, and after --kill-after
+SIGKILL.
 
 At a terminal Ctrl-Z stops the command, and mountat with it, unless the command
 ignores SIGTSTP or has a handler for it: then it stays with that. The command is
@@ -76,16 +108,23 @@ a session of its own, as it has where its input is something else: there is no
 /dev/tty, Ctrl-C is passed on to it, and Ctrl-Z stops mountat alone. With
 --host-pid it always stays in mountat's session.
 
-Exit status: that of the command, 128 and the signal's number when one ended it,
-so after a --timeout 143, or what the command makes of SIGTERM; 125 when mountat
-failed, 126 and 127 when the command could not be executed or
-found.`,
+Exit status: that of the command, 128 and the signal's number when one ended it;
+after a --timeout 124, or 137 when it took SIGKILL; 125 when mountat failed, 126
+and 127 when the command could not be executed or found. With --json the end is
+told on standard error, in one line: code, signal, timedOut and usage.`,
     beforeCommand: 1,
     options: {
+      "as-pid-1": {
+        help: "make the command itself the first of its PID namespace",
+      },
       bind: {
         value: "src:dst[:ro|:rw]",
         repeat: true,
         help: "show a file or directory, and what is mounted in it",
+      },
+      capabilities: {
+        value: "names",
+        help: "leave the command these at the most: chown,kill, or none",
       },
       chdir: { value: "dir", help: "start in this directory of the root" },
       "child-of": {
@@ -100,17 +139,39 @@ found.`,
         help: "set a variable of the environment",
       },
       gid: { value: "number", help: "run as this group; by default --uid" },
+      groups: {
+        value: "numbers",
+        help: "have these supplementary groups: 4,24; by default mountat's",
+      },
       "host-pid": { help: "show the host's processes, and be one of them" },
       "keep-root": {
         help: "make nothing in the root to mount on, but cover directories",
       },
+      "kill-after": {
+        value: "duration",
+        help: "send SIGKILL so long after the --timeout; by default 5",
+      },
+      limit: {
+        value: "name=soft[:hard]",
+        repeat: true,
+        help:
+          "set a limit by prlimit(1)'s name: nofile=1024:4096, core=unlimited",
+      },
       "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
+      "no-new-privs": {
+        help: "let no program have more rights than the command",
+      },
       "no-proc": { help: "mount no /proc" },
       "no-sys": { help: "mount no /sys" },
       oci: {
         value: "file",
         help: "make the mounts of an OCI runtime configuration, too",
+      },
+      "pass-fd": {
+        value: "number",
+        repeat: true,
+        help: "let the command inherit this open descriptor",
       },
       "ro-bind": {
         value: "src:dst",
@@ -123,7 +184,7 @@ found.`,
       timeout: {
         value: "duration",
         help:
-          "end the command by SIGTERM after 10, 1.5s, 2m, 1h or 1d; 0: never",
+          "end all its processes by SIGTERM after 10, 1.5s, 2m, 1h or 1d; 0: never",
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
       uid: { value: "number", help: "run as this user" },
@@ -143,9 +204,17 @@ found.`,
     expectPositionals(this.description, positionals, 2, Infinity);
     const [root, ...command] = positionals;
     const rootless = switches.has("rootless");
-    if (rootless && (values["uid"] ?? values["gid"]) !== undefined) {
+    const ids = ["uid", "gid", "groups"].filter((name) => name in values);
+    if (rootless && ids.length > 0) {
       throw new UsageError(
-        "With --rootless there is one user and one group: leave out --uid and --gid",
+        `With --rootless there is one user and one group: leave out --${
+          ids[0]
+        }`,
+      );
+    }
+    if (switches.has("as-pid-1") && switches.has("host-pid")) {
+      throw new UsageError(
+        "With --host-pid there is no PID namespace of its own: leave out --as-pid-1",
       );
     }
     if (switches.has("new-session") && switches.has("host-pid")) {
@@ -164,7 +233,7 @@ found.`,
   },
   async run(
     { root: path, command, options, oci, rootless, parent },
-    { quiet },
+    { json, quiet },
   ) {
     // Only a death from now on sends a signal: PR_SET_PDEATHSIG(2const).
     if (parent !== null && Deno.ppid !== parent) return STATUS.failed;
@@ -189,11 +258,20 @@ found.`,
       // To its end: Deno hears late of what came before, and would end by it
       // where nobody listens any more.
       for (const name of FORWARDED) Deno.addSignalListener(name, () => {});
-      const { code, passedOver } = await running;
+      const { code, signal, timedOut, usage, passedOver } = await running;
       for (const { error } of passedOver) {
         if (!quiet) printMessage(`mountat: Passed over: ${error.message}`);
       }
-      return code;
+      const wasKilled = signal === "SIGKILL";
+      if (timedOut && !quiet) {
+        const how = wasKilled ? "SIGKILL" : "SIGTERM";
+        printMessage(`mountat: Ended by ${how} after its --timeout`);
+      }
+      if (json) {
+        printMessage(JSON.stringify({ code, signal, timedOut, usage }));
+      }
+      if (!timedOut) return code;
+      return wasKilled ? STATUS.killed : STATUS.timedOut;
     } catch (error) {
       return reportFailure(error);
     } finally {
@@ -217,12 +295,12 @@ function withoutRootless({ positionals, switches, values }: Words): string[] {
 function parseOptions({ switches, values }: Words): RunOptions {
   const number = (name: string) => {
     const text = values[name]?.[0];
-    if (text === undefined) return {};
-    const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
-    if (value < 0xffff_ffff) return { [name]: value };
-    throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
+    return text === undefined ? {} : { [name]: parseId(name, text) };
   };
   const timeout = parseDuration(values["timeout"]?.[0] ?? "0");
+  const killAfter = values["kill-after"]?.[0];
+  const groups = values["groups"]?.[0];
+  const capabilities = values["capabilities"]?.[0];
   const cwd = values["chdir"]?.[0];
   if (cwd !== undefined && !cwd.startsWith("/")) {
     throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
@@ -232,6 +310,10 @@ function parseOptions({ switches, values }: Words): RunOptions {
     sys: !switches.has("no-sys"),
     dev: !switches.has("no-dev"),
     hostPid: switches.has("host-pid"),
+    asPid1: switches.has("as-pid-1"),
+    noNewPrivs: switches.has("no-new-privs"),
+    limits: Object.fromEntries((values["limit"] ?? []).map(parseLimit)),
+    fds: (values["pass-fd"] ?? []).map(parsePassed),
     newSession: switches.has("new-session"),
     mountPoints: switches.has("keep-root") ? "stand-in" : "make",
     clearEnv: switches.has("clear-env"),
@@ -251,8 +333,53 @@ function parseOptions({ switches, values }: Words): RunOptions {
     ...number("gid"),
     // As timeout(1) has it.
     ...timeout === 0 ? {} : { timeout },
+    ...killAfter === undefined ? {} : { killAfter: parseDuration(killAfter) },
+    ...groups === undefined ? {} : { groups: parseGroups(groups) },
+    ...capabilities === undefined
+      ? {}
+      : { capabilities: parseCapabilityList(capabilities) },
     ...cwd === undefined ? {} : { cwd },
   };
+}
+
+function parseId(name: string, text: string): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+  if (value < 0xffff_ffff) return value;
+  throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
+}
+
+function parseGroups(text: string): number[] {
+  return text === ""
+    ? []
+    : text.split(",").map((word) => parseId("groups", word));
+}
+
+/** Names as setpriv(1) has them, or as the kernel has. */
+function parseCapabilityList(text: string): Capability[] {
+  if (text === "none" || text === "") return [];
+  return text.split(",").map((word) =>
+    `CAP_${word.replace(/^CAP_/i, "").toUpperCase()}` as Capability
+  );
+}
+
+function parsePassed(text: string): number {
+  const value = /^\d{1,7}$/.test(text) ? Number(text) : NaN;
+  if (value > 2) return value;
+  throw new UsageError(
+    `Option --pass-fd must be a descriptor above 2: ${quote(text)}`,
+  );
+}
+
+function parseLimit(text: string): [name: string, limit: LimitOption] {
+  const [, name, soft, hard = soft] =
+    /^([a-z]+)=(\d+|unlimited)(?::(\d+|unlimited))?$/.exec(text) ?? [];
+  if (name === undefined) {
+    throw new UsageError(
+      `Option --limit must be NAME=SOFT or NAME=SOFT:HARD: ${quote(text)}`,
+    );
+  }
+  const value = (word: string) => word === "unlimited" ? word : Number(word);
+  return [name, { soft: value(soft!), hard: value(hard!) }];
 }
 
 function parseVariable(text: string): [name: string, value: string] {

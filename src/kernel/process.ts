@@ -4,6 +4,8 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile } from "../fd/open.ts";
 import { THIS_THREAD } from "./mountinfo.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
+import { isErrno } from "../sys/error.ts";
+import { ENOENT, ESRCH } from "../sys/errno.ts";
 
 /** The rights of a thread. */
 export interface Privileges {
@@ -111,8 +113,37 @@ export interface Dispositions {
  * @throws {SyscallError} ENOENT when there is no such process.
  */
 export function dispositions(pidfd?: number): Dispositions {
-  const name = pidfd === undefined ? "self" : numberInProc(pidfd);
-  const field = readFields(`/proc/${name}/status`);
+  return dispositionsOf(pidfd === undefined ? "self" : numberInProc(pidfd));
+}
+
+/**
+ * Asks /proc what the first child of a process does about signals.
+ *
+ * @param pidfd The process, which was not reaped yet.
+ * @returns Null where it has none. Where the kernel does not tell its children,
+ * without CONFIG_PROC_CHILDREN, the default of all signals.
+ * @throws {SyscallError}
+ */
+export function dispositionsOfChild(pidfd: number): Dispositions | null {
+  const name = numberInProc(pidfd);
+  let children: string;
+  try {
+    children = readFile(`/proc/${name}/task/${name}/children`);
+  } catch (error) {
+    if (!isErrno(error, ENOENT)) throw error;
+    return { ignores: () => false, catches: () => false };
+  }
+  const [child] = children.split(" ");
+  try {
+    return child ? dispositionsOf(child) : null;
+  } catch (error) {
+    if (!isErrno(error, ENOENT, ESRCH)) throw error;
+    return null;
+  }
+}
+
+function dispositionsOf(process: string): Dispositions {
+  const field = readFields(`/proc/${process}/status`);
   const has = (mask: string) => {
     const signals = BigInt(`0x${field(mask)}`);
     return (name: SignalName) =>

@@ -54,6 +54,8 @@ export interface LoopDevice extends Disposable {
  * A read-only mount of a device that can only be read takes a read-only file
  * system, too, and gets it.
  *
+ * @param context A context of its type, as fsopen(2) opens it, which is closed;
+ * by default one is opened here.
  * @returns Its descriptor; while that is open, the mount is busy.
  * @throws {MountError} With what the kernel said of it.
  * @throws {UnsupportedError} Where the kernel has not the new mount API.
@@ -61,6 +63,7 @@ export interface LoopDevice extends Disposable {
 export function createDetachedMount(
   fileSystem: FileSystem,
   attempted: Attempt,
+  context?: OwnedFd,
 ): OwnedFd {
   const { change, parameters } = fileSystem;
   const readOnly = (change.attrSet & MOUNT_ATTR_RDONLY) !== 0;
@@ -73,7 +76,7 @@ export function createDetachedMount(
     return createDetachedMount(ofDevice, attempted);
   }
   try {
-    return createFileSystem(fileSystem, attempted);
+    return createFileSystem(fileSystem, attempted, context);
   } catch (error) {
     if (!readOnly || !isRefusedToWrite(error)) throw error;
     const flag = { key: "ro", value: true } as const;
@@ -99,10 +102,12 @@ function isRefusedToWrite(error: unknown): boolean {
 function createFileSystem(
   { type, parameters, change, mapIds, creationOf }: FileSystem,
   attempted: Attempt,
+  given?: OwnedFd,
 ): OwnedFd {
   const creation = creationOf?.(parameters);
   const said = creation?.parameters ?? parameters;
-  return inContext(() => fsopen(type), said, attempted, (context) => {
+  const open = () => given?.release() ?? fsopen(type);
+  return inContext(open, said, attempted, (context) => {
     (creation?.create ?? fsconfigCreate)(context);
     const { attrSet, propagation } = change;
     const fd = fsmount(context, undefined, attrSet);

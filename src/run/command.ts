@@ -1,9 +1,9 @@
+/** A command that was started, until it has ended. */
 import { type SignalName, signalName, SIGNALS } from "../sys/layout.ts";
-import { kill, pidfdOpen, type Usage, waitid } from "../sys/process.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
-import { dispositions } from "../kernel/process.ts";
-import { waitReady } from "./wait_ready.ts";
-import { POLLIN } from "../sys/event.ts";
+import { kill, type Usage } from "../sys/process.ts";
+import { dispositionsOfChild } from "../kernel/process.ts";
+import type { InitProcess, Report } from "./init_process.ts";
+import type { CallTable } from "./table.ts";
 
 /** How a command ended. */
 export interface Outcome {
@@ -15,38 +15,37 @@ export interface Outcome {
   readonly usage: Usage;
 }
 
-/** The process of a command, a child of this one. */
+/**
+ * How a command and the first process share PID namespaces.
+ *
+ * - `child`: the command is a child of that, in its namespace.
+ * - `first`: it is the first of another one inside that.
+ * - `group`: both are in this process's namespace, in a group of their own.
+ */
+export type Kind = "child" | "first" | "group";
+
+/** The process of a command. */
 export class CommandProcess implements Disposable {
-  /** Its number in this PID namespace. */
-  readonly pid: number;
-  readonly #process: OwnedFd;
-  /** Whether it is the first of its PID namespace. */
-  readonly #isInit: boolean;
+  readonly #init: InitProcess;
+  readonly #table: CallTable;
+  readonly #kind: Kind;
   /** Whether it leads a session, and in it a process group. */
   readonly #leads: boolean;
-  #reaped = false;
   #endedBy: SignalName | null = null;
 
   /**
-   * @param pid Its number; this object reaps it.
-   * @param role Whether it is the first of its PID namespace, and whether it
-   * leads a session.
-   * @throws {SyscallError} EMFILE; then it is killed.
+   * @param init The first process, which was given the table; this object ends it.
+   * @param table What makes it the command.
    */
   constructor(
-    pid: number,
-    { isInit, leads }: { isInit: boolean; leads: boolean },
+    init: InitProcess,
+    table: CallTable,
+    { kind, leads }: { kind: Kind; leads: boolean },
   ) {
-    this.pid = pid;
-    this.#isInit = isInit;
+    this.#init = init;
+    this.#table = table;
+    this.#kind = kind;
     this.#leads = leads;
-    try {
-      this.#process = new OwnedFd(pidfdOpen(pid));
-    } catch (error) {
-      kill(pid, SIGNALS.SIGKILL);
-      waitid(pid);
-      throw error;
-    }
   }
 
   /**
@@ -57,15 +56,23 @@ export class CommandProcess implements Disposable {
    * @param sent Whether the terminal has sent it already.
    */
   signal(name: SignalName, sent = false): void {
-    if (this.#reaped) return;
-    if (this.#isInit && ENDING.includes(name) && !this.#minds(name)) {
-      this.#endedBy ??= name;
-      kill(this.pid, SIGNALS.SIGKILL);
-    } else if (!sent) {
-      // A shell takes it that its children have a terminal's signals, too.
-      const all = this.#leads && OF_TERMINALS.includes(name);
-      kill(all ? -this.pid : this.pid, SIGNALS[name]);
-    }
+    if (this.#isSpared(name)) return this.#endBy(name);
+    if (sent) return;
+    // A shell takes it that its children have a terminal's signals, too.
+    const all = this.#leads && OF_TERMINALS.includes(name);
+    this.#init.order(all ? -NUMBER_IN_NAMESPACE : 0, SIGNALS[name]);
+  }
+
+  /** Sends a signal to all that it has started, and to itself. */
+  signalAll(name: SignalName): void {
+    const all = this.#kind === "group" ? -this.#init.pid : -1;
+    if (this.#isSpared(name)) this.#endBy(name);
+    else this.#init.order(all, SIGNALS[name]);
+  }
+
+  /** Kills it, and all that it has started, at once. */
+  kill(): void {
+    this.#init.kill();
   }
 
   /**
@@ -73,46 +80,70 @@ export class CommandProcess implements Disposable {
    * way with that; returns once this process goes on.
    */
   suspend(name: SignalName): void {
-    if (this.#reaped || this.#minds(name)) return;
+    if (this.#minds(name)) return;
     // The first process of a PID namespace is spared what the terminal has sent.
-    if (this.#isInit) kill(this.pid, SIGNALS.SIGSTOP);
+    if (this.#kind === "first") this.#init.order(0, SIGNALS.SIGSTOP);
     // Unlike SIGSTOP this stops nobody whom no shell would let go on.
     kill(Deno.pid, SIGNALS.SIGTTOU);
-    kill(this.pid, SIGNALS.SIGCONT);
+    this.#init.order(0, SIGNALS.SIGCONT);
   }
 
+  #isSpared(name: SignalName): boolean {
+    return this.#kind === "first" && ENDING.includes(name) &&
+      !this.#minds(name);
+  }
+
+  #endBy(name: SignalName): void {
+    this.#endedBy ??= name;
+    this.#init.order(0, SIGNALS.SIGKILL);
+  }
+
+  /** Whether a signal does something else than by default, or it has ended. */
   #minds(name: SignalName): boolean {
-    const { ignores, catches } = dispositions(this.#process.fd);
-    return ignores(name) || catches(name);
+    if (this.#init.pid === 0) return true;
+    const found = dispositionsOfChild(this.#init.pidfd);
+    return found === null || found.ignores(name) || found.catches(name);
   }
 
-  /** Waits for its end. */
+  /**
+   * Waits for its end, and that of all it has started.
+   *
+   * @throws {SyscallError | MountError | UnsupportedError} What kept it from being
+   * started.
+   */
   async outcome(): Promise<Outcome> {
-    await waitReady(this.#process.fd, POLLIN);
-    return this.#reap();
+    const report = await this.#init.ended();
+    this.#table.trace(report.failures);
+    const failure = report.failures.find((one) => this.#table.isFatal(one));
+    if (failure !== undefined) throw this.#table.error(failure);
+    return this.#outcomeOf(report);
   }
 
-  #reap(): Outcome {
-    // Until now the number was nobody else's.
-    const { status, signal, usage } = waitid(this.pid);
-    this.#reaped = true;
-    this.#process.close();
-    if (status !== null) return { code: status, signal: null, usage };
-    const killed = signal === SIGNALS.SIGKILL;
+  #outcomeOf({ command, own }: Report): Outcome {
+    // Without a word the first process was killed, and the command with it.
+    const usage = command?.usage ?? own.usage;
+    const status = command?.status ?? SIGNALS.SIGKILL;
+    const number = status & 0x7f;
+    if (number === 0) return { code: status >> 8, signal: null, usage };
+    const killed = number === SIGNALS.SIGKILL;
     const name = killed && this.#endedBy !== null
       ? this.#endedBy
-      : signalName(signal!);
-    const number = name === null ? signal! : SIGNALS[name];
-    return { code: 128 + number, signal: name, usage };
+      : signalName(number);
+    return {
+      code: 128 + (name === null ? number : SIGNALS[name]),
+      signal: name,
+      usage,
+    };
   }
 
   /** Kills it, unless it has ended. */
   [Symbol.dispose](): void {
-    if (this.#reaped) return;
-    kill(this.pid, SIGNALS.SIGKILL);
-    this.#reap();
+    this.#init[Symbol.dispose]();
   }
 }
+
+/** The command's number: the second process of its PID namespace. */
+const NUMBER_IN_NAMESPACE = 2;
 
 /** The signals that a terminal sends to a process group: termios(3). */
 const OF_TERMINALS: readonly SignalName[] = ["SIGINT", "SIGQUIT", "SIGHUP"];
@@ -127,8 +158,13 @@ const ENDING: readonly SignalName[] = [
   "SIGPROF",
   "SIGPWR",
   "SIGQUIT",
+  "SIGSTKFLT",
+  "SIGSYS",
   "SIGTERM",
+  "SIGTRAP",
   "SIGUSR1",
   "SIGUSR2",
   "SIGVTALRM",
+  "SIGXCPU",
+  "SIGXFSZ",
 ];

@@ -2,7 +2,7 @@
  * Commands in a root of their own: with `/proc`, `/sys` and `/dev` that only the
  * command sees.
  *
- * Needs Linux 5.12 or later, glibc 2.35, the permission `--allow-ffi`, and
+ * Needs Linux 5.12 or later, glibc, the permission `--allow-ffi`, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.
  *
  * @example Run a command in a directory that is its root
@@ -24,6 +24,8 @@ import "../late.ts";
 
 export { type InputOption, type OutputOption, run, type Usage } from "./run.ts";
 export type { RunOptions, RunResult } from "./options.ts";
+export type { LimitName, LimitOption, LimitValue } from "./limits.ts";
+export type { Capability } from "./capabilities.ts";
 export { type HasFd, InheritableFd } from "../fd/owned_fd.ts";
 export { Directory } from "../directory.ts";
 export type { AttributeOptions } from "../options/attributes.ts";

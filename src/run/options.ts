@@ -3,7 +3,20 @@ import type { MountSpec } from "../options/spec.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
 import type { Usage } from "../sys/process.ts";
 import { type PassedOver, planNamed } from "../mount/apply.ts";
-import type { Ids } from "./spawner.ts";
+import {
+  inheritedOpenFiles,
+  type Limit,
+  type LimitName,
+  type LimitOption,
+  parseLimits,
+  RESOURCES,
+} from "./limits.ts";
+import {
+  type Capability,
+  type CapabilityChange,
+  changeCapabilities,
+  parseCapabilities,
+} from "./capabilities.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
@@ -84,12 +97,60 @@ export interface RunOptions {
    */
   gid?: number;
   /**
+   * The supplementary groups' ids. Without `uid` and `gid` those of this process
+   * stay by default, with one of them there are none.
+   */
+  groups?: readonly number[];
+  /**
+   * The capabilities that the command may have at the most, `[]` for none; by
+   * default all that this process has, or its user. The others leave the bounding
+   * set, too: no program it executes can get them. It takes CAP_SETPCAP.
+   */
+  capabilities?: readonly Capability[];
+  /**
+   * Lets no program that the command executes have more rights than that has:
+   * set-user-ID bits and file capabilities do nothing, PR_SET_NO_NEW_PRIVS(2const).
+   *
+   * @default {false}
+   */
+  noNewPrivs?: boolean;
+  /**
+   * The command's limits, setrlimit(2), by the names of prlimit(1). Others are
+   * those of this process, but for `nofile`: what Deno has raised is as it was.
+   *
+   * @default {{}}
+   */
+  limits?: Readonly<Partial<Record<LimitName, LimitOption>>>;
+  /**
+   * Open descriptors above 2 that the command inherits, by the same numbers: a
+   * make(1) jobserver, say.
+   *
+   * @default {[]}
+   */
+  fds?: readonly number[];
+  /**
    * Leaves the command in this process's PID namespace. Then what leaves the
    * command's process group outlives it.
    *
    * @default {false}
    */
   hostPid?: boolean;
+  /**
+   * Lets a first process of the PID namespace start the command, wait for what it
+   * leaves behind, and end with it. `false` means `asPid1`.
+   *
+   * @default {true}
+   */
+  init?: boolean;
+  /**
+   * Makes the command itself the first process of its PID namespace. Then it is
+   * spared the signals that it has no handler for when they come from inside, even
+   * SIGKILL, abort(3) shows as SIGSEGV, and what its children leave behind is its
+   * to wait for. Not together with `hostPid`.
+   *
+   * @default {false}
+   */
+  asPid1?: boolean;
   /**
    * Starts the command in a session of its own also where its `stdin` is this
    * process's terminal. Otherwise it shares that session there, for the shell's
@@ -101,12 +162,13 @@ export interface RunOptions {
    */
   newSession?: boolean;
   /**
-   * After how many milliseconds the command is ended: by SIGTERM, and after
-   * `killAfter` more by SIGKILL. Then what it wrote is waited for no longer.
+   * After how many milliseconds the command is ended: by SIGTERM to all its
+   * processes, and after `killAfter` more by SIGKILL. Then what it wrote is waited
+   * for no longer. With `hostPid` its processes are those of its process group.
    */
   timeout?: number;
   /**
-   * How many milliseconds a command may take to end after its `timeout`.
+   * How many milliseconds its processes have to end after the `timeout`.
    *
    * @default {5000}
    */
@@ -154,12 +216,9 @@ export interface RunResult {
    * it took SIGKILL.
    */
   readonly signal: Deno.Signal | null;
-  /** Whether that was for its `timeout`. */
+  /** Whether it was still running after its `timeout`, however it ended then. */
   readonly timedOut: boolean;
-  /**
-   * What it and those of its children used that it waited for. Its `maxRss` is
-   * no less than this process's memory was: Linux counts on over execve(2).
-   */
+  /** What it and those of its children used that it waited for. */
   readonly usage: Usage;
   /** The optional mounts that could not be made. */
   readonly passedOver: readonly PassedOver[];
@@ -167,6 +226,14 @@ export interface RunResult {
   readonly stdout?: Uint8Array<ArrayBuffer>;
   /** What errors it wrote, where that was `"piped"`. */
   readonly stderr?: Uint8Array<ArrayBuffer>;
+}
+
+/** Who a command runs as. */
+export interface Ids {
+  /** The user, null for the same. */
+  readonly uid: number | null;
+  /** The group. */
+  readonly gid: number;
 }
 
 /** A command to run, and how. */
@@ -181,7 +248,14 @@ export interface Plan {
   /** `NAME=value` each. */
   readonly environment: readonly string[];
   readonly ids: Ids | null;
+  /** The supplementary groups, null for those of this process. */
+  readonly groups: readonly number[] | null;
+  readonly capabilities: CapabilityChange | null;
+  readonly noNewPrivs: boolean;
+  readonly limits: readonly Limit[];
+  readonly fds: readonly number[];
   readonly hostPid: boolean;
+  readonly asPid1: boolean;
   readonly newSession: boolean;
   readonly timeout: number | null;
   readonly killAfter: number;
@@ -217,7 +291,14 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   clearEnv: true,
   uid: true,
   gid: true,
+  groups: true,
+  capabilities: true,
+  noNewPrivs: true,
+  limits: true,
+  fds: true,
   hostPid: true,
+  init: true,
+  asPid1: true,
   newSession: true,
   timeout: true,
   killAfter: true,
@@ -239,9 +320,17 @@ export function parseRun(
 ): Plan {
   checkOptions(options, RUN_NAMES);
   const { cwd = "/", uid, mounts = [], forwardSignals = [], signal } = options;
+  const { groups, capabilities, fds = [] } = options;
   checkList("The command", command);
   checkList('"mounts"', mounts);
   checkList('"forwardSignals"', forwardSignals);
+  checkList('"groups"', groups ?? []);
+  checkList('"capabilities"', capabilities ?? []);
+  checkList('"fds"', fds);
+  const kept = capabilities === undefined
+    ? null
+    : parseCapabilities(capabilities);
+  const limits = parseLimits(options.limits ?? {});
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError('"signal" must be an AbortSignal');
   }
@@ -292,7 +381,12 @@ export function parseRun(
       uid: uid === undefined ? null : checkNumber("uid", uid, MOST_ID),
       gid: checkNumber("gid", gid, MOST_ID),
     },
+    groups: groups?.map((group) => checkNumber("groups", group, MOST_ID)) ??
+      (gid === undefined ? null : []),
+    noNewPrivs: checkSwitch("noNewPrivs", options.noNewPrivs ?? false),
+    fds: fds.map(checkPassed),
     hostPid: checkSwitch("hostPid", options.hostPid ?? false),
+    asPid1: checkFirst(options),
     newSession: checkSwitch("newSession", options.newSession ?? false),
     timeout: options.timeout === undefined
       ? null
@@ -313,15 +407,55 @@ export function parseRun(
       '"newSession" can\'t go with "hostPid": the command would leave the process group that ends with it',
     );
   }
-  // The first call; what is wrong has been told.
+  if (plan.hostPid && plan.asPid1) {
+    throw new TypeError(
+      '"asPid1" can\'t go with "hostPid": there is no PID namespace of its own',
+    );
+  }
+  // The first calls; what is wrong has been told.
   const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
     ? []
     : inheritedEnvironment().map((entry) =>
       [entry.split("=", 1)[0]!, entry] as const
     );
   const environment = [...new Map([...inherited, ...variables]).values()];
-  return { ...plan, environment };
+  const stays = uid === undefined || uid === 0;
+  const openFiles = limits.some(({ resource }) => resource === RESOURCES.nofile)
+    ? null
+    : inheritedOpenFiles();
+  return {
+    ...plan,
+    environment,
+    limits: openFiles === null ? limits : [openFiles, ...limits],
+    capabilities: kept === null ? null : changeCapabilities(kept, stays),
+  };
 }
+
+function checkFirst({ init, asPid1 }: RunOptions): boolean {
+  checkSwitch("init", init ?? true);
+  checkSwitch("asPid1", asPid1 ?? false);
+  if (init !== undefined && init === asPid1) {
+    throw new TypeError('"init" and "asPid1" contradict each other');
+  }
+  return asPid1 ?? init === false;
+}
+
+/** Standard streams have options of their own; no process has so many. */
+function checkPassed(
+  fd: number,
+  index: number,
+  all: readonly number[],
+): number {
+  checkNumber("fds", fd, MOST_DESCRIPTOR);
+  if (fd < 3 || all.indexOf(fd) !== index) {
+    throw new RangeError(
+      `"fds" must be different descriptors above 2: received ${fd}`,
+    );
+  }
+  return fd;
+}
+
+const MOST_DESCRIPTOR = 0xf_ffff;
 
 function checkList(what: string, value: unknown): void {
   if (!Array.isArray(value)) {

@@ -66,6 +66,7 @@ import {
   EOVERFLOW,
   EPERM,
   EROFS,
+  EXDEV,
 } from "../sys/errno.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import { attempt, MountError } from "../error/error.ts";
@@ -157,6 +158,20 @@ export class RootTree implements Disposable {
       if (isErrno(error, EEXIST, ...UNWRITABLE)) return false;
       throw error;
     }
+  }
+
+  /**
+   * True if a target may be in one of the directories at the top, by its name or
+   * through a symlink.
+   */
+  leadsInto(name: string, target: string): boolean {
+    if (target.split("/").find((part) => part !== ".") === name) return true;
+    try {
+      openAt(this.fd, target).close();
+    } catch (error) {
+      return isErrno(error, ELOOP, EXDEV);
+    }
+    return false;
   }
 
   /**
@@ -425,11 +440,21 @@ function inodeOf(fd: number): bigint | undefined {
 
 // The file systems that a command expects, mounted on nothing yet.
 
-/** The devices that every command may expect. */
-const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
+/** A character device: inode(7). */
+export const S_IFCHR = 0o020000;
+
+/** The devices that every command may expect, with their numbers: makedev(3). */
+export const DEVICES: readonly (readonly [name: string, device: number])[] = [
+  ["null", 0x103],
+  ["zero", 0x105],
+  ["full", 0x107],
+  ["random", 0x108],
+  ["urandom", 0x109],
+  ["tty", 0x500],
+];
 
 /** The links in /dev, and what they say. */
-const DEVICE_LINKS = {
+export const DEVICE_LINKS = {
   fd: "/proc/self/fd",
   stdin: "/proc/self/fd/0",
   stdout: "/proc/self/fd/1",
@@ -437,10 +462,13 @@ const DEVICE_LINKS = {
   ptmx: "pts/ptmx",
 } as const;
 
+/** How a sysfs is mounted. */
+export const SYS_OPTIONS = "ro,nosuid,nodev,noexec";
+
 /** A sysfs; in a user namespace that may mount none, what there is at /sys. */
 export function makeSys(): OwnedFd {
   try {
-    return make("sysfs", "ro,nosuid,nodev,noexec", "sys");
+    return make("sysfs", SYS_OPTIONS, "sys");
   } catch (error) {
     if (!(error instanceof MountError && error.errno === EPERM)) throw error;
   }
@@ -461,7 +489,7 @@ export function makeDev(staging: Staging): OwnedFd {
   using owned = new DisposableStack();
   const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
   staging.hold(dev);
-  for (const name of DEVICES) {
+  for (const [name] of DEVICES) {
     makeFile(dev.fd, name);
     using device = makePrivate(cloneTree(AT_FDCWD, `/dev/${name}`, 0), 0);
     using at = openAt(dev.fd, name);
@@ -489,13 +517,14 @@ export function makeDev(staging: Staging): OwnedFd {
  * A procfs.
  *
  * @param options As of a mount.
- * @param pidns The PID namespace that it shows, null for this thread's.
+ * @param context The context, opened in the PID namespace that it shows; it is
+ * closed.
  */
 export function makeProc(
-  options: OptionsInput,
-  pidns: OwnedFd | null,
+  options: OptionsInput = "nosuid,nodev,noexec",
+  context: OwnedFd,
 ): OwnedFd {
-  return make("proc", options, "proc", pidns);
+  return make("proc", options, "proc", context);
 }
 
 /** A file system that is mounted on nothing yet. */
@@ -503,14 +532,11 @@ export function make(
   type: string,
   options: OptionsInput,
   target: string,
-  pidns: OwnedFd | null = null,
+  context?: OwnedFd,
 ): OwnedFd {
-  const fileSystem = parseFileSystem({ type, source: type, options });
-  const parameters = pidns === null
-    ? fileSystem.parameters
-    : [...fileSystem.parameters, { key: "pidns", value: pidns }];
   return createDetachedMount(
-    { ...fileSystem, parameters },
+    parseFileSystem({ type, source: type, options }),
     { action: `mount ${type} on ${quote(target)}`, target, type },
+    context,
   );
 }

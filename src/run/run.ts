@@ -16,43 +16,53 @@ import {
   type RunOptions,
   type RunResult,
 } from "./options.ts";
-import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
+import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { attempt, explain, MountError } from "../error/error.ts";
 import { quote } from "../base/text.ts";
-import { releaseSpawner, spawner } from "./spawner.ts";
+import { type Spawner, spawner } from "./spawner.ts";
 import { HeldSignals, Terminal } from "./signals.ts";
-import { makeDev, makeSys, RootTree } from "./root_tree.ts";
+import { makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
 import { MountPoints } from "./mount_points.ts";
-import { Keeper, type KeeperKind } from "./keeper.ts";
 import type { PassedOver } from "../mount/apply.ts";
-import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
-import { EINVAL, ENOSYS, ENOTTY } from "../sys/errno.ts";
-import { CommandProcess } from "./command.ts";
+import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import { openDirectoryAt } from "../fd/open.ts";
+import { CommandProcess, type Kind, type Outcome } from "./command.ts";
+import { dup } from "../sys/file.ts";
 import { findProgram } from "./program.ts";
-import { openInRoot } from "../fd/open.ts";
-import { O_DIRECTORY } from "../sys/constants.ts";
-import { prepareSpawn } from "../sys/spawn.ts";
-import type { SignalName } from "../sys/layout.ts";
+import { CLONE_NEWPID, FSOPEN_CLOEXEC } from "../sys/constants.ts";
+import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
+import { type SignalName, SIGNALS } from "../sys/layout.ts";
+import { InitProcess } from "./init_process.ts";
+import { CallTable, Descriptors, SOCKET } from "./table.ts";
+import {
+  becomeCommand,
+  beginTable,
+  copySysfs,
+  enterDirectory,
+  enterRoot,
+  makeDevices,
+  makeProcfs,
+  takeForeground,
+} from "./steps.ts";
 
 export type { InputOption, OutputOption, Usage };
 
 /**
  * Runs a command in a root of its own: a directory, with a procfs, a sysfs and
- * a /dev, in a mount namespace that holds that alone. It is the first process of
- * a PID namespace of its own. When it ends, all that it started is ended, too;
- * so it is when this process dies, however that happens. No mount is visible
- * anywhere else at any time.
+ * a /dev, in a mount namespace that holds that alone, and in a PID namespace.
+ * When it ends, all that it started is ended, too; so it is when this process
+ * dies, however that happens. No mount is visible anywhere else at any time.
+ *
+ * The first process of its PID namespace is a program of less than a kilobyte,
+ * in a memory of its own: it starts the command, waits for what that leaves
+ * behind, and ends with it. So the command ends by signals as it does without a
+ * PID namespace. With `asPid1` it is the first itself.
  *
  * What is missing in the root to mount on is made there, and removed in the end:
  * see `mountPoints`. With `hostPid` it stays, as it does when this process is
  * killed, and where another process's command has something mounted beside it.
  * Until then each directory of it has a shared lock, flock(2): who takes the
  * exclusive one keeps commands from mounting there.
- *
- * As the first of its PID namespace it is spared the signals that it has no
- * handler for when it sends them itself, abort(3) shows as SIGSEGV, and what its
- * children leave behind is its to wait for. Its limit of open files is the one
- * that Deno has raised.
  *
  * What this process was started to ignore, under nohup(1) say, both ignore,
  * whatever listener is added later; SIGPIPE, which Deno ignores, the command does
@@ -66,13 +76,10 @@ export type { InputOption, OutputOption, Usage };
  * it sees, and does not confine a command of root.
  *
  * Needs Linux 5.12, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
- * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc 2.35.
- * Before Linux 6.18 the command is not the first process of its PID namespace,
- * but one of those that the first looks after, a /bin/cat, and its procfs takes
- * no options. Before Linux 6.15 the root is built in another mount namespace,
- * until the command starts: a file system that is unmounted meanwhile stays in
- * use there. See pid_namespaces(7),
- * mount_namespaces(7), posix_spawn(3).
+ * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc. Before
+ * Linux 6.15 the root is built in another mount namespace, until the command
+ * starts: a file system that is unmounted meanwhile stays in use there. See
+ * pid_namespaces(7), mount_namespaces(7), vfork(2).
  *
  * @example Run a command, and read what it says
  * ```ts
@@ -84,7 +91,7 @@ export type { InputOption, OutputOption, Usage };
  *   stdout: "piped",
  * });
  * assertEquals(code, 0);
- * assertEquals(new TextDecoder().decode(stdout), "1\n");
+ * assertEquals(new TextDecoder().decode(stdout), "2\n");
  * ```
  *
  * @param root The command's root.
@@ -113,9 +120,6 @@ export async function run(
       { action: `run ${quote(program)}`, target: program },
       error,
     );
-  } finally {
-    // What failed before the command was started holds it still.
-    releaseSpawner();
   }
 }
 
@@ -131,24 +135,28 @@ async function runPlanned(
   ];
   using signals = new HeldSignals(plan.forwardSignals);
   // Without the rights to mount this fails, before anything is begun.
-  spawner();
+  const place = spawner();
+  const kind = plan.hostPid ? "group" : plan.asPid1 ? "first" : "child";
+  using init = new InitProcess(plan.hostPid);
   using points = new MountPoints();
   // What leaves the command's group goes on with what is mounted there.
   if (plan.hostPid) points.keep();
   using tree = new RootTree(root, points, plan.mountPoints === "make");
-  const furnished = await furnish(tree, plan);
-  await using keeper = furnished.keeper;
+  const job: Job = { plan, kind, init, tree, place, streams };
+  const { late, passedOver } = furnish(job);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
   // A job of a shell's, in the foreground or not: as a group of its own what that
   // does would not reach the command.
   const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
     !plan.hostPid && !plan.newSession;
+  const leads = !plan.hostPid && !atTerminal;
   using stops = new HeldSignals(atTerminal ? STOPS : []);
-  using process = start(tree, keeper, plan, streams, {
-    atTerminal,
-    foreground: terminal !== null,
+  const table = describeCommand(job, late, {
+    leads,
+    foreground: plan.hostPid && terminal !== null,
   });
-  // From here on the command's mount namespace holds it.
+  using process = new CommandProcess(init, table, { kind, leads });
+  // From here on the first process holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
   signals.deliverTo((name) =>
@@ -159,29 +167,64 @@ async function runPlanned(
     const late = name === "SIGTTIN" && Terminal.ours() !== null;
     if (!late) process.suspend(name);
   });
-  const result = await attend(process, keeper, plan, streams);
+  const result = await attend(process, plan, streams);
   plan.abort?.throwIfAborted();
-  return { ...result, passedOver: furnished.passedOver };
+  return { ...result, passedOver };
 }
 
 type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
 
-/** Mounts what a command expects, and starts who keeps it. */
-async function furnish(
-  tree: RootTree,
-  plan: Plan,
-): Promise<{ keeper: Keeper; passedOver: PassedOver[] }> {
-  tree.makeRoom((["proc", "sys", "dev"] as const).filter((name) => plan[name]));
-  if (plan.sys) tree.put("sys", makeSys());
-  if (plan.dev) tree.put("dev", makeDev(tree.staging));
-  const { keeper, proc } = await keep(plan);
+/** A command that is to be started. */
+interface Job {
+  readonly plan: Plan;
+  readonly kind: Kind;
+  readonly init: InitProcess;
+  readonly tree: RootTree;
+  readonly place: Spawner;
+  readonly streams: Streams;
+}
+
+/** The file systems that every command expects. */
+const EXPECTED = ["proc", "sys", "dev"] as const;
+
+type Expected = (typeof EXPECTED)[number];
+
+/**
+ * Mounts what a command expects, but for what the first process can do by itself:
+ * that takes less time.
+ *
+ * @returns What is left to it, and what could not be mounted.
+ */
+function furnish(
+  job: Job,
+): { late: Expected[]; passedOver: PassedOver[] } {
+  const { plan, tree, place } = job;
+  const wanted = EXPECTED.filter((name) => plan[name]);
+  tree.makeRoom(wanted);
+  const late = wanted.filter((name) =>
+    !plan.mounts.some((mount) => tree.leadsInto(name, mount.target.path)) &&
+    (name !== "sys" || place.sys !== null) &&
+    (name !== "dev" || place.makesDevices)
+  );
+  const early = wanted.filter((name) => !late.includes(name));
+  const procfs = plan.mounts.filter(({ procOptions }) => procOptions !== null);
+  const count = procfs.length + (early.includes("proc") ? 1 : 0);
+  // One shows the PID namespace of who opened the context.
+  const contexts = count === 0 ? [] : startWithProcfs(job, count);
   try {
-    if (proc !== null) tree.put("proc", proc);
+    if (early.includes("sys")) tree.put("sys", makeSys());
+    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging));
+    if (early.includes("proc")) {
+      tree.put("proc", makeProc(undefined, contexts.pop()!));
+    }
     const passedOver: PassedOver[] = [];
     for (const { spec, procOptions, ...mount } of plan.mounts) {
       try {
         if (procOptions === null) tree.add(mount);
-        else tree.add({ ...mount, make: () => keeper.makeProc(procOptions) });
+        else {
+          const context = contexts.pop()!;
+          tree.add({ ...mount, make: () => makeProc(procOptions, context) });
+        }
       } catch (error) {
         const failed = error instanceof MountError ||
           error instanceof UnsupportedError;
@@ -190,72 +233,95 @@ async function furnish(
       }
     }
     tree.seal();
-    keeper.seal();
-    return { keeper, passedOver };
-  } catch (error) {
-    await keeper[Symbol.asyncDispose]();
-    throw error;
+    return { late, passedOver };
+  } finally {
+    for (const context of contexts) context.close();
   }
 }
 
-async function keep(
-  plan: Plan,
-): Promise<{ keeper: Keeper; proc: OwnedFd | null }> {
-  const place = spawner();
-  const kind: KeeperKind = plan.hostPid
-    ? "group"
-    : place.nests
-    ? "nested"
-    : "shared";
-  let keeper: Keeper | undefined;
-  try {
-    keeper = new Keeper(kind);
-    return { keeper, proc: plan.proc ? keeper.makeProc() : null };
-  } catch (error) {
-    await keeper?.[Symbol.asyncDispose]();
-    const cause = error instanceof MountError ? error.cause : error;
-    const falls = kind === "nested" && isErrno(cause, EINVAL, ENOTTY, ENOSYS);
-    if (!falls) throw error;
-  }
-  place.nests = false;
-  return await keep(plan);
-}
-
-function start(
-  tree: RootTree,
-  keeper: Keeper,
-  plan: Plan,
-  [stdin, stdout, stderr]: Streams,
-  { atTerminal, foreground }: { atTerminal: boolean; foreground: boolean },
-): CommandProcess {
-  const { command, cwd, environment, ids } = plan;
-  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
-  using directory = attempt(
-    { action: `start in ${quote(cwd)}`, target: cwd, follows: true },
-    () => openInRoot(tree.fd, cwd, O_DIRECTORY),
+/** Starts the first process, and lets it open contexts of a procfs. */
+function startWithProcfs(
+  { plan, kind, init, place, streams }: Job,
+  count: number,
+): OwnedFd[] {
+  const table = new CallTable();
+  beginTable(table, plan.hostPid);
+  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
+  const contexts = Array.from(
+    { length: count },
+    () => table.open("fsopen", ["proc", FSOPEN_CLOEXEC]),
   );
-  const program = findProgram(tree.fd, command[0], cwd, path);
-  const group = keeper.kind === "group";
-  const leads = !group && !atTerminal;
-  using prepared = prepareSpawn(program, command, environment, {
-    descriptors: [stdin.fd, stdout.fd, stderr.fd],
-    processGroup: group ? keeper.pid : null,
-    // A terminal's signals must reach it, and this process: the first of a PID
-    // namespace is spared them. Elsewhere it has no use for /dev/tty.
-    newSession: leads,
-    foreground: group && foreground,
-  });
-  const pidns = keeper.pidns?.fd ?? null;
-  const place = { tree: tree.fd, cwd: directory.fd, pidns, ids };
-  spawner().spawnInside(prepared, place);
-  const isInit = keeper.kind === "nested";
-  return new CommandProcess(prepared.pid, { isInit, leads });
+  table.call("sendmsg", [SOCKET, new Descriptors(contexts), 0]);
+  table.call("close_range", [contexts[0]!, 0xffff_ffff, 0]);
+  const bytes = table.encode({ next: true });
+  init.send(bytes, table.descriptors, streams.map(({ fd }) => fd));
+  init.start(place.init);
+  return init.receive(table).map((fd) => new OwnedFd(fd, "context"));
 }
+
+/** Sends the first process what it has to do, and starts it if that is not done. */
+function describeCommand(
+  { plan, kind, init, tree, place, streams }: Job,
+  late: readonly Expected[],
+  { leads, foreground }: { leads: boolean; foreground: boolean },
+): CallTable {
+  const { command, cwd, environment } = plan;
+  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
+  const program = findProgram(tree.fd, command[0], cwd, path);
+  using owned = new DisposableStack();
+  const table = new CallTable();
+  const numberOf = (fd: number) => table.pass(fd);
+  const root = numberOf(tree.fd);
+  const empty = numberOf(place.empty.fd);
+  const points = Object.fromEntries(late.map((name) => [
+    name,
+    numberOf(owned.use(openDirectoryAt(tree.fd, name)).fd),
+  ]));
+  const sys = late.includes("sys") ? numberOf(place.sys!.fd) : -1;
+  const fds = plan.fds.map((fd) =>
+    attempt(
+      { action: `pass on descriptor ${fd}`, target: command[0] },
+      () => [numberOf(owned.use(new OwnedFd(dup(fd))).fd), fd] as const,
+    )
+  );
+  const started = init.pid !== 0;
+  if (!started) {
+    beginTable(table, plan.hostPid);
+    if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
+  }
+  if (foreground) takeForeground(table);
+  const placed = late.flatMap((name) => {
+    const at = points[name]!;
+    if (name === "proc") return [makeProcfs(table, at)];
+    return name === "sys"
+      ? [copySysfs(table, sys, at)]
+      : makeDevices(table, at);
+  });
+  enterRoot(table, empty, root, placed);
+  enterDirectory(table, cwd);
+  if (kind !== "first") table.vfork(CLONE_OF_KIND[kind]);
+  becomeCommand(table, plan, {
+    newSession: leads,
+    fds,
+    programs: [program],
+    environment,
+  });
+  const first = started ? [] : streams.map(({ fd }) => fd);
+  init.send(table.encode(), table.descriptors, first);
+  if (!started) init.start(place.init);
+  return table;
+}
+
+/** How the command is parted from the first process. */
+const CLONE_OF_KIND: Readonly<Record<Kind, number>> = {
+  child: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
+  group: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
+  first: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD | CLONE_NEWPID,
+};
 
 /** Sees a command to its end, and to that of all that it started. */
 async function attend(
   process: CommandProcess,
-  keeper: Keeper,
   plan: Plan,
   streams: Streams,
 ): Promise<Omit<RunResult, "passedOver">> {
@@ -271,17 +337,19 @@ async function attend(
   if (plan.timeout !== null) {
     after(plan.timeout, () => {
       timedOut = true;
-      process.signal("SIGTERM");
+      process.signalAll("SIGTERM");
       after(plan.killAfter, () => {
-        process.signal("SIGKILL");
+        process.signalAll("SIGKILL");
         enough.resolve();
+        // A command of root may have stopped the first process: ptrace(2).
+        after(LAST_MILLISECONDS, () => process.kill());
       });
     });
   }
   const { abort } = plan;
   if (abort !== undefined) {
     const kill = () => {
-      process.signal("SIGKILL");
+      process.kill();
       enough.resolve();
     };
     abort.addEventListener("abort", kill);
@@ -292,12 +360,15 @@ async function attend(
   const moved = streams.map((stream) => stream.moved());
   // What goes wrong with one is told at the end.
   for (const end of moved) end.catch(() => {});
-  const outcome = await process.outcome();
+  const [stdin, ...outputs] = streams;
+  let outcome: Outcome;
+  try {
+    outcome = await process.outcome();
+  } finally {
+    stdin.stop();
+  }
   // It was in time, however long it takes to move what it wrote.
   if (!timedOut) timers.dispose();
-  await keeper[Symbol.asyncDispose]();
-  const [stdin, ...outputs] = streams;
-  stdin.stop();
   enough.promise.then(() => outputs.forEach((output) => output.stop()));
   const [, stdout, stderr] = await Promise.all(moved);
   return {
@@ -309,8 +380,15 @@ async function attend(
   };
 }
 
+/** How long the first process has to kill all others. */
+const LAST_MILLISECONDS = 1000;
+
 /** What a terminal sends to the whole foreground: termios(3). */
-const FROM_TERMINAL: readonly SignalName[] = ["SIGINT", "SIGQUIT"];
+const FROM_TERMINAL: readonly SignalName[] = [
+  "SIGINT",
+  "SIGQUIT",
+  "SIGWINCH",
+];
 
 /** What stops a job: Ctrl-Z, and reading while another has the terminal. */
 const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN"];

@@ -23,6 +23,7 @@ interface CallDescription {
 
 /** A row a call, in the order of their names. */
 export const CALLS = {
+  capset: { x86_64: 126, aarch64: 91 },
   chdir: { x86_64: 80, aarch64: 49 },
   chroot: { x86_64: 161, aarch64: 51 },
   // int close(int fd);
@@ -30,6 +31,7 @@ export const CALLS = {
   close_range: { x86_64: 436, aarch64: 436 },
   dup3: { x86_64: 292, aarch64: 24 },
   execve: { x86_64: 59, aarch64: 221 },
+  execveat: { x86_64: 322, aarch64: 281 },
   exit_group: { x86_64: 231, aarch64: 94 },
   // int fanotify_init(unsigned int flags, unsigned int event_f_flags);
   fanotify_init: { x86_64: 300, aarch64: 262, parameters: ["u32", "u32"] },
@@ -91,6 +93,7 @@ export const CALLS = {
   geteuid: { x86_64: 107, aarch64: 175, parameters: [] },
   // pid_t getpgid(pid_t pid);
   getpgid: { x86_64: 121, aarch64: 155, parameters: ["i32"] },
+  getpid: { x86_64: 39, aarch64: 172 },
   // int ioctl(int fd, unsigned int op, void *argp);
   ioctl: { x86_64: 16, aarch64: 29, parameters: ["i32", "u32", "buffer"] },
   // int kill(pid_t pid, int sig);
@@ -102,8 +105,16 @@ export const CALLS = {
     since: "6.8",
     parameters: ["buffer", "buffer", "usize", "u32"],
   },
+  // int memfd_create(const char *name, unsigned int flags);
+  memfd_create: { x86_64: 319, aarch64: 279, parameters: ["buffer", "u32"] },
   // int mkdirat(int dirfd, const char *path, mode_t mode);
   mkdirat: { x86_64: 258, aarch64: 34, parameters: ["i32", "buffer", "u32"] },
+  // int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);
+  mknodat: {
+    x86_64: 259,
+    aarch64: 33,
+    parameters: ["i32", "buffer", "u32", "u32"],
+  },
   // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);
   mount: {
     x86_64: 165,
@@ -164,6 +175,7 @@ export const CALLS = {
     parameters: ["buffer", "usize", "buffer", "buffer", "usize"],
   },
   prctl: { x86_64: 157, aarch64: 167 },
+  prlimit64: { x86_64: 302, aarch64: 261 },
   // ssize_t read(int fd, void *buf, size_t count);
   read: { x86_64: 0, aarch64: 63, parameters: ["i32", "buffer", "usize"] },
   // ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);
@@ -172,6 +184,8 @@ export const CALLS = {
     aarch64: 78,
     parameters: ["i32", "buffer", "buffer", "i32"],
   },
+  // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags);
+  recvmsg: { x86_64: 47, aarch64: 212, parameters: ["i32", "buffer", "i32"] },
   // int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);
   rt_sigaction: {
     x86_64: 13,
@@ -184,12 +198,21 @@ export const CALLS = {
     aarch64: 135,
     parameters: ["i32", "buffer", "buffer", "usize"],
   },
+  // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags);
+  sendmsg: { x86_64: 46, aarch64: 211, parameters: ["i32", "buffer", "i32"] },
   setgroups: { x86_64: 116, aarch64: 159 },
   // int setns(int fd, int nstype);
   setns: { x86_64: 308, aarch64: 268, parameters: ["i32", "i32"] },
   setpgid: { x86_64: 109, aarch64: 154 },
   setresgid: { x86_64: 119, aarch64: 149 },
   setresuid: { x86_64: 117, aarch64: 147 },
+  setsid: { x86_64: 112, aarch64: 157 },
+  // int socketpair(int domain, int type, int protocol, int sv[2]);
+  socketpair: {
+    x86_64: 53,
+    aarch64: 199,
+    parameters: ["i32", "i32", "i32", "buffer"],
+  },
   // int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);
   statmount: {
     x86_64: 457,
@@ -209,6 +232,7 @@ export const CALLS = {
     aarch64: 36,
     parameters: ["buffer", "i32", "buffer"],
   },
+  umask: { x86_64: 95, aarch64: 166 },
   // int umount2(const char *target, int flags);
   umount2: { x86_64: 166, aarch64: 39, parameters: ["buffer", "i32"] },
   // int uname(struct new_utsname *buf);

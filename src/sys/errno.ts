@@ -245,5 +245,8 @@ export const EMSGSIZE = 90;
 /** Operation not supported. */
 export const EOPNOTSUPP = 95;
 
+/** The other end was closed, and left something unread. */
+export const ECONNRESET = 104;
+
 /** Disk quota exceeded. */
 export const EDQUOT = 122;

@@ -478,6 +478,42 @@ export function symlinkat(target: string, dirfd: number, path: string): void {
 }
 
 /**
+ * Makes a device node.
+ *
+ * `int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);`
+ *
+ * See mknodat(2).
+ *
+ * @param dirfd Where a relative path starts.
+ * @param path The new node.
+ * @param mode Its type and permissions, less the umask.
+ * @param device Its number: makedev(3), with a minor number below 256.
+ * @throws {SyscallError} EPERM without CAP_MKNOD in the first user namespace, or
+ * where the control group allows no such device.
+ */
+export function mknodat(
+  dirfd: number,
+  path: string,
+  mode: number,
+  device: number,
+): void {
+  dirfd = int32("dirfd", dirfd);
+  const bytes = passString("path", path);
+  mode = uint32("mode", mode);
+  device = uint32("device", device);
+  const result = libc.mknodat(NR.mknodat, dirfd, bytes, mode, device);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "mknodat", [
+      { fd: dirfd },
+      quote(path),
+      octal(mode),
+      `0x${device.toString(16)}`,
+    ]);
+  }
+}
+
+/**
  * Changes the permissions of a file.
  *
  * `int fchmodat(int dirfd, const char *path, mode_t mode);`
@@ -760,6 +796,86 @@ export function nameToHandleAt(
       ? id.getBigUint64(0, LITTLE_ENDIAN)
       : BigInt(id.getInt32(0, LITTLE_ENDIAN)),
   };
+}
+
+// include/uapi/linux/memfd.h
+export const MFD_CLOEXEC = 0x1;
+
+export const MFD_ALLOW_SEALING = 0x2;
+
+/** Since Linux 6.3. */
+export const MFD_EXEC = 0x10;
+
+/**
+ * Makes a file in memory.
+ *
+ * `int memfd_create(const char *name, unsigned int flags);`
+ *
+ * See memfd_create(2).
+ *
+ * @param name What /proc calls it.
+ * @param flags `MFD_*`.
+ * @returns Its descriptor, open to read and write.
+ * @throws {SyscallError} EINVAL for a flag that the kernel does not know, EACCES
+ * for `MFD_EXEC` where the sysctl vm.memfd_noexec forbids it.
+ */
+export function memfdCreate(name: string, flags: number): number {
+  const bytes = passString("name", name);
+  flags = uint32("flags", flags);
+  const fd = libc.memfd_create(NR.memfd_create, bytes, flags);
+  if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (fd === -1 || tracer) {
+    settle(fd, "memfd_create", [
+      quote(name),
+      flagNames(flags, { MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC }),
+    ]);
+  }
+  return fd;
+}
+
+// include/uapi/linux/fcntl.h
+export const F_ADD_SEALS = 1033;
+
+export const F_SEAL_SEAL = 0x1;
+
+export const F_SEAL_SHRINK = 0x2;
+
+export const F_SEAL_GROW = 0x4;
+
+export const F_SEAL_WRITE = 0x8;
+
+/** Since Linux 6.3. */
+export const F_SEAL_EXEC = 0x20;
+
+/**
+ * Forbids changes of a file in memory, for good.
+ *
+ * `int fcntl(int fd, F_ADD_SEALS, int seals);`
+ *
+ * See F_ADD_SEALS(2const).
+ *
+ * @param fd The file.
+ * @param seals `F_SEAL_*`.
+ * @throws {SyscallError} EINVAL for a seal that the kernel does not know.
+ */
+export function addSeals(fd: number, seals: number): void {
+  fd = int32("fd", fd);
+  seals = flags32("seals", seals);
+  const result = libc.fcntl(NR.fcntl, fd, F_ADD_SEALS, seals);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fcntl", [
+      { fd },
+      "F_ADD_SEALS",
+      flagNames(seals, {
+        F_SEAL_SEAL,
+        F_SEAL_SHRINK,
+        F_SEAL_GROW,
+        F_SEAL_WRITE,
+        F_SEAL_EXEC,
+      }),
+    ]);
+  }
 }
 
 /** A time stamp: `struct statx_timestamp`. */

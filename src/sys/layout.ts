@@ -194,6 +194,30 @@ export const RUSAGE = {
   SIZE: 144,
 } as const;
 
+/** `struct msghdr`, include/linux/socket.h: `struct user_msghdr`. */
+export const MSGHDR = {
+  msg_iov: 16,
+  msg_iovlen: 24,
+  msg_control: 32,
+  msg_controllen: 40,
+  SIZE: 56,
+} as const;
+
+/** `struct iovec`, include/uapi/linux/uio.h. */
+export const IOVEC = {
+  iov_base: 0,
+  iov_len: 8,
+  SIZE: 16,
+} as const;
+
+/** `struct cmsghdr`, include/linux/socket.h; the data follow. */
+export const CMSGHDR = {
+  cmsg_len: 0,
+  cmsg_level: 8,
+  cmsg_type: 12,
+  SIZE: 16,
+} as const;
+
 /** `ucontext_t` of glibc, sys/ucontext.h; it is smaller on x86_64. */
 export const UCONTEXT = {
   uc_link: 8,

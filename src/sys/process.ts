@@ -144,7 +144,8 @@ export function waitid(pid: number): Ended {
   };
 }
 
-function decodeUsage(view: DataView): Usage {
+/** Reads a `struct rusage`. */
+export function decodeUsage(view: DataView): Usage {
   const field = (at: number) => Number(view.getBigInt64(at, LITTLE_ENDIAN));
   const time = (at: number) => field(at) * 1000 + field(at + 8) / 1000;
   return {

@@ -20,8 +20,8 @@ import { quote } from "../base/text.ts";
 
 /** A call for the thread to make. */
 export interface ThreadCall {
-  /** The kernel's name of the system call, or the C library's function. */
-  readonly name: keyof typeof NR | "posix_spawnp";
+  /** The kernel's name of the system call. */
+  readonly name: keyof typeof NR;
   /**
    * Its arguments. A buffer goes by its address: memory is the process's, and
    * the thread writes there.
@@ -56,8 +56,8 @@ const MOST_OWNED = 8;
 /** Bytes of the fields; the table of calls follows. */
 const FIELD_BYTES = 64;
 
-/** A call in the table: 1 for posix_spawnp(3), and up to seven arguments. */
-const CALL_WORDS = 8;
+/** A call in the table: its number, and six arguments. */
+const CALL_WORDS = 7;
 
 const MOST_CALLS = 64;
 
@@ -92,7 +92,6 @@ onmessage = ({ data: { shared, library, closeNumber } }) => {
     const parameters = Array(7).fill("i64");
     const { symbols: libc } = Deno.dlopen(library, {
       syscall: { parameters, result: "i32" },
-      posix_spawnp: { parameters: parameters.slice(1), result: "i32" },
       memcpy: { parameters: ["buffer", "pointer", "usize"], result: "void" },
       __errno_location: { parameters: [], result: "pointer" },
     });
@@ -101,9 +100,7 @@ onmessage = ({ data: { shared, library, closeNumber } }) => {
     libc.memcpy(errno, location, 4);
     let result = 0;
     function make(at) {
-      const [spawns, a, b, c, d, e, f, g] = table.subarray(at, at + ${CALL_WORDS});
-      if (spawns) return libc.posix_spawnp(a, b, c, d, e, f);
-      result = libc.syscall(a, b, c, d, e, f, g);
+      result = libc.syscall(...table.subarray(at, at + ${CALL_WORDS}));
       if (result === -1) libc.memcpy(errno, location, 4);
       return result === -1 ? errno[0] : 0;
     }
@@ -244,9 +241,8 @@ export class SyscallThread {
     else this.#become(keep && number === 0 ? STATE.held : STATE.idle);
     calls.slice(0, succeeded + 1).forEach(({ name, text }, i) => {
       errno[0] = number;
-      const call = name === "posix_spawnp" ? "execve" : name;
-      const last = i === calls.length - 1 && call === name;
-      settle(i < succeeded ? last ? result : 0 : -1, call, text);
+      const last = i === calls.length - 1;
+      settle(i < succeeded ? last ? result : 0 : -1, name, text);
     });
     return result;
   }
@@ -257,9 +253,7 @@ export class SyscallThread {
   }
 
   #write(index: number, call: ThreadCall): void {
-    const spawns = call.name === "posix_spawnp" ? 1n : 0n;
-    const words = [spawns, ...wordsOf(call, CALL_WORDS - 1)];
-    this.#table.set(words, index * CALL_WORDS);
+    this.#table.set(wordsOf(call, CALL_WORDS), index * CALL_WORDS);
   }
 
   /** Ends the thread, and waits for that; a second time does nothing. */
@@ -279,7 +273,7 @@ export class SyscallThread {
   }
 }
 
-/** A call as the arguments of syscall(2), or of the C library's function. */
+/** A call as the arguments of syscall(2). */
 export function wordsOf(
   { name, args }: ThreadCall,
   length: number,
@@ -287,7 +281,7 @@ export function wordsOf(
   const words = args.map((value) =>
     value instanceof Uint8Array ? addressOf(value) : BigInt(value ?? 0)
   );
-  if (name !== "posix_spawnp") words.unshift(BigInt(NR[name]));
+  words.unshift(BigInt(NR[name]));
   while (words.length < length) words.push(0n);
   return words;
 }

@@ -9,12 +9,7 @@ import { parseDuration, run as runDescription } from "../../src/cli/run.ts";
 import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
-import {
-  isFirst,
-  makeRoot,
-  names,
-  processesWith,
-} from "../support/run_root.ts";
+import { makeRoot, names, processesWith } from "../support/run_root.ts";
 import { mountTable, SCRATCH } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 
@@ -50,6 +45,14 @@ Deno.test("parse() keeps the command's options apart", async () => {
     "--chdir=/work",
     "--timeout",
     "1.5s",
+    "--kill-after=0.2",
+    "--groups=4,24",
+    "--capabilities=chown,CAP_NET_ADMIN",
+    "--no-new-privs",
+    "--limit=nofile=64:128",
+    "--limit=core=unlimited",
+    "--pass-fd=3",
+    "--pass-fd=7",
     "root",
     "--",
     "--cmd",
@@ -60,6 +63,13 @@ Deno.test("parse() keeps the command's options apart", async () => {
     sys: false,
     dev: true,
     hostPid: false,
+    asPid1: false,
+    noNewPrivs: true,
+    limits: {
+      nofile: { soft: 64, hard: 128 },
+      core: { soft: "unlimited", hard: "unlimited" },
+    },
+    fds: [3, 7],
     newSession: false,
     mountPoints: "stand-in",
     clearEnv: false,
@@ -104,6 +114,9 @@ Deno.test("parse() keeps the command's options apart", async () => {
     ],
     uid: 7,
     timeout: 1500,
+    killAfter: 200,
+    groups: [4, 24],
+    capabilities: ["CAP_CHOWN", "CAP_NET_ADMIN"],
     cwd: "/work",
   });
 });
@@ -138,8 +151,13 @@ Deno.test("parse() throws when an option makes no sense", async () => {
         ["--host-pid", "--new-session", "root", "cmd"],
         "leave out --new-session",
       ],
-      [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid and --gid"],
-      [["--rootless", "--gid=1", "root", "cmd"], "leave out --uid and --gid"],
+      [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid"],
+      [["--rootless", "--gid=1", "root", "cmd"], "leave out --gid"],
+      [["--rootless", "--groups=1", "root", "cmd"], "leave out --groups"],
+      [["--host-pid", "--as-pid-1", "root", "cmd"], "leave out --as-pid-1"],
+      [["--pass-fd=2", "root", "cmd"], "a descriptor above 2"],
+      [["--limit=nofile", "root", "cmd"], "must be NAME=SOFT"],
+      [["--groups=a", "root", "cmd"], "must be an id"],
     ] as const
   ) {
     const words = await parseWords(runDescription.description, [...args]);
@@ -179,7 +197,27 @@ programTest("run passes on how the command ended", () => {
     assertMatch(ended.stderr, message);
   }
   const timeout = run(["run", "--timeout=0.1", root, "sleep", "60"]);
-  assertEquals(timeout.code, 143);
+  assertEquals(
+    [timeout.code, timeout.stderr],
+    [124, "mountat: Ended by SIGTERM after its --timeout\n"],
+  );
+  const ignores = "trap '' TERM; while :; do :; done";
+  const killed = run([
+    "run",
+    "--json",
+    "--timeout=0.1",
+    "--kill-after=0.1",
+    root,
+    "sh",
+    "-c",
+    ignores,
+  ]);
+  assertEquals(killed.code, 137);
+  const [said, json] = killed.stderr.split("\n");
+  assertEquals(said, "mountat: Ended by SIGKILL after its --timeout");
+  const { usage, ...end } = JSON.parse(json!);
+  assertEquals(end, { code: 137, signal: "SIGKILL", timedOut: true });
+  assert(usage.userTime > 0);
   assertEquals(run(["run", `${SCRATCH}/nosuch`, "true"]).code, 125);
 }, NEEDS);
 
@@ -417,7 +455,7 @@ programTest("run forwards SIGINT, SIGTERM and SIGHUP, once", async () => {
     { nohup: true },
   );
   ignoring.child.kill("SIGHUP");
-  assertEquals((await ignoring.child.status).code, 6);
+  assertEquals((await ignoring.child.status).code, 124);
   await ignoring.rest;
 }, NEEDS);
 
@@ -490,7 +528,8 @@ programTest(
      set -m
      run ${root} cat
      kept=$(jobs -p)
-     for pid in $(cat /proc/$kept/task/*/children); do
+     init=$(cat /proc/$kept/task/*/children)
+     for pid in $(cat /proc/\${init% }/task/*/children); do
        [ "$(cat /proc/$pid/comm)" = cat ] && command=$pid
      done
      until grep -q ^State:.T /proc/$command/status; do :; done
@@ -599,12 +638,12 @@ for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
     ], { wrapper: ["unshare", options] });
     assertEquals([code, stdout], [
       3,
-      `${isFirst ? "1 /proc/1" : "2 /proc/1 /proc/2"}\n/sys/kernel\n`,
+      `2 /proc/1 /proc/2\n/sys/kernel\n`,
     ]);
     assertMatch(stderr, /can't create \/sys\/x: Read-only file system/);
     // What /proc there shows has other numbers, and the command none.
     const args = ["run", "--timeout=0.1", root, "sleep", "60"];
-    assertEquals(run(args, { wrapper: ["unshare", options] }).code, 143);
+    assertEquals(run(args, { wrapper: ["unshare", options] }).code, 124);
   }, { commands: ["busybox", "unshare"] });
 }
 
@@ -670,7 +709,7 @@ programTest("run --rootless gets the rights to do it", async () => {
     "sh",
     "--rootless",
   ], { ...options, wrapper: ["env", "--ignore-signal=CHLD", ...wrapper] });
-  assertEquals([code, stdout], [4, `${isFirst ? 1 : 2} b c --rootless\n`]);
+  assertEquals([code, stdout], [4, `2 b c --rootless\n`]);
   // What is killed takes all with it.
   const mark = crypto.randomUUID();
   const [command, ...args] = commandLine([

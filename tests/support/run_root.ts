@@ -9,9 +9,6 @@ import { kernelTest, type Needs, SCRATCH } from "./testing.ts";
 import { endSpawner } from "../../src/run/spawner.ts";
 import { endStagingThread } from "../../src/mount/staging.ts";
 
-/** Whether the kernel lets a command be the first of its PID namespace. */
-export const isFirst = has("procPidns");
-
 /** A root with nothing in it but a static busybox, at `bin`. */
 export function makeRoot(name = "root"): string {
   const root = `${SCRATCH}/${name}`;
@@ -73,25 +70,16 @@ function isGone(error: unknown): boolean {
       error.message.includes("os error 3)"));
 }
 
-/**
- * Children of this process that are keepers: they run no program, or, the first
- * in a PID namespace inside this one, cat. Those of a process that was killed are
- * this one's children where it is the first of a PID namespace, as in a container;
- * their end would send SIGCHLD then, and that of its own sends no signal.
- */
+/** How many first processes of commands are children of this process. */
 export function keepers(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const status = Deno.readTextFileSync(`/proc/${name}/status`);
-      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
-      const [exitSignal] = stat.trimEnd().split(" ").slice(-15);
       if (
-        exitSignal === "0" &&
-        status.includes(`\nPPid:\t${Deno.pid}\n`) &&
-        (status.startsWith("Name:\tmountat keeper\n") ||
-          /^Name:\tcat\n[^]*\nNSpid:\t\d+\t1\n/.test(status))
+        status.startsWith("Name:\tmountat init\n") &&
+        status.includes(`\nPPid:\t${Deno.pid}\n`)
       ) count++;
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound || isGone(error))) {

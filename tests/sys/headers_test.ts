@@ -572,7 +572,14 @@ function errnoQuestions(): Question[] {
 const NO_STRUCTS = ["SIGNALS"];
 
 /** Structs of the C library, which other tests compare with its headers. */
-const STRUCTS_OF_LIBC = ["DIRENT64", "FILE_HANDLE", "UCONTEXT"];
+const STRUCTS_OF_LIBC = [
+  "CMSGHDR",
+  "DIRENT64",
+  "FILE_HANDLE",
+  "IOVEC",
+  "MSGHDR",
+  "UCONTEXT",
+];
 
 /** The types of structs that are not called `struct` and their name. */
 const C_TYPES: Readonly<Record<string, string>> = { SIGINFO: "siginfo_t" };

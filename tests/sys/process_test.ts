@@ -18,25 +18,49 @@ import {
   WEXITED,
 } from "../../src/sys/process.ts";
 import {
-  ACTIONS_SIZE,
-  ATTRIBUTES_SIZE,
+  CLONE_VFORK,
   CLONE_VM,
-  POSIX_SPAWN_SETPGROUP,
-  POSIX_SPAWN_SETSID,
-  POSIX_SPAWN_SETSIGDEF,
   PR_SET_PDEATHSIG,
 } from "../../src/sys/spawn.ts";
-import { F_SETFL } from "../../src/sys/file.ts";
+import {
+  F_ADD_SEALS,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  F_SETFL,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+} from "../../src/sys/file.ts";
+import {
+  AF_UNIX,
+  MSG_CMSG_CLOEXEC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SCM_RIGHTS,
+  SOCK_CLOEXEC,
+  SOCK_SEQPACKET,
+  SOL_SOCKET,
+} from "../../src/sys/socket.ts";
 import { POLLIN, POLLOUT } from "../../src/sys/event.ts";
 import {
+  F_SETFD,
+  FD_CLOEXEC,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
-  PR_CAP_AMBIENT_RAISE,
-  PR_GET_DUMPABLE,
-  PR_SET_DUMPABLE,
-} from "../../src/run/spawner.ts";
-import { PR_SET_NAME } from "../../src/run/keeper.ts";
+  PR_CAPBSET_DROP,
+  PR_SET_NAME,
+  PR_SET_NO_NEW_PRIVS,
+} from "../../src/run/steps.ts";
 import {
+  _LINUX_CAPABILITY_VERSION_3,
+  CAPABILITIES,
+} from "../../src/run/capabilities.ts";
+import { RESOURCES } from "../../src/run/limits.ts";
+import {
+  CMSGHDR,
+  IOVEC,
+  MSGHDR,
   POLLFD,
   RUSAGE,
   SIGINFO,
@@ -49,15 +73,17 @@ const missing = missingPermission(["run", "read", "write"]) ??
 
 const HEADERS = [
   "fcntl.h",
+  "linux/capability.h",
   "poll.h",
   "sched.h",
   "signal.h",
-  "spawn.h",
   "stddef.h",
   "stdio.h",
   "sys/ioctl.h",
+  "sys/mman.h",
   "sys/prctl.h",
   "sys/resource.h",
+  "sys/socket.h",
   "sys/wait.h",
   "termios.h",
   "ucontext.h",
@@ -95,22 +121,43 @@ gatedTest(
   missing,
   () => {
     const ours: Record<string, number> = {
+      AF_UNIX,
       CLD_EXITED,
+      CLONE_VFORK,
       CLONE_VM,
+      FD_CLOEXEC,
+      F_ADD_SEALS,
+      F_SEAL_GROW,
+      F_SEAL_SEAL,
+      F_SEAL_SHRINK,
+      F_SEAL_WRITE,
+      F_SETFD,
       F_SETFL,
+      MFD_ALLOW_SEALING,
+      MFD_CLOEXEC,
+      MSG_CMSG_CLOEXEC,
+      MSG_DONTWAIT,
+      MSG_NOSIGNAL,
       P_PID,
       POLLIN,
       POLLOUT,
-      POSIX_SPAWN_SETPGROUP,
-      POSIX_SPAWN_SETSID,
-      POSIX_SPAWN_SETSIGDEF,
+      PR_CAPBSET_DROP,
       PR_CAP_AMBIENT,
       PR_CAP_AMBIENT_CLEAR_ALL,
-      PR_CAP_AMBIENT_RAISE,
-      PR_GET_DUMPABLE,
-      PR_SET_DUMPABLE,
       PR_SET_NAME,
+      PR_SET_NO_NEW_PRIVS,
       PR_SET_PDEATHSIG,
+      SCM_RIGHTS,
+      SOCK_CLOEXEC,
+      SOCK_SEQPACKET,
+      SOL_SOCKET,
+      _LINUX_CAPABILITY_VERSION_3,
+      ...Object.fromEntries(CAPABILITIES.map((name, i) => [name, i])),
+      ...Object.fromEntries(
+        Object.entries(RESOURCES).map((
+          [name, number],
+        ) => [`RLIMIT_${name.toUpperCase()}`, number]),
+      ),
       SIG_BLOCK,
       SIG_DFL: Number(SIG_DFL),
       SIG_IGN: Number(SIG_IGN),
@@ -133,6 +180,9 @@ gatedTest(
 gatedTest("structs of processes equal the C library's", missing, () => {
   const structs = {
     "struct rusage": RUSAGE,
+    "struct cmsghdr": CMSGHDR,
+    "struct iovec": IOVEC,
+    "struct msghdr": MSGHDR,
     "struct pollfd": POLLFD,
     siginfo_t: SIGINFO,
   };
@@ -155,11 +205,6 @@ gatedTest("structs of processes equal the C library's", missing, () => {
     ask(ours.map(([name]) => name)),
     ours.map(([, value]) => value),
   );
-  const [context, actions, attributes] = ask([
-    "sizeof(ucontext_t)",
-    "sizeof(posix_spawn_file_actions_t)",
-    "sizeof(posix_spawnattr_t)",
-  ]);
+  const [context] = ask(["sizeof(ucontext_t)"]);
   assert(context! <= UCONTEXT.SIZE && UCONTEXT.SIZE % 16 === 0);
-  assert(actions! <= ACTIONS_SIZE && attributes! <= ATTRIBUTES_SIZE);
 });

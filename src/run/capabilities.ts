@@ -1,0 +1,117 @@
+/** Capabilities of a command: capabilities(7). */
+import { readFile } from "../fd/open.ts";
+import { LITTLE_ENDIAN } from "../sys/layout.ts";
+import { nearest } from "../base/check.ts";
+import { quote } from "../base/text.ts";
+
+/** By their numbers: include/uapi/linux/capability.h. */
+export const CAPABILITIES = [
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_DAC_READ_SEARCH",
+  "CAP_FOWNER",
+  "CAP_FSETID",
+  "CAP_KILL",
+  "CAP_SETGID",
+  "CAP_SETUID",
+  "CAP_SETPCAP",
+  "CAP_LINUX_IMMUTABLE",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_NET_BROADCAST",
+  "CAP_NET_ADMIN",
+  "CAP_NET_RAW",
+  "CAP_IPC_LOCK",
+  "CAP_IPC_OWNER",
+  "CAP_SYS_MODULE",
+  "CAP_SYS_RAWIO",
+  "CAP_SYS_CHROOT",
+  "CAP_SYS_PTRACE",
+  "CAP_SYS_PACCT",
+  "CAP_SYS_ADMIN",
+  "CAP_SYS_BOOT",
+  "CAP_SYS_NICE",
+  "CAP_SYS_RESOURCE",
+  "CAP_SYS_TIME",
+  "CAP_SYS_TTY_CONFIG",
+  "CAP_MKNOD",
+  "CAP_LEASE",
+  "CAP_AUDIT_WRITE",
+  "CAP_AUDIT_CONTROL",
+  "CAP_SETFCAP",
+  "CAP_MAC_OVERRIDE",
+  "CAP_MAC_ADMIN",
+  "CAP_SYSLOG",
+  "CAP_WAKE_ALARM",
+  "CAP_BLOCK_SUSPEND",
+  "CAP_AUDIT_READ",
+  "CAP_PERFMON",
+  "CAP_BPF",
+  "CAP_CHECKPOINT_RESTORE",
+] as const;
+
+/** The name of a capability. */
+export type Capability = (typeof CAPABILITIES)[number];
+
+/**
+ * Checks names of capabilities.
+ *
+ * @returns Their numbers.
+ * @throws {TypeError}
+ */
+export function parseCapabilities(names: readonly Capability[]): number[] {
+  return names.map((name) => {
+    const number = CAPABILITIES.indexOf(name);
+    if (number !== -1) return number;
+    const text = String(name);
+    throw new TypeError(
+      `Unknown capability ${quote(text)}${nearest(text, CAPABILITIES)}`,
+    );
+  });
+}
+
+// include/uapi/linux/capability.h
+export const _LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
+
+/** A `struct __user_cap_header_struct` of the calling thread. */
+export const CAPABILITY_HEADER: Uint8Array<ArrayBuffer> = new Uint8Array(
+  new Uint32Array([_LINUX_CAPABILITY_VERSION_3, 0]).buffer,
+);
+
+/** What is done for a command to have no more capabilities than some. */
+export interface CapabilityChange {
+  /** The numbers of those that no program it executes can get. */
+  readonly dropped: readonly number[];
+  /** `struct __user_cap_data_struct`, two of them. */
+  readonly sets: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Finds out what is to be done.
+ *
+ * @param kept The numbers of those that may stay.
+ * @param stays Whether the user stays one who has capabilities.
+ * @throws {SyscallError} Where /proc can't be read.
+ */
+export function changeCapabilities(
+  kept: readonly number[],
+  stays: boolean,
+): CapabilityChange {
+  const mask = kept.reduce((bits, number) => bits | 1n << BigInt(number), 0n);
+  const status = readFile("/proc/thread-self/status");
+  const own = (field: string) =>
+    BigInt(`0x${new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]}`);
+  const last = Number(readFile("/proc/sys/kernel/cap_last_cap"));
+  const bounding = own("CapBnd");
+  const sets = new DataView(new ArrayBuffer(24));
+  ["CapEff", "CapPrm", "CapInh"].forEach((field, i) => {
+    const set = stays ? own(field) & mask : 0n;
+    sets.setUint32(i * 4, Number(set & 0xffff_ffffn), LITTLE_ENDIAN);
+    sets.setUint32(12 + i * 4, Number(set >> 32n), LITTLE_ENDIAN);
+  });
+  return {
+    dropped: Array.from({ length: last + 1 }, (_, number) => number).filter(
+      (number) => ((bounding & ~mask) >> BigInt(number) & 1n) !== 0n,
+    ),
+    sets: new Uint8Array(sets.buffer),
+  };
+}

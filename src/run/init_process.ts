@@ -1,0 +1,273 @@
+/** The first process of a command's PID namespace, seen from outside. */
+import { AT_EMPTY_PATH, CLONE_NEWPID } from "../sys/constants.ts";
+import {
+  CLONE_VFORK,
+  CLONE_VM,
+  cloneCalls,
+  stringArray,
+} from "../sys/spawn.ts";
+import { cString } from "../sys/call.ts";
+import type { ThreadCall } from "../sys/thread.ts";
+import { type Ended, kill, pidfdOpen, waitid } from "../sys/process.ts";
+import { dup, memfdCreate, MFD_CLOEXEC, write } from "../sys/file.ts";
+import { MSG_DONTWAIT, recvmsg, sendmsg, socketpair } from "../sys/socket.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { EAGAIN, ECONNRESET, EPIPE, ESRCH } from "../sys/errno.ts";
+import { LITTLE_ENDIAN, RUSAGE, SIGNALS } from "../sys/layout.ts";
+import { decodeUsage, type Usage } from "../sys/process.ts";
+import { type CallTable, type Failure, SOCKET } from "./table.ts";
+import { waitReady } from "./wait_ready.ts";
+import { POLLIN } from "../sys/event.ts";
+
+/** How a command ended, as the first process saw it. */
+export interface CommandEnd {
+  /** As of wait(2). */
+  readonly status: number;
+  readonly usage: Usage;
+}
+
+/** What the first process told, until it ended. */
+export interface Report {
+  /** The calls that failed, in order. */
+  readonly failures: readonly Failure[];
+  /** How the command ended, null when it was not started, or all were killed. */
+  readonly command: CommandEnd | null;
+  /** How the first process ended. */
+  readonly own: Ended;
+}
+
+/** Bytes of what tells of a failure, and of a command's end before the usage. */
+const FAILURE_SIZE = 8;
+
+const STATUS_SIZE = 8;
+
+/** What it ends with where it could not be executed. */
+const NOT_EXECUTED = 127;
+
+/** A first process. */
+export class InitProcess implements Disposable {
+  readonly #ours: OwnedFd;
+  readonly #theirs: OwnedFd;
+  #process: OwnedFd | null = null;
+  #pid = 0;
+  /** Whether it is in this process's PID namespace, in a group of its own. */
+  readonly #isGroup: boolean;
+
+  /**
+   * Makes the socket to it.
+   *
+   * @param isGroup Whether it gets no PID namespace of its own.
+   * @throws {SyscallError} EMFILE.
+   */
+  constructor(isGroup = false) {
+    this.#isGroup = isGroup;
+    const [ours, theirs] = socketpair();
+    this.#ours = new OwnedFd(ours);
+    this.#theirs = new OwnedFd(theirs);
+  }
+
+  /** Its number in this PID namespace. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** A descriptor of it. */
+  get pidfd(): number {
+    return this.#process!.fd;
+  }
+
+  /**
+   * Sends it a table, before or after it is started.
+   *
+   * @param table The table.
+   * @param streams What becomes 0, 1 and 2; with the first table.
+   * @throws {SyscallError}
+   */
+  send(
+    table: Uint8Array<ArrayBuffer>,
+    descriptors: readonly number[],
+    streams: readonly number[] = [],
+  ): void {
+    using file = new OwnedFd(memfdCreate("mountat table", MFD_CLOEXEC));
+    for (let rest = table; rest.length > 0;) {
+      rest = rest.subarray(write(file.fd, rest));
+    }
+    const length = new BigUint64Array([BigInt(table.length)]);
+    const fds = [...streams, file.fd, ...descriptors];
+    sendmsg(this.#ours.fd, new Uint8Array(length.buffer), fds);
+  }
+
+  /**
+   * Starts it.
+   *
+   * @param program The file of {@linkcode openInit}.
+   * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, EAGAIN, ENOMEM, ENOSPC
+   * where there are as many namespaces as there may be.
+   * @throws {UnsupportedError} Where the C library can't do it.
+   */
+  start(program: OwnedFd): void {
+    // dup3(2) of itself is EINVAL.
+    using theirs = this.#theirs.fd === SOCKET
+      ? new OwnedFd(dup(SOCKET, { min: SOCKET + 1 }))
+      : this.#theirs;
+    const { path, args, env } = programWords();
+    const calls: ThreadCall[] = [
+      call("dup3", theirs.fd, SOCKET, 0),
+      call("execveat", program.fd, path, args, env, AT_EMPTY_PATH),
+    ];
+    const flags = CLONE_VM | CLONE_VFORK | (this.#isGroup ? 0 : CLONE_NEWPID);
+    const { pid } = cloneCalls(flags, calls, NOT_EXECUTED);
+    this.#pid = pid;
+    this.#theirs.close();
+    try {
+      this.#process = new OwnedFd(pidfdOpen(pid));
+    } catch (error) {
+      this.kill();
+      waitid(pid);
+      this.#pid = 0;
+      throw error;
+    }
+  }
+
+  /**
+   * Waits for the descriptors that a table lets it send.
+   *
+   * @throws {SyscallError | MountError | UnsupportedError} Of the call that failed.
+   */
+  receive(table: CallTable): number[] {
+    const message = new Uint8Array(FAILURE_SIZE);
+    const { count, descriptors } = recvmsg(this.#ours.fd, message);
+    if (count !== FAILURE_SIZE) table.trace([]);
+    if (descriptors.length > 0) return descriptors;
+    if (count !== FAILURE_SIZE) throw new UnsupportedError(NOT_STARTED);
+    const failure = failureOf(new DataView(message.buffer));
+    table.trace([failure]);
+    throw table.error(failure);
+  }
+
+  /**
+   * Lets it send a signal.
+   *
+   * @param target As of kill(2) in its PID namespace; 0 is the command.
+   */
+  order(target: number, signal: number): void {
+    if (this.#pid === 0) return;
+    const order = new Int32Array([target, signal]);
+    try {
+      sendmsg(this.#ours.fd, new Uint8Array(order.buffer), [], MSG_DONTWAIT);
+    } catch (error) {
+      // It has ended, or was stopped by a command of root and reads no more.
+      if (!isErrno(error, EPIPE, ECONNRESET, EAGAIN)) throw error;
+    }
+  }
+
+  /** Kills it, and all in its PID namespace, or group. */
+  kill(): void {
+    if (this.#pid === 0) return;
+    kill(this.#pid, SIGNALS.SIGKILL);
+    if (this.#isGroup) this.#killGroup();
+  }
+
+  /** Until it is reaped, nobody else can have the number. */
+  #killGroup(): void {
+    try {
+      kill(-this.#pid, SIGNALS.SIGKILL);
+    } catch (error) {
+      // It had not made the group yet.
+      if (!isErrno(error, ESRCH)) throw error;
+    }
+  }
+
+  /** Waits for its end; then all in its PID namespace is gone. */
+  async ended(): Promise<Report> {
+    await waitReady(this.pidfd, POLLIN);
+    return this.#reap();
+  }
+
+  #reap(): Report {
+    // Somebody may have killed it alone.
+    if (this.#isGroup) this.#killGroup();
+    const own = waitid(this.#pid);
+    this.#pid = 0;
+    const failures: Failure[] = [];
+    let command: CommandEnd | null = null;
+    for (const message of this.#messages()) {
+      if (message.byteLength === FAILURE_SIZE) {
+        failures.push(failureOf(message));
+      } else if (message.byteLength === STATUS_SIZE + RUSAGE.SIZE) {
+        const status = message.getUint32(0, LITTLE_ENDIAN);
+        const { buffer, byteOffset } = message;
+        const usage = new DataView(buffer, byteOffset + STATUS_SIZE);
+        command = { status, usage: decodeUsage(usage) };
+      }
+    }
+    this.#close();
+    if (own.status === NOT_EXECUTED) throw new UnsupportedError(NOT_STARTED);
+    return { failures, command, own };
+  }
+
+  *#messages(): Generator<DataView> {
+    for (;;) {
+      const message = new Uint8Array(STATUS_SIZE + RUSAGE.SIZE);
+      try {
+        const { count } = recvmsg(this.#ours.fd, message, MSG_DONTWAIT);
+        if (count === 0) return;
+        yield new DataView(message.buffer, 0, count);
+      } catch (error) {
+        // It left some of what was sent unread.
+        if (!isErrno(error, ECONNRESET)) throw error;
+      }
+    }
+  }
+
+  #close(): void {
+    this.#ours.close();
+    this.#theirs.close();
+    this.#process?.close();
+  }
+
+  /** Ends it, unless it has ended. */
+  [Symbol.dispose](): void {
+    if (this.#pid !== 0) {
+      this.kill();
+      waitid(this.#pid);
+      this.#pid = 0;
+    }
+    this.#close();
+  }
+}
+
+const NOT_STARTED =
+  "The first process of a command can't be executed: a security module may forbid it";
+
+function failureOf(message: DataView): Failure {
+  return {
+    errno: message.getUint32(0, LITTLE_ENDIAN),
+    offset: message.getUint32(4, LITTLE_ENDIAN),
+  };
+}
+
+/** The arguments that its program is executed with: made once, by address. */
+let words:
+  | {
+    path: Uint8Array<ArrayBuffer>;
+    args: Uint8Array<ArrayBuffer>;
+    env: Uint8Array<ArrayBuffer>;
+  }
+  | undefined;
+
+function programWords() {
+  return words ??= {
+    path: cString("path", ""),
+    args: stringArray("args", ["mountat-init"]),
+    env: stringArray("env", []),
+  };
+}
+
+function call(
+  name: ThreadCall["name"],
+  ...args: ThreadCall["args"]
+): ThreadCall {
+  return { name, args, text: [] };
+}

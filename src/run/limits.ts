@@ -1,0 +1,136 @@
+/** Limits of a command's resources: getrlimit(2). */
+import { readFile } from "../fd/open.ts";
+import { SyscallError } from "../sys/error.ts";
+import { nearest } from "../base/check.ts";
+import { quote } from "../base/text.ts";
+
+/** The limits by the names that prlimit(1) gives them: include/uapi/asm-generic/resource.h. */
+export const RESOURCES = {
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  rss: 5,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+  locks: 10,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+  rttime: 15,
+} as const;
+
+/** The name of a limit. */
+export type LimitName = keyof typeof RESOURCES;
+
+/** A limit, in bytes, seconds or whatever it counts; `"unlimited"` is none. */
+export type LimitValue = number | "unlimited";
+
+/** What a command's limit is to be: both, or what it may raise itself and how far. */
+export type LimitOption = LimitValue | {
+  readonly soft: LimitValue;
+  readonly hard: LimitValue;
+};
+
+/** A limit to set. */
+export interface Limit {
+  readonly resource: number;
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+const UNLIMITED = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * Checks limits that a caller asks for.
+ *
+ * @throws {TypeError | RangeError}
+ */
+export function parseLimits(
+  options: Readonly<Partial<Record<LimitName, LimitOption>>>,
+): Limit[] {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError('"limits" must be an object');
+  }
+  return Object.entries(options).map(([name, option]) => {
+    if (!Object.hasOwn(RESOURCES, name)) {
+      const known = Object.keys(RESOURCES);
+      throw new TypeError(
+        `Unknown limit ${quote(name)}${nearest(name, known)}`,
+      );
+    }
+    const both = typeof option === "object" && option !== null
+      ? option
+      : { soft: option, hard: option };
+    const soft = parseValue(name, both.soft);
+    const hard = parseValue(name, both.hard);
+    if (soft > hard) {
+      throw new RangeError(`The limit ${quote(name)} is above its hard limit`);
+    }
+    return { resource: RESOURCES[name as LimitName], soft, hard };
+  });
+}
+
+function parseValue(name: string, value: LimitValue): bigint {
+  if (value === "unlimited") return UNLIMITED;
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `The limit ${quote(name)} must be a number or "unlimited"`,
+    );
+  }
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new RangeError(
+      `The limit ${quote(name)} must be a whole number: received ${value}`,
+    );
+  }
+  return BigInt(value);
+}
+
+/** What the kernel gives the first process, and most systems leave so. */
+const USUAL_OPEN_FILES = 1024n;
+
+let openFiles: Limit | null | undefined;
+
+/**
+ * The limit of open files that this process was started with. Deno raises it as
+ * far as it may at once. Who started this process has it still, unless it was
+ * made for this process alone: where the two agree on the hard limit it is taken
+ * from there, and elsewhere it is what is usual.
+ *
+ * @returns Null where /proc tells nothing of this process.
+ */
+export function inheritedOpenFiles(): Limit | null {
+  return openFiles ??= findOpenFiles();
+}
+
+function findOpenFiles(): Limit | null {
+  const own = readOpenFiles("self");
+  if (own === null) return null;
+  const { hard } = own;
+  const parents = readOpenFiles(String(Deno.ppid));
+  if (parents?.hard === hard) return parents;
+  const soft = own.soft < USUAL_OPEN_FILES ? own.soft : USUAL_OPEN_FILES;
+  return { ...own, soft: hard < soft ? hard : soft };
+}
+
+function readOpenFiles(process: string): Limit | null {
+  try {
+    const text = readFile(`/proc/${process}/limits`);
+    const [, soft, hard] = /^Max open files +(\w+) +(\w+)/m.exec(text)!;
+    const parse = (word: string) =>
+      word === "unlimited" ? UNLIMITED : BigInt(word);
+    return {
+      resource: RESOURCES.nofile,
+      soft: parse(soft!),
+      hard: parse(hard!),
+    };
+  } catch (error) {
+    // It has ended, or is not there where /proc is.
+    if (!(error instanceof SyscallError)) throw error;
+    return null;
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * What the first process of a command's PID namespace does: what the command sees
+ * is mounted, and the command made what it is to be.
+ */
+import {
+  type CallTable,
+  type Operand,
+  SOCKET,
+  Strings,
+  Value,
+} from "./table.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  CLONE_NEWNS,
+  F_DUPFD_CLOEXEC,
+  FSCONFIG_CMD_CREATE,
+  FSCONFIG_SET_STRING,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+  RESOLVE_NO_MAGICLINKS,
+} from "../sys/constants.ts";
+import { DEVICE_LINKS, DEVICES, S_IFCHR } from "./root_tree.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { quote } from "../base/text.ts";
+import { SIG_DFL, SIG_SETMASK, sigaction, TIOCSPGRP } from "../sys/process.ts";
+import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
+import { CAPABILITY_HEADER } from "./capabilities.ts";
+import type { Plan } from "./options.ts";
+
+// include/uapi/linux/fcntl.h
+export const F_SETFD = 2;
+
+export const FD_CLOEXEC = 1;
+
+// include/uapi/linux/prctl.h
+export const PR_SET_NAME = 15;
+
+export const PR_CAPBSET_DROP = 24;
+
+export const PR_SET_NO_NEW_PRIVS = 38;
+
+export const PR_CAP_AMBIENT = 47;
+
+export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+
+/** A mount that was made, and where it goes. */
+export interface Placed {
+  /** Its descriptor. */
+  readonly fd: number;
+  /** The mount point: a descriptor, and a path from there. */
+  readonly at: number;
+  readonly path?: string;
+  readonly attempted: Attempt;
+}
+
+/**
+ * What a table begins with.
+ *
+ * @param isGroup Whether it leads a process group, with the command in it.
+ */
+export function beginTable(table: CallTable, isGroup = false): void {
+  if (isGroup) table.call("setpgid", [0, 0]);
+  table.call("prctl", [PR_SET_NAME, "mountat init", 0, 0, 0]);
+  table.call("fcntl", [SOCKET, F_SETFD, FD_CLOEXEC]);
+}
+
+/** Brings the process group of who makes these calls to the foreground. */
+export function takeForeground(table: CallTable): void {
+  const group = table.cell();
+  table.call("getpid", [], { result: group });
+  table.call("ioctl", [0, TIOCSPGRP, group]);
+}
+
+/** Makes a procfs of the PID namespace of who makes these calls. */
+export function makeProcfs(table: CallTable, at: number): Placed {
+  const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  return makeFileSystem(table, "proc", {}, attributes, "proc", { at });
+}
+
+/** Makes a copy of a sysfs. */
+export function copySysfs(table: CallTable, sys: number, at: number): Placed {
+  const attempted = mounting("sysfs", "sys");
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  const fd = table.open("open_tree", [sys, "", flags], { attempted });
+  return { fd, at, attempted };
+}
+
+/** Makes a /dev, and what is mounted in it, with device nodes. */
+export function makeDevices(table: CallTable, at: number): Placed[] {
+  const dev = makeFileSystem(
+    table,
+    "tmpfs",
+    { mode: "755" },
+    MOUNT_ATTR_NOSUID,
+    "dev",
+    { at },
+  );
+  const { fd, attempted } = dev;
+  const mask = table.cell();
+  table.call("umask", [0], { result: mask });
+  for (const [name, device] of DEVICES) {
+    const args = [fd, name, S_IFCHR | 0o666, device];
+    table.call("mknodat", args, { attempted });
+  }
+  for (const name of ["pts", "shm"]) {
+    table.call("mkdirat", [fd, name, 0o755], { attempted });
+  }
+  table.call("umask", [new Value(mask)]);
+  for (const [name, target] of Object.entries(DEVICE_LINKS)) {
+    table.call("symlinkat", [target, fd, name], { attempted });
+  }
+  return [
+    dev,
+    makeFileSystem(
+      table,
+      "devpts",
+      { mode: "620", ptmxmode: "666" },
+      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+      "dev/pts",
+      { at: fd, path: "pts" },
+    ),
+    makeFileSystem(
+      table,
+      "tmpfs",
+      { mode: "1777" },
+      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+      "dev/shm",
+      { at: fd, path: "shm" },
+    ),
+  ];
+}
+
+function makeFileSystem(
+  table: CallTable,
+  type: string,
+  parameters: Readonly<Record<string, string>>,
+  attributes: number,
+  target: string,
+  place: { at: number; path?: string },
+): Placed {
+  const attempted = mounting(type, target);
+  const options = { attempted };
+  const context = table.open("fsopen", [type, FSOPEN_CLOEXEC], options);
+  for (const [key, value] of Object.entries({ source: type, ...parameters })) {
+    const args = [context, FSCONFIG_SET_STRING, key, value, 0];
+    table.call("fsconfig", args, options);
+  }
+  table.call(
+    "fsconfig",
+    [context, FSCONFIG_CMD_CREATE, null, null, 0],
+    options,
+  );
+  const args = [context, FSMOUNT_CLOEXEC, attributes];
+  const fd = table.open("fsmount", args, options);
+  return { fd, ...place, attempted };
+}
+
+function mounting(type: string, target: string): Attempt {
+  return { action: () => `mount ${type} on ${quote(target)}`, target, type };
+}
+
+/**
+ * Goes into a mount namespace that holds a tree and nothing else.
+ *
+ * @param empty A mount namespace with nothing in it, of which that is a copy.
+ * @param tree The tree, which is attached to nothing.
+ * @param placed What is mounted in it then.
+ */
+export function enterRoot(
+  table: CallTable,
+  empty: number,
+  tree: number,
+  placed: readonly Placed[],
+): void {
+  table.call("setns", [empty, CLONE_NEWNS]);
+  table.call("unshare", [CLONE_NEWNS]);
+  // Below it stays an empty directory, as below the root of any system.
+  table.call("move_mount", [tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);
+  // By its path root would go wherever a link of the root's leads.
+  table.call("fchdir", [tree]);
+  table.call("chroot", ["."]);
+  for (const { fd, at, path, attempted } of placed) {
+    const flags = MOVE_MOUNT_F_EMPTY_PATH |
+      (path === undefined ? MOVE_MOUNT_T_EMPTY_PATH : 0);
+    const args = [fd, "", at, path ?? "", flags];
+    table.call("move_mount", args, { attempted });
+  }
+}
+
+/** Goes to a working directory. Links of a procfs lead out of any root. */
+export function enterDirectory(table: CallTable, path: string): void {
+  const how = new BigUint64Array([
+    BigInt(O_PATH | O_DIRECTORY | O_CLOEXEC),
+    0n,
+    BigInt(RESOLVE_NO_MAGICLINKS),
+  ]);
+  const attempted = {
+    action: () => `start in ${quote(path)}`,
+    target: path,
+    follows: true,
+  };
+  const args = [AT_FDCWD, path, new Uint8Array(how.buffer), how.byteLength];
+  const fd = table.open("openat2", args, { attempted });
+  table.call("fchdir", [fd], { attempted });
+}
+
+/** What a command is started with, besides what its plan says. */
+export interface Start {
+  /** Whether it starts a session. */
+  readonly newSession: boolean;
+  /** The descriptors to pass on: their numbers in the table, and the command's. */
+  readonly fds: readonly (readonly [number: number, becomes: number])[];
+  /** Where its program may be, in order. */
+  readonly programs: readonly string[];
+  readonly environment: readonly string[];
+}
+
+/** Makes the child that makes these calls the command. */
+export function becomeCommand(
+  table: CallTable,
+  plan: Plan,
+  { newSession, fds, programs, environment }: Start,
+): void {
+  if (newSession) table.call("setsid", []);
+  // Those of the first process are closed on exec.
+  for (const fd of [0, 1, 2]) table.call("fcntl", [fd, F_SETFD, 0]);
+  passDescriptors(table, fds);
+  for (const { resource, soft, hard } of plan.limits) {
+    const limit = new BigUint64Array([soft, hard]);
+    const bytes = new Uint8Array(limit.buffer);
+    table.call("prlimit64", [0, resource, bytes, null], {
+      attempted: {
+        action: "set the command's limits",
+        target: plan.command[0],
+      },
+    });
+  }
+  takeIds(table, plan);
+  const { SIGPIPE } = SIGNALS;
+  // Deno ignores it.
+  table.call("rt_sigaction", [
+    SIGPIPE,
+    sigaction(SIG_DFL),
+    null,
+    SIGSET_SIZE,
+  ]);
+  const none = new Uint8Array(SIGSET_SIZE);
+  table.call("rt_sigprocmask", [SIG_SETMASK, none, null, SIGSET_SIZE]);
+  const args = new Strings(plan.command);
+  const env = new Strings(environment, false);
+  programs.forEach((program, i) => {
+    const mayFail = i < programs.length - 1;
+    table.call("execve", [program, args, env], { mayFail });
+  });
+}
+
+function passDescriptors(table: CallTable, fds: Start["fds"]): void {
+  if (fds.length === 0) return;
+  // Above all numbers that are in use, or are to be.
+  const free = Math.max(...fds.flat(), 63) + 1;
+  table.call("fcntl", [SOCKET, F_DUPFD_CLOEXEC, free]);
+  table.moveSocket(free);
+  for (const [i, [fd]] of fds.entries()) {
+    table.call("fcntl", [fd, F_DUPFD_CLOEXEC, free + 1 + i]);
+  }
+  for (const [i, [, becomes]] of fds.entries()) {
+    table.call("dup3", [free + 1 + i, becomes, 0]);
+  }
+}
+
+function takeIds(
+  table: CallTable,
+  { ids, groups, capabilities, noNewPrivs, command }: Plan,
+): void {
+  const options = {
+    attempted: { action: "change who the command runs as", target: command[0] },
+  };
+  const add = (name: Parameters<CallTable["call"]>[0], args: Operand[]) =>
+    table.call(name, args, options);
+  for (const capability of capabilities?.dropped ?? []) {
+    add("prctl", [PR_CAPBSET_DROP, capability, 0, 0, 0]);
+  }
+  if (groups !== null) {
+    add("setgroups", [
+      groups.length,
+      new Uint8Array(new Uint32Array(groups).buffer),
+    ]);
+  }
+  if (ids !== null) {
+    const { uid, gid } = ids;
+    if (uid !== null && uid !== 0) {
+      add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0]);
+    }
+    add("setresgid", [gid, gid, gid]);
+    if (uid !== null) add("setresuid", [uid, uid, uid]);
+  }
+  if (capabilities !== null) {
+    add("capset", [CAPABILITY_HEADER, capabilities.sets]);
+  }
+  if (noNewPrivs) add("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+}
