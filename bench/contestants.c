@@ -15,6 +15,11 @@
  *         exact  as above, fsconfig for each layer
  *         path   mount(2)
  *   list                      listmount, and statmount of each mount
+ *   run HOW COUNT DIR INIT PROGRAM   PROGRAM in DIR as its root, with proc, sys
+ *       and dev, in a PID and a mount namespace, so many at a time:
+ *         first    it is the first of its PID namespace
+ *         init     the first is INIT, which needs no C library
+ *   run-cpu HOW ...           the same; answers with the processor time it took
  *   relative-unmount FD NAME  fchdir(FD), umount2(NAME): once, then it ends
  *
  * But for the last, each says "ready" or why not, and then for every line with
@@ -24,13 +29,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,20 +62,42 @@ static int check(int result, const char *what)
     return result;
 }
 
-static void serve(void (*job)(void))
+static int64_t clock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* That of this process, and of its children that it has waited for. */
+static int64_t processor_time(void)
+{
+    int64_t microseconds = 0;
+    for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+        struct rusage used;
+        getrusage(who, &used);
+        microseconds += used.ru_utime.tv_usec + used.ru_stime.tv_usec
+            + (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000LL;
+    }
+    return microseconds * 1000;
+}
+
+static void serve_by(int64_t (*now)(void), void (*job)(void))
 {
     long times;
     setvbuf(stdout, NULL, _IOLBF, 0);
     job();
     puts("ready");
     while (scanf("%ld", &times) == 1) {
-        struct timespec from, to;
-        clock_gettime(CLOCK_MONOTONIC, &from);
+        int64_t from = now();
         while (times--) job();
-        clock_gettime(CLOCK_MONOTONIC, &to);
-        printf("%lld\n", (to.tv_sec - from.tv_sec) * 1000000000LL
-            + to.tv_nsec - from.tv_nsec);
+        printf("%lld\n", (long long)(now() - from));
     }
+}
+
+static void serve(void (*job)(void))
+{
+    serve_by(clock_now, job);
 }
 
 /* mounts */
@@ -328,6 +361,177 @@ static void list(void)
     } while (count == PAGE);
 }
 
+/* run */
+
+enum { MOST_AT_ONCE = 64 };
+
+/* A command, and the first process of its PID namespace if that is another. */
+struct started {
+    int init, init_fd, pipe, command;
+};
+
+static int root, init_file, own_pids, template_sys, template_dev, has_init, at_once;
+static char *program;
+
+/* Once: a /dev that nobody can write to, but for pts and shm. */
+static int make_dev(void)
+{
+    static const char *const devices[] = { "null", "zero", "full", "random", "urandom", "tty" };
+    static const char *const links[][2] = {
+        { "/proc/self/fd", "fd" }, { "/proc/self/fd/0", "stdin" },
+        { "/proc/self/fd/1", "stdout" }, { "/proc/self/fd/2", "stderr" }, { "pts/ptmx", "ptmx" },
+    };
+    int dev = new_mount("tmpfs", "tmpfs");
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "/dev/%s", devices[i]);
+        close(check(openat(dev, devices[i], O_CREAT | O_EXCL | O_CLOEXEC, 0666), path));
+        int clone = check(open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), path);
+        check(move_mount(clone, "", dev, devices[i], MOVE_MOUNT_F_EMPTY_PATH), "move_mount");
+        close(clone);
+    }
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+        check(symlinkat(links[i][0], dev, links[i][1]), "symlinkat");
+    check(mkdirat(dev, "pts", 0755) | mkdirat(dev, "shm", 0755), "mkdirat");
+    return dev;
+}
+
+static void copy_into(int from, int to, const char *name)
+{
+    int copy = check(open_tree(from, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        | AT_EMPTY_PATH | AT_RECURSIVE), "open_tree");
+    check(move_mount(copy, "", to, name, MOVE_MOUNT_F_EMPTY_PATH), "move_mount");
+    close(copy);
+}
+
+static void mount_into(const char *type, int to, const char *name)
+{
+    int mount = new_mount(type, type);
+    check(move_mount(mount, "", to, name, MOVE_MOUNT_F_EMPTY_PATH), "move_mount");
+    close(mount);
+}
+
+static int make_tree(void)
+{
+    int tree = check(open_tree(root, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        | AT_EMPTY_PATH), "open_tree");
+    set_propagation(tree, MS_PRIVATE);
+    copy_into(template_sys, tree, "sys");
+    copy_into(template_dev, tree, "dev");
+    mount_into("devpts", tree, "dev/pts");
+    mount_into("tmpfs", tree, "dev/shm");
+    return tree;
+}
+
+static int clone_child(uint64_t flags, int *pidfd)
+{
+    struct clone_args args = {
+        .flags = flags | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uintptr_t)pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    return check(syscall(SYS_clone3, &args, sizeof args), "clone3");
+}
+
+static void enter(int tree)
+{
+    if (fchdir(tree) < 0 || chroot(".") < 0) _exit(126);
+}
+
+static void become(int tree)
+{
+    char *const argv[] = { program, NULL }, *const envp[] = { NULL };
+    if (tree >= 0) {
+        if (move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0) _exit(126);
+        enter(tree);
+        mount_into("proc", AT_FDCWD, "/proc");
+    }
+    close_range(3, ~0U, 0);
+    execve(program, argv, envp);
+    _exit(127);
+}
+
+static struct started start(void)
+{
+    struct started run = { .init = -1, .init_fd = -1, .pipe = -1 };
+    int tree = make_tree(), ends[2], pidfd;
+    if (!has_init) {
+        run.command = clone_child(CLONE_NEWPID | CLONE_NEWNS, &pidfd);
+        if (run.command == 0) become(tree);
+        close(pidfd);
+        close(tree);
+        return run;
+    }
+    check(pipe2(ends, O_CLOEXEC), "pipe2");
+    run.pipe = ends[1];
+    run.init = clone_child(CLONE_NEWPID | CLONE_NEWNS, &run.init_fd);
+    if (run.init == 0) {
+        char *const none[] = { NULL };
+        signal(SIGCHLD, SIG_IGN);
+        if (move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0) _exit(126);
+        enter(tree);
+        mount_into("proc", AT_FDCWD, "/proc");
+        dup2(ends[0], 0);
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+        syscall(SYS_execveat, init_file, "", none, none, AT_EMPTY_PATH);
+        _exit(127);
+    }
+    close(ends[0]);
+    check(setns(run.init_fd, CLONE_NEWPID), "setns");
+    run.command = clone_child(0, &pidfd);
+    if (run.command == 0) {
+        if (setns(run.init_fd, CLONE_NEWNS) < 0) _exit(126);
+        enter(tree);
+        become(-1);
+    }
+    check(setns(own_pids, CLONE_NEWPID), "setns");
+    close(pidfd);
+    close(tree);
+    return run;
+}
+
+static void finish(struct started run)
+{
+    siginfo_t ended;
+    check(waitid(P_PID, run.command, &ended, WEXITED), "waitid");
+    if (ended.si_code != CLD_EXITED || ended.si_status != 0) {
+        errno = ECHILD;
+        fail(program);
+    }
+    if (run.init < 0) return;
+    syscall(SYS_pidfd_send_signal, run.init_fd, SIGKILL, NULL, 0);
+    check(waitid(P_PIDFD, run.init_fd, &ended, WEXITED), "waitid");
+    close(run.init_fd);
+    close(run.pipe);
+}
+
+static void run_commands(void)
+{
+    struct started runs[MOST_AT_ONCE];
+    for (int i = 0; i < at_once; i++) runs[i] = start();
+    for (int i = 0; i < at_once; i++) finish(runs[i]);
+}
+
+static void prepare_run(char **words)
+{
+    char bytes[1 << 16];
+    has_init = strcmp(words[0], "init") == 0;
+    at_once = atoi(words[1]);
+    if (at_once < 1 || at_once > MOST_AT_ONCE) at_once = 1;
+    root = check(open(words[2], O_PATH | O_DIRECTORY | O_CLOEXEC), words[2]);
+    program = words[4];
+    int source = check(open(words[3], O_RDONLY | O_CLOEXEC), words[3]);
+    ssize_t size = check(read(source, bytes, sizeof bytes), "read");
+    close(source);
+    init_file = check(memfd_create("init", MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd_create");
+    check(write(init_file, bytes, size), "write");
+    check(fcntl(init_file, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW),
+        "fcntl");
+    own_pids = check(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC), "/proc/self/ns/pid");
+    template_sys = new_mount("sysfs", "sysfs");
+    template_dev = make_dev();
+}
+
 static int relative_unmount(const char *fd, const char *name)
 {
     if (fchdir(atoi(fd)) < 0) return perror("fchdir"), 1;
@@ -348,6 +552,9 @@ int main(int argc, char **argv)
         serve(by_path ? overlay_by_path : overlay_by_descriptor);
     } else if (strcmp(job, "list") == 0) {
         serve(list);
+    } else if (strncmp(job, "run", 3) == 0 && argc == 7) {
+        prepare_run(argv + 2);
+        serve_by(strcmp(job, "run") == 0 ? clock_now : processor_time, run_commands);
     } else if (strcmp(job, "relative-unmount") == 0 && argc == 4) {
         return relative_unmount(argv[2], argv[3]);
     } else {

@@ -1,6 +1,12 @@
 /** Row 7: a command in a root of its own. */
 import { SCRATCH } from "../../tests/support/testing.ts";
-import { compile, COMPILER, installed, whyMissing } from "../programs.ts";
+import {
+  compile,
+  COMPILER,
+  installed,
+  Rival,
+  whyMissing,
+} from "../programs.ts";
 import type { Contestant } from "../measure.ts";
 import { compare, type Match, type Row } from "./row.ts";
 import { Directory, run as runInRoot } from "../../mod.ts";
@@ -18,29 +24,57 @@ function makeRoot(): string {
   return path;
 }
 
+/** What starts a command, and waits for its end. */
+type Start = () => Promise<{ code: number | null }>;
+
 /** One that does something so many times at once. */
-function atOnce(
-  count: number,
-  name: string,
-  start: () => Promise<{ code: number | null }>,
-): Contestant {
+function atOnce(count: number, name: string, start: Start): Contestant {
   return {
     name,
     times: 1,
     async time(times) {
       const begin = performance.now();
-      for (let i = 0; i < times; i++) {
-        const ended = await Promise.all(Array.from({ length: count }, start));
-        if (ended.some(({ code }) => code !== 0)) {
-          throw new Error(`${name} failed`);
-        }
-      }
+      for (let i = 0; i < times; i++) await startAll(count, name, start);
       return performance.now() - begin;
     },
   };
 }
 
-function starts(program: string, args: string[]) {
+async function startAll(
+  count: number,
+  name: string,
+  start: Start,
+): Promise<void> {
+  const ended = await Promise.all(Array.from({ length: count }, start));
+  if (ended.some(({ code }) => code !== 0)) throw new Error(`${name} failed`);
+}
+
+/** As many as take a multiple of the clock's tick. */
+const CPU_TIMES = 50;
+
+/** One whose processor time counts, this process's and that of its children. */
+function byProcessorTime(name: string, start: Start): Contestant {
+  return {
+    name,
+    times: CPU_TIMES,
+    async time(times) {
+      const begin = processorTime();
+      for (let i = 0; i < times; i++) await startAll(1, name, start);
+      return processorTime() - begin;
+    },
+  };
+}
+
+/** Milliseconds of it: proc_pid_stat(5). */
+function processorTime(): number {
+  const text = Deno.readTextFileSync("/proc/self/stat");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  // utime, stime, cutime and cstime, in ticks of 10 milliseconds.
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) *
+    10;
+}
+
+function starts(program: string, args: string[]): Start {
   const command = new Deno.Command(program, {
     args,
     stdin: "null",
@@ -55,7 +89,7 @@ export const run: Row = {
   row: 7,
   work: "A command in a root with proc, sys and dev",
   note:
-    "bwrap and unshare make a PID and a mount namespace and mount a procfs and devices, as run does; for sys, run and unshare mount a sysfs, and bwrap, which mounts none, binds that of the host. The root holds nothing but a static true. All are started from this one process.",
+    "bwrap and unshare make a PID and a mount namespace and mount a procfs and devices, as run does; for sys, run and unshare mount a sysfs, and bwrap, which mounts none, binds that of the host. The root holds nothing but a static true. bwrap and run put an init of their own before it, but where it is the first process of its PID namespace (asPid1, --as-pid-1). The C program does what is the same for each command once, the devices and the sysfs, and copies that; it starts init and command by clone3(2) as vfork(2) does. All others are started from this one process. Processor time is that of who starts it and of all it starts.",
   async measure(seconds) {
     const missing = whyMissing(COMPILER);
     if (missing !== null) {
@@ -63,34 +97,64 @@ export const run: Row = {
     }
     const path = makeRoot();
     using root = Directory.open(path);
+    await using stack = new AsyncDisposableStack();
+    const init = compile(
+      "init",
+      "-static",
+      "-nostdlib",
+      "-fno-stack-protector",
+    );
+    const inC = (job: string, how: string, count = 1) =>
+      Rival.start(
+        stack,
+        { name: "C program", times: job === "run" ? 1 : CPU_TIMES },
+        [job, how, String(count), path, init, "/bin/true"],
+      );
     const bwrap = ["--unshare-pid", "--die-with-parent", "--bind", path, "/"]
-      .concat("--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys")
-      .concat("/bin/true");
+      .concat("--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys");
     const script = `mount -t proc proc ${path}/proc &&
       mount -t sysfs -o ro sysfs ${path}/sys &&
       mount --rbind /dev ${path}/dev && exec unshare --root=${path} /bin/true`;
     const unshare = ["--mount", "--pid", "--fork", "--kill-child"]
       .concat("sh", "-c", script);
-    const rivals = {
-      bwrap: starts("bwrap", bwrap),
+    const by = {
+      run: () => runInRoot(root, ["/bin/true"]),
+      first: () => runInRoot(root, ["/bin/true"], { asPid1: true }),
+      bwrap: starts("bwrap", [...bwrap, "/bin/true"]),
+      bwrapFirst: starts("bwrap", [...bwrap, "--as-pid-1", "/bin/true"]),
       unshare: starts("unshare", unshare),
       true: starts(`${path}/bin/true`, []),
     };
-    const matches = [1, 8].map((count): Match => {
-      const { bwrap, unshare, true: alone } = rivals;
-      return {
-        what: count === 1 ? "one at a time" : `${count} at once`,
-        ours: atOnce(count, "run", () => runInRoot(root, ["/bin/true"])),
-        others: [
-          {
-            by: installed("bwrap", atOnce(count, "bwrap(1)", bwrap)),
-            limit: 1,
-          },
-          { by: installed("unshare", atOnce(count, "unshare(1)", unshare)) },
-          { by: atOnce(count, "spawning true alone", alone) },
-        ],
-      };
-    });
-    return await compare(matches, 8 * seconds);
+    const matches = await Promise.all([1, 8].map(async (count) => ({
+      what: count === 1 ? "one at a time" : `${count} at once`,
+      ours: atOnce(count, "run", by.run),
+      others: [
+        { by: await inC("run", "init", count), limit: count === 1 ? 1.6 : 2 },
+        {
+          by: installed("bwrap", atOnce(count, "bwrap(1)", by.bwrap)),
+          limit: 1,
+        },
+        { by: installed("unshare", atOnce(count, "unshare(1)", by.unshare)) },
+        { by: atOnce(count, "spawning true alone", by.true) },
+      ],
+    })));
+    const first: Match = {
+      what: "as the first process",
+      ours: atOnce(1, "run", by.first),
+      others: [
+        { by: await inC("run", "first") },
+        { by: installed("bwrap", atOnce(1, "bwrap(1)", by.bwrapFirst)) },
+      ],
+    };
+    const processor: Match = {
+      what: "processor time",
+      ours: byProcessorTime("run", by.run),
+      others: [
+        { by: await inC("run-cpu", "init"), limit: 2 },
+        { by: installed("bwrap", byProcessorTime("bwrap(1)", by.bwrap)) },
+        { by: byProcessorTime("spawning true alone", by.true) },
+      ],
+    };
+    return await compare([...matches, first, processor], 12 * seconds);
   },
 };

@@ -97,8 +97,9 @@ function openIn(
   }
   const attempted = { action: `use ${quote(path)} for records`, target: path };
   return attempt(attempted, () => {
-    if (create && !makeRecords(parent)) return null;
-    const fd = openRecords(parent);
+    // Most often it is there: to fail to make it takes longer.
+    let fd = openRecords(parent);
+    if (fd === null && create && makeRecords(parent)) fd = openRecords(parent);
     if (fd === null) return null;
     try {
       if (isOnly(fd, uid, 0o077)) return { path, fd, uid };
