@@ -1,16 +1,7 @@
 /** The hint of a lookup: the component of the path that stopped it, and why. */
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  AT_NO_AUTOMOUNT,
-  AT_STATX_DONT_SYNC,
-  O_CLOEXEC,
-  O_NOFOLLOW,
-  O_PATH,
-  STATX_TYPE,
-} from "../sys/constants.ts";
-import { S_IFDIR, S_IFLNK, S_IFMT } from "../fd/open.ts";
-import { openat2, readlinkat, statx } from "../sys/file.ts";
+import { AT_FDCWD, O_CLOEXEC, O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
+import { S_IFDIR, S_IFLNK, typeOf } from "../fd/open.ts";
+import { openat2, readlinkat } from "../sys/file.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { SyscallError } from "../sys/error.ts";
 import type { Lookup } from "./attempt.ts";
@@ -189,9 +180,4 @@ function openPlace(
     new OwnedFd(openat2(dirfd, name, { flags }), "place", true),
   );
   return { fd, type: typeOf(fd) };
-}
-
-function typeOf(fd: number): number {
-  const flags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  return statx(fd, "", flags, STATX_TYPE).mode! & S_IFMT;
 }
