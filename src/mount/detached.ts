@@ -30,6 +30,12 @@ export interface FileSystem {
   readonly mapIds: ((mount: OwnedFd) => void) | null;
   /** Puts the file that it is in behind a loop device, which is the source then. */
   readonly attachLoop?: (readOnly: boolean, attempted: Attempt) => LoopDevice;
+  /** Makes it where fsconfig(2) does not take a parameter for its length. */
+  readonly makeLong?: (
+    fileSystem: FileSystem,
+    attempted: Attempt,
+    make: typeof createNew,
+  ) => OwnedFd;
   /** How it is made where a mount of it could change one that is there. */
   readonly creationOf?: (asked: readonly Parameter[]) => Creation;
 }
@@ -94,12 +100,24 @@ function isReadOnly(parameters: readonly Parameter[]): boolean {
 }
 
 function isRefusedToWrite(error: unknown): boolean {
-  return error instanceof MountError && error.syscall === "fsconfig" &&
+  return error instanceof MountError &&
+    ["fsconfig", "mount"].includes(error.syscall) &&
     // EBUSY where it is mounted already, and can only be read.
     [EACCES, EROFS, EBUSY].includes(error.errno);
 }
 
 function createFileSystem(
+  fileSystem: FileSystem,
+  attempted: Attempt,
+  given?: OwnedFd,
+): OwnedFd {
+  const { makeLong } = fileSystem;
+  if (makeLong === undefined) return createNew(fileSystem, attempted, given);
+  given?.close();
+  return makeLong(fileSystem, attempted, createNew);
+}
+
+function createNew(
   { type, parameters, change, mapIds, creationOf }: FileSystem,
   attempted: Attempt,
   given?: OwnedFd,

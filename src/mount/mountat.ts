@@ -21,6 +21,8 @@ import {
 import { afterAttach } from "./change.ts";
 import { mapIds } from "./idmap.ts";
 import { creationOf, SINGLE } from "./superblock.ts";
+import { makeLong } from "./old_mount.ts";
+import { hasLong } from "../options/long_values.ts";
 import { attempt } from "../error/error.ts";
 import type { Attempt } from "../error/attempt.ts";
 import {
@@ -36,6 +38,7 @@ import { loopConfigure, loopCtlGetFree } from "../sys/loop.ts";
 import { open } from "../fd/open.ts";
 import {
   changeOfNew,
+  checkPassable,
   checkText,
   type LoopOptions,
   type Parameter,
@@ -170,7 +173,7 @@ export function parseFileSystem(
       : {}),
   };
   if (source === undefined) {
-    if (loop === undefined) return fileSystem;
+    if (loop === undefined) return withLong(fileSystem);
     throw new TypeError("The option loop takes a file as the source");
   }
   if (typeof source !== "string") {
@@ -183,17 +186,23 @@ export function parseFileSystem(
       );
     }
     const image = { ...loop, image: source };
-    return {
+    return withLong({
       ...fileSystem,
       attachLoop: (readOnly, attempted) =>
         attachLoopDevice(image, readOnly, attempted),
-    };
+    });
   }
-  checkText("The source", source);
-  return {
+  checkPassable("The source", source);
+  return withLong({
     ...fileSystem,
     parameters: [{ key: "source", value: source }, ...fileSystem.parameters],
-  };
+  });
+}
+
+/** Sees to parameters that fsconfig(2) does not take for their length. */
+function withLong(fileSystem: FileSystem): FileSystem {
+  const { type, parameters } = fileSystem;
+  return hasLong(type, parameters) ? { ...fileSystem, makeLong } : fileSystem;
 }
 
 /** What mount(2) makes of a type like `fuse.sshfs`, and fsopen(2) does not. */

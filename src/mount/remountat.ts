@@ -11,6 +11,7 @@ import {
   parseMountOptions,
   UNCHANGED,
 } from "../options/mount_options.ts";
+import { isLong, tooLong } from "../options/long_values.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
@@ -140,6 +141,8 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
   const parsed = parseMountOptions(options.options ?? "", named);
   const { own, recursive, parameters, loop } = parsed;
   const below = changes(recursive);
+  const long = parameters.find(isLong);
+  if (long !== undefined) throw tooLong(long);
   if (loop !== undefined) {
     throw new TypeError('The option "loop" is for a new mount');
   }

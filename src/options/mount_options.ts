@@ -140,9 +140,6 @@ export const GENERIC_OPTIONS: readonly string[] = [
   "defaults",
 ];
 
-/** fsconfig(2) takes keys and string values of 255 bytes at the most. */
-const MOST_BYTES = 255;
-
 /**
  * Sorts options by whom they go to.
  *
@@ -374,7 +371,7 @@ function parameter(key: string, value: ParameterValue): Parameter {
     return { key, value: String(value) };
   }
   if (typeof value === "string") {
-    checkText(`The value of the option "${key}"`, value);
+    checkPassable(`The value of the option "${key}"`, value);
     return { key, value };
   }
   if (
@@ -388,19 +385,33 @@ function parameter(key: string, value: ParameterValue): Parameter {
   );
 }
 
-/** Checks what goes to fsconfig(2) as a string. */
+/** fsconfig(2) takes keys and string values of 255 bytes at the most. */
+export const MOST_BYTES = 255;
+
+/** True if fsconfig(2) does not take a string for its length. */
+export function isLongText(text: string): boolean {
+  // No unit of a string becomes more than three bytes.
+  return text.length > MOST_BYTES / 3 && encodeText(text).length > MOST_BYTES;
+}
+
+/** Checks a string that fsconfig(2) must take. */
 export function checkText(what: string, text: string): void {
+  checkPassable(what, text);
+  if (!isLongText(text)) return;
+  throw new RangeError(
+    `${what} has ${
+      encodeText(text).length
+    } bytes, and fsconfig(2) takes ${MOST_BYTES}`,
+  );
+}
+
+/** Checks a string that goes to the kernel, however long it is. */
+export function checkPassable(what: string, text: string): void {
   if (text.includes("\0")) {
     throw new TypeError(`${what} must not contain a NUL character`);
   }
-  // No unit of a string becomes more than three bytes.
-  const short = text.length <= MOST_BYTES / 3 && text.isWellFormed();
-  const { length } = short ? text : encodeText(text);
-  if (length > MOST_BYTES) {
-    throw new RangeError(
-      `${what} has ${length} bytes, and fsconfig(2) takes ${MOST_BYTES}`,
-    );
-  }
+  // A lone surrogate that stands for no byte is refused here, too.
+  if (!text.isWellFormed()) encodeText(text);
 }
 
 /** The part of a file that a loop device shows, and the device. */

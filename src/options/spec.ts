@@ -72,6 +72,10 @@ export interface MountOptions extends NewAttributeOptions {
    * for each: `{ "lowerdir+": [upper, middle, lower] }`. The options that have
    * names of their own hold over these.
    *
+   * A value of more than 255 bytes fsconfig(2) does not take: overlay gets the
+   * layers of `lowerdir` one by one, all else goes by mount(2), in a mount
+   * namespace that nobody sees, as long as the options fit into a page.
+   *
    * With `loop` the source is a file, and a loop device (loop(4)) is put before
    * it, which goes when the mount goes: a free one, or `loop=/dev/loop3`. It
    * begins at `offset`, and has `sizelimit` bytes at the most; with `ro` it can

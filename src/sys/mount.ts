@@ -434,13 +434,14 @@ export function mount(
       quote(source),
       quote(target),
       quote(fstype),
-      flagNames(bits, FLAGS),
+      flagNames(bits, MOUNT_FLAGS),
       quote(data),
     ]);
   }
 }
 
-const FLAGS = {
+/** The flags of mount(2), by name. */
+export const MOUNT_FLAGS = {
   MS_RDONLY,
   MS_NOSUID,
   MS_NODEV,

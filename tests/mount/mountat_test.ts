@@ -397,7 +397,7 @@ kernelTest("mountat() throws before any call when an argument is wrong", () => {
     [() => mountat(root, "m", { type: 1 as unknown as string }), TypeError],
     [() => mountat(root, "m", { ...tmpfs, source: "a\0" }), TypeError],
     [
-      () => mountat(root, "m", { ...tmpfs, source: "x".repeat(256) }),
+      () => mountat(root, "m", { ...tmpfs, source: "x".repeat(4096) }),
       RangeError,
     ],
     [() => mountat(root, "m", { ...tmpfs, options: "ro=1" }), TypeError],

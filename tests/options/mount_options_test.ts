@@ -282,8 +282,6 @@ Deno.test("parseMountOptions() sets an option once for each value of a list", ()
 
 Deno.test("parseMountOptions() throws when an option can't be passed on", () => {
   const long = "x".repeat(256);
-  // Two bytes each.
-  const longInBytes = "é".repeat(128);
   const wrong: [unknown, typeof TypeError | typeof RangeError][] = [
     ["=x", TypeError],
     ["ro=1", TypeError],
@@ -310,11 +308,10 @@ Deno.test("parseMountOptions() throws when an option can't be passed on", () => 
     [{ a: [["b"]] }, TypeError],
     [{ a: [null] }, TypeError],
     [`${long}=1`, RangeError],
-    [`lowerdir=${long}`, RangeError],
-    [`lowerdir=${longInBytes}`, RangeError],
   ];
   for (const [options, error] of wrong) {
     assertThrows(() => parseMountOptions(options as OptionsInput), error);
   }
-  assertEquals(parameters(`a=${long.slice(1)}`), [["a", long.slice(1)]]);
+  // A mount has ways to take such a value.
+  assertEquals(parameters(`a=${long}`), [["a", long]]);
 });

@@ -1,0 +1,168 @@
+/**
+ * mount(2) in a mount namespace of a thread's own, whence the mount is taken as
+ * one that is attached to nothing: for what fsconfig(2) does not take.
+ */
+import { type OldMount, oldMount, shortened } from "../options/long_values.ts";
+import { afterChange, bindable, changeAttributes } from "./change.ts";
+import type { FileSystem } from "./detached.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { explain, MountError } from "../error/error.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { detachedTmpfs } from "../kernel/probe.ts";
+import { mkdirat } from "../sys/file.ts";
+import { SyscallError } from "../sys/error.ts";
+import { EINVAL } from "../sys/errno.ts";
+import {
+  CLONE_NEWNS,
+  MNT_DETACH,
+  MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_RDONLY,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import {
+  mountPrivately,
+  moveToRoot,
+  SyscallThread,
+  type ThreadCall,
+  unshareCall,
+} from "../sys/thread.ts";
+import { MOUNT_FLAGS, OPEN_TREE_FLAGS, UMOUNT_FLAGS } from "../sys/mount.ts";
+import { cString, flagNames } from "../sys/call.ts";
+import { quote } from "../base/text.ts";
+
+/** The name of the mount point in what is put on the root. */
+const NAME = "m";
+
+/** The mount point: "/" itself leads beneath what is put on it, ".." above. */
+const PLACE = `/../${NAME}`;
+
+/**
+ * Makes a file system, one of whose parameters fsconfig(2) does not take for its
+ * length: overlay by its layers one by one, else by mount(2).
+ *
+ * @param make Makes it by fsconfig(2).
+ * @returns A mount of it, attached to nothing.
+ * @throws {MountError} What the kernel answers.
+ * @throws {UnsupportedError} When no thread can be started.
+ */
+export function makeLong(
+  fileSystem: FileSystem,
+  attempted: Attempt,
+  make: (fileSystem: FileSystem, attempted: Attempt) => OwnedFd,
+): OwnedFd {
+  const { type, parameters, change, mapIds } = fileSystem;
+  const split = shortened(type, parameters);
+  const old = oldMount(type, parameters);
+  if (split !== null) {
+    try {
+      return make({ ...fileSystem, parameters: split }, attempted);
+    } catch (error) {
+      if (old === null || !isUnknownLayer(error)) throw error;
+    }
+  }
+  const mount = mountDetached(type, old!, attempted);
+  return afterChange(mount, () => {
+    changeAttributes(
+      mount.fd,
+      0,
+      bindable({
+        ...change,
+        // mount(2) gives them by flags of the file system, and by default.
+        attrClr: MOUNT_ATTR_RDONLY | MOUNT_ATTR__ATIME,
+      }),
+    );
+    mapIds?.(mount);
+  });
+}
+
+/** True if overlay takes no layers one by one, as before Linux 6.8. */
+function isUnknownLayer(error: unknown): boolean {
+  return error instanceof MountError && error.errno === EINVAL &&
+    /FSCONFIG_SET_STRING, "(lower|data)dir\+"/.test(error.cause.message);
+}
+
+/**
+ * Mounts a file system by mount(2). No path of another thread shows it, and when
+ * the process ends meanwhile it is gone.
+ *
+ * Paths among the options start where those of the calling thread do.
+ *
+ * @param type Its type, with the subtype.
+ * @param mount What is said to it.
+ * @param attempted What is attempted, for messages.
+ * @returns The mount, attached to nothing.
+ * @throws {MountError} What mount(2) answers; EINVAL where this process's root is
+ * no mount's.
+ * @throws {UnsupportedError} When no thread can be started.
+ */
+function mountDetached(
+  type: string,
+  mount: OldMount,
+  attempted: Attempt,
+): OwnedFd {
+  using bench = detachedTmpfs();
+  mkdirat(bench.fd, NAME, 0o755);
+  const thread = new SyscallThread();
+  try {
+    const fd = thread.make([
+      unshareCall(CLONE_NEWNS),
+      mountPrivately(),
+      moveToRoot(bench.fd),
+      mountCall(type, mount),
+      cloneCall(bench.fd),
+    ], [unmountCall()]);
+    return new OwnedFd(fd, "mount", true);
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.syscall !== "mount") {
+      throw error;
+    }
+    throw explain(attempted, error, {
+      detail:
+        "the reason, if there is more to tell, is in the kernel's log (dmesg)",
+    });
+  } finally {
+    thread.end();
+  }
+}
+
+function mountCall(
+  type: string,
+  { source, flags, data }: OldMount,
+): ThreadCall {
+  return {
+    name: "mount",
+    args: [
+      source === null ? null : cString("source", source),
+      cString("target", PLACE),
+      cString("type", type),
+      flags,
+      cString("data", data),
+    ],
+    text: [
+      quote(source),
+      quote(PLACE),
+      quote(type),
+      flagNames(flags, MOUNT_FLAGS),
+      quote(data),
+    ],
+  };
+}
+
+function cloneCall(bench: number): ThreadCall {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return {
+    name: "open_tree",
+    args: [bench, cString("path", NAME), flags],
+    text: [{ fd: bench }, quote(NAME), flagNames(flags, OPEN_TREE_FLAGS)],
+  };
+}
+
+/** With the thread it would go, too, but who knows when that is gone. */
+function unmountCall(): ThreadCall {
+  return {
+    name: "umount2",
+    args: [cString("target", PLACE), MNT_DETACH],
+    text: [quote(PLACE), flagNames(MNT_DETACH, UMOUNT_FLAGS)],
+  };
+}
