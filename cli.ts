@@ -12,7 +12,12 @@ import {
   type CommandDescription,
   parseWords,
 } from "./src/cli/command.ts";
-import { printData, printMessage, report } from "./src/cli/print.ts";
+import {
+  printData,
+  printMessage,
+  report,
+  reportAsJson,
+} from "./src/cli/print.ts";
 import { quote } from "./src/base/text.ts";
 import { merged } from "./src/cli/merged.ts";
 import { runProgram } from "./src/program.ts";
@@ -103,6 +108,7 @@ async function runCommand(word: string, args: string[]): Promise<number> {
     return await runLoaded(command, word, args);
   } catch (error) {
     const status = report(error, 1, word);
+    if (status !== 0 && asksForJson(word, args)) reportFor(word, error);
     return status && (command.usageStatus ?? status);
   }
 }
@@ -112,7 +118,7 @@ async function runLoaded(
   word: string,
   args: string[],
 ): Promise<number> {
-  if (word === "") await askForSubcommand(args);
+  if (word === "" && !await meansDirectory(args)) return 1;
   const words = await parseWords(command.description, args);
   if (words.switches.has("help")) {
     const { formatHelp, formatOverview } = await import("./src/cli/help.ts");
@@ -147,22 +153,49 @@ async function runLoaded(
   try {
     return await command.run(parsed, manner);
   } catch (error) {
-    return report(error, command.failureStatus, word);
+    const status = report(error, command.failureStatus, word);
+    if (manner.json && status !== 0) reportFor(word, error);
+    return status;
   }
 }
 
-/** Asks whether a subcommand was meant by a directory that is not there. */
-async function askForSubcommand(args: readonly string[]): Promise<void> {
+/** Prints what went wrong as JSON; with `run` stdout is the command's. */
+function reportFor(word: string, error: unknown): void {
+  reportAsJson([error], word === "run" ? printMessage : printData);
+}
+
+/** True if arguments ask for JSON, which may be none that can be parsed. */
+function asksForJson(word: string, args: readonly string[]): boolean {
+  const end = args.findIndex((arg) =>
+    // What follows is the command.
+    word === "run" ? !arg.startsWith("-") : arg === "--"
+  );
+  return args.slice(0, end === -1 ? undefined : end).includes("--json");
+}
+
+/**
+ * Finds out if a directory is meant that is not there and is spelt like a
+ * subcommand: a person is asked.
+ *
+ * @throws {UsageError} Where nobody can be.
+ */
+async function meansDirectory(args: readonly string[]): Promise<boolean> {
   const directory = args.find((arg) => !arg.startsWith("-"));
-  const quiet = args.includes("--quiet") || args.includes("-q");
-  if (directory === undefined || directory.includes("/") || quiet) return;
+  if (directory === undefined || directory.includes("/")) return true;
   const { likelySubcommand } = await import("./src/cli/arguments.ts");
   const name = likelySubcommand(directory, Object.keys(COMMANDS));
-  if (name === null) return;
-  printMessage(
-    `mountat: ${
-      quote(directory)
-    } is taken for a directory; did you mean "mountat ${name}"?`,
+  if (name === null) return true;
+  const question = `${
+    quote(directory)
+  } is taken for a directory, which is not there; did you mean "mountat ${name}"?`;
+  if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
+    return confirm(`${question} Make the directory and mount in it?`);
+  }
+  const { UsageError } = await import("./src/cli/print.ts");
+  throw new UsageError(
+    `${question} To make a directory of that name, write ${
+      quote(`./${directory}`)
+    }`,
   );
 }
 

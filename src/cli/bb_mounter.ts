@@ -7,7 +7,7 @@ import { CreatedPaths } from "../mount/mount_point.ts";
 import { attempt, explain } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 import { AT_FDCWD, MS_BIND, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
-import { printData, report, SOME_FAILED } from "./print.ts";
+import { printData, report, reportAsJson, SOME_FAILED } from "./print.ts";
 import { parseTarget } from "../options/target.ts";
 import { bindat } from "../mount/bindat.ts";
 import { mountat } from "../mount/mountat.ts";
@@ -108,6 +108,7 @@ async function mountAndWait(
   using mountPoints = new CreatedPaths();
   const undo: (() => void)[] = [];
   let status = 0;
+  const failures: unknown[] = [];
   try {
     for (const entry of ENTRIES) {
       if (!quiet && !json) printData(`mounting '${path}/${entry.target}'.`);
@@ -124,6 +125,7 @@ async function mountAndWait(
       try {
         step();
       } catch (error) {
+        failures.push(error);
         report(error);
         failed++;
       }
@@ -132,9 +134,12 @@ async function mountAndWait(
     for (const { parent, name, cause } of mountPoints.remove()) {
       const left = `${pathOf(parent)}/${name}`;
       const action = `remove ${quote(left)}`;
-      report(explain({ action, target: name }, cause));
+      const failure = explain({ action, target: name }, cause);
+      failures.push(failure);
+      report(failure);
       status ||= 32;
     }
+    if (json) reportAsJson(failures);
   }
   return status || (interrupt.status ?? 0);
 }

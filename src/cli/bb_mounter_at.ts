@@ -1,6 +1,6 @@
 import { lookupOf, lookupOfCaller } from "../error/attempt.ts";
 import { type Command, expectPositionals, type Manner } from "./command.ts";
-import { printData, report, UsageError } from "./print.ts";
+import { printData, report, reportAsJson, UsageError } from "./print.ts";
 import { quote } from "../base/text.ts";
 import { parseTarget } from "../options/target.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -114,7 +114,9 @@ async function mountAndWait(
   await interrupt.sleep(delay);
   mountPoints.keep();
   leading.keep();
-  const status = await unmountAll(mounts, directory.fd, say);
+  const failures = await unmountAll(mounts, directory.fd, say);
+  if (json) reportAsJson(failures);
+  const status = failures.length > 0 ? bbMounterAt.failureStatus : 0;
   return status || (interrupt.status ?? 0);
 }
 
@@ -193,13 +195,17 @@ function makeDirectory(
   );
 }
 
-/** Unmounts in mount order, each whether or not the others could be. */
+/**
+ * Unmounts in mount order, each whether or not the others could be.
+ *
+ * @returns The errors of those that stay, which were reported.
+ */
 async function unmountAll(
   mounts: Mount[],
   dirfd: number,
   say: (line: string) => void,
-): Promise<number> {
-  let status = 0;
+): Promise<unknown[]> {
+  const failures: unknown[] = [];
   for (const mount of mounts) {
     say(
       `Unmounting ${mount.target} from ${dirfd} (directory file descriptor).`,
@@ -207,12 +213,13 @@ async function unmountAll(
     try {
       await unmount(mount);
     } catch (error) {
-      status = report(error);
+      failures.push(error);
+      report(error);
     }
     // One that could not be unmounted stays, as the message says.
     mount.keep();
   }
-  return status;
+  return failures;
 }
 
 /** Unmounts, and once more with all that is needed to do it, or to say why not. */

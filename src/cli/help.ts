@@ -27,8 +27,8 @@ seconds, as by bb_mounter_at. A directory that is called like a subcommand is
 written ./list, say.
 
 Data, and what was done, goes to stdout, what went wrong to stderr. With --json
-data is JSON, where there is some: docs/schema.json in the repository describes
-it.`,
+data is JSON, where there is some, and so is a failure: docs/schema.json in the
+repository describes it.`,
   examples: [{
     call: "mountat /srv/root 10",
     does: "/proc and /sys are mounted in /srv/root for ten seconds",

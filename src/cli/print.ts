@@ -66,6 +66,9 @@ export function printMessage(text: string): void {
 /** The exit status when some of several mounts or unmounts failed: mount(8). */
 export const SOME_FAILED = 64;
 
+/** The hints that were printed: what goes for many mounts is said once. */
+const hinted = new Set<string>();
+
 /**
  * Says on stderr what went wrong, and what to do about it.
  *
@@ -96,7 +99,10 @@ export function report(
     printMessage(`Try '${words.join(" ")}'.`);
   } else if (error instanceof MountError) {
     printMessage(`mountat: ${error.message}`);
-    if (error.hint !== undefined) printMessage(`  hint: ${error.hint}`);
+    if (error.hint !== undefined && !hinted.has(error.hint)) {
+      hinted.add(error.hint);
+      printMessage(`  hint: ${error.hint}`);
+    }
     return error.code === "EPERM" ? 1 : status;
   } else if (
     error instanceof UnsupportedError ||
@@ -112,8 +118,45 @@ export function report(
   return 1;
 }
 
+/**
+ * Prints failures for a program, in a line: `error` in docs/schema.json.
+ *
+ * @param failures The errors, the first one first; for none nothing is printed.
+ * @param print Prints the line.
+ */
+export function reportAsJson(
+  failures: readonly unknown[],
+  print: (text: string) => void = printData,
+): void {
+  const [error, ...others] = failures.flatMap(flatten).map(toData);
+  if (error === undefined) return;
+  const data = { error, ...(others.length === 0 ? {} : { others }) };
+  try {
+    print(formatJson(data, 0));
+  } catch {
+    // It was said on stderr, too.
+  }
+}
+
+/** Takes an error apart that came while what another had left was undone. */
+function flatten(error: unknown): unknown[] {
+  return error instanceof SuppressedError
+    ? [...flatten(error.suppressed), ...flatten(error.error)]
+    : [error];
+}
+
+function toData(failure: unknown): Record<string, unknown> {
+  const { message } = failure as Error;
+  if (failure instanceof MountError) {
+    const { target, syscall, errno, code, hint } = failure;
+    const advice = hint === undefined ? {} : { hint };
+    return { message, target, syscall, errno, code, ...advice };
+  }
+  return isSystemError(failure) ? { message, code: failure.code } : { message };
+}
+
 /** True if an error is one that Deno has from the system, of a full disk, say. */
-function isSystemError(error: unknown): error is Error {
+function isSystemError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && "code" in error &&
     typeof error.code === "string";
 }

@@ -13,7 +13,7 @@ import {
   MNT_FORCE,
   UMOUNT_NOFOLLOW,
 } from "../sys/constants.ts";
-import { printData, printMessage } from "./print.ts";
+import { printData, printMessage, reportAsJson, UsageError } from "./print.ts";
 import { printable, quote } from "../base/text.ts";
 import { placeOfDescriptor } from "../kernel/place.ts";
 import { isRootOfProcess } from "../unmount/unmountat.ts";
@@ -125,7 +125,9 @@ function unmount(
 ): number {
   const number = /^\d{1,9}$/.test(fd) ? Number(fd) : null;
   if (number === null) {
-    printMessage(`Failed to parse file descriptor: '${printable(fd)}'`);
+    const message = `Failed to parse file descriptor: '${printable(fd)}'`;
+    printMessage(message);
+    if (json) reportAsJson([new UsageError(message)]);
     return 2;
   }
   const { parent, name } = target;

@@ -7,7 +7,7 @@ import {
   parseTargetArgument,
   type Words,
 } from "./command.ts";
-import { printMessage, report, UsageError } from "./print.ts";
+import { printMessage, report, reportAsJson, UsageError } from "./print.ts";
 import { Directory } from "../directory.ts";
 import { run as runCommand } from "../run/run.ts";
 import { endSpawner } from "../run/spawner.ts";
@@ -273,6 +273,8 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       if (!timedOut) return code;
       return wasKilled ? STATUS.killed : STATUS.timedOut;
     } catch (error) {
+      // Stdout is the command's.
+      if (json) reportAsJson([error], printMessage);
       return reportFailure(error);
     } finally {
       endSpawner();

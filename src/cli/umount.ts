@@ -194,7 +194,9 @@ function tell(
     }
   }
   let status = 0;
-  for (const failure of failures) {
+  // Of a stack all but the topmost fail alike.
+  const messages = Map.groupBy(failures, ({ message }) => message);
+  for (const [failure] of messages.values()) {
     status = Math.max(status, report(failure, umount.failureStatus));
   }
   return status !== 0 && unmounted.length > 0 ? SOME_FAILED : status;

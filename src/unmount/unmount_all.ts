@@ -11,7 +11,7 @@ import { listBelow } from "../list/read.ts";
 import type { MountInfo } from "../list/mount_info.ts";
 import { openCover } from "../kernel/place.ts";
 import { SyscallError } from "../sys/error.ts";
-import { EBUSY } from "../sys/errno.ts";
+import { EBUSY, EPERM } from "../sys/errno.ts";
 
 /**
  * Some of several mounts could not be unmounted. The fields of a `MountError`
@@ -88,7 +88,7 @@ export function unmountBelow(
   for (let round = 1;; round++) {
     const before = unmounted.length;
     const failed: { id: bigint; error: MountError }[] = [];
-    const failedTargets = new Set<string>();
+    const failedTargets = new Map<string, MountError>();
     let searchLimit = last ? SEARCH_LIMIT : 0;
     let found: Covered[];
     try {
@@ -100,8 +100,9 @@ export function unmountBelow(
     for (const covered of found) {
       const { id, target } = covered;
       // The name is that of what could not be unmounted before.
-      if (failedTargets.has(target)) {
-        failed.push({ id, error: coveredError(target) });
+      const above = failedTargets.get(target);
+      if (above !== undefined) {
+        failed.push({ id, error: coveredError(above) });
         continue;
       }
       const start = performance.now();
@@ -112,7 +113,7 @@ export function unmountBelow(
       } catch (error) {
         if (!(error instanceof MountError)) throw error;
         failed.push({ id, error });
-        failedTargets.add(target);
+        failedTargets.set(target, error);
         const spent = performance.now() - start;
         searchLimit = Math.max(0, Math.floor(searchLimit - spent));
       }
@@ -187,11 +188,17 @@ function unmountOne(
   unmountCounting(inside.fd, target, options, undefined, searchLimit);
 }
 
-function coveredError(target: string): MountError {
+/**
+ * Makes the error of a mount that stays because the one on top of it does: who may
+ * not unmount that may not unmount this.
+ */
+function coveredError({ target, cause, errno }: MountError): MountError {
   return new MountError(
     `unmount ${quote(target)}`,
     target,
-    new SyscallError("umount2", EBUSY, [quote(target), "0"]),
+    errno === EPERM
+      ? cause
+      : new SyscallError("umount2", EBUSY, [quote(target), "0"]),
     { detail: "another mount is on top of it" },
   );
 }

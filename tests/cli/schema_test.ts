@@ -125,6 +125,55 @@ programTest("--json prints what docs/schema.json says", () => {
   assertEquals(json(["relative-unmount", "77", "x"], 1).code, "EBADF");
 });
 
+/** A call of each subcommand that fails, but for those that can't. */
+const FAILURES: readonly (readonly [args: string[], code: number])[] = [
+  [["bb_mounter_at", "file/d", "0"], 1],
+  [["bb_mounter", "file/d"], 32],
+  [["relative-mount", "none", "a"], 32],
+  [["relative-unmount", "x", "a"], 2],
+  [["mount", "-t", "tmpfs", ".", "none"], 32],
+  [["bind", "none", ".", "a"], 32],
+  [["remount", "-o", "ro", ".", "none"], 32],
+  [["apply", "--fstab", "fstab", "."], 32],
+  [["move", "none", "."], 32],
+  [["list", "none"], 1],
+  [["umount", "none", "a"], 32],
+  [["sweep", "--lzay"], 1],
+  [["doctor", "--lzay"], 1],
+  [["completions", "fihs"], 1],
+  [["help", "umuont"], 1],
+];
+
+programTest("--json prints an object for a failure of any subcommand", () => {
+  Deno.writeTextFileSync(`${SCRATCH}/file`, "");
+  Deno.writeTextFileSync(`${SCRATCH}/fstab`, "none /none tmpfs\n");
+  const fails = (args: string[], code: number) => {
+    const ended = run(args, { cwd: SCRATCH });
+    assertEquals(ended.code, code, ended.stderr);
+    const { error } = check("error", ended.stdout);
+    assert(ended.stderr.includes(error.message), ended.stderr);
+    return error;
+  };
+  for (const [[word, ...args], code] of FAILURES) {
+    fails(["--json", word!, ...args], code);
+    fails([word!, "--json", ...args], code);
+    fails([word!, "--json", "--nope"], 1);
+  }
+  assertEquals(fails(["list", "--json", "none"], 1).code, "ENOENT");
+  fails(["--json", "file/d", "0"], 1);
+  fails(["--json", "lst", "0"], 1);
+  // Stdout is the command's, and its arguments are its own.
+  for (
+    const args of [["run", "--json", "none", "x"], ["run", "--json", "--nope"]]
+  ) {
+    const { code, stdout, stderr } = run(args, { cwd: SCRATCH });
+    assertEquals([code, stdout], [125, ""]);
+    check("error", stderr.split("\n").find((line) => line.startsWith("{"))!);
+  }
+  const plain = run(["run", "none", "x", "--json"], { cwd: SCRATCH });
+  assert(!plain.stderr.includes("{"), plain.stderr);
+});
+
 programTest("apply --json prints what docs/schema.json says", async () => {
   const root = `${SCRATCH}/root`;
   const fstab = `${SCRATCH}/fstab`;

@@ -216,34 +216,29 @@ programTest("colours are for a terminal, and not with NO_COLOR", () => {
 }, { commands: ["script"] });
 
 programTest(
-  "a directory that is spelt like a subcommand is asked about",
+  "a directory that is spelt like a subcommand is not made unless it is named as one",
   () => {
-    const asked = (name: string, subcommand: string) =>
-      `mountat: "${name}" is taken for a directory; did you mean "mountat ${subcommand}"?\n`;
+    const refused = (name: string, subcommand: string) =>
+      `mountat: "${name}" is taken for a directory, which is not there; did you mean "mountat ${subcommand}"? To make a directory of that name, write "./${name}"\n` +
+      "Try 'mountat --help'.\n";
     const runHere = (...args: string[]) => run(args, { cwd: SCRATCH });
-    // What would be made all the same is made: any name is a directory's.
-    for (const [name, meant] of [["lsit", "list"], ["docter", "doctor"]]) {
-      const { code, stdout, stderr } = runHere(name!, "0");
-      assertEquals([code, stderr], [0, asked(name!, meant!)]);
-      assertMatch(stdout, /^Mounting \/proc into/);
-      // Now it is there, and there is nothing to ask.
-      assertEquals(runHere(name!, "0").stderr, "");
-    }
+    const inScratch = () =>
+      [...Deno.readDirSync(SCRATCH)].map(({ name }) => name);
     const alike = { lst: "list", lis: "list", rum: "run", bnd: "bind" };
-    const longer = { runn: "run", bind1: "bind", help1: "help" };
+    const longer = { runn: "run", bind1: "bind", help1: "help", lsit: "list" };
     for (const [name, meant] of Object.entries({ ...alike, ...longer })) {
-      const { code, stderr } = runHere(name, "/srv");
-      assertEquals([code, stderr.split("\n").length], [1, 4], stderr);
-      assert(stderr.startsWith(asked(name, meant)), stderr);
-      assertEquals(runHere(name, "0").stderr, asked(name, meant));
+      for (const rest of [["0"], ["/srv"], ["--nope"], ["--quiet", "0"]]) {
+        const ended = runHere(name, ...rest);
+        const stderr = refused(name, meant);
+        assertEquals(ended, { code: 1, stdout: "", stderr });
+      }
     }
-    assertEquals(runHere("--quiet", "lits", "0").stderr, "");
-    for (const args of [["--recursive", "."], ["root", "x"], ["--nope"]]) {
-      const { code, stderr } = runHere("umuont", ...args);
-      assertEquals(code, 1);
-      assert(stderr.startsWith(asked("umuont", "umount")), stderr);
-      assert(stderr.endsWith("\nTry 'mountat --help'.\n"), stderr);
-    }
+    assertEquals(inScratch(), []);
+    const made = runHere("./lsit", "0");
+    assertEquals([made.code, made.stderr], [0, ""]);
+    assertMatch(made.stdout, /^Mounting \/proc into/);
+    // Now it is there, and there is nothing to ask.
+    assertEquals(runHere("lsit", "0").stderr, "");
     const names = ["mounts", "mountpoint", "rn", "tmp", "./lits", "./list"];
     for (const name of [...names, "root"]) {
       assertEquals(runHere(name, "0").stderr, "", name);
@@ -255,6 +250,35 @@ programTest(
         "Try 'mountat help --help'.\n",
     );
   },
+);
+
+programTest(
+  "a person is asked about a directory that is spelt like a subcommand",
+  () => {
+    const question =
+      '"lst" is taken for a directory, which is not there; did you mean "mountat list"? Make the directory and mount in it? [y/N]';
+    const answer = (text: string) => {
+      const command = shellCommand(commandLine(["lst", "0"]));
+      const { code, stdout } = new Deno.Command("bash", {
+        args: [
+          "-c",
+          'printf "$1" | script -qec "$2" /dev/null',
+          "bash",
+          text,
+          command,
+        ],
+        cwd: SCRATCH,
+        env: { TERM: "xterm", NO_COLOR: "1" },
+      }).outputSync();
+      const shown = new TextDecoder().decode(stdout);
+      assert(shown.includes(question), shown);
+      return { code, made: [...Deno.readDirSync(SCRATCH)].length };
+    };
+    assertEquals(answer("n\\n"), { code: 1, made: 0 });
+    assertEquals(answer("\\n"), { code: 1, made: 0 });
+    assertEquals(answer("y\\n"), { code: 0, made: 1 });
+  },
+  { commands: ["bash", "script"] },
 );
 
 programTest("mountat without arguments says how it is used", () => {

@@ -380,3 +380,22 @@ programTest(
     assertEquals(mountTable()[0], before);
   },
 );
+
+programTest("umount without permission exits 1, and says why once", () => {
+  mountAll("a", "a", "a", "b", "b/c");
+  const wrapper = ["setpriv", "--bounding-set=-sys_admin"];
+  for (const args of [["-R", SCRATCH], ["--all", SCRATCH, "a"]]) {
+    const { code, stdout, stderr } = run(["umount", ...args], { wrapper });
+    assertEquals([code, stdout], [1, ""]);
+    assertEquals(stderr.match(/hint:/g)?.length, 1, stderr);
+    const lines = stderr.trimEnd().split("\n");
+    assertEquals(new Set(lines).size, lines.length, stderr);
+  }
+  const { stdout } = run(["umount", "--json", "-R", SCRATCH], { wrapper });
+  const { failed } = JSON.parse(stdout);
+  assertEquals(
+    failed.map(({ code }: { code: string }) => code),
+    Array(5).fill("EPERM"),
+  );
+  assertEquals(unmount(["-R", SCRATCH]).code, 0);
+}, { commands: ["setpriv"] });
