@@ -181,7 +181,9 @@ function asksForJson(word: string, args: readonly string[]): boolean {
  */
 async function meansDirectory(args: readonly string[]): Promise<boolean> {
   const directory = args.find((arg) => !arg.startsWith("-"));
-  if (directory === undefined || directory.includes("/")) return true;
+  if (directory === undefined) return true;
+  // Behind "--" is no subcommand either.
+  if (directory.includes("/") || args.includes("--")) return true;
   const { likelySubcommand } = await import("./src/cli/arguments.ts");
   const name = likelySubcommand(directory, Object.keys(COMMANDS));
   if (name === null) return true;
