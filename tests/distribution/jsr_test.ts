@@ -1,7 +1,7 @@
 /** The package as those get it who use it from JSR: published and fetched. */
 import { ROOT, SCRATCH } from "../support/testing.ts";
 import { programTest } from "../support/program.ts";
-import { type Files, Registry } from "./registry.ts";
+import { type Files, missingLoopback, Registry } from "./registry.ts";
 import { execute, succeed } from "./process.ts";
 import { stdPackages } from "./packages.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -14,13 +14,15 @@ const SPECIFIER = `jsr:${NAME}`;
 
 const DENO = Deno.execPath();
 
+const missing = await missingLoopback();
+
 /** Registers a test for which the package is published. */
 function jsrTest(name: string, fn: () => Promise<void>): void {
   // It takes the workspace's other members for modules that are left out.
   if (Deno.version.deno.startsWith("2.4.")) {
     const ignored = `${name} (ignored: Deno 2.4 can't publish a workspace)`;
     Deno.test({ name: ignored, ignore: true, fn() {} });
-  } else programTest(name, fn);
+  } else programTest(name, fn, { missing });
 }
 
 let packages: Files[] | undefined;

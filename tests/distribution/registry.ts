@@ -1,5 +1,7 @@
 /** A registry on loopback that speaks JSR's protocol, to publish to and use. */
 
+import { missingPermission } from "../support/testing.ts";
+
 /** A package's files by path, which starts with a slash. */
 export type Files = Map<string, Uint8Array<ArrayBuffer>>;
 
@@ -7,6 +9,24 @@ interface Version {
   readonly files: Files;
   /** What `VERSION_meta.json` says, the checksums as they were at first. */
   readonly meta: unknown;
+}
+
+/** What stands in the way of a registry, null when nothing does. */
+export async function missingLoopback(): Promise<string | null> {
+  const missing = missingPermission(["net"]);
+  if (missing !== null) return missing;
+  const hostname = "127.0.0.1";
+  using listener = Deno.listen({ hostname, port: 0 });
+  try {
+    (await Deno.connect({ hostname, port: listener.addr.port })).close();
+    return null;
+  } catch (error) {
+    // As in a new network namespace: ENETUNREACH.
+    if (error instanceof Error && "code" in error) {
+      return "needs a loopback interface that is up";
+    }
+    throw error;
+  }
 }
 
 /** Serves what was published to it until it is disposed of. */

@@ -55,9 +55,16 @@ function granted(permission: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(permission).state === "granted";
 }
 
+/** A number in the environment; undefined where there is none, or no permission. */
+export function numberOf(variable: string): number | undefined {
+  const value = granted({ name: "env", variable })
+    ? Deno.env.get(variable)
+    : undefined;
+  return value === undefined ? undefined : Number(value);
+}
+
 /** In CI nothing may be ignored: what is missing fails there. */
-const STRICT = granted({ name: "env", variable: "MOUNTAT_TEST_STRICT" }) &&
-  Deno.env.get("MOUNTAT_TEST_STRICT") === "1";
+const STRICT = numberOf("MOUNTAT_TEST_STRICT") === 1;
 
 /**
  * Registers a test that mounts. It runs in a fresh private mount namespace with

@@ -2,6 +2,7 @@ import {
   kernelTest,
   mountsBelow,
   mountTable,
+  numberOf,
   ROOT,
   SCRATCH,
 } from "../support/testing.ts";
@@ -79,7 +80,7 @@ kernelTest(
 );
 
 /** How often what leads to a mount point is replaced. */
-const SWAPS = Number(Deno.env.get("MOUNTAT_TEST_SWAPS") ?? 30_000);
+const SWAPS = numberOf("MOUNTAT_TEST_SWAPS") ?? 30_000;
 
 kernelTest(
   `a hostile root leads nothing outside by its symlinks, in ${SWAPS} swaps`,

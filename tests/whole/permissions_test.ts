@@ -31,7 +31,8 @@ async function runTogether(
         ...["--config", `${ROOT}deno.json`, ...permissions, module],
       ],
     );
-    assertEquals(code, 0, stdout + stderr);
+    const errors = stdout.slice(Math.max(0, stdout.indexOf("\n ERRORS ")));
+    assertEquals(code, 0, errors + stderr);
     return stdout;
   } finally {
     Deno.removeSync(module);
