@@ -372,7 +372,12 @@ function parsePassed(text: string): number {
   );
 }
 
-function parseLimit(text: string): [name: string, limit: LimitOption] {
+/**
+ * Parses a `--limit`.
+ *
+ * @throws {UsageError}
+ */
+export function parseLimit(text: string): [name: string, limit: LimitOption] {
   const [, name, soft, hard = soft] =
     /^([a-z]+)=(\d+|unlimited)(?::(\d+|unlimited))?$/.exec(text) ?? [];
   if (name === undefined) {

@@ -6,7 +6,7 @@ import {
 } from "./command.ts";
 import { formatJson, printData, printMessage, UsageError } from "./print.ts";
 import { merged } from "./merged.ts";
-import { parseBind, parseDuration } from "./run.ts";
+import { parseBind, parseDuration, parseLimit } from "./run.ts";
 import { printable, quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
 import { readFile } from "../fd/open.ts";
@@ -84,6 +84,16 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
         value: "number",
         help: "the commands' group; by default --user",
       },
+      groups: {
+        value: "numbers",
+        help: "the commands' other groups, separated by commas",
+      },
+      limit: {
+        value: "name=soft[:hard]",
+        repeat: true,
+        help:
+          "limit commands by prlimit(1)'s name: nproc=4096, fsize=unlimited",
+      },
       listen: {
         value: "socket",
         repeat: true,
@@ -160,8 +170,7 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
 };
 
 function parseOptions({ switches, values }: Words): Partial<ServeOptions> {
-  const id = (name: string) => {
-    const text = values[name]?.[0];
+  const id = (name: string, text = values[name]?.[0]) => {
     if (text === undefined) return undefined;
     const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
     if (value < 0xffff_ffff) return value;
@@ -183,6 +192,11 @@ function parseOptions({ switches, values }: Words): Partial<ServeOptions> {
     socket: values["listen"],
     uid: id("user"),
     gid: id("group"),
+    groups: values["groups"]?.[0]?.split(",").map((text) =>
+      id("groups", text)!
+    ),
+    limits: values["limit"] &&
+      Object.fromEntries(values["limit"].map(parseLimit)),
     setTmpdir: switches.has("no-tmpdir") ? false : undefined,
     protectInputs: protection as InputProtection | undefined,
     mounts: values["bind"]?.map((text) => parseBind("bind", text)),

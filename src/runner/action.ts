@@ -9,7 +9,7 @@ import type { MountSpec } from "../options/spec.ts";
 import type { RunRequest } from "./generated/buildbarn/runner/runner_pb.ts";
 import { createLog, openBuildDirectory, openNamed } from "./build_directory.ts";
 import type { Inputs } from "./inputs.ts";
-import type { ServePlan } from "./options.ts";
+import { CAPABILITIES_IF_MAPPED, type ServePlan } from "./options.ts";
 import { StatusError, statusOf } from "./status.ts";
 
 /** How a command ended. */
@@ -93,6 +93,7 @@ async function runLogged(
   const areMapped = inputs.areMapped(root);
   const options: RunOptions = {
     ...plan.run,
+    ...areMapped ? { capabilities: CAPABILITIES_IF_MAPPED } : {},
     ...own,
     mounts: [
       ...temporary === null ? [] : [bindOfTemporary(

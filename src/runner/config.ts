@@ -40,7 +40,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   "global.prometheusPushgateway":
     "there are no metrics: the log has a line for each action",
   "global.setResourceLimits":
-    "limits of commands are set by this runner's own options",
+    "the runner has its own: commands get limits by --limit",
   "global.tracing": "there is no tracing",
   "grpcServers[].alts": "the socket's directory guards it",
   "grpcServers[].initialConnWindowSizeBytes":
@@ -179,7 +179,9 @@ function servers(list: Json): Omit<ServeOptions, "buildDirectory"> {
   return { socket, ...same };
 }
 
-function credentials(value: Json): Pick<ServeOptions, "uid" | "gid"> {
+function credentials(
+  value: Json,
+): Pick<ServeOptions, "uid" | "gid" | "groups"> {
   const name = "runCommandsAs";
   const given = fields(name, value, [
     "userId",
@@ -187,9 +189,16 @@ function credentials(value: Json): Pick<ServeOptions, "uid" | "gid"> {
     "additionalGroupIds",
   ]);
   const most = 0xffff_fffe;
+  const groups = given["additionalGroupIds"] ?? [];
+  if (!Array.isArray(groups)) {
+    throw new ConfigError("additionalGroupIds must be a list");
+  }
   return {
     uid: number("userId", given, most),
     gid: number("groupId", given, most),
+    groups: groups.map((group) =>
+      number("additionalGroupIds", { additionalGroupIds: group }, most)
+    ),
   };
 }
 

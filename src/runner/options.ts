@@ -4,6 +4,7 @@ import { checkOptions, type OptionNames } from "../base/check.ts";
 import { pathArgument } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { parseRun, type RunOptions } from "../run/options.ts";
+import type { Capability } from "../run/capabilities.ts";
 import type { Usage } from "../sys/process.ts";
 
 /**
@@ -43,6 +44,18 @@ export interface ServeOptions {
    * @default {uid}
    */
   gid?: number;
+  /**
+   * The supplementary groups of commands.
+   *
+   * @default {[], or this process's where neither `uid` nor `gid` is given}
+   */
+  groups?: readonly number[];
+  /**
+   * The limits of commands' resources, by the names of prlimit(1).
+   *
+   * @default {{}}
+   */
+  limits?: RunOptions["limits"];
   /**
    * Sets TMPDIR to /tmp, where the action's own temporary directory is, for
    * actions that have no TMPDIR.
@@ -146,6 +159,8 @@ const SERVE_NAMES: OptionNames<ServeOptions> = {
   socket: true,
   uid: true,
   gid: true,
+  groups: true,
+  limits: true,
   setTmpdir: true,
   protectInputs: true,
   mounts: true,
@@ -155,6 +170,33 @@ const SERVE_NAMES: OptionNames<ServeOptions> = {
   grace: true,
   onAction: true,
 };
+
+/**
+ * What root may do in a container of Docker's, but for making device nodes: by
+ * the disk's own a command would get past every protection of its files.
+ */
+const CAPABILITIES: readonly Capability[] = [
+  "CAP_AUDIT_WRITE",
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_FOWNER",
+  "CAP_FSETID",
+  "CAP_KILL",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_NET_RAW",
+  "CAP_SETFCAP",
+  "CAP_SETGID",
+  "CAP_SETPCAP",
+  "CAP_SETUID",
+  "CAP_SYS_CHROOT",
+];
+
+/**
+ * The same where files are protected by having no owner: who has CAP_CHOWN gives
+ * them one (chown_ok() in fs/attr.c), and writes to them then.
+ */
+export const CAPABILITIES_IF_MAPPED: readonly Capability[] = CAPABILITIES
+  .filter((name) => name !== "CAP_CHOWN");
 
 /** The words for them. */
 export const PROTECTIONS: readonly string[] = ["idmap", "mode", "none"];
@@ -211,8 +253,12 @@ export function parseServe(options: ServeOptions): ServePlan {
   const ids = options.uid === undefined && options.gid === undefined
     ? {}
     : { uid, gid };
+  const { groups, limits = {} } = options;
   const run: RunOptions = {
     ...ids,
+    ...groups === undefined ? {} : { groups },
+    limits,
+    capabilities: CAPABILITIES,
     mounts,
     clearEnv: true,
     stdin: "null",

@@ -34,7 +34,7 @@ Deno.test("parseConfig() reads what bb_runner has", () => {
     chrootIntoInputRoot: true,
     cleanProcessTable: true,
     readinessCheckingPathnames: ["/nfs"],
-    runCommandsAs: { userId: 1, groupId: 2 },
+    runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3, 4] },
   };
   const expected = {
     options: {
@@ -45,6 +45,7 @@ Deno.test("parseConfig() reads what bb_runner has", () => {
       healthService: "service",
       uid: 1,
       gid: 2,
+      groups: [3, 4],
       setTmpdir: true,
       readinessPaths: ["/nfs"],
     },
@@ -119,6 +120,11 @@ Deno.test("parseConfig() refuses by its name what it can't honour", () => {
     [{ build_directory_path: "/b" }, "buildDirectoryPath is given more than"],
     [{ setTmpdirEnvironmentVariable: 1 }, "must be true or false"],
     [{ runCommandsAs: { userId: -1 } }, "userId must be a whole number"],
+    [{ runCommandsAs: { additionalGroupIds: 1 } }, "must be a list"],
+    [
+      { runCommandsAs: { additionalGroupIds: ["x"] } },
+      "must be a whole number",
+    ],
     [{ runCommandsAs: [] }, "runCommandsAs must be an object"],
     [
       { buildDirectoryPat: "/b" },

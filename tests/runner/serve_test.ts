@@ -62,6 +62,55 @@ servedTest(
   },
 );
 
+servedTest("Run tells the signal that ended a command", async (client) => {
+  for (const name of ["KILL", "TERM", "SEGV"]) {
+    const action = new Action(name);
+    const { response } = await client.run(
+      action.shell(
+        `sh -c 'kill -${name} $$' & wait $!; kill -${name} $$; sleep 9`,
+      ),
+    );
+    assertEquals(response.exitCode, "-1");
+    assertEquals(response.resourceUsage[0].terminationSignal, name);
+  }
+});
+
+servedTest(
+  "Run gives the command the environment, and no other",
+  async (client) => {
+    const environment = {
+      "PATH": "/bin",
+      "A B": "with = and\nnewline",
+      "empty": "",
+      "__proto__": "polluted",
+      "TMPDIR": "/elsewhere",
+    };
+    const entries = Object.entries(environment);
+    entries.push(["__proto__", "polluted"]);
+    const own = new Action("own");
+    const environmentVariables = Object.fromEntries(entries);
+    assertEquals(
+      exitCode(
+        await client.run(
+          own.request(["cat", "/proc/self/environ"], { environmentVariables }),
+        ),
+      ),
+      0,
+    );
+    assertEquals(
+      own.stdout.split("\0").filter((entry) => entry !== "").sort(),
+      [...new Map(entries)].map(([name, value]) => `${name}=${value}`).sort(),
+    );
+    const bare = new Action("bare");
+    await client.run(
+      bare.request(["/bin/cat", "/proc/self/environ"], {
+        environmentVariables: {},
+      }),
+    );
+    assertEquals(bare.stdout, "TMPDIR=/tmp\0");
+  },
+);
+
 servedTest(
   "Run gives the command its temporary directory as /tmp",
   async (client) => {

@@ -1,0 +1,290 @@
+/** Input files are hard links into the worker's cache: nothing may change them. */
+import {
+  Action,
+  BUILD,
+  Client,
+  RunnerProcess,
+  runnerTest,
+  SOCKET,
+} from "./support.ts";
+import { SCRATCH } from "../support/testing.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
+import { processesWith } from "../support/run_root.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+
+const OPTIONS = ["--build-directory", BUILD, "--listen", SOCKET];
+
+/** A file in the worker's cache, and a link to it in an action's root. */
+function link(action: Action, name: string, mode = 0o444): string {
+  Deno.mkdirSync(`${BUILD}/cache`, { recursive: true });
+  const cached = `${BUILD}/cache/${name.replaceAll("/", "-")}`;
+  Deno.writeTextFileSync(cached, "#!/bin/sh\necho input\n");
+  Deno.chmodSync(cached, mode);
+  const path = `${action.root}/${name}`;
+  Deno.mkdirSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+  Deno.linkSync(cached, path);
+  return cached;
+}
+
+/** All that is known of a file, but for when it was read. */
+function state(path: string): unknown {
+  const { ino, mode, uid, gid, nlink, size, mtime, ctime } = Deno.statSync(
+    path,
+  );
+  return {
+    ...{ ino, mode, uid, gid, nlink, size, mtime, ctime },
+    text: Deno.readTextFileSync(path),
+  };
+}
+
+/** What an action of root might do to an input, each of which must fail. */
+const ATTACKS = [
+  "echo x > $f",
+  "echo x >> $f",
+  "echo x 1<> $f",
+  ": > $f",
+  "dd if=/dev/zero of=$f bs=1 count=1 conv=notrunc",
+  "chmod 777 $f",
+  "chmod u+w $f && echo x > $f",
+  "chown 0 $f",
+  "chown 0:0 $f",
+  "chown 0:0 $f; chmod u+w $f; echo x > $f",
+  "chown 1234:1234 $f",
+  "touch $f",
+  "touch -d 1970-01-02 $f",
+  "rm $f",
+  "rm -f $f",
+  "rm -rf ${f%/*}",
+  "mv $f $f.new",
+  "mv $f /tmp/moved",
+  "ln $f $f.link",
+  "ln $f /tmp/link",
+  "cp /bin/busybox $f",
+  "cp -f /bin/busybox $f",
+  "umount /",
+  "umount -l /",
+  "mount -o remount,rw /",
+  "mount -t tmpfs none /tmp",
+  "mount -o bind / /tmp",
+  "mknod /tmp/disk b $major $minor && dd if=/tmp/disk of=/dev/null count=1",
+  "mknod /out/disk b $major $minor",
+];
+
+runnerTest("no action of root can change its inputs", async () => {
+  await using _runner = await RunnerProcess.start();
+  await using client = new Client();
+  const action = new Action("1");
+  const cached = link(action, "src/deep/input", 0o555);
+  const before = state(cached);
+  const device = Deno.statSync(cached).dev;
+  const variables = `f=/src/deep/input major=${device >> 8} minor=${
+    device & 0xff
+  }`;
+  for (const [i, attack] of ATTACKS.entries()) {
+    const script = `${variables}; ${attack}`;
+    const stream = { stdoutPath: `1/out${i}`, stderrPath: `1/err${i}` };
+    const { response } = await client.run(
+      action.shell(
+        `mkdir -p /out; (${script}); echo $?; cat $f /src/deep/input`,
+        stream,
+      ),
+    );
+    assertEquals(response.exitCode, "0");
+    const [status, ...rest] = action.read(`out${i}`).split("\n");
+    assert(status !== "0", attack);
+    assertEquals(rest.join("\n"), "#!/bin/sh\necho input\n", attack);
+    assertEquals(state(cached), before, attack);
+  }
+});
+
+runnerTest(
+  "an action of root reads and executes its inputs, and owns the rest",
+  async () => {
+    await using _runner = await RunnerProcess.start();
+    await using client = new Client();
+    const action = new Action("1");
+    link(action, "src/tool", 0o555);
+    Deno.mkdirSync(`${action.root}/existing/deep`, { recursive: true });
+    Deno.chmodSync(`${action.root}/existing`, 0o700);
+    const script = `set -e
+    /src/tool
+    stat -c '%u %a' /src/tool / /src /existing/deep
+    echo made > /src/made; echo x >> /src/made
+    mv /src/made /existing/deep/moved; ln /existing/deep/moved /src/linked
+    chmod 600 /src/linked; chown 0:0 /src/linked; stat -c '%u:%g' /src/linked
+    mkdir /src/new; echo made > /src/new/file; rm /src/new/file; rmdir /src/new
+    echo t > /tmp/t; mv /tmp/t /src/from-tmp; mkfifo /src/fifo`;
+    const { response } = await client.run(action.shell(script));
+    assertEquals([response.exitCode, action.stderr], ["0", ""]);
+    assertEquals(
+      action.stdout,
+      "input\n65534 555\n0 755\n0 755\n0 755\n0:0\n",
+    );
+    const owner = (name: string) => {
+      const { uid, gid } = Deno.lstatSync(`${action.root}/${name}`);
+      return [uid, gid];
+    };
+    for (const name of ["", "src", "existing/deep", "src/from-tmp"]) {
+      assertEquals(owner(name), [70_000, 70_000], name);
+    }
+    assertEquals(owner("src/linked"), [70_000, 70_000]);
+    assertEquals(owner("src/tool"), [0, 0]);
+    assertEquals(
+      Deno.readTextFileSync(`${action.root}/src/linked`),
+      "made\nx\n",
+    );
+    // The worker removes all of it.
+    action[Symbol.dispose]();
+  },
+);
+
+runnerTest(
+  "directories are given away through no symlink and no mount",
+  async () => {
+    await using _runner = await RunnerProcess.start();
+    await using client = new Client();
+    const action = new Action("1");
+    const outside = `${SCRATCH}/outside/deep`;
+    Deno.mkdirSync(outside, { recursive: true });
+    Deno.symlinkSync(`${SCRATCH}/outside`, `${action.root}/link`);
+    Deno.mkdirSync(`${action.root}/mounted`);
+    mount("none", `${action.root}/mounted`, "tmpfs", 0, null);
+    Deno.mkdirSync(`${action.root}/mounted/deep`);
+    const { response } = await client.run(action.request(["true"]));
+    assertEquals(response.exitCode, "0");
+    for (
+      const path of [
+        outside,
+        `${SCRATCH}/outside`,
+        `${action.root}/mounted/deep`,
+      ]
+    ) assertEquals(Deno.statSync(path).uid, 0, path);
+    umount2(`${action.root}/mounted`);
+  },
+);
+
+runnerTest(
+  "commands of another user own the directories, or need the worker's umask",
+  async () => {
+    const user = [
+      ...OPTIONS,
+      "--user",
+      "1234",
+      "--group",
+      "2345",
+      "--groups",
+      "7,8",
+    ];
+    for (const [way, works] of [["idmap", true], ["mode", false]] as const) {
+      await using _runner = await RunnerProcess.start([
+        ...user,
+        "--protect-inputs",
+        way,
+      ]);
+      await using client = new Client();
+      const action = new Action(way);
+      const cached = link(action, "src/input");
+      const before = state(cached);
+      const { response } = await client.run(
+        action.shell(
+          "id; cat /src/input > /dev/null; echo x > /src/input; rm -f /src/input; touch /src/made; touch /tmp/made",
+        ),
+      );
+      assertEquals(response.exitCode, works ? "0" : "1", way + action.stderr);
+      assertEquals(action.stdout, "uid=1234 gid=2345 groups=7,8\n");
+      if (works) {
+        assertEquals(state(cached), before);
+        assertEquals(Deno.statSync(`${action.root}/src/made`).uid, 71_234);
+      }
+      action[Symbol.dispose]();
+      Deno.removeSync(cached);
+    }
+  },
+);
+
+runnerTest(
+  "without protection the runner says so, and inputs are the command's",
+  async () => {
+    await using runner = await RunnerProcess.start([
+      ...OPTIONS,
+      "--protect-inputs",
+      "none",
+    ]);
+    assertMatch(runner.log.all[0]!, /input files are not protected/);
+    await using client = new Client();
+    const action = new Action("1");
+    const cached = link(action, "src/input");
+    await client.run(action.shell("echo poison > /src/input"));
+    assertEquals(Deno.readTextFileSync(cached), "poison\n");
+  },
+);
+
+runnerTest(
+  "where inputs can't be protected no command of root runs",
+  async () => {
+    await using _runner = await RunnerProcess.start();
+    await using client = new Client();
+    // There are no id maps of this file system.
+    mount("none", `${BUILD}`, "ramfs", 0, null);
+    const action = new Action("1");
+    const { status, message } = await client.run(action.request(["true"]));
+    assertEquals(status, "INTERNAL");
+    assertMatch(message!, /can't be protected: ramfs has no id maps.*"none"/);
+    assertEquals(Deno.statSync(action.root).uid, 0);
+    umount2(BUILD);
+  },
+);
+
+runnerTest(
+  "an action that forks without end is stopped by its limits",
+  async () => {
+    await using _runner = await RunnerProcess.start([
+      ...[...OPTIONS, "--user", "54321", "--limit", "nproc=50"],
+      ...["--limit", "fsize=1048576"],
+    ]);
+    await using client = new Client();
+    const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    const bomb = new Action("1");
+    Deno.chmodSync(`${bomb.path}/tmp`, 0o1777);
+    const { status, response } = await client.run(
+      bomb.shell(`while sleep ${word} & do :; done; exit 9`),
+      { timeout: 20 },
+    );
+    // A shell that can't fork ends.
+    assertEquals([status, response.exitCode !== "0"], ["OK", true]);
+    assertMatch(bomb.stderr, /can't fork/);
+    assertEquals(processesWith(word), []);
+    const filler = new Action("2");
+    Deno.chmodSync(`${filler.path}/tmp`, 0o1777);
+    await client.run(
+      filler.shell("dd if=/dev/zero of=/tmp/fill bs=64k count=99 2>/dev/null"),
+    );
+    assertEquals(Deno.statSync(`${filler.path}/tmp/fill`).size, 1 << 20);
+  },
+);
+
+runnerTest(
+  "an action that kills all that it sees kills itself alone",
+  async () => {
+    await using _runner = await RunnerProcess.start();
+    await using client = new Client();
+    const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    const other = new Action("other");
+    const going = client.run(
+      other.shell(
+        `: > /tmp/begun; sleep ${word} & while [ ! -e /tmp/go ]; do sleep 0.01; done`,
+      ),
+    );
+    while (processesWith(word).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const { status } = await client.run(
+      new Action("1").shell("kill -9 -1; kill -9 1; kill -9 $$; sleep 9"),
+    );
+    assertEquals(status, "OK");
+    assert(processesWith(word).length > 0);
+    Deno.writeTextFileSync(`${other.path}/tmp/go`, "");
+    assertEquals((await going).response.exitCode, "0");
+    assertEquals(processesWith(word), []);
+  },
+);
