@@ -218,6 +218,9 @@ static void unmount_place(struct place place)
     ssize_t length;
     snprintf(path, sizeof path, "/proc/self/fd/%d", place.holder);
     if (place.name == NULL) {
+        /* Of a mount's root nothing would be looked up. */
+        check(statx(place.holder, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC |
+            AT_NO_AUTOMOUNT, 0, &status), "statx");
         length = readlink(path, target, sizeof target - 1);
         target[check(length, "readlink")] = 0;
         snprintf(name, sizeof name, "..%s", strrchr(target, '/'));

@@ -146,7 +146,7 @@ export const applied: Row = {
   row: 3,
   work: "The same 11 mounts on a plain Directory",
   note:
-    "Each is unmounted by its handle, which first makes sure that it is this mount and no other: readlink(2) and statx(2), of a file statx(2) alone. Call for call the C loop does that, too, in the same 127 calls (trace(), strace -c), and takes 1.25 times as long as the plain one for it. The rest is our own work, as in row 1: with functions in place of the calls applyMounts takes 37 µs, of which 6 are garbage collection and the others the plans, handles and strings of eleven mounts (--cpu-prof: no function has more than 5); between real calls it takes some 75, the difference to C where both are quickest. In the median it is 140, of which some are what the same calls take longer from Deno in the median, as in row 1.",
+    "Each is unmounted by its handle, which first makes sure that it is this mount and no other: statx(2), readlink(2) and statx(2), of a file one statx(2) alone. Call for call the C loop does that, too, in the same 133 calls (trace(), strace -c), and takes 1.25 times as long as the plain one for it. The rest is our own work, as in row 1: with functions in place of the calls applyMounts takes 37 µs, of which 6 are garbage collection and the others the plans, handles and strings of eleven mounts (--cpu-prof: no function has more than 5); between real calls it takes some 75, the difference to C where both are quickest. In the median it is 140, of which some are what the same calls take longer from Deno in the median, as in row 1.",
   measure: (seconds) =>
     againstLoops("applyMounts", "handles", 1.1, seconds, {
       mounts: ROOT_SPECS.length,
