@@ -16,8 +16,8 @@ export const program: Row = {
     Deno.writeTextFileSync(empty, "");
     const bundle = `${SCRATCH}/mountat.js`;
     command(Deno.execPath(), [
-      ...["bundle", "--quiet", "--minify", "--output", bundle],
-      `${ROOT}cli.ts`,
+      ...["bundle", "--quiet", "--no-lock", "--minify", "--output", bundle],
+      ...["--config", `${ROOT}deno.json`, `${ROOT}cli.ts`],
     ]).run();
     const deno = (...args: string[]) =>
       command(Deno.execPath(), ["run", ...args]).time;
