@@ -1,4 +1,5 @@
 /** File systems that are mounted, and what the kernel shows of their options. */
+import { SUPERBLOCK_FLAGS } from "../options/mount_options.ts";
 import { lineAt, mountIdAt } from "./mount_id.ts";
 import {
   type MountinfoLine,
@@ -28,12 +29,6 @@ export interface Superblock {
   /** The options that it shows, but for the flags that every one has. */
   readonly options: readonly string[];
 }
-
-/** The words for what every file system has (show_sb_opts() in the kernel). */
-export const SUPERBLOCK_FLAGS: readonly string[] = [
-  ...["ro", "rw", "sync", "async", "dirsync"],
-  ...["mand", "nomand", "lazytime", "nolazytime"],
-];
 
 /**
  * The file system of the mount whose root a descriptor is.

@@ -10,6 +10,7 @@ import {
   MS_SLAVE,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
+  STATMOUNT_MNT_BASIC,
 } from "../sys/constants.ts";
 import {
   parseBeneath,
@@ -27,11 +28,18 @@ import {
   beforeAttach,
   changeMount,
   type MountChange,
+  negatesAccessTime,
+  withWholeFields,
 } from "./change.ts";
 import { idmapAttributes, type OpenIdmap, openIdmap } from "./idmap.ts";
-import { parseMountOptions } from "../options/mount_options.ts";
+import {
+  parseMountOptions,
+  SUPERBLOCK_FLAGS,
+} from "../options/mount_options.ts";
+import { mountId } from "../kernel/mount_id.ts";
+import { statmount } from "../sys/statmount.ts";
 import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
-import { isErrno } from "../sys/error.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
 import { ENOSYS } from "../sys/errno.ts";
 import { type At, lookupOfCaller } from "../error/attempt.ts";
 import { attempt } from "../error/error.ts";
@@ -159,7 +167,11 @@ export function planBind(
           const some = asked.own.propagation !== 0;
           setPropagation(clone, flags, some ? MS_SLAVE : unsaid);
         }
-        changeMount(clone.fd, beforeAttach(asked));
+        const change = beforeAttach(asked);
+        const own = negatesAccessTime(change.own)
+          ? withWholeFields(change.own, attributesAt(from))
+          : change.own;
+        changeMount(clone.fd, { ...change, own });
       });
     },
     finish: afterAttach(asked),
@@ -167,13 +179,35 @@ export function planBind(
   };
 }
 
+/** The attributes of the mount that a path leads to, where the kernel tells. */
+function attributesAt({ dirfd, path }: At): number | undefined {
+  try {
+    const id = mountId(dirfd, path, path === "" ? AT_EMPTY_PATH : 0);
+    return Number(statmount(id, STATMOUNT_MNT_BASIC).mntAttr);
+  } catch (error) {
+    // It is of another mount namespace, attached to nothing, or before Linux 6.8.
+    if (error instanceof SyscallError) return undefined;
+    throw error;
+  }
+}
+
+/** What mount(2) ignores with a bind, whose file system is in use; and itself. */
+const IGNORED_FLAGS = [
+  "bind",
+  ...SUPERBLOCK_FLAGS.filter((word) => word !== "ro" && word !== "rw"),
+];
+
 function parseChange(options: BindOptions): MountChange {
   const named = namedWords(options, options.recursive);
   const { parameters, loop, ...change } = parseMountOptions(
     options.options ?? "",
     named,
   );
-  const taken = loop === undefined ? parameters[0]?.key : "loop";
+  const taken = loop === undefined
+    ? parameters.find(({ key, value, optional }) =>
+      !optional && !(value === true && IGNORED_FLAGS.includes(key))
+    )?.key
+    : "loop";
   if (taken === undefined) return change;
   throw new TypeError(
     `A bind takes no option of the file system: received "${taken}"`,

@@ -6,6 +6,7 @@ import type {
 import {
   AT_EMPTY_PATH,
   AT_RECURSIVE,
+  MOUNT_ATTR__ATIME,
   MS_PRIVATE,
   MS_SHARED,
   MS_UNBINDABLE,
@@ -27,13 +28,43 @@ export function changeMount(fd: number, change: MountChange): void {
   changeAttributes(fd, 0, change.own);
 }
 
+/**
+ * Makes of a change one that the kernel takes, which knows the field of access
+ * times alone: a negation, `atime` say, takes away its own value and no other.
+ *
+ * @param current The mount's attributes, undefined where they are not known: then
+ * what is negated is taken for what there is.
+ */
+export function withWholeFields(
+  change: AttributeChange,
+  current?: number,
+): AttributeChange {
+  if (!negatesAccessTime(change)) return change;
+  const { attrClr } = change;
+  const applies = current === undefined ||
+    (current & attrClr & MOUNT_ATTR__ATIME) !== 0;
+  return {
+    ...change,
+    attrClr: applies
+      ? attrClr | MOUNT_ATTR__ATIME
+      : attrClr & ~MOUNT_ATTR__ATIME,
+  };
+}
+
+/** True if what a change does to access times depends on what there is. */
+export function negatesAccessTime({ attrClr }: AttributeChange): boolean {
+  const negated = attrClr & MOUNT_ATTR__ATIME;
+  return negated !== 0 && negated !== MOUNT_ATTR__ATIME;
+}
+
 /** Makes one call, where there is anything to change. */
 export function changeAttributes(
   fd: number,
   flags: number,
   change: AttributeChange,
 ): void {
-  if (changes(change)) mountSetattr(fd, "", AT_EMPTY_PATH | flags, change);
+  if (!changes(change)) return;
+  mountSetattr(fd, "", AT_EMPTY_PATH | flags, withWholeFields(change));
 }
 
 /** True if a change changes anything. */

@@ -13,13 +13,18 @@ import {
 } from "../options/mount_options.ts";
 import { isLong, tooLong } from "../options/long_values.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { attempt, MountError } from "../error/error.ts";
 import { openTopmost } from "../kernel/place.ts";
 import { openAt } from "../fd/open.ts";
-import { changeAttributes, changes } from "./change.ts";
+import {
+  changeAttributes,
+  changes,
+  negatesAccessTime,
+  withWholeFields,
+} from "./change.ts";
 import {
   AT_RECURSIVE,
   FSPICK_CLOEXEC,
@@ -138,15 +143,22 @@ export function remountat(
 export function parseRemount(options: RemountOptions): ParsedOptions {
   checkOptions(options, REMOUNT_NAMES);
   const named = namedWords(options, options.recursive);
-  const parsed = parseMountOptions(options.options ?? "", named);
-  const { own, recursive, parameters, loop } = parsed;
+  const all = parseMountOptions(options.options ?? "", named);
+  const parsed = {
+    ...all,
+    // No remount(2) changes dirsync; the others say what is done anyway.
+    parameters: all.parameters.filter(({ key, value }) =>
+      value !== true || !["dirsync", "remount", "bind"].includes(key)
+    ),
+  };
+  const { recursive, parameters, loop } = parsed;
   const below = changes(recursive);
   const long = parameters.find(isLong);
   if (long !== undefined) throw tooLong(long);
   if (loop !== undefined) {
     throw new TypeError('The option "loop" is for a new mount');
   }
-  if (!below && !changes(own) && parameters.length === 0) {
+  if (named.length === 0 && isEmpty(options.options)) {
     throw new TypeError("An option must say what to change");
   }
   if (below && parameters.length > 0) {
@@ -159,6 +171,11 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
   return parsed;
 }
 
+function isEmpty(options: OptionsInput = ""): boolean {
+  const words = typeof options === "object" ? Object.keys(options) : options;
+  return words.length === 0;
+}
+
 /**
  * Changes a mount and, where that is asked for, its file system, which is told
  * again what it would forget.
@@ -168,10 +185,18 @@ function remountWhole(
   change: ParsedOptions,
   attempted: Attempt,
 ): void {
+  if (negatesAccessTime(change.own)) {
+    const own = withWholeFields(change.own, attributesAt(fd));
+    return remountWhole(fd, { ...change, own }, attempted);
+  }
   const superblock = concernsSuperblock(change) ? superblockAt(fd) : null;
   const whole = superblock?.readOnly ? withWritable(change) : change;
   const { parameters } = whole;
-  if (parameters.length === 0) return remount(fd, whole, attempted);
+  if (parameters.length === 0) {
+    // A word without effect is an error, too, where nothing is mounted.
+    if (!changes(whole.own) && !changes(whole.recursive)) pick(fd).close();
+    return remount(fd, whole, attempted);
+  }
   const again = saidAgain(superblock, parameters);
   const all = [...again.parameters, ...parameters];
   try {
@@ -217,9 +242,7 @@ function remount(
       setBack = changeReversibly(fd, own);
       changeAttributes(fd, AT_RECURSIVE, recursive);
     } else {
-      const flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
-      const open = () => fspick(fd, "", flags);
-      inContext(open, parameters, attempted, (context) => {
+      inContext(() => pick(fd).release(), parameters, attempted, (context) => {
         setBack = changeReversibly(fd, own);
         fsconfigReconfigure(context);
       });
@@ -238,6 +261,10 @@ function remount(
   if (changes(recursive) || own.propagation !== 0) {
     changeAttributes(fd, 0, own);
   }
+}
+
+function pick(fd: number): OwnedFd {
+  return new OwnedFd(fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
 }
 
 /** Changes attributes, and returns what sets them back. */

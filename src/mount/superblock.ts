@@ -3,11 +3,10 @@
  * takes what is not said for its default, in many, and so does a further mount
  * of one that there is one of.
  */
-import type { Parameter } from "../options/mount_options.ts";
+import { type Parameter, SUPERBLOCK_FLAGS } from "../options/mount_options.ts";
 import {
   mayBeInFirstCgroupNamespace,
   type Superblock,
-  SUPERBLOCK_FLAGS,
   superblockOf,
 } from "../kernel/superblock.ts";
 import type { Creation } from "./detached.ts";

@@ -134,6 +134,42 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["unbindable", propagates(MS_UNBINDABLE)],
 ]);
 
+/**
+ * The words that say who may mount. Unless later ones say otherwise they make it
+ * safe, as in mount(8).
+ */
+const MOUNTERS: ReadonlyMap<string, GenericWord> = new Map(
+  [["user", "users"], ["owner", "group"]].flatMap((words, i) =>
+    words.map((word) => [
+      word,
+      sets(
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+          (i === 0 ? MOUNT_ATTR_NOEXEC : 0),
+      ),
+    ])
+  ),
+);
+
+/**
+ * The words of mount(8) that change nothing here. What `silent` would keep from
+ * the console is said on the context, and file systems decide on i_version by
+ * themselves; the others are for programs.
+ */
+export const WITHOUT_EFFECT: readonly string[] = [
+  ...["defaults", "silent", "loud", "iversion", "noiversion", "nofail"],
+  ...["auto", "noauto", "_netdev", "nouser", "nousers", "noowner", "nogroup"],
+];
+
+/** The words that change nothing, told by how they begin. */
+export const WITHOUT_EFFECT_PATTERN =
+  /^[xX]-(?!mount\.)|^(comment|helper|uhelper)=/;
+
+/** The words for what every file system has (show_sb_opts() in the kernel). */
+export const SUPERBLOCK_FLAGS: readonly string[] = [
+  ...["ro", "rw", "sync", "async", "dirsync"],
+  ...["mand", "nomand", "lazytime", "nolazytime"],
+];
+
 /** The options that are the mount's own, whatever its file system is. */
 export const GENERIC_OPTIONS: readonly string[] = [
   ...GENERIC_WORDS.keys(),
@@ -161,13 +197,13 @@ export function parseMountOptions(
   const parameters: Parameter[] = [];
   for (const [key, value] of [...entries(options), ...more.map(splitWord)]) {
     const generic = genericWord(key, value);
-    if (key === "defaults") {
-      // For mount(8) it stands where nothing else does, and changes nothing.
-      if (value !== true) throw wrongValue(key, value);
-    } else if (generic === null) {
+    if (hasNoEffect(key, value)) continue;
+    if (generic === null) {
       // ro=fs and rw=fs are for the file system alone.
       const isFlag = value === "fs" && (key === "ro" || key === "rw");
-      parameters.push(parameter(key, isFlag ? true : value));
+      const given = parameter(key, isFlag ? true : value);
+      // cifs has a "user" of its own; else mount(8) writes down who mounted.
+      parameters.push(key === "user" ? { ...given, optional: true } : given);
     } else if (generic.recursive) {
       recursive.apply(generic.word);
       own.supersede(generic.word);
@@ -193,6 +229,8 @@ function genericWord(
   key: string,
   value: ParameterValue,
 ): { word: GenericWord; recursive: boolean } | null {
+  const mounters = value === true ? MOUNTERS.get(key) : undefined;
+  if (mounters !== undefined) return { word: mounters, recursive: false };
   const own = GENERIC_WORDS.get(key);
   const word = own ??
     (key.startsWith("r") ? GENERIC_WORDS.get(key.slice(1)) : undefined);
@@ -206,6 +244,16 @@ function genericWord(
     }
   }
   throw wrongValue(key, value);
+}
+
+function hasNoEffect(key: string, value: ParameterValue): boolean {
+  if (value !== true && key === "defaults") throw wrongValue(key, value);
+  const word = value === true ? key : `${key}=${value}`;
+  if (/^[xX]-mount\./.test(word)) {
+    throw new TypeError(`The option "${key}" is only for the program`);
+  }
+  return value === true && WITHOUT_EFFECT.includes(key) ||
+    WITHOUT_EFFECT_PATTERN.test(word);
 }
 
 function wrongValue(key: string, value: ParameterValue): TypeError {
@@ -240,8 +288,7 @@ class Change {
     return {
       attrSet: this.#set,
       // Without all bits of the field the kernel refuses to set one (EINVAL).
-      attrClr: this.#clear |
-        wholeFields(this.#set | this.#clear) & MOUNT_ATTR__ATIME,
+      attrClr: this.#clear | wholeFields(this.#set) & MOUNT_ATTR__ATIME,
       propagation: this.#propagation,
     };
   }

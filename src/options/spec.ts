@@ -72,6 +72,10 @@ export interface MountOptions extends NewAttributeOptions {
    * for each: `{ "lowerdir+": [upper, middle, lower] }`. The options that have
    * names of their own hold over these.
    *
+   * What mount(8) knows beside them means what it does there: `user` and its like
+   * make the mount safe; `silent`, `auto`, `_netdev`, `x-…` and so on have no
+   * effect.
+   *
    * A value of more than 255 bytes fsconfig(2) does not take: overlay gets the
    * layers of `lowerdir` one by one, all else goes by mount(2), in a mount
    * namespace that nobody sees, as long as the options fit into a page.

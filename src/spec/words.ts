@@ -6,7 +6,11 @@ import { Malformed, type TextPlace } from "./malformed.ts";
 import { type IdMap, type IdMaps, parseIdmap } from "../options/attributes.ts";
 import { quote } from "../base/text.ts";
 import { parseTarget } from "../options/target.ts";
-import { scanWords } from "../options/mount_options.ts";
+import {
+  scanWords,
+  WITHOUT_EFFECT,
+  WITHOUT_EFFECT_PATTERN,
+} from "../options/mount_options.ts";
 
 /** A word or character of the options, and where it is written. */
 export interface Word extends TextPlace {
@@ -73,6 +77,7 @@ function refused(why: string): Effect {
 }
 
 const TABLE: [Effect, string][] = [
+  [nothing, WITHOUT_EFFECT.join(" ")],
   [mount, "ro rw suid nosuid dev nodev exec noexec symfollow nosymfollow"],
   [mount, "atime noatime relatime norelatime strictatime nostrictatime"],
   [mount, "diratime nodiratime"],
@@ -85,13 +90,6 @@ const TABLE: [Effect, string][] = [
   [mount, "rprivate rshared rslave runbindable"],
   // fsconfig(2) takes these of every file system.
   [superblock, "sync async dirsync lazytime nolazytime mand nomand"],
-  // These it takes of none. What would have been said on the console is said on
-  // the context, and file systems decide on i_version by themselves.
-  [nothing, "silent loud iversion noiversion"],
-  // So in mount(8) and runc, too: `ro,defaults` is read-only.
-  [nothing, "defaults"],
-  // What `noauto` keeps from being mounted fstab's parser has left out by now.
-  [nothing, "auto noauto _netdev nouser nousers noowner nogroup"],
   [implies("noexec", "nosuid", "nodev"), "user users"],
   [implies("nosuid", "nodev"), "owner group"],
   [(sorted) => sorted.bind ??= { recursive: false }, "bind"],
@@ -117,7 +115,7 @@ const PATTERNS: [Effect, RegExp][] = [
     IDMAP,
   ],
   [refused("only mount(8) does that"), /^[xX]-mount\./],
-  [nothing, /^[xX]-|^(comment|uhelper)=/],
+  [nothing, WITHOUT_EFFECT_PATTERN],
 ];
 
 const EFFECTS: ReadonlyMap<string, Effect> = new Map(

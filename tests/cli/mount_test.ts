@@ -55,7 +55,7 @@ Deno.test("mount throws when its arguments make no sense", async () => {
     [[...tmpfs, "a", "b", "c", "d"], '"d"'],
     [[...tmpfs, "d", "/n"], "relative"],
     [[...tmpfs, "-o", "ro=1", "d", "n"], '"ro"'],
-    [[...tmpfs, "-o", `a=${"x".repeat(256)}`, "d", "n"], "256 bytes"],
+    [[...tmpfs, "-o", `a=${"x".repeat(4096)}`, "d", "n"], "4096 bytes"],
     [[...tmpfs, "--mkdir=0999", "d", "n"], "octal"],
     [[...tmpfs, "--beneath", "d", "."], "ends in a name"],
     [

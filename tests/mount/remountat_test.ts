@@ -348,7 +348,7 @@ kernelTest(
     const wrong: [string, RemountOptions, string][] = [
       ["m", {}, "An option must say what to change"],
       ["m", { options: "" }, "An option must say what to change"],
-      ["m", { options: "defaults" }, "An option must say what to change"],
+      ["m", { options: {} }, "An option must say what to change"],
       ["m", { options: "ro=1" }, '"ro"'],
       ["m", { options: "loop,ro" }, '"loop"'],
       ["m", { options: "rro,size=1m" }, 'remount twice, once with "size"'],

@@ -117,8 +117,9 @@ Deno.test("parseMountOptions() says what words clear", () => {
     "noatime": [MOUNT_ATTR_NOATIME, ALL],
     "strictatime": [MOUNT_ATTR_STRICTATIME, ALL],
     "relatime": [0, ALL],
-    "atime": [0, ALL],
-    "nostrictatime": [0, ALL],
+    // What they negate is for the mount to say.
+    "atime": [0, MOUNT_ATTR_NOATIME],
+    "nostrictatime": [0, MOUNT_ATTR_STRICTATIME],
     "strictatime,atime": [MOUNT_ATTR_STRICTATIME, ALL],
     "norelatime": none,
     "defaults": none,
