@@ -259,9 +259,10 @@ programTest(
     mountProc(`${from}/proc`);
     Deno.mkdirSync(to);
     mount(null, SCRATCH, null, MS_SHARED, null);
+    // The first asks whether it may be unmounted at all.
     const { ended, calls } = runTraced(
       ["move", "--mkdir", from, to],
-      injecting("umount2", "error=EIO:when=1"),
+      injecting("umount2", "error=EIO:when=2"),
     );
     assert(calls.some((call) => call.injected));
     assertEquals(ended.code, 32);
