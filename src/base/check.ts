@@ -35,6 +35,21 @@ export function checkOptions<Options extends object>(
   }
 }
 
+/** A caller's value, as a message has it: any may be where another was expected. */
+export function received(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return quote(value);
+    case "symbol":
+    case "function":
+      return `a value of type ${typeof value}`;
+    case "object":
+      return value === null ? "null" : "a value of type object";
+    default:
+      return String(value);
+  }
+}
+
 /**
  * Asks whether another word was meant.
  *

@@ -177,9 +177,9 @@ function read(file: string): string {
     return readFile(file);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    const { code, errno } = error;
+    const { syscall, code, errno } = error;
     throw new UsageError(
-      `Cannot read ${quote(file)}: ${code} (${errnoText(errno)})`,
+      `Cannot read ${quote(file)}: ${syscall}: ${code} (${errnoText(errno)})`,
     );
   }
 }

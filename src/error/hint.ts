@@ -155,8 +155,8 @@ function plainHint(
   { type, mkdir, inFixed, follows, image, lookup }: Attempt,
   cause: SyscallError,
 ): string | undefined {
-  if (image !== undefined) return loopHint(image, cause);
   const { syscall, code, message } = cause;
+  if (image !== undefined && code !== "ENOSYS") return loopHint(image, cause);
   switch (code) {
     case "ENOSYS":
       return missingCallHint(sinceLinux(syscall));

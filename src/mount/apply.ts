@@ -1,4 +1,4 @@
-import type { HasFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import type { BindSpec, MountSpec } from "../options/spec.ts";
 import { MountError } from "../error/error.ts";
 import { UnsupportedError } from "../sys/error.ts";
@@ -9,7 +9,7 @@ import { attachInTree, MountTree } from "./tree.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { planBind } from "./bindat.ts";
 import { planMount } from "./mountat.ts";
-import { checkOptions, type OptionNames } from "../base/check.ts";
+import { checkOptions, type OptionNames, received } from "../base/check.ts";
 
 /** Options of {@linkcode applyMounts}. */
 export interface ApplyOptions {
@@ -143,6 +143,30 @@ export function applyMounts(
   return applyCounting(root, specs, () => {}, options);
 }
 
+/**
+ * Checks that mounts are a list of objects.
+ *
+ * @param name The list's name in a message.
+ * @throws {TypeError}
+ */
+export function listed(
+  name: string,
+  specs: readonly MountSpec[],
+): readonly MountSpec[] {
+  if (!Array.isArray(specs)) {
+    throw new TypeError(
+      `"${name}" must be an array: received ${received(specs)}`,
+    );
+  }
+  const wrong = specs.findIndex((spec) =>
+    typeof spec !== "object" || spec === null
+  );
+  if (wrong === -1) return specs;
+  throw new TypeError(
+    `${name}[${wrong}] must be an object: received ${received(specs[wrong])}`,
+  );
+}
+
 /** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
 export function applyCounting(
   root: HasFd | MountTree,
@@ -150,7 +174,8 @@ export function applyCounting(
   step: () => void,
   options: ApplyOptions = {},
 ): AppliedMounts {
-  const entries = specs.map((spec, index) => {
+  const directory = descriptorOf(root);
+  const entries = listed("specs", specs).map((spec, index) => {
     const place = spec.place ?? `specs[${index}]`;
     return { spec, plan: planNamed({ ...options, ...spec }, place) };
   });
@@ -164,7 +189,7 @@ export function applyCounting(
           step();
           continue;
         }
-        const { id, mountPoint, created } = attachBeneath(root.fd, plan);
+        const { id, mountPoint, created } = attachBeneath(directory, plan);
         const origin = isBind(spec) ? "bound" : "mounted";
         const mount = createMount(
           id,

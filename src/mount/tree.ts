@@ -1,5 +1,10 @@
 import { checkOptions, type OptionNames } from "../base/check.ts";
-import { type HasFd, InheritableFd, OwnedFd } from "../fd/owned_fd.ts";
+import {
+  descriptorOf,
+  type HasFd,
+  InheritableFd,
+  OwnedFd,
+} from "../fd/owned_fd.ts";
 import {
   attach,
   attachBeneath,
@@ -129,7 +134,7 @@ export class MountTree implements Disposable {
     options: MountTreeOptions = {},
   ): MountTree {
     checkOptions(options, TREE_NAMES);
-    const { fd } = directory;
+    const fd = descriptorOf(directory);
     const below = options.recursive ? AT_RECURSIVE : 0;
     const attempted = {
       action: `make a mount tree of descriptor ${fd}`,
@@ -284,7 +289,7 @@ export class MountTree implements Disposable {
    */
   attach(directory: HasFd, target: string = "."): Mount {
     const parsed = parseTarget(target);
-    const { fd } = directory;
+    const fd = descriptorOf(directory);
     const attempted = {
       action: `attach the mount tree to ${quote(target)}`,
       target,

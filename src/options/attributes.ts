@@ -1,5 +1,5 @@
 /** Options of a mount by name: each stands for a word of `options`. */
-import { checkOptions, type OptionNames } from "../base/check.ts";
+import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 
 /** A range of user or group ids, for {@linkcode IdMaps}. */
@@ -127,7 +127,9 @@ export function namedWords(
     const value = options[name];
     if (value === undefined) continue;
     if (typeof value !== "boolean") {
-      throw new TypeError(`"${name}" must be true or false: received ${value}`);
+      throw new TypeError(
+        `"${name}" must be true or false: received ${received(value)}`,
+      );
     }
     words.push(value ? yes : no);
   }
@@ -136,7 +138,9 @@ export function namedWords(
     if (value === undefined) continue;
     if (!(choices as readonly string[]).includes(value)) {
       throw new TypeError(
-        `"${name}" must be one of ${choices.join(", ")}: received ${value}`,
+        `"${name}" must be one of ${choices.join(", ")}: received ${
+          received(value)
+        }`,
       );
     }
     words.push(value);
@@ -220,7 +224,7 @@ function parseId(
 ): number {
   if (typeof value !== "number") {
     throw new TypeError(
-      `"${name}" of an id range must be a number: received ${value}`,
+      `"${name}" of an id range must be a number: received ${received(value)}`,
     );
   }
   if (!Number.isInteger(value) || value < least || value > most) {

@@ -6,6 +6,7 @@
  * each: a generic word changes an attribute or the propagation of the mount, all
  * else is a parameter of the file system.
  */
+import { received } from "../base/check.ts";
 import type { HasFd } from "../fd/owned_fd.ts";
 import {
   MOUNT_ATTR__ATIME,
@@ -428,7 +429,9 @@ function parameter(key: string, value: ParameterValue): Parameter {
     return { key, value };
   }
   throw new TypeError(
-    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${value}`,
+    `The option "${key}" must be a string, true, a number, bytes, a Directory or { fd }: received ${
+      received(value)
+    }`,
   );
 }
 

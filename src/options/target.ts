@@ -1,3 +1,4 @@
+import { received } from "../base/check.ts";
 import { encodeText } from "../base/text.ts";
 
 /**
@@ -71,7 +72,7 @@ export function parseSymlinks(
     return symlinks === "inRoot";
   }
   throw new TypeError(
-    `"symlinks" must be "refuse" or "inRoot": received ${String(symlinks)}`,
+    `"symlinks" must be "refuse" or "inRoot": received ${received(symlinks)}`,
   );
 }
 

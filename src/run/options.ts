@@ -2,7 +2,7 @@
 import type { MountSpec } from "../options/spec.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
 import type { Usage } from "../sys/process.ts";
-import { type PassedOver, planNamed } from "../mount/apply.ts";
+import { listed, type PassedOver, planNamed } from "../mount/apply.ts";
 import {
   inheritedOpenFiles,
   type Limit,
@@ -20,7 +20,7 @@ import {
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
-import { checkOptions, type OptionNames } from "../base/check.ts";
+import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { encodeText, quote } from "../base/text.ts";
 import { MS_PRIVATE } from "../sys/constants.ts";
 import { inheritedEnvironment } from "./program.ts";
@@ -358,7 +358,7 @@ export function parseRun(
   const gid = options.gid ?? uid;
   const plan = {
     command: [program, ...args] as const,
-    mounts: mounts.map((spec, i) => {
+    mounts: listed("mounts", mounts).map((spec, i) => {
       const place = spec.place ?? `mounts[${i}]`;
       // As all that is in the root: what is mounted at the source later stays
       // out.
@@ -473,7 +473,7 @@ function checkMountPoints(
 ): "make" | "stand-in" {
   if (word === "make" || word === "stand-in") return word;
   throw new TypeError(
-    `"mountPoints" must be "make" or "stand-in": received ${String(word)}`,
+    `"mountPoints" must be "make" or "stand-in": received ${received(word)}`,
   );
 }
 
@@ -519,5 +519,5 @@ function checkStream<T extends InputOption | OutputOption>(
   const word = option === "inherit" || option === "null" ||
     (option === "piped" && name !== "stdin");
   if (word || classes.some((kind) => option instanceof kind)) return option;
-  throw new TypeError(`"${name}" can't be ${String(option)}`);
+  throw new TypeError(`"${name}" can't be ${received(option)}`);
 }

@@ -24,7 +24,7 @@ import { HeldSignals, Terminal } from "./signals.ts";
 import { makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
 import { MountPoints } from "./mount_points.ts";
 import type { PassedOver } from "../mount/apply.ts";
-import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { openDirectoryAt } from "../fd/open.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
 import { dup } from "../sys/file.ts";
@@ -109,6 +109,7 @@ export async function run(
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
+  descriptorOf(root);
   const plan = parseRun(command, options);
   plan.abort?.throwIfAborted();
   try {

@@ -15,7 +15,7 @@ import {
 import type { describeObstacle, findObstacle } from "../list/obstacle.ts";
 import { SyscallError } from "../sys/error.ts";
 import { mountId } from "../kernel/mount_id.ts";
-import { checkOptions, type OptionNames } from "../base/check.ts";
+import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { parseTarget } from "../options/target.ts";
 import { quote } from "../base/text.ts";
@@ -183,8 +183,13 @@ export function unmountCounting(
 export function unmountFlags(options: UnmountOptions): number {
   checkOptions(options, UNMOUNT_NAMES);
   const { strategy, lazy, force, expire } = options;
-  if (strategy !== undefined && !isStrategy(strategy)) {
-    throw new TypeError(`There is no strategy "${strategy}" to unmount by`);
+  if (
+    strategy !== undefined &&
+    !(typeof strategy === "string" && isStrategy(strategy))
+  ) {
+    throw new TypeError(
+      `There is no strategy ${received(strategy)} to unmount by`,
+    );
   }
   return (lazy ? MNT_DETACH : 0) | (force ? MNT_FORCE : 0) |
     (expire ? MNT_EXPIRE : 0);

@@ -77,7 +77,8 @@ const JOBS: Readonly<Record<string, Job>> = {
 const CODES = ["EPERM", "EBUSY", "ENOMEM", "EMFILE", "EINTR", "ENOSYS", "EIO"];
 
 /** What a call may answer that a failure of the job is told by. */
-const TOLD = /\b(EPERM|EBUSY|ENOMEM|EMFILE|EINTR|EIO)\b|no such call|Requires/;
+const TOLD =
+  /\b(EPERM|EBUSY|ENOMEM|EMFILE|EINTR|ENOSYS|EIO)\b|no such call|Requires/;
 
 /** What is said where it is the undoing that fails. */
 const UNDOING = /Cannot (remove|unmount|end the record)/;
