@@ -37,13 +37,16 @@ export const COMMON: Readonly<Record<string, OptionDescription>> = {
   ])),
 };
 
+/** The mode of a mount point that is made, where none is given. */
+const DEFAULT_MODE = "0755";
+
 /** Options of those that mount. */
 export const PLACING: Readonly<Record<string, OptionDescription>> = {
   beneath: { help: "put it beneath what is topmost there" },
   mkdir: {
     short: "m",
     value: "mode",
-    implied: "0755",
+    implied: DEFAULT_MODE,
     help: "make the mount point where it is missing, by default with 0755",
   },
 };
@@ -56,7 +59,7 @@ for both. There must be ranges of both; they are separated by spaces. Or the val
 is the path of a user namespace that has the maps, /proc/PID/ns/user.`;
 
 /**
- * Takes the id map out of options.
+ * Takes the id map out of options, and the mode to make the mount point with.
  *
  * @throws {UsageError} For one that is malformed.
  */
@@ -65,14 +68,32 @@ export function takeIdmap<T extends { options: string }>(
 ): Omit<T, "options"> & {
   options: string | string[];
   idmap?: IdMaps | string;
+  mkdir?: number;
 } {
   return checkArguments(() => {
     const words = splitWords(common.options);
     const word = words.findLast(isIdmapWord);
-    if (word === undefined) return common;
-    const options = words.filter((word) => !isIdmapWord(word));
-    return { ...common, options, idmap: parseIdmapWord(word) };
+    const mkdir = words.findLast(isMkdirWord);
+    if (word === undefined && mkdir === undefined) return common;
+    return {
+      ...common,
+      options: words.filter((word) => !isIdmapWord(word) && !isMkdirWord(word)),
+      ...(word === undefined ? {} : { idmap: parseIdmapWord(word) }),
+      ...(mkdir === undefined
+        ? {}
+        : { mkdir: parseMkdirMode(mkdir.split("=")[1] ?? DEFAULT_MODE) }),
+    };
   });
+}
+
+/** True if a word is `X-mount.mkdir`, which mount(8) takes in lower case, too. */
+function isMkdirWord(word: string): boolean {
+  return /^[xX]-mount\.mkdir(=|$)/.test(word);
+}
+
+function parseMkdirMode(mode: string): number {
+  if (/^[0-7]{1,4}$/.test(mode)) return parseInt(mode, 8);
+  throw new UsageError(`The mode must be octal, like 0755: "${mode}"`);
 }
 
 /**
@@ -127,11 +148,8 @@ export function parsePlacing(
   { switches, values }: Words,
 ): { mkdir?: number; beneath: boolean } {
   const [mode] = values["mkdir"] ?? [];
-  if (mode !== undefined && !/^[0-7]{1,4}$/.test(mode)) {
-    throw new UsageError(`The mode must be octal, like 0755: "${mode}"`);
-  }
   return {
     beneath: switches.has("beneath"),
-    ...(mode === undefined ? {} : { mkdir: parseInt(mode, 8) }),
+    ...(mode === undefined ? {} : { mkdir: parseMkdirMode(mode) }),
   };
 }

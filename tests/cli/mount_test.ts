@@ -35,6 +35,10 @@ Deno.test("mount takes mount(8)'s options", async () => {
     [["--mkdir"], { mkdir: 0o755 }],
     [["-m"], { mkdir: 0o755 }],
     [["--mkdir=0700"], { mkdir: 0o700 }],
+    // So mount(8) spells it.
+    [["-o", "ro,X-mount.mkdir"], { options: ["ro"], mkdir: 0o755 }],
+    [["-o", "x-mount.mkdir=700"], { options: [], mkdir: 0o700 }],
+    [["-o", "X-mount.mkdir", "-m0711"], { options: [], mkdir: 0o711 }],
     [["--make-rprivate", "-o", "ro"], { options: "ro,rprivate" }],
     [["--make-unbindable"], { options: "unbindable" }],
     [["--beneath"], { beneath: true }],
@@ -57,6 +61,7 @@ Deno.test("mount throws when its arguments make no sense", async () => {
     [[...tmpfs, "-o", "ro=1", "d", "n"], '"ro"'],
     [[...tmpfs, "-o", `a=${"x".repeat(4096)}`, "d", "n"], "4096 bytes"],
     [[...tmpfs, "--mkdir=0999", "d", "n"], "octal"],
+    [[...tmpfs, "-o", "X-mount.mkdir=9", "d", "n"], "octal"],
     [[...tmpfs, "--beneath", "d", "."], "ends in a name"],
     [
       [...tmpfs, "--make-shared", "--make-rslave", "d", "n"],
