@@ -159,8 +159,8 @@ export interface Answer {
   response?: any;
 }
 
-/** A client of Python's library. */
-export class Client implements AsyncDisposable {
+/** A program of Python that is asked by lines of JSON, and answers so. */
+export class PythonClient<Answer> implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #lines: Lines;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
@@ -168,10 +168,19 @@ export class Client implements AsyncDisposable {
   readonly #watching = new Map<number, (status: string) => void>();
   #last = 0;
 
-  constructor(socket = SOCKET) {
-    const messages = generateMessages();
+  /**
+   * @param script Its file, beside this one.
+   * @param protocols What it speaks: folders with the files in them.
+   * @param server Where the server is.
+   */
+  constructor(
+    script: string,
+    protocols: readonly (readonly [folder: string, ...files: string[]])[],
+    server: string,
+  ) {
+    const messages = generateMessages(protocols);
     this.#process = new Deno.Command(python!.path!, {
-      args: [`${ROOT}tests/runner/client.py`, messages, socket],
+      args: [`${ROOT}tests/runner/${script}`, messages, server],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -198,35 +207,22 @@ export class Client implements AsyncDisposable {
     );
   }
 
-  /** Begins a call. */
-  call(
-    method: "run" | "checkReadiness" | "health",
-    request: object,
-    options: { timeout?: number; wait?: boolean } = {},
-  ): { answer: Promise<Answer>; cancel(): void } {
+  /** Asks for something. */
+  ask(
+    what: object,
+    watching?: (status: string) => void,
+  ): { id: number; answer: Promise<Answer> } {
     const id = ++this.#last;
     const { promise, resolve } = Promise.withResolvers<Answer>();
     this.#waiting.set(id, resolve);
-    this.#write({ id, method, request, ...options });
-    return { answer: promise, cancel: () => void this.#write({ cancel: id }) };
+    if (watching !== undefined) this.#watching.set(id, watching);
+    this.#write({ id, ...what });
+    return { id, answer: promise };
   }
 
-  /** Calls `Run`. */
-  run(
-    request: object,
-    options: { timeout?: number; wait?: boolean } = {},
-  ): Promise<Answer> {
-    return this.call("run", request, options).answer;
-  }
-
-  /** Watches a service's health. */
-  watch(service: string, told: (status: string) => void): Promise<Answer> {
-    const id = ++this.#last;
-    const { promise, resolve } = Promise.withResolvers<Answer>();
-    this.#waiting.set(id, resolve);
-    this.#watching.set(id, told);
-    this.#write({ id, method: "watch", service });
-    return promise;
+  /** Tells something that is not answered. */
+  tell(what: object): void {
+    this.#write(what);
   }
 
   /** Kills it in the middle of its calls. */
@@ -242,26 +238,57 @@ export class Client implements AsyncDisposable {
   }
 }
 
-/** Generates the client's messages from the protocol, by its own compiler. */
-function generateMessages(): string {
-  const messages = `${SCRATCH}/messages`;
-  try {
-    Deno.mkdirSync(messages);
-  } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return messages;
-    throw error;
+/** A client of a runner. */
+export class Client extends PythonClient<Answer> {
+  constructor(socket = SOCKET) {
+    const files = [
+      "buildbarn/runner/runner.proto",
+      "buildbarn/resourceusage/resourceusage.proto",
+      "grpc/health/v1/health.proto",
+    ];
+    super("client.py", [["proto", ...files]], socket);
   }
-  const files = ["runner/runner", "resourceusage/resourceusage"].map((name) =>
-    `buildbarn/${name}.proto`
-  );
-  const { success } = new Deno.Command(python!.path!, {
-    args: [
-      ...["-m", "grpc_tools.protoc", `--proto_path=${ROOT}proto`],
-      ...[`--python_out=${messages}`, `--grpc_python_out=${messages}`],
-      ...[...files, "grpc/health/v1/health.proto"],
-    ],
-  }).outputSync();
-  assert(success);
+
+  /** Begins a call. */
+  call(
+    method: "run" | "checkReadiness" | "health",
+    request: object,
+    options: { timeout?: number; wait?: boolean } = {},
+  ): { answer: Promise<Answer>; cancel(): void } {
+    const { id, answer } = this.ask({ method, request, ...options });
+    return { answer, cancel: () => this.tell({ cancel: id }) };
+  }
+
+  /** Calls `Run`. */
+  run(
+    request: object,
+    options: { timeout?: number; wait?: boolean } = {},
+  ): Promise<Answer> {
+    return this.call("run", request, options).answer;
+  }
+
+  /** Watches a service's health. */
+  watch(service: string, told: (status: string) => void): Promise<Answer> {
+    return this.ask({ method: "watch", service }, told).answer;
+  }
+}
+
+/** Generates a client's messages from protocols, by its own compiler. */
+function generateMessages(
+  protocols: readonly (readonly [folder: string, ...files: string[]])[],
+): string {
+  const messages = `${SCRATCH}/messages`;
+  Deno.mkdirSync(messages, { recursive: true });
+  for (const [folder, ...files] of protocols) {
+    const { success } = new Deno.Command(python!.path!, {
+      args: [
+        ...["-m", "grpc_tools.protoc", `--proto_path=${ROOT}${folder}`],
+        ...[`--python_out=${messages}`, `--grpc_python_out=${messages}`],
+        ...files,
+      ],
+    }).outputSync();
+    assert(success);
+  }
   return messages;
 }
 

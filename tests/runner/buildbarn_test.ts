@@ -1,0 +1,418 @@
+/**
+ * A whole cluster of Buildbarn's, with the runner in place of `bb_runner`: where
+ * BUILDBARN_BIN names a folder with its programs.
+ */
+import {
+  Lines,
+  missingClient,
+  PythonClient,
+  RunnerProcess,
+} from "./support.ts";
+import { programTest } from "../support/program.ts";
+import { missingPermission, mountsBelow, SCRATCH } from "../support/testing.ts";
+import { processesWith } from "../support/run_root.ts";
+import { umount2 } from "../../src/sys/mount.ts";
+import { MNT_DETACH } from "../../src/sys/constants.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+
+const BIN = missingPermission(["env"]) === null
+  ? Deno.env.get("BUILDBARN_BIN")
+  : undefined;
+
+const missing = BIN === undefined
+  ? "needs Buildbarn's programs in BUILDBARN_BIN"
+  : missingClient();
+
+const WORKER = `${SCRATCH}/worker`;
+const BUILD = `${WORKER}/build`;
+const SOCKET = `${WORKER}/socket/runner`;
+
+/** What came of an action. */
+interface Outcome {
+  code: number;
+  message: string;
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+  outputs: Record<string, string>;
+  logs: Record<string, string>;
+  seconds: number;
+  error?: string;
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+const MESSAGE_SIZE = 16 << 20;
+
+const ALLOW = { allow: {} };
+
+/** Configurations of a cluster on loopback. */
+function configurations(kind: "native" | "fuse") {
+  const [storage, clients, workers] = [freePort(), freePort(), freePort()]
+    .map((port) => `127.0.0.1:${port}`) as [string, string, string];
+  const server = (address: string) => [{
+    listenAddresses: [address],
+    authenticationPolicy: ALLOW,
+    maximumReceivedMessageSizeBytes: MESSAGE_SIZE,
+  }];
+  const blobs = { grpc: { client: { address: storage } } };
+  const local = (name: string) => ({
+    local: {
+      keyLocationMapInMemory: { entries: 100_000 },
+      keyLocationMapMaximumGetAttempts: 16,
+      keyLocationMapMaximumPutAttempts: 64,
+      oldBlocks: 8,
+      currentBlocks: 24,
+      newBlocks: 1,
+      blocksOnBlockDevice: {
+        source: { file: { path: `${SCRATCH}/${name}`, sizeBytes: 1 << 30 } },
+        spareBlocks: 3,
+        dataIntegrityValidationCache: {
+          cacheSize: 100_000,
+          cacheDuration: "14400s",
+          cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+        },
+      },
+    },
+  });
+  const authorizers = { getAuthorizer: ALLOW, putAuthorizer: ALLOW };
+  const native = {
+    native: {
+      buildDirectoryPath: BUILD,
+      cacheDirectoryPath: `${WORKER}/cache`,
+      maximumCacheFileCount: 10_000,
+      maximumCacheSizeBytes: 1 << 30,
+      cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+    },
+  };
+  const virtual = {
+    virtual: {
+      mount: {
+        mountPath: BUILD,
+        fuse: {
+          directoryEntryValidity: "300s",
+          inodeAttributeValidity: "300s",
+          mountMethod: "DIRECT",
+        },
+      },
+      maximumExecutionTimeoutCompensation: "3600s",
+      maximumWritableFileUploadDelay: "60s",
+    },
+  };
+  return {
+    address: storage,
+    bb_storage: {
+      grpcServers: server(storage),
+      maximumMessageSizeBytes: MESSAGE_SIZE,
+      contentAddressableStorage: {
+        backend: local("cas"),
+        findMissingAuthorizer: ALLOW,
+        ...authorizers,
+      },
+      actionCache: { backend: local("ac"), ...authorizers },
+      schedulers: { "": { endpoint: { address: clients } } },
+      executeAuthorizer: ALLOW,
+    },
+    bb_scheduler: {
+      clientGrpcServers: server(clients),
+      workerGrpcServers: server(workers),
+      contentAddressableStorage: blobs,
+      maximumMessageSizeBytes: MESSAGE_SIZE,
+      executeAuthorizer: ALLOW,
+      modifyDrainsAuthorizer: ALLOW,
+      killOperationsAuthorizer: ALLOW,
+      synchronizeAuthorizer: ALLOW,
+      actionRouter: {
+        simple: {
+          platformKeyExtractor: { action: {} },
+          invocationKeyExtractors: [{ toolInvocationId: {} }],
+          initialSizeClassAnalyzer: {
+            defaultExecutionTimeout: "1800s",
+            maximumExecutionTimeout: "7200s",
+          },
+        },
+      },
+      platformQueueWithNoWorkersTimeout: "900s",
+      predeclaredPlatformQueues: [{
+        instanceNamePrefix: "",
+        platform: {},
+        sizeClasses: [0],
+      }],
+    },
+    bb_worker: {
+      blobstore: {
+        contentAddressableStorage: kind === "native" ? blobs : {
+          readCaching: {
+            slow: blobs,
+            fast: local("worker-cas"),
+            replicator: { deduplicating: { local: {} } },
+          },
+        },
+        actionCache: blobs,
+      },
+      browserUrl: "http://nowhere.invalid",
+      maximumMessageSizeBytes: MESSAGE_SIZE,
+      scheduler: { address: workers },
+      filePool: {
+        blockDevice: {
+          file: { path: `${WORKER}/filepool`, sizeBytes: 1 << 30 },
+        },
+      },
+      inputDownloadConcurrency: 10,
+      outputUploadConcurrency: 11,
+      directoryCache: {
+        maximumCount: 10_000,
+        maximumSizeBytes: 10 << 20,
+        cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+      },
+      buildDirectories: [{
+        ...kind === "native" ? native : virtual,
+        runners: [{
+          endpoint: { address: `unix://${SOCKET}` },
+          concurrency: 8,
+          platform: {},
+          maximumFilePoolFileCount: 1000,
+          maximumFilePoolSizeBytes: 100 << 20,
+          workerId: { hostname: "test" },
+        }],
+      }],
+    },
+  };
+}
+
+/** The programs of a cluster, but for the runner. */
+class Cluster implements AsyncDisposable {
+  readonly #processes: Deno.ChildProcess[] = [];
+  readonly address: string;
+
+  constructor(kind: "native" | "fuse") {
+    for (const name of ["build", "cache", "socket"]) {
+      Deno.mkdirSync(`${WORKER}/${name}`, { recursive: true });
+    }
+    const { address, ...programs } = configurations(kind);
+    this.address = address;
+    for (const [name, configuration] of Object.entries(programs)) {
+      const file = `${SCRATCH}/${name}.json`;
+      Deno.writeTextFileSync(file, JSON.stringify(configuration));
+      const log = `${SCRATCH}/${name}.log`;
+      this.#processes.push(
+        new Deno.Command("sh", {
+          args: [
+            "-c",
+            'exec "$0" "$1" > "$2" 2>&1',
+            `${BIN}/${name}`,
+            file,
+            log,
+          ],
+          stdin: "null",
+        }).spawn(),
+      );
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const process of this.#processes.reverse()) {
+      process.kill("SIGKILL");
+      await process.status;
+    }
+    while (mountsBelow(BUILD).length > 0) umount2(BUILD, MNT_DETACH);
+  }
+}
+
+const APPLETS = ["sh", "cat", "echo", "sleep", "true", "grep", "ls", "mkdir"];
+
+/** The inputs of all actions: busybox, and a file that some will try to change. */
+const INPUTS = {
+  bin: {
+    directory: {
+      busybox: { file: "/bin/busybox", executable: true },
+      ...Object.fromEntries(APPLETS.map((name) => [name, { link: "busybox" }])),
+    },
+  },
+  src: { directory: { input: { text: "input\n" } } },
+};
+
+/** Executes actions of a client's. */
+class Actions extends PythonClient<Outcome> {
+  constructor(address: string) {
+    const protocol = ["tests/runner", "remote_execution.proto"] as const;
+    super("remote_client.py", [protocol], address);
+  }
+
+  async execute(script: string, more: object = {}): Promise<Outcome> {
+    const outcome = await this.ask({
+      command: ["sh", "-c", script],
+      inputs: INPUTS,
+      ...more,
+    }).answer;
+    assertEquals(outcome.error, undefined);
+    return outcome;
+  }
+}
+
+function median(values: number[]): string {
+  const sorted = values.toSorted((a, b) => a - b);
+  return `${(sorted[sorted.length >> 1]! * 1000).toFixed(1)} ms`;
+}
+
+for (const kind of ["native", "fuse"] as const) {
+  programTest(
+    `a cluster of Buildbarn's runs its actions (${kind})`,
+    async () => {
+      await using cluster = new Cluster(kind);
+      await using runner = await RunnerProcess.start([
+        ...["--build-directory", BUILD, "--listen", SOCKET],
+      ]);
+      await using actions = new Actions(cluster.address);
+      const first = await actions.execute(
+        "grep ^Pid: /proc/self/status; ls /proc/self/fd /sys/kernel >&2; cat src/input; mkdir -p out; echo made > out/file; : > /dev/null",
+        { outputs: ["out/file"] },
+      );
+      assertEquals([first.code, first.exitCode], [0, 0], first.message);
+      assertMatch(first.stdout, /^Pid:\t\d{1,2}\ninput\n$/);
+      assertEquals(first.outputs, { "out/file": "made\n" });
+
+      const failed = await actions.execute("echo why >&2; exit 3");
+      assertEquals([failed.code, failed.exitCode, failed.stderr], [
+        0,
+        3,
+        "why\n",
+      ]);
+      const none = await actions.execute("", { command: ["nothing"] });
+      assertEquals([none.code, none.exitCode], [0, 127]);
+      const wrong = await actions.execute("", { command: ["a\0b"] });
+      assertEquals(wrong.code, 3);
+      assertMatch(Object.values(wrong.logs).join(), /^INVALID_ARGUMENT: .*NUL/);
+
+      const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+      const late = await actions.execute(
+        `sleep ${word} & (sleep ${word} &) & sleep ${word}`,
+        { timeout: 1 },
+      );
+      assertEquals(late.code, 4, late.message);
+      await runner.log.find(/: (DEADLINE_EXCEEDED|CANCELLED) /);
+      assertEquals(processesWith(word), []);
+
+      for (
+        const attack of [
+          "echo poison > src/input",
+          "echo poison >> src/input",
+          "rm -f src/input && echo poison > src/input",
+        ]
+      ) {
+        await actions.execute(`${attack}; cat src/input`);
+        const after = await actions.execute("cat src/input");
+        assertEquals(after.stdout, "input\n", attack);
+      }
+
+      const begin = performance.now();
+      let next = 0;
+      await Promise.all(Array.from({ length: 8 }, async () => {
+        while (next < 120) {
+          const i = next++;
+          const outcome = await actions.execute(
+            `echo ${i} > out; cat out /proc/self/stat > /dev/null; exit $((${i} % 5))`,
+            { outputs: ["out"] },
+          );
+          assertEquals([outcome.code, outcome.exitCode], [0, i % 5]);
+          assertEquals(outcome.outputs, { out: `${i}\n` });
+        }
+      }));
+      const seconds = (performance.now() - begin) / 1000;
+
+      const one = await measure(actions);
+      console.log(
+        `${kind}: one action ${one}; 120 actions 8 at a time ${
+          (120 / seconds).toFixed(1)
+        } a second`,
+      );
+      // The worker has removed all of it.
+      assertEquals([...Deno.readDirSync(BUILD)].map(({ name }) => name), []);
+    },
+    { missing, commands: ["busybox"] },
+  );
+}
+
+/** The median of actions that do nothing, one at a time. */
+async function measure(actions: Actions, more: object = {}): Promise<string> {
+  const times: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    const { code, exitCode, seconds } = await actions.execute(`: ${i}`, more);
+    assertEquals([code, exitCode], [0, 0]);
+    times.push(seconds);
+  }
+  return median(times);
+}
+
+programTest("beside bb_runner, in the same cluster", async () => {
+  await using cluster = new Cluster("native");
+  const file = `${SCRATCH}/bb_runner.json`;
+  Deno.writeTextFileSync(
+    file,
+    JSON.stringify({
+      buildDirectoryPath: BUILD,
+      grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
+      chrootIntoInputRoot: true,
+    }),
+  );
+  await using actions = new Actions(cluster.address);
+  const ENV = { link: "busybox" };
+  const inputs = {
+    inputs: {
+      ...INPUTS,
+      usr: {
+        directory: {
+          bin: {
+            directory: {
+              env: { link: "../../bin/env" },
+            },
+          },
+        },
+      },
+      bin: { directory: { ...INPUTS.bin.directory, env: ENV } },
+    },
+  };
+  const medians: string[] = [];
+  for (const which of ["bb_runner", "mountat"]) {
+    await using owned = new AsyncDisposableStack();
+    if (which === "bb_runner") {
+      const process = new Deno.Command(`${BIN}/bb_runner`, {
+        args: [file],
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+      const lines = new Lines(process.stderr);
+      owned.defer(async () => {
+        process.kill("SIGKILL");
+        await lines[Symbol.asyncDispose]();
+        await process.status;
+      });
+    } else owned.use(await RunnerProcess.start(["--config", file]));
+    // The worker asks every few seconds whether it is ready.
+    const first = await actions.execute("true", inputs);
+    assertEquals([first.code, first.exitCode], [0, 0], first.message);
+    medians.push(`${which} ${await measure(actions, inputs)}`);
+  }
+  assert(medians.length === 2);
+  console.log(medians.join(", "));
+}, {
+  missing: missing ??
+    (BIN !== undefined && exists(`${BIN}/bb_runner`)
+      ? null
+      : "needs bb_runner in BUILDBARN_BIN"),
+  commands: ["busybox"],
+});
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
