@@ -138,9 +138,32 @@ export class RootTree implements Disposable {
     for (const name of covered) mkdirat(standIn.fd, name, 0o755);
   }
 
+  /** Those of the root that were found, until another takes its place. */
+  readonly #found = new Map<string, OwnedFd>();
+
+  /**
+   * Opens a directory of the root to mount on.
+   *
+   * @returns It; this object closes it.
+   * @throws {SyscallError}
+   */
+  pointAt(name: string): OwnedFd {
+    let point = this.#found.get(name);
+    if (point === undefined) {
+      point = openDirectoryAt(this.fd, name);
+      this.#found.set(name, point);
+    }
+    return point;
+  }
+
+  #forgetPoints(): void {
+    for (const point of this.#found.values()) point.close();
+    this.#found.clear();
+  }
+
   #isDirectory(name: string): boolean {
     try {
-      openDirectoryAt(this.fd, name).close();
+      this.pointAt(name);
       return true;
     } catch (error) {
       if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return false;
@@ -308,6 +331,7 @@ export class RootTree implements Disposable {
     const isRoot = this.#isRoot(directory);
     const standIn = this.#standIn(directory.fd, but);
     if (isRoot) {
+      this.#forgetPoints();
       this.#root.close();
       this.#root = new OwnedFd(dup(standIn.fd), "tree");
     } else {
@@ -395,6 +419,7 @@ export class RootTree implements Disposable {
     }
     const copy = this.staging.takeOut(this.#root);
     if (copy === null) return;
+    this.#forgetPoints();
     this.#root.close();
     this.#root = copy;
   }
@@ -402,6 +427,7 @@ export class RootTree implements Disposable {
   /** Lets go of it: what is not attached by then is gone. */
   [Symbol.dispose](): void {
     for (const standIn of this.#standIns) standIn.close();
+    this.#forgetPoints();
     this.#root.close();
     this.staging[Symbol.dispose]();
   }

@@ -25,7 +25,6 @@ import { makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
 import { MountPoints } from "./mount_points.ts";
 import type { PassedOver } from "../mount/apply.ts";
 import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
-import { openDirectoryAt } from "../fd/open.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
 import { dup } from "../sys/file.ts";
 import { findProgram } from "./program.ts";
@@ -276,7 +275,7 @@ function describeCommand(
   const empty = numberOf(place.empty.fd);
   const points = Object.fromEntries(late.map((name) => [
     name,
-    numberOf(owned.use(openDirectoryAt(tree.fd, name)).fd),
+    numberOf(tree.pointAt(name).fd),
   ]));
   const sys = late.includes("sys") ? numberOf(place.sys!.fd) : -1;
   const fds = plan.fds.map((fd) =>

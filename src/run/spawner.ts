@@ -9,7 +9,6 @@ import {
   MS_REC,
   O_CLOEXEC,
 } from "../sys/constants.ts";
-import { mountId } from "../kernel/mount_id.ts";
 import { stopIgnoring } from "../sys/process.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno } from "../sys/error.ts";
@@ -26,7 +25,7 @@ let current: Spawner | null = null;
 
 /**
  * The spawner of the calling thread: it is made where there is none, or this
- * thread has another root or mount namespace by now.
+ * thread has another network namespace by now, which a sysfs shows.
  *
  * @throws {SyscallError | MountError | UnsupportedError}
  */
@@ -45,11 +44,9 @@ export function endSpawner(): void {
   current = null;
 }
 
+/** What is made depends on no other namespace that a thread may leave. */
 function identify(): string {
-  const namespaces = ["mnt", "pid_for_children", "user"].map((name) =>
-    readlinkat(AT_FDCWD, `/proc/thread-self/ns/${name}`)
-  );
-  return [...namespaces, mountId(AT_FDCWD, "/", 0)].join(" ");
+  return readlinkat(AT_FDCWD, "/proc/thread-self/ns/net");
 }
 
 /** What commands are started with. */

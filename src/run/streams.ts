@@ -169,20 +169,28 @@ function openPlain(
   own: number,
   owned: DisposableStack,
 ): Stream {
-  let fd: number;
-  if (option === "inherit") fd = own;
-  else if (option === "null") {
-    fd = owned.use(open("/dev/null", O_RDWR)).fd;
-  } else {
-    // Above those that are replaced one after another.
-    fd = owned.use(new OwnedFd(dup(option, { min: 3 }))).fd;
-  }
   return {
-    fd,
+    fd: option === "inherit"
+      ? own
+      : option === "null"
+      ? openNull(owned)
+      : owned.use(new OwnedFd(dup(option))).fd,
     closeTheirs: () => {},
     moved: () => Promise.resolve(undefined),
     stop: () => {},
   };
+}
+
+/** What the streams of a command that are nothing have in common. */
+const nulls = new WeakMap<DisposableStack, number>();
+
+function openNull(owned: DisposableStack): number {
+  let fd = nulls.get(owned);
+  if (fd === undefined) {
+    fd = owned.use(open("/dev/null", O_RDWR)).fd;
+    nulls.set(owned, fd);
+  }
+  return fd;
 }
 
 /** Makes a pipe whose one end, ours, does not block. */

@@ -18,10 +18,11 @@ const BASE = 0x1000_0000;
 /** Bytes of an entry: a number, six arguments, and where the result goes. */
 const ENTRY_SIZE = 64;
 
-const ENTRY_WORDS = ENTRY_SIZE / 8;
+/** The same in words of 32 bits, of which two are one of its words. */
+const ENTRY_WORDS = ENTRY_SIZE / 4;
 
 /** The word of an entry that says where the result goes. */
-const RESULT = 7;
+const RESULT = 14;
 
 /** Ends a table; another one comes then. */
 const NEXT_TABLE = -1;
@@ -57,8 +58,8 @@ export class Strings {
 export class Cell {
   /** Where it is in the data. */
   readonly offset: number;
-  /** The argument of a later call that it is instead. */
-  word: number | null = null;
+  /** The word of the call that says where it goes. */
+  word = 0;
 
   constructor(offset: number) {
     this.offset = offset;
@@ -86,7 +87,6 @@ export class Descriptors {
 /** An argument. Text, bytes and the like go by their address. */
 export type Operand =
   | number
-  | bigint
   | null
   | string
   | Uint8Array
@@ -105,10 +105,14 @@ export interface CallOptions {
   readonly result?: Cell;
 }
 
-interface Entry extends CallOptions {
+interface Entry {
   readonly name: keyof typeof NR | "clone";
   readonly operands: readonly Operand[];
+  readonly options: CallOptions;
 }
+
+/** What a tracer is not told of. */
+const NO_CALL: Entry = { name: "clone", operands: [], options: {} };
 
 /** A call that failed, as the first process tells it. */
 export interface Failure {
@@ -120,10 +124,14 @@ export interface Failure {
 /** A table. */
 export class CallTable {
   readonly #entries: Entry[] = [];
-  /** The entries, as they are made. */
-  readonly #words: bigint[] = [];
+  /** The entries, in words of 32 bits: no address takes more. */
+  #words = new Int32Array(64 * ENTRY_WORDS);
+  /** How many entries there are, with those that are no calls. */
+  #count = 0;
   /** Which of the words are offsets in the data. */
   readonly #addresses: number[] = [];
+  /** Which words say where a result goes, and in which word that is. */
+  readonly #taken: (readonly [cell: Cell, word: number])[] = [];
   readonly #data: (readonly [offset: number, bytes: Uint8Array])[] = [];
   /** Addresses in the data of what is there. */
   readonly #pointers: (readonly [offset: number, target: number])[] = [];
@@ -150,8 +158,7 @@ export class CallTable {
     operands: readonly Operand[],
     options: CallOptions = {},
   ): void {
-    this.#entries.push({ name, operands, ...options });
-    this.#add(NR[name], operands, options);
+    this.#add(NR[name], { name, operands, options });
   }
 
   /** Adds a call that opens a descriptor; returns its number there. */
@@ -169,14 +176,12 @@ export class CallTable {
 
   /** What follows is made by a child, while the first process waits for that. */
   vfork(flags: number): void {
-    this.#entries.push({ name: "clone", operands: [flags, null] });
-    this.#add(VFORK, [flags]);
+    this.#add(VFORK, { name: "clone", operands: [flags], options: {} });
   }
 
   /** Says where the socket is, from here on. */
   moveSocket(fd: number): void {
-    this.#entries.push({ name: "dup3", operands: [SOCKET, fd, 0] });
-    this.#add(MOVED_SOCKET, [fd]);
+    this.#add(MOVED_SOCKET, null, [fd]);
   }
 
   /** Room for a result. */
@@ -190,65 +195,69 @@ export class CallTable {
    * @param next Whether another table comes then.
    */
   encode({ next = false } = {}): Uint8Array<ArrayBuffer> {
-    if (next) this.#add(NEXT_TABLE, []);
-    const start = this.#words.length * 8;
+    if (next) this.#add(NEXT_TABLE, null);
+    const start = this.#count * ENTRY_SIZE;
+    const base = BASE + start;
     const memory = new Uint8Array(new ArrayBuffer(start + this.#dataSize));
-    const words = new BigInt64Array(memory.buffer, 0, this.#words.length);
-    words.set(this.#words);
-    const base = BigInt(BASE + start);
+    const words = new Int32Array(memory.buffer, 0, start / 4);
+    words.set(this.#words.subarray(0, words.length));
     for (const at of this.#addresses) words[at]! += base;
-    this.#entries.forEach(({ result }, i) => {
-      const at = i * ENTRY_WORDS + RESULT;
-      words[at] = result === undefined
-        ? base
-        : result.word === null
-        ? base + BigInt(result.offset)
-        : BigInt(BASE + result.word * 8);
-    });
-    const view = new DataView(memory.buffer);
+    for (const [{ word }, at] of this.#taken) words[word] = BASE + at * 4;
     for (const [offset, bytes] of this.#data) memory.set(bytes, start + offset);
+    const view = new DataView(memory.buffer, start);
     for (const [offset, target] of this.#pointers) {
-      view.setBigUint64(start + offset, base + BigInt(target), LITTLE_ENDIAN);
+      view.setUint32(offset, base + target, LITTLE_ENDIAN);
     }
     return memory;
   }
 
   #add(
     number: number,
-    operands: readonly Operand[],
-    { mayFail = false }: CallOptions = {},
+    entry: Entry | null,
+    operands = entry?.operands ?? [],
   ): void {
-    const at = this.#words.length;
-    this.#words.push(BigInt(number >>> 0) | (mayFail ? 1n << 32n : 0n));
-    for (const operand of operands) this.#words.push(this.#wordOf(operand));
-    while (this.#words.length < at + ENTRY_WORDS) this.#words.push(0n);
+    const at = this.#count++ * ENTRY_WORDS;
+    if (at === this.#words.length) {
+      const words = new Int32Array(2 * at);
+      words.set(this.#words);
+      this.#words = words;
+    }
+    this.#words[at] = number;
+    this.#words[at + 1] = entry?.options.mayFail ? 1 : 0;
+    operands.forEach((operand, i) => this.#setWord(at + 2 + 2 * i, operand));
+    const result = entry?.options.result;
+    this.#words[at + RESULT] = result?.offset ?? 0;
+    this.#addresses.push(at + RESULT);
+    if (result !== undefined) result.word = at + RESULT;
+    this.#entries[this.#count - 1] = entry ?? NO_CALL;
   }
 
-  #wordOf(operand: Operand): bigint {
-    if (operand === null) return 0n;
-    if (typeof operand === "bigint") return operand;
-    if (typeof operand === "number") return BigInt(operand);
-    const word = this.#words.length;
-    if (operand instanceof Value) {
-      operand.cell.word = word;
-      return 0n;
+  #setWord(at: number, operand: Operand): void {
+    if (typeof operand === "number") {
+      this.#words[at] = operand;
+      this.#words[at + 1] = operand < 0 ? -1 : 0;
+    } else if (operand instanceof Value) {
+      this.#taken.push([operand.cell, at]);
+    } else if (operand !== null) {
+      this.#words[at] = this.#offsetOf(operand);
+      this.#addresses.push(at);
     }
-    this.#addresses.push(word);
-    if (operand instanceof Cell) return BigInt(operand.offset);
-    if (operand instanceof Strings) {
-      const { texts } = operand;
-      const table = this.#reserve((texts.length + 1) * 8);
-      texts.forEach((text, i) =>
-        this.#pointers.push([table + i * 8, this.#put(encodeText(text + "\0"))])
-      );
-      return BigInt(table);
-    }
-    if (operand instanceof Descriptors) {
-      return BigInt(this.#putMessage(operand.fds));
-    }
-    return BigInt(this.#put(
-      typeof operand === "string" ? encodeText(operand + "\0") : operand,
-    ));
+  }
+
+  #offsetOf(operand: Exclude<Operand, number | Value | null>): number {
+    if (typeof operand === "string") return this.#put(encodeWord(operand));
+    if (operand instanceof Cell) return operand.offset;
+    if (operand instanceof Descriptors) return this.#putMessage(operand.fds);
+    if (operand instanceof Strings) return this.#putStrings(operand.texts);
+    return this.#put(operand);
+  }
+
+  #putStrings(texts: readonly string[]): number {
+    const table = this.#reserve((texts.length + 1) * 8);
+    texts.forEach((text, i) =>
+      this.#pointers.push([table + i * 8, this.#put(encodeText(text + "\0"))])
+    );
+    return table;
   }
 
   #putMessage(fds: readonly number[]): number {
@@ -293,7 +302,9 @@ export class CallTable {
     const failed = new Map(
       failures.map(({ offset, errno }) => [offset / ENTRY_SIZE, errno]),
     );
-    for (const [i, { name, operands, mayFail }] of this.#entries.entries()) {
+    for (const [i, entry] of this.#entries.entries()) {
+      if (entry === NO_CALL) continue;
+      const { name, operands, options: { mayFail } } = entry;
       const number = errno[0] = failed.get(i) ?? 0;
       try {
         settle(number === 0 ? 0 : -1, nameOf(name), operands.map(print));
@@ -306,13 +317,13 @@ export class CallTable {
 
   /** Whether a call's failure ended the whole. */
   isFatal({ offset }: Failure): boolean {
-    return !this.#entries[offset / ENTRY_SIZE]!.mayFail;
+    return !this.#entries[offset / ENTRY_SIZE]!.options.mayFail;
   }
 
   /** The error of a call that failed. */
   error({ errno, offset }: Failure): Error {
     const entry = this.#entries[offset / ENTRY_SIZE]!;
-    const { name, operands, attempted } = entry;
+    const { name, operands, options: { attempted } } = entry;
     const cause = new SyscallError(nameOf(name), errno, operands.map(print));
     return attempted === undefined ? cause : explain(attempted, cause);
   }
@@ -328,10 +339,23 @@ function print(operand: Operand): Argument {
   if (operand === null) return "NULL";
   if (operand === AT_FDCWD) return { fd: AT_FDCWD };
   if (typeof operand === "number") return String(operand);
-  if (typeof operand === "bigint") return `0x${operand.toString(16)}`;
   if (typeof operand === "string") return quote(operand);
   if (operand instanceof Strings && operand.shown) {
     return `[${operand.texts.map(quote).join(", ")}]`;
   }
   return "…";
+}
+
+const encoded = new Map<string, Uint8Array>();
+
+/** Most of what is encoded is the same for every command. */
+const MOST_ENCODED = 256;
+
+function encodeWord(text: string): Uint8Array {
+  let bytes = encoded.get(text);
+  if (bytes === undefined) {
+    bytes = encodeText(text + "\0");
+    if (encoded.size < MOST_ENCODED) encoded.set(text, bytes);
+  }
+  return bytes;
 }

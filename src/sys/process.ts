@@ -3,6 +3,7 @@
  * end. Threads are in thread.ts, what starts a process in spawn.ts.
  */
 import {
+  cString,
   flagNames,
   flags32,
   int32,
@@ -429,6 +430,11 @@ const ENVIRON = {
   environ: { type: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+const DLSYM = {
+  // void *dlsym(void *handle, const char *symbol);
+  dlsym: { parameters: ["usize", "buffer"], result: "usize" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
 const FUNCTIONS = {
   // size_t strlen(const char *s);
   strlen: { parameters: ["usize"], result: "usize" },
@@ -441,6 +447,19 @@ let functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"] | undefined;
 // Addresses go as numbers: what makes pointers of them takes the permission for
 // all libraries.
 
+let environAddress: bigint | null | undefined;
+
+/** Where the variable is; null where the C library has no dlsym(3), before glibc 2.34. */
+function findEnviron(): bigint | null {
+  try {
+    const { symbols } = Deno.dlopen(libraryPath(), DLSYM);
+    const address = BigInt(symbols.dlsym(0n, cString("symbol", "environ")));
+    return address === 0n ? null : address;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * This process's environment byte for byte, as its C library has it.
  *
@@ -449,14 +468,19 @@ let functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"] | undefined;
  * @returns `NAME=value` each.
  */
 export function environ(): string[] {
-  // `environ` is read as it is now, when it is bound.
-  const { symbols: { environ } } = Deno.dlopen(libraryPath(), ENVIRON);
   functions ??= Deno.dlopen(libraryPath(), FUNCTIONS).symbols;
   const { memcpy, strlen } = functions;
   const entries: string[] = [];
   const word = new BigUint64Array(new ArrayBuffer(8));
   const pointer = new Uint8Array(word.buffer);
-  for (let at = BigInt(environ); at !== 0n; at += 8n) {
+  environAddress ??= findEnviron();
+  if (environAddress !== null) memcpy(pointer, environAddress, 8n);
+  else {
+    // It is read as it is now, when it is bound.
+    const { symbols } = Deno.dlopen(libraryPath(), ENVIRON);
+    word[0] = BigInt(symbols.environ);
+  }
+  for (let at = word[0]!; at !== 0n; at += 8n) {
     memcpy(pointer, at, 8n);
     const [address] = word;
     if (!address) break;

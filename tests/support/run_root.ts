@@ -5,18 +5,26 @@ import type { Directory } from "../../src/directory.ts";
 import type { MountTree } from "../../src/mount/tree.ts";
 import type { RunOptions, RunResult } from "../../src/run/options.ts";
 import { run } from "../../src/run/run.ts";
-import { kernelTest, type Needs, SCRATCH } from "./testing.ts";
+import { kernelTest, type Needs, ROOT, SCRATCH } from "./testing.ts";
+import { assert } from "@std/assert";
 import { endSpawner } from "../../src/run/spawner.ts";
 import { endStagingThread } from "../../src/mount/staging.ts";
+
+/** Reads what commands write. */
+export const text = new TextDecoder();
+
+/** What a busybox is called. */
+let applets: string[] | undefined;
 
 /** A root with nothing in it but a static busybox, at `bin`. */
 export function makeRoot(name = "root"): string {
   const root = `${SCRATCH}/${name}`;
   Deno.mkdirSync(`${root}/bin`, { recursive: true });
   Deno.copyFileSync("/bin/busybox", `${root}/bin/busybox`);
-  const { stdout } = new Deno.Command("/bin/busybox", { args: ["--list"] })
-    .outputSync();
-  for (const applet of new TextDecoder().decode(stdout).trim().split("\n")) {
+  applets ??= text.decode(
+    new Deno.Command("/bin/busybox", { args: ["--list"] }).outputSync().stdout,
+  ).trim().split("\n");
+  for (const applet of applets) {
     if (applet !== "busybox") {
       Deno.symlinkSync("busybox", `${root}/bin/${applet}`);
     }
@@ -90,9 +98,6 @@ export function keepers(): number {
   return count;
 }
 
-/** Reads what commands write. */
-export const text = new TextDecoder();
-
 /** Runs a shell's script, and gives what it wrote. */
 export async function shell(
   root: Directory | MountTree,
@@ -150,4 +155,24 @@ export async function running(
 /** The names in a directory, sorted. */
 export function names(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+}
+
+/** Runs a program's text by a command that runs another. */
+export function evaluate(
+  script: string,
+  [command, ...args]: string[],
+): Deno.CommandOutput {
+  const deno = [Deno.execPath(), "eval", `--config=${ROOT}deno.json`, script];
+  return new Deno.Command(command!, {
+    args: [...args, ...deno],
+    stdin: "null",
+  }).outputSync();
+}
+
+/** Waits until what was killed is gone: another process reaps it. */
+export async function untilGone(mark: string): Promise<void> {
+  for (let left = 1000; processesWith(mark).length > 0; left--) {
+    assert(left > 0, "A process of the group is left");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
