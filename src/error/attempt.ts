@@ -23,6 +23,8 @@ export interface Attempt {
   readonly inFixed?: boolean;
   /** True if the path is the caller's, and may lead through symlinks. */
   readonly follows?: boolean;
+  /** True if a command is to start there. */
+  readonly starts?: boolean;
   /** The parameters of the file system that were set, the last one perhaps not. */
   readonly parameters?: readonly Parameter[];
   /** The path that is looked up. */

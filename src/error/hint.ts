@@ -152,9 +152,15 @@ const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 const MOVE_CODES = ["EINVAL", "ENOENT", "ENOTDIR", "ELOOP"];
 
 function plainHint(
-  { type, mkdir, inFixed, follows, image, lookup }: Attempt,
+  { type, mkdir, inFixed, follows, starts, image, lookup }: Attempt,
   cause: SyscallError,
 ): string | undefined {
+  if (starts && cause.code === "ENOTDIR") {
+    return "It is a file, or leads through one, and a working directory is a directory";
+  }
+  if (starts && cause.code === "ENOENT") {
+    return "The root has no such directory";
+  }
   const { syscall, code, message } = cause;
   if (image !== undefined && code !== "ENOSYS") return loopHint(image, cause);
   switch (code) {

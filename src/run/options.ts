@@ -80,7 +80,7 @@ export interface RunOptions {
    */
   env?: Readonly<Record<string, string>>;
   /**
-   * Leaves out those of this process.
+   * Leaves out those of this process. Otherwise PWD, where there is one, is `cwd`.
    *
    * @default {false}
    */
@@ -418,7 +418,12 @@ export function parseRun(
     : inheritedEnvironment().map((entry) =>
       [entry.split("=", 1)[0]!, entry] as const
     );
-  const environment = [...new Map([...inherited, ...variables]).values()];
+  const all = new Map([...inherited, ...variables]);
+  // The caller's says nothing of the command's.
+  if (all.has("PWD") && !Object.hasOwn(options.env ?? {}, "PWD")) {
+    all.set("PWD", `PWD=${cwd}`);
+  }
+  const environment = [...all.values()];
   const stays = uid === undefined || uid === 0;
   const openFiles = limits.some(({ resource }) => resource === RESOURCES.nofile)
     ? null

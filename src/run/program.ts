@@ -10,31 +10,36 @@ import { openInRoot, readFile, S_IFMT, S_IFREG } from "../fd/open.ts";
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /**
- * Finds a program as execvp(3) does, in a root that is none yet. What execve(2)
- * refuses as no executable is not given to a shell then.
+ * Finds a program as execvp(3) does, in a root that is none yet: where it may be,
+ * in order. Only the kernel knows which of them it executes for a user, from a
+ * mount: the others are passed over, as there. What it refuses as no executable is
+ * not given to a shell then.
  *
  * @param root The root.
  * @param name The program; without a slash it is looked for on the path.
  * @param cwd The working directory.
  * @param path PATH, undefined where there is none.
- * @returns Its path in that root, absolute or relative to `cwd`.
+ * @returns Its paths in that root, absolute or relative to `cwd`; one at least.
  * @throws {SyscallError} Of execve(2): ENOENT, EACCES where what was found is
  * nothing to execute, ENAMETOOLONG.
  */
-export function findProgram(
+export function findPrograms(
   root: number,
   name: string,
   cwd: string,
   path: string = DEFAULT_PATH,
-): string {
-  if (name.includes("/")) return name;
+): string[] {
+  if (name.includes("/")) return [name];
   const seen = new Set<string | null>();
-  for (const directory of path.split(":")) {
-    const candidate = `${directory || "."}/${name}`;
-    const found = lookForProgram(root, `${cwd}/`, candidate);
-    if (found === "executable") return candidate;
-    seen.add(found);
-  }
+  const found = path.split(":").map((directory) =>
+    `${directory || "."}/${name}`
+  )
+    .filter((candidate) => {
+      const what = lookForProgram(root, `${cwd}/`, candidate);
+      seen.add(what);
+      return what === "executable";
+    });
+  if (found.length > 0) return found;
   const number = seen.has("denied")
     ? EACCES
     : seen.has("too long")

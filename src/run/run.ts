@@ -27,7 +27,8 @@ import type { PassedOver } from "../mount/apply.ts";
 import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
 import { dup } from "../sys/file.ts";
-import { findProgram } from "./program.ts";
+import { findPrograms } from "./program.ts";
+import { explainExecution } from "./why_not_executed.ts";
 import { CLONE_NEWPID, FSOPEN_CLOEXEC } from "../sys/constants.ts";
 import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
@@ -156,6 +157,8 @@ async function runPlanned(
     foreground: plan.hostPid && terminal !== null,
   });
   using process = new CommandProcess(init, table, { kind, leads });
+  // What is mounted in it goes with the first process.
+  using top = new OwnedFd(dup(tree.fd));
   // From here on the first process holds it.
   tree[Symbol.dispose]();
   for (const stream of streams) stream.closeTheirs();
@@ -167,7 +170,11 @@ async function runPlanned(
     const late = name === "SIGTTIN" && Terminal.ours() !== null;
     if (!late) process.suspend(name);
   });
-  const result = await attend(process, plan, streams);
+  const result = await attend(process, plan, streams).catch((error) => {
+    throw error instanceof SyscallError && error.syscall === "execve"
+      ? explainExecution(error, top.fd, plan)
+      : error;
+  });
   plan.abort?.throwIfAborted();
   return { ...result, passedOver };
 }
@@ -267,7 +274,7 @@ function describeCommand(
 ): CallTable {
   const { command, cwd, environment } = plan;
   const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
-  const program = findProgram(tree.fd, command[0], cwd, path);
+  const programs = findPrograms(tree.fd, command[0], cwd, path);
   using owned = new DisposableStack();
   const table = new CallTable();
   const numberOf = (fd: number) => table.pass(fd);
@@ -303,7 +310,8 @@ function describeCommand(
   becomeCommand(table, plan, {
     newSession: leads,
     fds,
-    programs: [program],
+    // Of all that fail, the first is the one to tell of.
+    programs: programs.length > 1 ? [...programs, programs[0]!] : programs,
     environment,
   });
   const first = started ? [] : streams.map(({ fd }) => fd);

@@ -209,6 +209,7 @@ export function enterDirectory(table: CallTable, path: string): void {
     action: () => `start in ${quote(path)}`,
     target: path,
     follows: true,
+    starts: true,
   };
   const args = [AT_FDCWD, path, new Uint8Array(how.buffer), how.byteLength];
   const fd = table.open("openat2", args, { attempted });
