@@ -87,7 +87,8 @@ export interface RunOptions {
   clearEnv?: boolean;
   /**
    * The user id to run as; the supplementary groups are dropped, and but for 0
-   * the ambient capabilities.
+   * the ambient capabilities. While the command runs its streams are that user's,
+   * so that it can open `/dev/stdout`: pipes, terminals, files that it writes to.
    */
   uid?: number;
   /**

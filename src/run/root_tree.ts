@@ -510,8 +510,12 @@ export function makeSys(): OwnedFd {
  * A /dev: devices by bind, for a user namespace can't make them.
  *
  * @param staging Where it is held then.
+ * @param tty The mount for `console`, null for none.
  */
-export function makeDev(staging: Staging): OwnedFd {
+export function makeDev(
+  staging: Staging,
+  tty: OwnedFd | null = null,
+): OwnedFd {
   using owned = new DisposableStack();
   const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
   staging.hold(dev);
@@ -520,6 +524,11 @@ export function makeDev(staging: Staging): OwnedFd {
     using device = makePrivate(cloneTree(AT_FDCWD, `/dev/${name}`, 0), 0);
     using at = openAt(dev.fd, name);
     staging.attach(device, at);
+  }
+  if (tty !== null) {
+    makeFile(dev.fd, "console");
+    using at = openAt(dev.fd, "console");
+    staging.attach(tty, at);
   }
   for (const [name, target] of Object.entries(DEVICE_LINKS)) {
     symlinkat(target, dev.fd, name);

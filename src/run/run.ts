@@ -28,6 +28,10 @@ import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
 import { dup } from "../sys/file.ts";
 import { findPrograms } from "./program.ts";
+import { LentStreams } from "./lent_streams.ts";
+import { isTerminal } from "../sys/process.ts";
+import { cloneTree } from "../mount/bindat.ts";
+import { makePrivate } from "../mount/change.ts";
 import { explainExecution } from "./why_not_executed.ts";
 import { CLONE_NEWPID, FSOPEN_CLOEXEC } from "../sys/constants.ts";
 import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
@@ -134,6 +138,10 @@ async function runPlanned(
     openOutput(plan.stdout, 1, owned),
     openOutput(plan.stderr, 2, owned),
   ];
+  const [stdin, ...outputs] = streams;
+  const user = plan.ids?.uid ?? null;
+  using _lent = user === null ? null : new LentStreams(stdin, outputs, user);
+  using tty = plan.dev ? copyTerminal(streams) : null;
   using signals = new HeldSignals(plan.forwardSignals);
   // Without the rights to mount this fails, before anything is begun.
   const place = spawner();
@@ -143,7 +151,7 @@ async function runPlanned(
   // What leaves the command's group goes on with what is mounted there.
   if (plan.hostPid) points.keep();
   using tree = new RootTree(root, points, plan.mountPoints === "make");
-  const job: Job = { plan, kind, init, tree, place, streams };
+  const job: Job = { plan, kind, init, tree, place, streams, tty };
   const { late, passedOver } = furnish(job);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
   // A job of a shell's, in the foreground or not: as a group of its own what that
@@ -189,6 +197,21 @@ interface Job {
   readonly tree: RootTree;
   readonly place: Spawner;
   readonly streams: Streams;
+  /** The terminal that its /dev/console is, null for none. */
+  readonly tty: OwnedFd | null;
+}
+
+/** A copy of the terminal that one of the streams is, to be mounted. */
+function copyTerminal(streams: Streams): OwnedFd | null {
+  const terminal = streams.find(({ fd, isPipe }) => !isPipe && isTerminal(fd));
+  if (terminal === undefined) return null;
+  try {
+    return makePrivate(cloneTree(terminal.fd, "", 0), 0);
+  } catch (error) {
+    // It is of another mount namespace: of who started this container, say.
+    if (!(error instanceof SyscallError)) throw error;
+    return null;
+  }
 }
 
 /** The file systems that every command expects. */
@@ -205,7 +228,7 @@ type Expected = (typeof EXPECTED)[number];
 function furnish(
   job: Job,
 ): { late: Expected[]; passedOver: PassedOver[] } {
-  const { plan, tree, place } = job;
+  const { plan, tree, place, tty } = job;
   const wanted = EXPECTED.filter((name) => plan[name]);
   tree.makeRoom(wanted);
   const late = wanted.filter((name) =>
@@ -220,7 +243,7 @@ function furnish(
   const contexts = count === 0 ? [] : startWithProcfs(job, count);
   try {
     if (early.includes("sys")) tree.put("sys", makeSys());
-    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging));
+    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging, tty));
     if (early.includes("proc")) {
       tree.put("proc", makeProc(undefined, contexts.pop()!));
     }
@@ -268,7 +291,7 @@ function startWithProcfs(
 
 /** Sends the first process what it has to do, and starts it if that is not done. */
 function describeCommand(
-  { plan, kind, init, tree, place, streams }: Job,
+  { plan, kind, init, tree, place, streams, tty }: Job,
   late: readonly Expected[],
   { leads, foreground }: { leads: boolean; foreground: boolean },
 ): CallTable {
@@ -285,6 +308,9 @@ function describeCommand(
     numberOf(tree.pointAt(name).fd),
   ]));
   const sys = late.includes("sys") ? numberOf(place.sys!.fd) : -1;
+  const terminal = tty !== null && late.includes("dev")
+    ? numberOf(tty.fd)
+    : null;
   const fds = plan.fds.map((fd) =>
     attempt(
       { action: `pass on descriptor ${fd}`, target: command[0] },
@@ -302,7 +328,7 @@ function describeCommand(
     if (name === "proc") return [makeProcfs(table, at)];
     return name === "sys"
       ? [copySysfs(table, sys, at)]
-      : makeDevices(table, at);
+      : makeDevices(table, at, terminal);
   });
   enterRoot(table, empty, root, placed);
   enterDirectory(table, cwd);
@@ -377,6 +403,7 @@ async function attend(
   }
   // It was in time, however long it takes to move what it wrote.
   if (!timedOut) timers.dispose();
+  for (const output of outputs) output.finish();
   enough.promise.then(() => outputs.forEach((output) => output.stop()));
   const [, stdout, stderr] = await Promise.all(moved);
   return {

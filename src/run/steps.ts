@@ -31,6 +31,7 @@ import {
   RESOLVE_NO_MAGICLINKS,
 } from "../sys/constants.ts";
 import { DEVICE_LINKS, DEVICES, S_IFCHR } from "./root_tree.ts";
+import { S_IFREG } from "../fd/open.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
 import { SIG_DFL, SIG_SETMASK, sigaction, TIOCSPGRP } from "../sys/process.ts";
@@ -96,8 +97,16 @@ export function copySysfs(table: CallTable, sys: number, at: number): Placed {
   return { fd, at, attempted };
 }
 
-/** Makes a /dev, and what is mounted in it, with device nodes. */
-export function makeDevices(table: CallTable, at: number): Placed[] {
+/**
+ * Makes a /dev, and what is mounted in it, with device nodes.
+ *
+ * @param tty The number of a mount for `console`, null for none.
+ */
+export function makeDevices(
+  table: CallTable,
+  at: number,
+  tty: number | null,
+): Placed[] {
   const dev = makeFileSystem(
     table,
     "tmpfs",
@@ -111,6 +120,11 @@ export function makeDevices(table: CallTable, at: number): Placed[] {
   table.call("umask", [0], { result: mask });
   for (const [name, device] of DEVICES) {
     const args = [fd, name, S_IFCHR | 0o666, device];
+    table.call("mknodat", args, { attempted });
+  }
+  const place = { at: fd, path: "console" };
+  if (tty !== null) {
+    const args = [fd, place.path, S_IFREG | 0o600, 0];
     table.call("mknodat", args, { attempted });
   }
   for (const name of ["pts", "shm"]) {
@@ -138,6 +152,7 @@ export function makeDevices(table: CallTable, at: number): Placed[] {
       "dev/shm",
       { at: fd, path: "shm" },
     ),
+    ...tty === null ? [] : [{ fd: tty, ...place, attempted }],
   ];
 }
 

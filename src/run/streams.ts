@@ -1,7 +1,14 @@
 /** The standard streams of a command. */
 import { isErrno } from "../sys/error.ts";
 import { EAGAIN, EPIPE } from "../sys/errno.ts";
-import { dup, pipe2, read, setNonblocking, write } from "../sys/file.ts";
+import {
+  dup,
+  pipe2,
+  pipeSize,
+  read,
+  setNonblocking,
+  write,
+} from "../sys/file.ts";
 import { waitReady } from "./wait_ready.ts";
 import { POLLIN, POLLOUT } from "../sys/event.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
@@ -28,6 +35,8 @@ export type OutputOption =
 export interface Stream {
   /** What becomes its descriptor. */
   readonly fd: number;
+  /** Whether that is an end of a pipe that was made for it. */
+  readonly isPipe: boolean;
   /** Closes what only the command needs, once it was started. */
   closeTheirs(): void;
   /**
@@ -38,6 +47,8 @@ export interface Stream {
   readonly moved: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Ends the moving: the command reads no more, or nobody reads what it wrote. */
   stop(): void;
+  /** Ends the moving once what the command has written by now was moved. */
+  finish(): void;
 }
 
 const CHUNK_SIZE = 65536;
@@ -59,8 +70,13 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
   const stopping = new AbortController();
   // What the source does about it, and when, is its own affair.
   const cancel = () => void reader.cancel().catch(() => {});
+  function stop(): void {
+    stopping.abort();
+    cancel();
+  }
   return {
     fd: theirs.fd,
+    isPipe: true,
     closeTheirs: () => theirs.close(),
     async moved() {
       try {
@@ -78,10 +94,8 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
         ours.close();
       }
     },
-    stop() {
-      stopping.abort();
-      cancel();
-    },
+    stop,
+    finish: stop,
   };
 }
 
@@ -115,42 +129,64 @@ export function openOutput(
     return openPlain(option, own, owned);
   }
   const [ours, theirs] = openPipe(owned, "reading");
-  const stopping = new AbortController();
+  const limit = new ReadLimit();
   return {
     fd: theirs.fd,
+    isPipe: true,
     closeTheirs: () => theirs.close(),
     async moved() {
-      const source = readable(ours, stopping);
+      const source = readable(ours, limit);
       if (option === "piped") {
         return await new Response(source).bytes();
       }
       await source.pipeTo(option);
       return undefined;
     },
-    stop: () => stopping.abort(),
+    stop: () => limit.set(0),
+    // Somebody may hold the other end who is none of the command's any more.
+    finish: () => limit.set(ours.closed ? 0 : pipeSize(ours.fd)),
   };
+}
+
+/** How much more is read, without waiting for it. */
+class ReadLimit {
+  /** The number of bytes. */
+  left = Infinity;
+  readonly #reached = new AbortController();
+
+  /** Is aborted once there is a limit. */
+  get signal(): AbortSignal {
+    return this.#reached.signal;
+  }
+
+  /** Sets a limit; the least holds. */
+  set(bytes: number): void {
+    this.left = Math.min(this.left, bytes);
+    this.#reached.abort();
+  }
 }
 
 function readable(
   pipe: OwnedFd,
-  stopping: AbortController,
+  limit: ReadLimit,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const { signal } = stopping;
   const buffer = new Uint8Array(CHUNK_SIZE);
   let waiting = false;
   let cancelled = false;
   return new ReadableStream({
     async pull(controller) {
-      while (!signal.aborted) {
+      while (limit.left > 0) {
         try {
           const count = read(pipe.fd, buffer);
+          limit.left -= count;
           if (count > 0) return controller.enqueue(buffer.slice(0, count));
           break;
         } catch (error) {
           if (!isErrno(error, EAGAIN)) throw error;
         }
+        if (limit.signal.aborted) break;
         waiting = true;
-        await waitReady(pipe.fd, POLLIN, signal);
+        await waitReady(pipe.fd, POLLIN, limit.signal);
         waiting = false;
       }
       pipe.close();
@@ -158,7 +194,7 @@ function readable(
     },
     cancel() {
       cancelled = true;
-      stopping.abort();
+      limit.set(0);
       if (!waiting) pipe.close();
     },
   }, { highWaterMark: 0 });
@@ -175,9 +211,11 @@ function openPlain(
       : option === "null"
       ? openNull(owned)
       : owned.use(new OwnedFd(dup(option))).fd,
+    isPipe: false,
     closeTheirs: () => {},
     moved: () => Promise.resolve(undefined),
     stop: () => {},
+    finish: () => {},
   };
 }
 

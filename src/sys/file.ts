@@ -276,6 +276,29 @@ export function setNonblocking(fd: number): void {
   }
 }
 
+// include/uapi/linux/fcntl.h
+export const F_GETPIPE_SZ = 1032;
+
+/**
+ * The most bytes that a pipe holds.
+ *
+ * `int fcntl(int fd, F_GETPIPE_SZ);`
+ *
+ * See F_GETPIPE_SZ(2const).
+ *
+ * @param fd An end of the pipe.
+ * @throws {SyscallError} EBADF when it is no pipe.
+ */
+export function pipeSize(fd: number): number {
+  fd = int32("fd", fd);
+  const result = libc.fcntl(NR.fcntl, fd, F_GETPIPE_SZ, 0);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "fcntl", [{ fd }, "F_GETPIPE_SZ"]);
+  }
+  return result;
+}
+
 /**
  * Reads from a descriptor.
  *

@@ -322,6 +322,8 @@ function rtSigaction(
 }
 
 // include/uapi/asm-generic/ioctls.h
+export const TCGETS = 0x5401;
+
 export const TIOCGPGRP = 0x540f;
 
 export const TIOCSPGRP = 0x5410;
@@ -343,6 +345,13 @@ export function foregroundGroup(fd: number): number | null {
   const bytes = new Uint8Array(group.buffer);
   const result = libc.ioctl(NR.ioctl, int32("fd", fd), TIOCGPGRP, bytes);
   return result === -1 ? null : group[0]!;
+}
+
+/** True if a descriptor is one of a terminal: isatty(3). */
+export function isTerminal(fd: number): boolean {
+  // More than a `struct termios` has.
+  const settings = new Uint8Array(new ArrayBuffer(64));
+  return libc.ioctl(NR.ioctl, int32("fd", fd), TCGETS, settings) !== -1;
 }
 
 /**
