@@ -49,6 +49,9 @@ async function startAll(
   if (ended.some(({ code }) => code !== 0)) throw new Error(`${name} failed`);
 }
 
+/** How many microseconds a command may take of it. */
+const MOST_PROCESSOR_TIME = 1600;
+
 /** As many as take a multiple of the clock's tick. */
 const CPU_TIMES = 50;
 
@@ -150,11 +153,19 @@ export const run: Row = {
       what: "processor time",
       ours: byProcessorTime("run", by.run),
       others: [
-        { by: await inC("run-cpu", "init"), limit: 2 },
+        { by: await inC("run-cpu", "init") },
         { by: installed("bwrap", byProcessorTime("bwrap(1)", by.bwrap)) },
         { by: byProcessorTime("spawning true alone", by.true) },
       ],
     };
-    return await compare([...matches, first, processor], 12 * seconds);
+    const all = [...matches, first, processor];
+    const figures = await compare(all, 12 * seconds);
+    const { what, unit, name, ours } = figures.findLast((figure) =>
+      figure.what === processor.what
+    )!;
+    return [
+      ...figures,
+      { what, unit, name, ...ours && { ours }, limit: MOST_PROCESSOR_TIME },
+    ];
   },
 };
