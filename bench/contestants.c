@@ -374,6 +374,8 @@ struct started {
 };
 
 static int root, init_file, own_pids, template_sys, template_dev, has_init, at_once;
+/* Whether the command is put into the root by chroot(2) alone, as bb_runner does it. */
+static int chroots;
 static char *program;
 
 /* Once: a /dev that nobody can write to, but for pts and shm. */
@@ -457,7 +459,17 @@ static void become(int tree)
 static struct started start(void)
 {
     struct started run = { .init = -1, .init_fd = -1, .pipe = -1 };
-    int tree = make_tree(), ends[2], pidfd;
+    int ends[2], pidfd;
+    if (chroots) {
+        run.command = clone_child(0, &pidfd);
+        if (run.command == 0) {
+            enter(root);
+            become(-1);
+        }
+        close(pidfd);
+        return run;
+    }
+    int tree = make_tree();
     if (!has_init) {
         run.command = clone_child(CLONE_NEWPID | CLONE_NEWNS, &pidfd);
         if (run.command == 0) become(tree);
@@ -519,6 +531,7 @@ static void prepare_run(char **words)
 {
     char bytes[1 << 16];
     has_init = strcmp(words[0], "init") == 0;
+    chroots = strcmp(words[0], "chroot") == 0;
     at_once = atoi(words[1]);
     if (at_once < 1 || at_once > MOST_AT_ONCE) at_once = 1;
     root = check(open(words[2], O_PATH | O_DIRECTORY | O_CLOEXEC), words[2]);

@@ -6,6 +6,7 @@ import { list } from "./rows/list.ts";
 import { run } from "./rows/run.ts";
 import { endurance, firstMount, program } from "./rows/process.ts";
 import { overlay } from "./rows/overlay.ts";
+import { runner } from "./rows/runner.ts";
 import type { RowResult } from "./results.ts";
 import {
   enterPrivateNamespace,
@@ -24,6 +25,7 @@ const ROWS: readonly Row[] = [
   firstMount,
   endurance,
   overlay,
+  runner,
 ];
 
 /** What one has to know to read the figures of each row, by its number. */
