@@ -3,6 +3,7 @@
  * are nobody else's.
  */
 import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { createServer, type Server as NetServer } from "node:net";
 import { anyPack, type Empty, EmptySchema } from "@bufbuild/protobuf/wkt";
 import { create } from "@bufbuild/protobuf";
 import {
@@ -17,6 +18,7 @@ import { Health as HealthService } from "./generated/grpc/health/v1/health_pb.ts
 import { answerWhenOver, definitionOf, Health, unary } from "./service.ts";
 import { type Ended, runAction } from "./action.ts";
 import { checkPath, openBuildDirectory } from "./build_directory.ts";
+import { Connection } from "./connection.ts";
 import { Inputs } from "./inputs.ts";
 import {
   parseServe,
@@ -37,9 +39,14 @@ class RunnerServer implements Runner {
   readonly #health: Health;
   readonly #server: Server;
   readonly #places: SocketPlace[] = [];
-  /** The actions that run. */
-  readonly #running = new Set<Promise<unknown>>();
-  /** Ends them all. */
+  readonly #listeners: NetServer[] = [];
+  /** The calls that are not answered yet. */
+  readonly #calls = new Set<Promise<void>>();
+  /** How many actions run. */
+  #running = 0;
+  /** Whether it takes no calls any more. */
+  #stopping = false;
+  /** Ends all actions. */
   readonly #ending = new AbortController();
 
   constructor(plan: ServePlan) {
@@ -52,30 +59,38 @@ class RunnerServer implements Runner {
       interceptors: [answerWhenOver],
     });
     this.#server.addService(definitionOf(RunnerService), {
-      checkReadiness: unary(({ path }: CheckReadinessRequest) =>
-        this.#check(path)
+      checkReadiness: unary(
+        ({ path }: CheckReadinessRequest) => this.#check(path),
+        this.#calls,
       ),
-      run: unary((request: RunRequest, signal) => this.#run(request, signal)),
+      run: unary(
+        (request: RunRequest, signal) => this.#run(request, signal),
+        this.#calls,
+      ),
     });
     this.#server.addService(definitionOf(HealthService), this.#health.handlers);
   }
 
   get running(): number {
-    return this.#running.size;
+    return this.#running;
   }
 
   async listen(): Promise<void> {
+    const injector = this.#server.createConnectionInjector(
+      ServerCredentials.createInsecure(),
+    );
     for (const [index, path] of this.#plan.sockets.entries()) {
       const place = new SocketPlace(path, index);
       this.#places.push(place);
       await place.check();
+      const listener = createServer((socket) =>
+        injector.injectConnection(new Connection(socket))
+      );
       await new Promise<void>((resolve, reject) => {
-        const credentials = ServerCredentials.createInsecure();
-        this.#server.bindAsync(`unix:${place.path}`, credentials, (error) => {
-          if (error === null) resolve();
-          else reject(error);
-        });
+        listener.once("error", reject);
+        listener.listen(place.path, resolve);
       });
+      this.#listeners.push(listener);
       place.take();
     }
   }
@@ -88,15 +103,15 @@ class RunnerServer implements Runner {
   }
 
   async #run(request: RunRequest, signal: AbortSignal) {
-    const running = this.#runReported(
-      request,
-      AbortSignal.any([signal, this.#ending.signal]),
-    );
-    this.#running.add(running);
+    if (this.#stopping) throw stopped();
+    this.#running++;
     try {
-      return await running;
+      return await this.#runReported(
+        request,
+        AbortSignal.any([signal, this.#ending.signal]),
+      );
     } finally {
-      this.#running.delete(running);
+      this.#running--;
     }
   }
 
@@ -134,20 +149,23 @@ class RunnerServer implements Runner {
   }
 
   killActions(): void {
-    const reason = "The runner is being stopped";
-    this.#ending.abort(new StatusError("UNAVAILABLE", reason));
+    this.#ending.abort(stopped());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true;
     this.#health.stop();
+    for (const listener of this.#listeners) listener.close();
+    // Nobody listens any more: another may come in its place.
+    for (const place of this.#places) place[Symbol.dispose]();
+    const late = setTimeout(() => this.killActions(), this.#plan.grace);
+    // The library would close the connections under them.
+    while (this.#calls.size > 0) await Promise.all(this.#calls);
+    clearTimeout(late);
+    await sent();
     const closed = new Promise<void>((resolve) =>
       this.#server.tryShutdown(() => resolve())
     );
-    // The listening socket is closed: another may come in its place.
-    for (const place of this.#places) place[Symbol.dispose]();
-    const late = setTimeout(() => this.killActions(), this.#plan.grace);
-    await Promise.allSettled(this.#running);
-    clearTimeout(late);
     // Clients that stay, though there is nothing to wait for.
     const unfriendly = setTimeout(
       () => this.#server.forceShutdown(),
@@ -157,6 +175,20 @@ class RunnerServer implements Runner {
     clearTimeout(unfriendly);
     this.#inputs[Symbol.dispose]();
   }
+}
+
+/** Waits until the library has handed its last answers to the connections. */
+async function sent(): Promise<void> {
+  // It does that at the next turn of the event loop, and tells nobody.
+  for (let turn = 0; turn < TURNS; turn++) {
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
+
+const TURNS = 5;
+
+function stopped(): StatusError {
+  return new StatusError("UNAVAILABLE", "The runner is being stopped");
 }
 
 /** How many milliseconds clients may take to close their connections. */

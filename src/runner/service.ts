@@ -2,9 +2,11 @@
 import {
   type handleUnaryCall,
   type MethodDefinition,
+  type sendUnaryData,
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
+  type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceDefinition,
 } from "@grpc/grpc-js";
@@ -52,37 +54,54 @@ function definition(
  *
  * @param answer Answers it. The signal is aborted when the client needs no
  * answer any more, or its deadline has come.
+ * @param calls Where each call is, until its answer is on its way.
  */
 export function unary<Request, Response>(
   answer: (
     request: Request,
     signal: AbortSignal,
   ) => Response | Promise<Response>,
+  calls: Set<Promise<void>>,
 ): handleUnaryCall<Request, Response> {
-  return async (call, callback) => {
-    using over = new DisposableStack();
-    const abort = new AbortController();
-    const end = (name: "CANCELLED" | "DEADLINE_EXCEEDED", message: string) =>
-      abort.abort(new StatusError(name, message));
-    const cancel = () => end("CANCELLED", "The client has cancelled the call");
-    call.on("cancelled", cancel);
-    const deadline = call.getDeadline();
-    if (deadline !== Infinity) {
-      const expire = () =>
-        end("DEADLINE_EXCEEDED", "The call's deadline has come");
-      const timer = setTimeout(expire, Number(deadline) - Date.now());
-      over.defer(() => clearTimeout(timer));
-    }
-    if (call.cancelled) cancel();
-    try {
-      const response = await answer(call.request, abort.signal);
-      abort.signal.throwIfAborted();
-      callback(null, response);
-    } catch (error) {
-      const { status: name, message } = statusOf(error);
-      callback({ code: status[name], details: message });
-    }
+  return (call, callback) => {
+    // The library says so, too, once the answer is on its way.
+    const over = new Promise<void>((resolve) => call.on("cancelled", resolve));
+    calls.add(over);
+    over.then(() => calls.delete(over));
+    return answerCall(call, callback, answer);
   };
+}
+
+async function answerCall<Request, Response>(
+  call: ServerUnaryCall<Request, Response>,
+  callback: sendUnaryData<Response>,
+  answer: (
+    request: Request,
+    signal: AbortSignal,
+  ) => Response | Promise<Response>,
+): Promise<void> {
+  using over = new DisposableStack();
+  const abort = new AbortController();
+  const end = (name: "CANCELLED" | "DEADLINE_EXCEEDED", message: string) =>
+    abort.abort(new StatusError(name, message));
+  const cancel = () => end("CANCELLED", "The client has cancelled the call");
+  call.on("cancelled", cancel);
+  const deadline = call.getDeadline();
+  if (deadline !== Infinity) {
+    const expire = () =>
+      end("DEADLINE_EXCEEDED", "The call's deadline has come");
+    const timer = setTimeout(expire, Number(deadline) - Date.now());
+    over.defer(() => clearTimeout(timer));
+  }
+  if (call.cancelled) cancel();
+  try {
+    const response = await answer(call.request, abort.signal);
+    abort.signal.throwIfAborted();
+    callback(null, response);
+  } catch (error) {
+    const { status: name, message } = statusOf(error);
+    callback({ code: status[name], details: message });
+  }
 }
 
 /**

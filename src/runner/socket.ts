@@ -39,8 +39,8 @@ export class SocketError extends Error {
 /** A socket's place: nobody else takes it until the socket is there. */
 export class SocketPlace implements Disposable {
   /**
-   * Where to listen. The library removes a socket by its path when it is closed,
-   * whoever's it is by then: so it is put in its place only afterwards.
+   * Where to listen. Closing a listener removes what is at its path, whoever's
+   * that is by then: so the socket is put in its place only afterwards.
    */
   readonly path: string;
   readonly #directory: OwnedFd;

@@ -11,6 +11,8 @@ import { programTest, run } from "../support/program.ts";
 import { ROOT, SCRATCH } from "../support/testing.ts";
 import { processesWith } from "../support/run_root.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
+import { Buffer } from "node:buffer";
 
 const OPTIONS = ["--build-directory", BUILD, "--listen", SOCKET];
 
@@ -69,6 +71,33 @@ runnerTest(
   },
 );
 
+runnerTest("a client that takes its leave ends nothing else", async () => {
+  await using runner = await RunnerProcess.start();
+  // It tells the server so: GOAWAY.
+  for (let i = 0; i < 3; i++) {
+    const client = new GrpcClient(
+      `unix:${SOCKET}`,
+      credentials.createInsecure(),
+    );
+    for (let call = 0; call < 150; call++) {
+      await new Promise<void>((resolve, reject) =>
+        client.makeUnaryRequest(
+          "/buildbarn.runner.Runner/CheckReadiness",
+          () => Buffer.alloc(0),
+          (bytes) => bytes,
+          null,
+          (error) => error === null ? resolve() : reject(error),
+        )
+      );
+    }
+    client.close();
+  }
+  await using client = new Client();
+  const answer = await client.call("checkReadiness", { path: "" }).answer;
+  assertEquals(answer.status, "OK");
+  assertEquals((await runner.end()).code, 0);
+});
+
 runnerTest("SIGTERM lets actions end, for as long as it is told", async () => {
   const runner = await RunnerProcess.start([...OPTIONS, "--grace", "1h"]);
   await using client = new Client();
@@ -89,7 +118,8 @@ runnerTest("SIGTERM lets actions end, for as long as it is told", async () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   Deno.writeTextFileSync(`${action.path}/tmp/go`, "");
-  assertEquals((await answer).status, "OK");
+  const { status, message } = await answer;
+  assertEquals([status, message], ["OK", undefined]);
   assertEquals((await runner.process.status).code, 0);
   await runner.log[Symbol.asyncDispose]();
 });
