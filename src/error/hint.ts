@@ -225,6 +225,8 @@ function plainHint(
     case "ENOSPC":
       return syscall === "move_mount"
         ? "The mount namespace has as many mounts as it may: see /proc/sys/fs/mount-max"
+        : message.includes("CLONE_NEWPID")
+        ? "There are as many PID namespaces, or as deep ones, as there may be: see /proc/sys/user/max_pid_namespaces"
         : syscall === "clone"
         ? "There are as many user namespaces as there may be: see /proc/sys/user/max_user_namespaces"
         : undefined;

@@ -17,6 +17,7 @@ import {
   writeRecord,
 } from "../support/records.ts";
 import { mountId } from "../support/scratch.ts";
+import { makeRoot } from "../support/run_root.ts";
 import SCHEMA from "../../docs/schema.json" with { type: "json" };
 
 /** The schema without leave for what it does not know. */
@@ -213,6 +214,14 @@ programTest(
     assertEquals((await child.process.status).code, 130);
   },
 );
+
+programTest("run --json prints what docs/schema.json says", () => {
+  const command = ["run", "--json", makeRoot(), "sh", "-c", "echo out; exit 3"];
+  const { code, stdout, stderr } = run(command);
+  assertEquals([code, stdout], [3, "out\n"]);
+  const { signal, timedOut } = check("run", stderr);
+  assertEquals([signal, timedOut], [null, false]);
+}, { commands: ["busybox"] });
 
 programTest("doctor --json prints what docs/schema.json says", () => {
   assertEquals(json(["doctor"]).works, true);

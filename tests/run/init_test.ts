@@ -474,6 +474,18 @@ runTest("run() binds devices where it may make none", () => {
   assertEquals(said, "6\n1\n");
 }, { commands: ["setpriv"] });
 
+runTest("run() says that there are too many PID namespaces", () => {
+  makeRoot();
+  const said = afterwards(
+    `await run(root, ["/bin/true"]).catch(({ message, hint }) => console.log(message, hint));`,
+    ["unshare", "-Urm", "sh", "-c"].concat(
+      'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"',
+      "sh",
+    ),
+  );
+  assertMatch(said, /: clone: ENOSPC .*\/proc\/sys\/user\/max_pid_namespaces/);
+}, { commands: ["unshare"] });
+
 runTest("openInit() makes a file that nobody can change", () => {
   using file = openInit();
   assertThrows(() => write(file.fd, new Uint8Array(1)), SyscallError, "EPERM");
