@@ -76,7 +76,14 @@ export function spelledAlike(word: string, names: readonly string[]): string[] {
   const wanted = word.toLowerCase();
   const most = wanted.length < 8 ? 1 : 2;
   return [...new Set(names)]
-    .map((name) => ({ name, edits: countEdits(wanted, name.toLowerCase()) }))
+    .map((name) => {
+      const spare = Math.abs(wanted.length - name.length);
+      // There are at least so many edits: no more need be known.
+      const edits = spare > most
+        ? spare
+        : countEdits(wanted, name.toLowerCase());
+      return { name, edits };
+    })
     .filter(({ name, edits }) =>
       edits <= most || name.length >= 3 && wanted.startsWith(name) ||
       wanted.length >= 3 && name.startsWith(wanted)

@@ -161,9 +161,20 @@ export function listed(
   const wrong = specs.findIndex((spec) =>
     typeof spec !== "object" || spec === null
   );
-  if (wrong === -1) return specs;
+  if (wrong !== -1) {
+    throw new TypeError(
+      `${name}[${wrong}] must be an object: received ${received(specs[wrong])}`,
+    );
+  }
+  // An error names an entry by it.
+  const nameless = specs.findIndex(({ place = "" }) =>
+    typeof place !== "string"
+  );
+  if (nameless === -1) return specs;
   throw new TypeError(
-    `${name}[${wrong}] must be an object: received ${received(specs[wrong])}`,
+    `${name}[${nameless}].place must be a string: received ${
+      received(specs[nameless]!.place)
+    }`,
   );
 }
 

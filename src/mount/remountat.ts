@@ -172,7 +172,9 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
 }
 
 function isEmpty(options: OptionsInput = ""): boolean {
-  const words = typeof options === "object" ? Object.keys(options) : options;
+  const words = typeof options === "string" ? options : Object.keys(
+    options ?? {},
+  );
   return words.length === 0;
 }
 

@@ -201,7 +201,7 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
       `"${name}" must be a list of 1 to ${MOST_MAPS} id ranges`,
     );
   }
-  return maps.map((map) => {
+  return Array.from(maps, (map) => {
     checkOptions(map, MAP_NAMES, `Each of "${name}"`);
     const length = parseId("length", map.length, 1, MOST_IDS);
     const last = MOST_IDS - length;

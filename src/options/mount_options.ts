@@ -249,7 +249,8 @@ function genericWord(
 
 function hasNoEffect(key: string, value: ParameterValue): boolean {
   if (value !== true && key === "defaults") throw wrongValue(key, value);
-  const word = value === true ? key : `${key}=${value}`;
+  // By its beginning alone is it told what it is.
+  const word = value === true ? key : `${key}=`;
   if (/^[xX]-mount\./.test(word)) {
     throw new TypeError(`The option "${key}" is only for the program`);
   }
@@ -258,7 +259,7 @@ function hasNoEffect(key: string, value: ParameterValue): boolean {
 }
 
 function wrongValue(key: string, value: ParameterValue): TypeError {
-  return new TypeError(`The option "${key}" can't be "${value}"`);
+  return new TypeError(`The option "${key}" can't be ${received(value)}`);
 }
 
 /** Collects what generic words change. */
@@ -317,7 +318,8 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
     return splitWords(options).map((word) => splitWord(word));
   }
   if (Array.isArray(options)) {
-    return options.map((word: unknown) => {
+    // A gap in the list is no word either.
+    return Array.from(options, (word: unknown) => {
       if (typeof word !== "string") {
         throw new TypeError(`An option must be a string, not ${typeof word}`);
       }

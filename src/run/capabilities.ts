@@ -1,8 +1,7 @@
 /** Capabilities of a command: capabilities(7). */
 import { readFile } from "../fd/open.ts";
 import { LITTLE_ENDIAN } from "../sys/layout.ts";
-import { nearest } from "../base/check.ts";
-import { quote } from "../base/text.ts";
+import { nearest, received } from "../base/check.ts";
 
 /** By their numbers: include/uapi/linux/capability.h. */
 export const CAPABILITIES = [
@@ -62,9 +61,10 @@ export function parseCapabilities(names: readonly Capability[]): number[] {
   return names.map((name) => {
     const number = CAPABILITIES.indexOf(name);
     if (number !== -1) return number;
-    const text = String(name);
     throw new TypeError(
-      `Unknown capability ${quote(text)}${nearest(text, CAPABILITIES)}`,
+      `Unknown capability ${received(name)}${
+        typeof name === "string" ? nearest(name, CAPABILITIES) : ""
+      }`,
     );
   });
 }

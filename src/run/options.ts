@@ -320,22 +320,23 @@ export function parseRun(
   options: RunOptions,
 ): Plan {
   checkOptions(options, RUN_NAMES);
-  const { cwd = "/", uid, mounts = [], forwardSignals = [], signal } = options;
-  const { groups, capabilities, fds = [] } = options;
-  checkList("The command", command);
-  checkList('"mounts"', mounts);
-  checkList('"forwardSignals"', forwardSignals);
-  checkList('"groups"', groups ?? []);
-  checkList('"capabilities"', capabilities ?? []);
-  checkList('"fds"', fds);
-  const kept = capabilities === undefined
+  const { cwd = "/", uid, mounts = [], signal } = options;
+  const [program, ...args] = checkList("The command", command);
+  const forwardSignals = checkList(
+    '"forwardSignals"',
+    options.forwardSignals ?? [],
+  );
+  const groups = options.groups === undefined
+    ? undefined
+    : checkList('"groups"', options.groups);
+  const fds = checkList('"fds"', options.fds ?? []);
+  const kept = options.capabilities === undefined
     ? null
-    : parseCapabilities(capabilities);
+    : parseCapabilities(checkList('"capabilities"', options.capabilities));
   const limits = parseLimits(options.limits ?? {});
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError('"signal" must be an AbortSignal');
   }
-  const [program, ...args] = command;
   if (program === undefined || program === "") {
     throw new TypeError("The command must have a program");
   }
@@ -463,10 +464,10 @@ function checkPassed(
 
 const MOST_DESCRIPTOR = 0xf_ffff;
 
-function checkList(what: string, value: unknown): void {
-  if (!Array.isArray(value)) {
-    throw new TypeError(`${what} must be an array, not ${typeof value}`);
-  }
+/** Checks a list, and gives one without gaps. */
+function checkList<T>(what: string, value: readonly T[]): T[] {
+  if (Array.isArray(value)) return Array.from(value);
+  throw new TypeError(`${what} must be an array, not ${typeof value}`);
 }
 
 function checkSwitch(name: string, value: boolean): boolean {
@@ -484,8 +485,9 @@ function checkMountPoints(
 }
 
 function checkSignal(name: Deno.Signal): SignalName {
-  if (Object.hasOwn(SIGNALS, name)) return name as SignalName;
-  throw new TypeError(`Unknown signal ${quote(String(name))}`);
+  const known = typeof name === "string" && Object.hasOwn(SIGNALS, name);
+  if (known) return name as SignalName;
+  throw new TypeError(`Unknown signal ${received(name)}`);
 }
 
 function checkArgument(what: string, text: string): void {

@@ -1,6 +1,6 @@
 /** What a caller of `serve` asks for, checked. */
 import type { MountSpec } from "../options/spec.ts";
-import { checkOptions, type OptionNames } from "../base/check.ts";
+import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { pathArgument } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { parseRun, type RunOptions } from "../run/options.ts";
@@ -242,7 +242,7 @@ export function parseServe(options: ServeOptions): ServePlan {
   const gid = options.gid ?? options.uid ?? Deno.gid() ?? 0;
   if (protectInputs !== null && !PROTECTIONS.includes(protectInputs)) {
     throw new TypeError(
-      `"protectInputs" can't be ${quote(String(protectInputs))}`,
+      `"protectInputs" can't be ${received(protectInputs)}`,
     );
   }
   if (protectInputs === "mode" && uid === 0) {
@@ -309,6 +309,8 @@ function checkNumber(name: string, value: number): number {
     return value;
   }
   throw new RangeError(
-    `"${name}" must be a whole number up to ${MOST_MILLISECONDS}: received ${value}`,
+    `"${name}" must be a whole number up to ${MOST_MILLISECONDS}: received ${
+      received(value)
+    }`,
   );
 }

@@ -4,8 +4,7 @@ import {
   checkSpecText,
   Malformed,
   parseText,
-  placeFault,
-  type SpecSyntaxError,
+  SpecSyntaxError,
 } from "./malformed.ts";
 import {
   placedWords,
@@ -94,7 +93,8 @@ export function parseFstab(
         const ignored = error instanceof Optional ||
           error instanceof NoEntry && warn !== undefined;
         if (!ignored) throw error;
-        warn?.(placeFault(text, error));
+        const column = error.offset - start + 1;
+        warn?.(new SpecSyntaxError(index + 1, column, error.message));
         return [];
       }
     });

@@ -60,7 +60,7 @@ export function parseText<T>(text: string, parse: () => T): T {
 }
 
 /** The error that says where in a text a fault is. */
-export function placeFault(
+function placeFault(
   text: string,
   { offset, message }: Malformed,
 ): SpecSyntaxError {

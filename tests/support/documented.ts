@@ -147,15 +147,15 @@ export async function checkOption(
   );
 }
 
-async function loadSubcommand(name: string): Promise<Command> {
+/** A subcommand, loaded as `cli.ts` does it. */
+export async function loadSubcommand(name: string): Promise<Command> {
   const describe = () => Promise.resolve([]);
   if (name === "help") return help(subcommands(), describe);
   if (name === "completions") return completions(describe);
-  const exported: Record<string, Partial<Command>> = await import(
-    `../../src/cli/${name.replaceAll("-", "_")}.ts`
-  );
-  const command = Object.values(exported)
-    .find(({ description }) => description?.name === name);
-  assert(command !== undefined, `No subcommand ${name}`);
-  return command as Command;
+  const [, path, exported] = new RegExp(
+    `^ {2}"?${name}"?: async \\(\\) =>\\s*\\(await import\\("\\./(.*)"\\)\\)\\.(\\w+)`,
+    "m",
+  ).exec(Deno.readTextFileSync(`${ROOT}cli.ts`)) ?? [];
+  assert(exported !== undefined, `No subcommand ${name}`);
+  return (await import(`../../${path}`))[exported];
 }

@@ -40,6 +40,25 @@ const OPTIONS = [
   ...["cwd", "stdin", "stdout", "uid", "timeout", "symlinks", "recursive"],
 ];
 
+/** Objects with such a value inside. */
+const NESTED: readonly [option: string, value: unknown][] = [
+  ["options", new Array(1)],
+  ["options", { ro: Symbol("x") }],
+  ["options", { nosuid: Object.create(null) }],
+  ["options", { x: Symbol("x") }],
+  ["idmap", { uids: new Array(1), gids: new Array(1) }],
+  ["mounts", new Array(1)],
+  ["mounts", [{ type: "tmpfs", target: "x", place: Symbol("x") }]],
+  ["groups", new Array(1)],
+  ["groups", [Symbol("x")]],
+  ["fds", new Array(1)],
+  ["capabilities", new Array(1)],
+  ["capabilities", [Object.create(null)]],
+  ["forwardSignals", new Array(1)],
+  ["forwardSignals", [Object.create(null)]],
+  ["limits", { core: Symbol("x") }],
+];
+
 /** What the engine says of a mistake of ours. */
 const ENGINE =
   /Cannot (read|convert|destructure|set)|is not (a function|iterable|defined)|\[object/;
@@ -78,6 +97,19 @@ runTest("no odd value comes as far as the engine", async () => {
     "parseFstab": (odd) => parseFstab(odd),
     "parseOciMounts": (odd) => parseOciMounts(odd),
   };
+  for (const [option, value] of NESTED) {
+    for (const name of ["mountat options", "run options"]) {
+      await assertRefused(name, () => calls[name]!({ [option]: value }));
+    }
+    await assertRefused("applyMounts spec", () =>
+      applyMounts(root, [
+        { type: "tmpfs", target: "x", [option]: value } as Odd,
+      ]));
+  }
+  await assertRefused("a place", () =>
+    applyMounts(root, [
+      { type: "tmpfs", target: "x", place: Symbol("x") } as Odd,
+    ]));
   for (const [name, call] of Object.entries(calls)) {
     for (const odd of ODD) await assertRefused(name, () => call(odd));
     if (!name.endsWith("options")) continue;
