@@ -81,7 +81,7 @@ runTest(
         [["a"], { gid: 0xffff_ffff }, '"gid" must be a whole number'],
         [["a"], { timeout: 1.5 }, '"timeout" must be a whole number'],
         [["a"], { killAfter: NaN }, '"killAfter" must be a whole number'],
-        [["a"], { stdin: "piped" }, '"stdin" can\'t be piped'],
+        [["a"], { stdin: "piped" }, '"stdin" can\'t be "piped"'],
         [["a"], { stdout: new Uint8Array() }, '"stdout" can\'t be'],
         [["a"], { stderr: -1 }, "must be an open descriptor"],
         [["a"], { forwardSignals: ["SIGNOT"] }, "Unknown signal"],
