@@ -254,9 +254,12 @@ export class CallTable {
 
   #putStrings(texts: readonly string[]): number {
     const table = this.#reserve((texts.length + 1) * 8);
-    texts.forEach((text, i) =>
-      this.#pointers.push([table + i * 8, this.#put(encodeText(text + "\0"))])
-    );
+    const bytes = encodeText(texts.map((text) => text + "\0").join(""));
+    const start = this.#put(bytes);
+    for (let i = 0, at = 0; i < texts.length; i++) {
+      this.#pointers.push([table + i * 8, start + at]);
+      at = bytes.indexOf(0, at) + 1;
+    }
     return table;
   }
 
