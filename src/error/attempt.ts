@@ -57,15 +57,18 @@ export interface Lookup extends At {
   readonly whose: string;
   /** True if the path may lead through symlinks. */
   readonly follows: boolean;
+  /** True if the directory is the root of the path, and of its symlinks. */
+  readonly inRoot?: boolean;
 }
 
-/** The look-up of a target, which follows no symlink. */
+/** The look-up of a target, which follows no symlink unless it is in a root. */
 export function lookupOf(
   dirfd: number,
   path: string,
   whose: "target" | "destination" = "target",
+  inRoot = false,
 ): Pick<Attempt, "lookup"> {
-  return { lookup: { dirfd, path, whose, follows: false } };
+  return { lookup: { dirfd, path, whose, follows: inRoot, inRoot } };
 }
 
 /** The look-up of a path of the caller's, which may lead through symlinks. */

@@ -95,9 +95,14 @@ interface Stop {
 /** The kernel's own limit, path_resolution(7). */
 const MOST_LINKS = 40;
 
-function findStop({ dirfd, path, follows }: Lookup): Stop | undefined {
+function findStop(
+  { dirfd, path, follows, inRoot = false }: Lookup,
+): Stop | undefined {
   using open = new DisposableStack();
-  const top = () => ({ fd: openPlace(open, AT_FDCWD, "/").fd, path: "/" });
+  const top = () =>
+    inRoot
+      ? { fd: dirfd, path: "" }
+      : { fd: openPlace(open, AT_FDCWD, "/").fd, path: "/" };
   // Where the walk is: the last one, and what leads there.
   let above = [path.startsWith("/") ? top() : { fd: dirfd, path: "" }];
   let via: Stop["via"];
@@ -115,6 +120,7 @@ function findStop({ dirfd, path, follows }: Lookup): Stop | undefined {
     });
     if (name === "..") {
       if (above.length > 1) above.pop();
+      else if (inRoot) continue;
       else if (!follows) return stopped("escape");
       else {
         const parent = openPlace(open, fd, "..");

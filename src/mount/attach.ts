@@ -79,9 +79,10 @@ export function attachBeneath(
     let mountPoint: MountPoint | undefined;
     try {
       mountPoint = attempt(
-        plan.inRoot
-          ? { ...attempted, follows: true }
-          : { ...attempted, ...lookupOf(dirfd, target.path) },
+        {
+          ...attempted,
+          ...lookupOf(dirfd, target.path, "target", plan.inRoot),
+        },
         () =>
           plan.inRoot
             ? openMountPointInRoot(created, dirfd, plan, isFile)

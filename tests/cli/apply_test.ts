@@ -166,7 +166,7 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
   const file = `${SCRATCH}/file`;
   for (
     const [format, text, place] of [
-      ["--fstab", "a /a tmpfs\nproc /proc\n", "Line 2, column 11: "],
+      ["--fstab", "a /a tmpfs\nb /../b tmpfs\n", "Line 2, column 3: "],
       ["--oci", '{"mounts": [{"destination": "/a"}]}', "Line 1, column 13: "],
       ["--oci", '{"mounts": [}', "Line 1, column 13: "],
       ["--fstab", "a /a tmpfs ro=what\n", "line 1: The option"],
