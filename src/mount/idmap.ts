@@ -1,7 +1,6 @@
 /** Id maps of mounts, and the user namespaces that they are made with. */
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   CLONE_NEWUSER,
   MOUNT_ATTR_IDMAP,
   O_NOCTTY,
@@ -11,12 +10,13 @@ import {
 } from "../sys/constants.ts";
 import { type MountAttr, mountSetattr } from "../sys/mount.ts";
 import { open } from "../fd/open.ts";
-import type { OwnedFd } from "../fd/owned_fd.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { readFields } from "../kernel/process.ts";
 import type { IdMap, IdMaps } from "../options/attributes.ts";
-import { readlinkat, write } from "../sys/file.ts";
+import { write } from "../sys/file.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { cloneSleeping } from "../sys/spawn.ts";
-import { kill, SIGKILL, waitid } from "../sys/process.ts";
+import { kill, pidfdOpen, SIGKILL, waitid } from "../sys/process.ts";
 import { EINTR } from "../sys/errno.ts";
 
 /** Gives a detached mount its id map. */
@@ -75,24 +75,29 @@ const CHILD_SECONDS = 2;
  *
  * @throws {SyscallError} EPERM for ids that can't be mapped, EINVAL for ranges
  * that overlap, ENOENT without /proc.
- * @throws {UnsupportedError} Where /proc shows other processes.
+ * @throws {UnsupportedError} Where /proc shows other processes alone.
  */
 export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
-  const self = readlinkat(AT_FDCWD, "/proc/self");
-  if (self !== String(Deno.pid)) {
-    throw new UnsupportedError(
-      "An id map can't be made where /proc is of another PID namespace: mount one of this, or give a user namespace's descriptor",
-    );
-  }
   const child = cloneSleeping(CLONE_NEWUSER, CHILD_SECONDS);
   try {
-    writeMaps(`/proc/${child}/uid_map`, uids);
-    writeMaps(`/proc/${child}/gid_map`, gids);
-    return open(`/proc/${child}/ns/user`, O_RDONLY);
+    const path = pathOf(child);
+    writeMaps(`${path}/uid_map`, uids);
+    writeMaps(`${path}/gid_map`, gids);
+    return open(`${path}/ns/user`, O_RDONLY);
   } finally {
     kill(child, SIGKILL);
     reapAfterAll(child);
   }
+}
+
+/** Where /proc has a child of this process, whatever PID namespace it is of. */
+function pathOf(child: number): string {
+  using process = new OwnedFd(pidfdOpen(child));
+  const number = readFields(`/proc/self/fdinfo/${process.fd}`)("Pid");
+  if (Number(number) > 0) return `/proc/${number}`;
+  throw new UnsupportedError(
+    "An id map can't be made where /proc shows no process of this PID namespace: mount one that does, or give a user namespace's descriptor",
+  );
 }
 
 function writeMaps(path: string, maps: readonly IdMap[]): void {
