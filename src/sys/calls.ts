@@ -96,6 +96,7 @@ export const CALLS = {
   getpid: { x86_64: 39, aarch64: 172 },
   // int ioctl(int fd, unsigned int op, void *argp);
   ioctl: { x86_64: 16, aarch64: 29, parameters: ["i32", "u32", "buffer"] },
+  keyctl: { x86_64: 250, aarch64: 219 },
   // int kill(pid_t pid, int sig);
   kill: { x86_64: 62, aarch64: 129, parameters: ["i32", "i32"] },
   // ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);
@@ -207,6 +208,7 @@ export const CALLS = {
   setresgid: { x86_64: 119, aarch64: 149 },
   setresuid: { x86_64: 117, aarch64: 147 },
   setsid: { x86_64: 112, aarch64: 157 },
+  socket: { x86_64: 41, aarch64: 198 },
   // int socketpair(int domain, int type, int protocol, int sv[2]);
   socketpair: {
     x86_64: 53,

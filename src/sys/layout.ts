@@ -218,6 +218,9 @@ export const CMSGHDR = {
   SIZE: 16,
 } as const;
 
+/** `struct ifreq`, include/uapi/linux/if.h; the name is its start. */
+export const IFREQ = { ifr_flags: 16, SIZE: 40 } as const;
+
 /** `ucontext_t` of glibc, sys/ucontext.h; it is smaller on x86_64. */
 export const UCONTEXT = {
   uc_link: 8,

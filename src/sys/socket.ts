@@ -1,6 +1,7 @@
 /** Sockets of a process and another, through which descriptors go: unix(7). */
 import {
   byteArray,
+  cString,
   flagNames,
   flags32,
   int32,
@@ -9,11 +10,13 @@ import {
   tracer,
 } from "./call.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
-import { CMSGHDR, IOVEC, LITTLE_ENDIAN, MSGHDR } from "./layout.ts";
+import { CMSGHDR, IFREQ, IOVEC, LITTLE_ENDIAN, MSGHDR } from "./layout.ts";
 import { addressOf } from "./thread.ts";
 
 // include/linux/socket.h, include/linux/net.h
 export const AF_UNIX = 1;
+
+export const SOCK_DGRAM = 2;
 
 export const SOCK_SEQPACKET = 5;
 
@@ -28,6 +31,28 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 
 export const MSG_CMSG_CLOEXEC = 0x4000_0000;
+
+// include/uapi/linux/sockios.h, include/uapi/linux/if.h
+export const SIOCSIFFLAGS = 0x8914;
+
+export const IFF_UP = 1;
+
+/**
+ * A network interface's flags, as ioctl(2) takes them from a socket of its network
+ * namespace: a `struct ifreq`, netdevice(7).
+ *
+ * @param name The interface.
+ * @param flags `IFF_*`.
+ */
+export function interfaceFlags(
+  name: string,
+  flags: number,
+): Uint8Array<ArrayBuffer> {
+  const request = new DataView(new ArrayBuffer(IFREQ.SIZE));
+  new Uint8Array(request.buffer).set(cString("name", name));
+  request.setUint16(IFREQ.ifr_flags, flags, LITTLE_ENDIAN);
+  return new Uint8Array(request.buffer);
+}
 
 /** How many descriptors a message may have: SCM_MAX_FD, include/net/scm.h. */
 export const MOST_DESCRIPTORS = 253;

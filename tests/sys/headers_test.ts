@@ -576,6 +576,7 @@ const STRUCTS_OF_LIBC = [
   "CMSGHDR",
   "DIRENT64",
   "FILE_HANDLE",
+  "IFREQ",
   "IOVEC",
   "MSGHDR",
   "UCONTEXT",
