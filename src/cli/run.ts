@@ -8,6 +8,7 @@ import {
   type Words,
 } from "./command.ts";
 import { printMessage, report, reportAsJson, UsageError } from "./print.ts";
+import { withUser } from "../run/user.ts";
 import { Directory } from "../directory.ts";
 import { run as runCommand } from "../run/run.ts";
 import { endSpawner } from "../run/spawner.ts";
@@ -97,6 +98,16 @@ SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM and
 SIGWINCH. With --timeout all its processes get SIGTERM, and after --kill-after
 SIGKILL.
 
+The command has System V IPC, message queues and a host name of its own. With
+--strict it may not do, even as root, what a container may not: no_new_privs, the
+14 capabilities of a container, no mount that leads to a device but those in /dev,
+/proc/sys and the like read-only, /proc/keys and the like covered, a session
+keyring of its own. It can't change what is mounted then; nor can one that is not
+root, nor one of --rootless.
+
+With --rootless the user is root in a user namespace, with the ids of /etc/subuid
+and /etc/subgid where newuidmap and newgidmap give them, and alone elsewhere.
+
 At a terminal Ctrl-Z stops the command, and mountat with it, unless the command
 ignores SIGTSTP or has a handler for it: then it stays with that. The command is
 in mountat's process group, as under unshare(1): kill 0 in it reaches mountat, too.
@@ -143,7 +154,13 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
         value: "numbers",
         help: "have these supplementary groups: 4,24; by default mountat's",
       },
+      "host-ipc": {
+        help: "share System V IPC and message queues with the host",
+      },
       "host-pid": { help: "show the host's processes, and be one of them" },
+      "host-uts": {
+        help: "share the host's name: a change is one of the host's",
+      },
       "keep-root": {
         help: "make nothing in the root to mount on, but cover directories",
       },
@@ -159,6 +176,9 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       },
       "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
+      "no-network": {
+        help: "have no network but a loopback device of the command's own",
+      },
       "no-new-privs": {
         help: "let no program have more rights than the command",
       },
@@ -179,7 +199,10 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
         help: "show a file or directory, and what is mounted in it, read-only",
       },
       rootless: {
-        help: "get the rights to do it in a user and an IPC namespace",
+        help: "get the rights to do it in a user namespace",
+      },
+      strict: {
+        help: "confine the command as a container, even one of root",
       },
       timeout: {
         value: "duration",
@@ -188,6 +211,11 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
       uid: { value: "number", help: "run as this user" },
+      user: {
+        value: "name",
+        help:
+          "run as this user of the root's /etc/passwd, with its groups and HOME",
+      },
     },
     examples: [{
       call: "mountat run /srv/root -- make test",
@@ -204,13 +232,13 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
     expectPositionals(this.description, positionals, 2, Infinity);
     const [root, ...command] = positionals;
     const rootless = switches.has("rootless");
-    const ids = ["uid", "gid", "groups"].filter((name) => name in values);
-    if (rootless && ids.length > 0) {
+    if (rootless && switches.has("host-pid")) {
       throw new UsageError(
-        `With --rootless there is one user and one group: leave out --${
-          ids[0]
-        }`,
+        "With --rootless the command has processes of its own: leave out --host-pid",
       );
+    }
+    if ("uid" in values && "user" in values) {
+      throw new UsageError("Two users are named: leave out --uid or --user");
     }
     if (switches.has("as-pid-1") && switches.has("host-pid")) {
       throw new UsageError(
@@ -239,7 +267,11 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
     if (parent !== null && Deno.ppid !== parent) return STATUS.failed;
     if (rootless !== null) {
       const { runRootless } = await import("./run_rootless.ts");
-      return await runRootless(rootless);
+      const { user, uid, gid, groups } = options;
+      const named = Object.entries({ user, uid, gid, groups }).find(([, id]) =>
+        id !== undefined
+      );
+      return await runRootless(rootless, named?.[0] ?? null);
     }
     try {
       const mounts = [
@@ -253,8 +285,9 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       };
       checkArguments(() => parseRun(command, all));
       using root = Directory.open(path);
+      const resolved = checkArguments(() => withUser(root, all));
       // By its first wait it knows what is ignored.
-      const running = runCommand(root, command, all);
+      const running = runCommand(root, command, resolved);
       // To its end: Deno hears late of what came before, and would end by it
       // where nobody listens any more.
       for (const name of FORWARDED) Deno.addSignalListener(name, () => {});
@@ -304,6 +337,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
   const groups = values["groups"]?.[0];
   const capabilities = values["capabilities"]?.[0];
   const cwd = values["chdir"]?.[0];
+  const user = values["user"]?.[0];
   if (cwd !== undefined && !cwd.startsWith("/")) {
     throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
   }
@@ -312,8 +346,12 @@ function parseOptions({ switches, values }: Words): RunOptions {
     sys: !switches.has("no-sys"),
     dev: !switches.has("no-dev"),
     hostPid: switches.has("host-pid"),
+    hostIpc: switches.has("host-ipc"),
+    hostUts: switches.has("host-uts"),
+    network: switches.has("no-network") ? "none" : "host",
     asPid1: switches.has("as-pid-1"),
-    noNewPrivs: switches.has("no-new-privs"),
+    profile: switches.has("strict") ? "strict" : "default",
+    ...switches.has("no-new-privs") ? { noNewPrivs: true } : {},
     limits: Object.fromEntries((values["limit"] ?? []).map(parseLimit)),
     fds: (values["pass-fd"] ?? []).map(parsePassed),
     newSession: switches.has("new-session"),
@@ -332,6 +370,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
       // What is inside another comes after it.
     ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
+    ...user === undefined ? {} : { user },
     ...number("gid"),
     // As timeout(1) has it.
     ...timeout === 0 ? {} : { timeout },

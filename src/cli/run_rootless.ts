@@ -2,40 +2,57 @@ import { stopIgnoring } from "../sys/process.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { programCommand } from "../program.ts";
 
-/**
- * What gets the rights to mount: the user is root in there, and nobody else. An
- * mqueue shows the IPC namespace.
- */
-const UNSHARE = ["--user", "--map-root-user", "--mount", "--ipc"];
+/** What gets the rights to mount: the user is root in there. */
+const UNSHARE = ["--user", "--map-root-user", "--mount"];
+
+/** Other ids are those of /etc/subuid and /etc/subgid. */
+const SEVERAL_IDS = [...UNSHARE, "--map-auto"];
 
 /**
- * Runs a command in a user, a mount and an IPC namespace of its own.
+ * Runs a command in a user and a mount namespace of its own.
  *
  * @param args The arguments of `run`.
+ * @param option The option that takes another id, null for none.
  * @returns Its exit status.
- * @throws {UnsupportedError} Where the system lets this user have none.
+ * @throws {UnsupportedError} Where the system lets this user have none, or no
+ * other ids.
  */
-export async function runRootless(args: readonly string[]): Promise<number> {
+export async function runRootless(
+  args: readonly string[],
+  option: string | null,
+): Promise<number> {
   stopIgnoring("SIGCHLD");
-  const probe = await new Deno.Command("unshare", {
-    args: [...UNSHARE, "true"],
-    stdin: "null",
-    stdout: "null",
-  }).output();
-  if (!probe.success) {
-    const said = new TextDecoder().decode(probe.stderr).trim();
-    throw new UnsupportedError(`This user gets no user namespace: ${said}`);
+  const several = await refusalOf(SEVERAL_IDS);
+  if (several !== null && option !== null) {
+    throw new UnsupportedError(
+      `This user is the only one in its user namespace, leave out --${option}: ${several}`,
+    );
   }
+  const single = several === null ? null : await refusalOf(UNSHARE);
+  if (single !== null) {
+    throw new UnsupportedError(`This user gets no user namespace: ${single}`);
+  }
+  const unshare = several === null ? SEVERAL_IDS : UNSHARE;
   // When this process dies, so does that one, and what it runs; where it has died
   // before, that one sees so itself.
   const keep = ["setpriv", "--pdeathsig", "KILL"];
   const inner = ["run", `--child-of=${Deno.pid}`, ...args];
   const child = new Deno.Command("unshare", {
-    args: [...UNSHARE, ...keep, ...programCommand(), ...inner],
+    args: [...unshare, ...keep, ...programCommand(), ...inner],
   }).spawn();
   using _ = forwardTo(child);
   const { code } = await child.status;
   return code;
+}
+
+/** Why unshare(1) can't do this, null where it can. */
+async function refusalOf(options: readonly string[]): Promise<string | null> {
+  const { success, stderr } = await new Deno.Command("unshare", {
+    args: [...options, "true"],
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  return success ? null : new TextDecoder().decode(stderr).trim();
 }
 
 function forwardTo(child: Deno.ChildProcess): Disposable {

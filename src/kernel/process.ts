@@ -35,6 +35,18 @@ export function privileges(): Privileges {
   };
 }
 
+let initial: boolean | undefined;
+
+/**
+ * True if this process is in the first user namespace. No process of several
+ * threads leaves its own, setns(2).
+ *
+ * @throws {SyscallError} ENOENT where /proc is missing.
+ */
+export function inInitialUserNamespace(): boolean {
+  return initial ??= privileges().initialUserNamespace;
+}
+
 /** Parses /proc/PID/status, proc_pid_status(5). */
 export function parseStatus(
   text: string,

@@ -83,20 +83,28 @@ export interface CapabilityChange {
   readonly dropped: readonly number[];
   /** `struct __user_cap_data_struct`, two of them. */
   readonly sets: Uint8Array<ArrayBuffer>;
+  /** The numbers of those that programs without file capabilities keep. */
+  readonly ambient: readonly number[];
 }
 
 /**
  * Finds out what is to be done.
  *
- * @param kept The numbers of those that may stay.
+ * @param kept The numbers of those that may stay, null for all.
  * @param stays Whether the user stays one who has capabilities.
+ * @param anew Whether the command has all of another user namespace before.
  * @throws {SyscallError} Where /proc can't be read.
  */
 export function changeCapabilities(
-  kept: readonly number[],
+  kept: readonly number[] | null,
   stays: boolean,
+  anew: boolean,
 ): CapabilityChange {
-  const mask = kept.reduce((bits, number) => bits | 1n << BigInt(number), 0n);
+  const mask = kept === null
+    ? ~0n
+    : kept.reduce((bits, number) => bits | 1n << BigInt(number), 0n);
+  const has = (bits: bigint, number: number) =>
+    (bits >> BigInt(number) & 1n) !== 0n;
   const status = readFile("/proc/thread-self/status");
   const own = (field: string) =>
     BigInt(`0x${new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]}`);
@@ -108,10 +116,12 @@ export function changeCapabilities(
     sets.setUint32(i * 4, Number(set & 0xffff_ffffn), LITTLE_ENDIAN);
     sets.setUint32(12 + i * 4, Number(set >> 32n), LITTLE_ENDIAN);
   });
+  const all = Array.from({ length: last + 1 }, (_, number) => number);
+  const before = anew ? ~0n : bounding;
+  const ambient = anew && stays ? own("CapAmb") & mask : 0n;
   return {
-    dropped: Array.from({ length: last + 1 }, (_, number) => number).filter(
-      (number) => ((bounding & ~mask) >> BigInt(number) & 1n) !== 0n,
-    ),
+    dropped: all.filter((number) => has(before & ~(bounding & mask), number)),
     sets: new Uint8Array(sets.buffer),
+    ambient: all.filter((number) => has(ambient, number)),
   };
 }

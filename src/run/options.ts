@@ -17,6 +17,8 @@ import {
   changeCapabilities,
   parseCapabilities,
 } from "./capabilities.ts";
+import { type Profile, STRICT_CAPABILITIES } from "./profile.ts";
+import { inInitialUserNamespace } from "../kernel/process.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
@@ -92,6 +94,12 @@ export interface RunOptions {
    */
   uid?: number;
   /**
+   * The user to run as, by a name of the root's own /etc/passwd, in place of
+   * `uid`; the group, the supplementary groups, HOME, SHELL, USER and LOGNAME are
+   * what that and /etc/group say, unless they are given.
+   */
+  user?: string;
+  /**
    * The group id to run as.
    *
    * @default {uid}
@@ -136,6 +144,39 @@ export interface RunOptions {
    * @default {false}
    */
   hostPid?: boolean;
+  /**
+   * Leaves the command in this process's IPC namespace: System V's shared memory,
+   * semaphores and message queues, and POSIX message queues.
+   *
+   * @default {false}
+   */
+  hostIpc?: boolean;
+  /**
+   * Leaves the command in this process's UTS namespace: what it calls the host, all
+   * do.
+   *
+   * @default {false}
+   */
+  hostUts?: boolean;
+  /**
+   * The command's network: this process's, or a network namespace with nothing in
+   * it but a loopback device.
+   *
+   * @default {"host"}
+   */
+  network?: "host" | "none";
+  /**
+   * What the command is confined to. With `"strict"` it may not do, even as root,
+   * what a container may not: no program gets it more rights (`noNewPrivs`), it
+   * has the 14 `capabilities` of a container at the most, what /proc has besides
+   * processes is read-only or covered, no mount leads to a device but those of
+   * `dev` and those that are mounted themselves, and it has a session keyring of
+   * its own. Then nothing that is mounted can be changed, as it never can by a
+   * command that is not root, or is in a user namespace.
+   *
+   * @default {"default"}
+   */
+  profile?: Profile;
   /**
    * Lets a first process of the PID namespace start the command, wait for what it
    * leaves behind, and end with it. `false` means `asPid1`.
@@ -256,6 +297,10 @@ export interface Plan {
   readonly limits: readonly Limit[];
   readonly fds: readonly number[];
   readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  readonly hostUts: boolean;
+  readonly network: "host" | "none";
+  readonly profile: Profile;
   readonly asPid1: boolean;
   readonly newSession: boolean;
   readonly timeout: number | null;
@@ -271,8 +316,17 @@ export interface Plan {
 export interface PlannedMount extends MountPlan {
   /** What was asked for. */
   readonly spec: MountSpec;
-  /** The options of a procfs, which shows the command's processes; else null. */
-  readonly procOptions: OptionsInput | null;
+  /**
+   * A file system that shows a namespace of the command's; null for what can be
+   * made anywhere.
+   */
+  readonly shows: Shows | null;
+}
+
+/** A file system that shows a namespace of who opened its context. */
+export interface Shows {
+  readonly type: "proc" | "mqueue" | "sysfs";
+  readonly options: OptionsInput;
 }
 
 /** A timer can't be set for longer. */
@@ -291,6 +345,7 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   env: true,
   clearEnv: true,
   uid: true,
+  user: true,
   gid: true,
   groups: true,
   capabilities: true,
@@ -298,6 +353,10 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   limits: true,
   fds: true,
   hostPid: true,
+  hostIpc: true,
+  hostUts: true,
+  network: true,
+  profile: true,
   init: true,
   asPid1: true,
   newSession: true,
@@ -330,9 +389,20 @@ export function parseRun(
     ? undefined
     : checkList('"groups"', options.groups);
   const fds = checkList('"fds"', options.fds ?? []);
-  const kept = options.capabilities === undefined
-    ? null
-    : parseCapabilities(checkList('"capabilities"', options.capabilities));
+  const profile = checkWord("profile", options.profile ?? "default", [
+    "default",
+    "strict",
+  ]);
+  const strict = profile === "strict";
+  const kept = parseKept(options.capabilities, strict);
+  if (strict && options.noNewPrivs === false) {
+    throw new TypeError('"noNewPrivs" is part of the profile "strict"');
+  }
+  const network = checkWord("network", options.network ?? "host", [
+    "host",
+    "none",
+  ]);
+  const hostIpc = checkSwitch("hostIpc", options.hostIpc ?? false);
   const limits = parseLimits(options.limits ?? {});
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError('"signal" must be an AbortSignal');
@@ -357,6 +427,12 @@ export function parseRun(
     }
     return [name, `${name}=${value}`] as const;
   });
+  if (options.user !== undefined) {
+    checkArgument("The user", options.user);
+    if (uid !== undefined) {
+      throw new TypeError('"user" and "uid" contradict each other');
+    }
+  }
   const gid = options.gid ?? uid;
   const plan = {
     command: [program, ...args] as const,
@@ -371,10 +447,18 @@ export function parseRun(
           `${place}: Nothing can be mounted on the root itself`,
         );
       }
-      const { type, options = "" } = spec;
-      return { ...plan, spec, procOptions: type === "proc" ? options : null };
+      if (strict && (spec.type === "proc" || spec.type === "sysfs")) {
+        throw new TypeError(
+          `${place}: In the profile "strict" there is one ${spec.type}, which is mounted anyway`,
+        );
+      }
+      const shows = showsNamespace(spec, { hostIpc, network });
+      return { ...plan, spec, shows };
     }),
-    mountPoints: checkMountPoints(options.mountPoints ?? "make"),
+    mountPoints: checkWord("mountPoints", options.mountPoints ?? "make", [
+      "make",
+      "stand-in",
+    ]),
     proc: checkSwitch("proc", options.proc ?? true),
     sys: checkSwitch("sys", options.sys ?? true),
     dev: checkSwitch("dev", options.dev ?? true),
@@ -385,9 +469,13 @@ export function parseRun(
     },
     groups: groups?.map((group) => checkNumber("groups", group, MOST_ID)) ??
       (gid === undefined ? null : []),
-    noNewPrivs: checkSwitch("noNewPrivs", options.noNewPrivs ?? false),
+    noNewPrivs: checkSwitch("noNewPrivs", options.noNewPrivs ?? strict),
     fds: fds.map(checkPassed),
     hostPid: checkSwitch("hostPid", options.hostPid ?? false),
+    hostIpc,
+    hostUts: checkSwitch("hostUts", options.hostUts ?? false),
+    network,
+    profile,
     asPid1: checkFirst(options),
     newSession: checkSwitch("newSession", options.newSession ?? false),
     timeout: options.timeout === undefined
@@ -427,6 +515,8 @@ export function parseRun(
   }
   const environment = [...all.values()];
   const stays = uid === undefined || uid === 0;
+  // In that user namespace the kernel gives it all: user_namespaces(7).
+  const anew = !inInitialUserNamespace();
   const openFiles = limits.some(({ resource }) => resource === RESOURCES.nofile)
     ? null
     : inheritedOpenFiles();
@@ -434,7 +524,9 @@ export function parseRun(
     ...plan,
     environment,
     limits: openFiles === null ? limits : [openFiles, ...limits],
-    capabilities: kept === null ? null : changeCapabilities(kept, stays),
+    capabilities: kept === null && !anew
+      ? null
+      : changeCapabilities(kept, stays, anew),
   };
 }
 
@@ -475,12 +567,42 @@ function checkSwitch(name: string, value: boolean): boolean {
   throw new TypeError(`"${name}" must be true or false, not ${typeof value}`);
 }
 
-function checkMountPoints(
-  word: "make" | "stand-in",
-): "make" | "stand-in" {
-  if (word === "make" || word === "stand-in") return word;
+function checkWord<T extends string>(
+  name: string,
+  word: T,
+  words: readonly T[],
+): T {
+  if (words.includes(word)) return word;
+  const known = words.map((one) => `"${one}"`).join(" or ");
+  throw new TypeError(`"${name}" must be ${known}: received ${received(word)}`);
+}
+
+/** What a file system shows of namespaces that the command has for itself. */
+function showsNamespace(
+  { type, options = "" }: MountSpec,
+  { hostIpc, network }: Pick<Plan, "hostIpc" | "network">,
+): Shows | null {
+  if (
+    type === "proc" || type === "mqueue" && !hostIpc ||
+    type === "sysfs" && network === "none"
+  ) return { type, options };
+  return null;
+}
+
+/** The numbers of the capabilities that may stay, null for all. */
+function parseKept(
+  capabilities: RunOptions["capabilities"],
+  strict: boolean,
+): number[] | null {
+  const named = capabilities === undefined
+    ? null
+    : parseCapabilities(checkList('"capabilities"', capabilities));
+  if (!strict) return named;
+  const most = parseCapabilities(STRICT_CAPABILITIES);
+  const other = named?.findIndex((number) => !most.includes(number)) ?? -1;
+  if (other === -1) return named ?? most;
   throw new TypeError(
-    `"mountPoints" must be "make" or "stand-in": received ${received(word)}`,
+    `The profile "strict" leaves no command ${capabilities![other]}`,
   );
 }
 

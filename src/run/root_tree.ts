@@ -104,15 +104,21 @@ export class RootTree implements Disposable {
    * @param from The caller's.
    * @param points Keeps what is mounted on, and outlives the command.
    * @param makes False to leave the caller's directories as they are.
+   * @param attributes `MOUNT_ATTR_*` that all its mounts get.
    * @throws {SyscallError}
    */
-  constructor(from: HasFd | MountTree, points: MountPoints, makes: boolean) {
+  constructor(
+    from: HasFd | MountTree,
+    points: MountPoints,
+    makes: boolean,
+    attributes = 0,
+  ) {
     this.#points = points;
     this.#makes = makes;
     const clone = from instanceof MountTree
       ? cloneOfTree(from)
       : cloneTree(from.fd, "", AT_RECURSIVE);
-    this.#root = makePrivate(clone, AT_RECURSIVE);
+    this.#root = makePrivate(clone, AT_RECURSIVE, attributes);
     this.staging.hold(this.#root);
   }
 
@@ -469,6 +475,9 @@ function inodeOf(fd: number): bigint | undefined {
 /** A character device: inode(7). */
 export const S_IFCHR = 0o020000;
 
+/** A block device. */
+export const S_IFBLK = 0o060000;
+
 /** The devices that every command may expect, with their numbers: makedev(3). */
 export const DEVICES: readonly (readonly [name: string, device: number])[] = [
   ["null", 0x103],
@@ -491,10 +500,15 @@ export const DEVICE_LINKS = {
 /** How a sysfs is mounted. */
 export const SYS_OPTIONS = "ro,nosuid,nodev,noexec";
 
-/** A sysfs; in a user namespace that may mount none, what there is at /sys. */
-export function makeSys(): OwnedFd {
+/**
+ * A sysfs; in a user namespace that may mount none, what there is at /sys.
+ *
+ * @param context The context, opened in the network namespace that it shows, by
+ * default this one; it is closed.
+ */
+export function makeSys(context?: OwnedFd): OwnedFd {
   try {
-    return make("sysfs", SYS_OPTIONS, "sys");
+    return make("sysfs", SYS_OPTIONS, "sys", context);
   } catch (error) {
     if (!(error instanceof MountError && error.errno === EPERM)) throw error;
   }
@@ -517,7 +531,7 @@ export function makeDev(
   tty: OwnedFd | null = null,
 ): OwnedFd {
   using owned = new DisposableStack();
-  const dev = owned.use(make("tmpfs", "nosuid,mode=755", "dev"));
+  const dev = owned.use(make("tmpfs", "nosuid,nodev,mode=755", "dev"));
   staging.hold(dev);
   for (const [name] of DEVICES) {
     makeFile(dev.fd, name);
@@ -551,15 +565,11 @@ export function makeDev(
 /**
  * A procfs.
  *
- * @param options As of a mount.
  * @param context The context, opened in the PID namespace that it shows; it is
  * closed.
  */
-export function makeProc(
-  options: OptionsInput = "nosuid,nodev,noexec",
-  context: OwnedFd,
-): OwnedFd {
-  return make("proc", options, "proc", context);
+export function makeProc(context: OwnedFd): OwnedFd {
+  return make("proc", "nosuid,nodev,noexec", "proc", context);
 }
 
 /** A file system that is mounted on nothing yet. */

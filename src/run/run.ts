@@ -20,9 +20,13 @@ import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { attempt, explain, MountError } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 import { type Spawner, spawner } from "./spawner.ts";
+import { withUser } from "./user.ts";
 import { HeldSignals, Terminal } from "./signals.ts";
-import { makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
+import { make, makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
 import { MountPoints } from "./mount_points.ts";
+import { Guarding, openGuarded, withoutDevices } from "./guard.ts";
+import { GUARDED } from "./profile.ts";
+import { enterCommandsNamespaces, enterNamespaces } from "./namespaces.ts";
 import type { PassedOver } from "../mount/apply.ts";
 import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
@@ -33,7 +37,11 @@ import { isTerminal } from "../sys/process.ts";
 import { cloneTree } from "../mount/bindat.ts";
 import { makePrivate } from "../mount/change.ts";
 import { explainExecution } from "./why_not_executed.ts";
-import { CLONE_NEWPID, FSOPEN_CLOEXEC } from "../sys/constants.ts";
+import {
+  CLONE_NEWPID,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_NODEV,
+} from "../sys/constants.ts";
 import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 import { InitProcess } from "./init_process.ts";
@@ -46,6 +54,7 @@ import {
   enterRoot,
   makeDevices,
   makeProcfs,
+  makeSysfs,
   takeForeground,
 } from "./steps.ts";
 
@@ -76,8 +85,11 @@ export type { InputOption, OutputOption, Usage };
  * It has a session of its own, and so no /dev/tty, but with `hostPid` and where
  * its `stdin` is this process's terminal: see `newSession`.
  *
- * The command has this process's credentials, or the given ids: this parts what
- * it sees, and does not confine a command of root.
+ * The command has an IPC and a UTS namespace of its own, and this process's network
+ * and credentials, unless something else is said: this parts what it sees, and
+ * does not confine a command of root. `profile: "strict"` does. Where this process
+ * is in a user namespace the command gets one inside that, with the same ids: so it
+ * can change nothing of what is mounted for it.
  *
  * Needs Linux 5.12, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
  * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc. Before
@@ -103,7 +115,8 @@ export type { InputOption, OutputOption, Usage };
  * arguments. A script needs its #! line: no shell is tried, as by execvp(3).
  * @param options How to run it.
  * @returns How it ended.
- * @throws {TypeError | RangeError} For a wrong argument; before any call.
+ * @throws {TypeError | RangeError} For a wrong argument, before any call; a user
+ * that the root does not have, before anything is mounted.
  * @throws {MountError} What the kernel answers; of the call `execve` when the
  * command can't be started.
  * @throws {UnsupportedError} Where the system or kernel can't do it.
@@ -114,8 +127,11 @@ export async function run(
   options: RunOptions = {},
 ): Promise<RunResult> {
   descriptorOf(root);
-  const plan = parseRun(command, options);
-  plan.abort?.throwIfAborted();
+  const given = parseRun(command, options);
+  given.abort?.throwIfAborted();
+  const plan = options.user === undefined
+    ? given
+    : parseRun(command, withUser(root, options));
   try {
     return await runPlanned(root, plan);
   } catch (error) {
@@ -150,7 +166,12 @@ async function runPlanned(
   using points = new MountPoints();
   // What leaves the command's group goes on with what is mounted there.
   if (plan.hostPid) points.keep();
-  using tree = new RootTree(root, points, plan.mountPoints === "make");
+  using tree = new RootTree(
+    root,
+    points,
+    plan.mountPoints === "make",
+    plan.profile === "strict" ? MOUNT_ATTR_NODEV : 0,
+  );
   const job: Job = { plan, kind, init, tree, place, streams, tty };
   const { late, passedOver } = furnish(job);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
@@ -229,32 +250,40 @@ function furnish(
   job: Job,
 ): { late: Expected[]; passedOver: PassedOver[] } {
   const { plan, tree, place, tty } = job;
+  const strict = plan.profile === "strict";
   const wanted = EXPECTED.filter((name) => plan[name]);
   tree.makeRoom(wanted);
   const late = wanted.filter((name) =>
     !plan.mounts.some((mount) => tree.leadsInto(name, mount.target.path)) &&
     (name !== "sys" || place.sys !== null) &&
-    (name !== "dev" || place.makesDevices)
+    // Nodes take a mount that leads to devices.
+    (name !== "dev" || place.makesDevices && !strict)
   );
   const early = wanted.filter((name) => !late.includes(name));
-  const procfs = plan.mounts.filter(({ procOptions }) => procOptions !== null);
-  const count = procfs.length + (early.includes("proc") ? 1 : 0);
-  // One shows the PID namespace of who opened the context.
-  const contexts = count === 0 ? [] : startWithProcfs(job, count);
+  const sysShows = early.includes("sys") && plan.network === "none";
+  const types = [
+    ...sysShows ? ["sysfs"] : [],
+    ...early.includes("proc") ? ["proc"] : [],
+    ...plan.mounts.flatMap(({ shows }) => shows === null ? [] : [shows.type]),
+  ];
+  const contexts = types.length === 0 ? [] : startWithContexts(job, types);
   try {
-    if (early.includes("sys")) tree.put("sys", makeSys());
-    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging, tty));
-    if (early.includes("proc")) {
-      tree.put("proc", makeProc(undefined, contexts.pop()!));
+    if (early.includes("sys")) {
+      tree.put("sys", makeSys(sysShows ? contexts.shift() : undefined));
     }
+    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging, tty));
+    if (early.includes("proc")) tree.put("proc", makeProc(contexts.shift()!));
     const passedOver: PassedOver[] = [];
-    for (const { spec, procOptions, ...mount } of plan.mounts) {
+    for (const { spec, shows, ...mount } of plan.mounts) {
+      const context = shows === null ? undefined : contexts.shift()!;
+      const makeIt = shows === null
+        ? mount.make
+        : () => make(shows.type, shows.options, shows.type, context);
       try {
-        if (procOptions === null) tree.add(mount);
-        else {
-          const context = contexts.pop()!;
-          tree.add({ ...mount, make: () => makeProc(procOptions, context) });
-        }
+        tree.add({
+          ...mount,
+          make: strict ? () => withoutDevices(makeIt()) : makeIt,
+        });
       } catch (error) {
         const failed = error instanceof MountError ||
           error instanceof UnsupportedError;
@@ -269,24 +298,28 @@ function furnish(
   }
 }
 
-/** Starts the first process, and lets it open contexts of a procfs. */
-function startWithProcfs(
+/** Starts the first process, and lets it open contexts of file systems. */
+function startWithContexts(
   { plan, kind, init, place, streams }: Job,
-  count: number,
+  types: readonly string[],
 ): OwnedFd[] {
   const table = new CallTable();
-  beginTable(table, plan.hostPid);
-  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
-  const contexts = Array.from(
-    { length: count },
-    () => table.open("fsopen", ["proc", FSOPEN_CLOEXEC]),
+  begin(table, plan, kind);
+  const contexts = types.map((type) =>
+    table.open("fsopen", [type, FSOPEN_CLOEXEC])
   );
   table.call("sendmsg", [SOCKET, new Descriptors(contexts), 0]);
-  table.call("close_range", [contexts[0]!, 0xffff_ffff, 0]);
+  table.call("close_range", [SOCKET + 1, 0xffff_ffff, 0]);
   const bytes = table.encode({ next: true });
   init.send(bytes, table.descriptors, streams.map(({ fd }) => fd));
   init.start(place.init);
   return init.receive(table).map((fd) => new OwnedFd(fd, "context"));
+}
+
+function begin(table: CallTable, plan: Plan, kind: Kind): void {
+  beginTable(table, plan.hostPid);
+  enterNamespaces(table, plan);
+  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
 }
 
 /** Sends the first process what it has to do, and starts it if that is not done. */
@@ -307,10 +340,23 @@ function describeCommand(
     name,
     numberOf(tree.pointAt(name).fd),
   ]));
-  const sys = late.includes("sys") ? numberOf(place.sys!.fd) : -1;
+  const sys = late.includes("sys") && plan.network === "host"
+    ? numberOf(place.sys!.fd)
+    : -1;
   const terminal = tty !== null && late.includes("dev")
     ? numberOf(tty.fd)
     : null;
+  const strict = plan.profile === "strict"
+    ? new Guarding(place.guard(), table)
+    : null;
+  for (const name of GUARDED) {
+    // What the first process makes itself it has a descriptor of.
+    if (strict === null || !plan[name] || late.includes(name)) continue;
+    strict.add(name, numberOf(owned.use(openGuarded(tree.fd, name)).fd));
+  }
+  const userNamespace = place.userNamespace === null
+    ? null
+    : numberOf(place.userNamespace.fd);
   const fds = plan.fds.map((fd) =>
     attempt(
       { action: `pass on descriptor ${fd}`, target: command[0] },
@@ -318,21 +364,24 @@ function describeCommand(
     )
   );
   const started = init.pid !== 0;
-  if (!started) {
-    beginTable(table, plan.hostPid);
-    if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
-  }
+  if (!started) begin(table, plan, kind);
   if (foreground) takeForeground(table);
   const placed = late.flatMap((name) => {
     const at = points[name]!;
     if (name === "proc") return [makeProcfs(table, at)];
-    return name === "sys"
-      ? [copySysfs(table, sys, at)]
-      : makeDevices(table, at, terminal);
+    if (name === "dev") return makeDevices(table, at, terminal);
+    return [sys === -1 ? makeSysfs(table, at) : copySysfs(table, sys, at)];
   });
-  enterRoot(table, empty, root, placed);
+  for (const { fd, attempted } of placed) {
+    const name = GUARDED.find((name) => name === attempted.target);
+    if (name !== undefined) strict?.add(name, fd);
+  }
+  const covers = strict?.cover() ?? [];
+  enterRoot(table, empty, root, [...placed, ...covers]);
+  strict?.protect();
   enterDirectory(table, cwd);
   if (kind !== "first") table.vfork(CLONE_OF_KIND[kind]);
+  enterCommandsNamespaces(table, plan, userNamespace);
   becomeCommand(table, plan, {
     newSession: leads,
     fds,

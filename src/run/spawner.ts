@@ -17,7 +17,9 @@ import { createDetachedMount } from "../mount/detached.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
 import { MountError } from "../error/error.ts";
 import { openInit } from "./init.ts";
+import { Guard } from "./guard.ts";
 import { InitProcess } from "./init_process.ts";
+import { makeInnerUserNamespace } from "./namespaces.ts";
 import { CallTable, Descriptors, SOCKET } from "./table.ts";
 import { DEVICES, make, S_IFCHR, SYS_OPTIONS } from "./root_tree.ts";
 
@@ -61,6 +63,9 @@ export class Spawner implements Disposable {
   readonly makesDevices: boolean;
   /** A sysfs, to be copied; null where none may be mounted. */
   readonly sys: OwnedFd | null;
+  /** The user namespace of commands, null for this process's. */
+  readonly userNamespace: OwnedFd | null;
+  #guard: Guard | null = null;
 
   constructor(identity: string) {
     this.identity = identity;
@@ -71,13 +76,22 @@ export class Spawner implements Disposable {
     this.empty = owned.use(makeEmptyNamespace(this.init));
     this.makesDevices = mayMakeDevices();
     this.sys = makeSysfs();
+    if (this.sys !== null) owned.use(this.sys);
+    this.userNamespace = makeInnerUserNamespace();
     owned.move();
+  }
+
+  /** What the profile `"strict"` takes. */
+  guard(): Guard {
+    return this.#guard ??= new Guard();
   }
 
   [Symbol.dispose](): void {
     this.init.close();
     this.empty.close();
     this.sys?.close();
+    this.userNamespace?.close();
+    this.#guard?.[Symbol.dispose]();
   }
 }
 

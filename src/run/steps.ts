@@ -21,6 +21,7 @@ import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   O_CLOEXEC,
@@ -37,6 +38,7 @@ import { quote } from "../base/text.ts";
 import { SIG_DFL, SIG_SETMASK, sigaction, TIOCSPGRP } from "../sys/process.ts";
 import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
 import { CAPABILITY_HEADER } from "./capabilities.ts";
+import { KEYCTL_JOIN_SESSION_KEYRING } from "./profile.ts";
 import type { Plan } from "./options.ts";
 
 // include/uapi/linux/fcntl.h
@@ -52,6 +54,8 @@ export const PR_CAPBSET_DROP = 24;
 export const PR_SET_NO_NEW_PRIVS = 38;
 
 export const PR_CAP_AMBIENT = 47;
+
+export const PR_CAP_AMBIENT_RAISE = 2;
 
 export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
@@ -95,6 +99,13 @@ export function copySysfs(table: CallTable, sys: number, at: number): Placed {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
   const fd = table.open("open_tree", [sys, "", flags], { attempted });
   return { fd, at, attempted };
+}
+
+/** Makes a sysfs that shows the network namespace of who makes these calls. */
+export function makeSysfs(table: CallTable, at: number): Placed {
+  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+    MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  return makeFileSystem(table, "sysfs", {}, attributes, "sys", { at });
 }
 
 /**
@@ -297,7 +308,7 @@ function passDescriptors(table: CallTable, fds: Start["fds"]): void {
 
 function takeIds(
   table: CallTable,
-  { ids, groups, capabilities, noNewPrivs, command }: Plan,
+  { ids, groups, capabilities, noNewPrivs, profile, command }: Plan,
 ): void {
   const options = {
     attempted: { action: "change who the command runs as", target: command[0] },
@@ -323,6 +334,11 @@ function takeIds(
   }
   if (capabilities !== null) {
     add("capset", [CAPABILITY_HEADER, capabilities.sets]);
+    for (const capability of capabilities.ambient) {
+      add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0]);
+    }
   }
+  // It has nothing of what is in the caller's: keyrings(7).
+  if (profile === "strict") add("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, null]);
   if (noNewPrivs) add("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
 }

@@ -1,6 +1,5 @@
 import {
   commandLine,
-  denoForAll,
   programTest,
   run,
   shellCommand,
@@ -12,6 +11,7 @@ import { UsageError } from "../../src/cli/print.ts";
 import { makeRoot, names, processesWith } from "../support/run_root.ts";
 import { mountTable, SCRATCH } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
+import { asNobody, denoDirectory } from "../support/nobody.ts";
 
 const NEEDS = { commands: ["busybox"] };
 
@@ -53,6 +53,9 @@ Deno.test("parse() keeps the command's options apart", async () => {
     "--limit=core=unlimited",
     "--pass-fd=3",
     "--pass-fd=7",
+    "--host-ipc",
+    "--no-network",
+    "--strict",
     "root",
     "--",
     "--cmd",
@@ -63,6 +66,10 @@ Deno.test("parse() keeps the command's options apart", async () => {
     sys: false,
     dev: true,
     hostPid: false,
+    hostIpc: true,
+    hostUts: false,
+    network: "none",
+    profile: "strict",
     asPid1: false,
     noNewPrivs: true,
     limits: {
@@ -151,9 +158,8 @@ Deno.test("parse() throws when an option makes no sense", async () => {
         ["--host-pid", "--new-session", "root", "cmd"],
         "leave out --new-session",
       ],
-      [["--rootless", "--uid=1", "root", "cmd"], "leave out --uid"],
-      [["--rootless", "--gid=1", "root", "cmd"], "leave out --gid"],
-      [["--rootless", "--groups=1", "root", "cmd"], "leave out --groups"],
+      [["--rootless", "--host-pid", "root", "cmd"], "leave out --host-pid"],
+      [["--uid=1", "--user=a", "root", "cmd"], "leave out --uid or --user"],
       [["--host-pid", "--as-pid-1", "root", "cmd"], "leave out --as-pid-1"],
       [["--pass-fd=2", "root", "cmd"], "a descriptor above 2"],
       [["--limit=nofile", "root", "cmd"], "must be NAME=SOFT"],
@@ -647,37 +653,6 @@ for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
   }, { commands: ["busybox", "unshare"] });
 }
 
-/** Where Deno has its cache. */
-function denoDirectory(): string {
-  const { stdout } = new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json"],
-  }).outputSync();
-  return JSON.parse(new TextDecoder().decode(stdout)).denoDir;
-}
-
-/** A user who may do nothing, and who finds what Deno has cached. */
-function asNobody(): Disposable & { wrapper: string[]; deno: string } {
-  const shown = `${SCRATCH}/deno`;
-  using scratch = Directory.open(SCRATCH);
-  scratch.bind(denoDirectory(), "deno", { mkdir: true }).keep();
-  return {
-    wrapper: [
-      "setpriv",
-      "--reuid=65534",
-      "--regid=65534",
-      "--clear-groups",
-      "env",
-      "HOME=/",
-      `DENO_DIR=${shown}`,
-    ],
-    deno: denoForAll(),
-    [Symbol.dispose]() {
-      using scratch = Directory.open(SCRATCH);
-      scratch.unmount("deno", { lazy: true });
-    },
-  };
-}
-
 programTest("run --rootless gets the rights to do it", async () => {
   const root = makeRoot();
   using nobody = asNobody();
@@ -770,6 +745,56 @@ for (const runtime of ["runc", "crun"]) {
     { commands: ["busybox", "unshare", "setpriv", runtime] },
   );
 }
+
+programTest("run --rootless takes other ids where newuidmap gives them", () => {
+  const root = makeRoot();
+  Deno.mkdirSync(`${root}/etc`);
+  Deno.writeTextFileSync(
+    `${root}/etc/passwd`,
+    "root:x:0:0::/root:/bin/sh\nann:x:12:34::/home/ann:/bin/sh\n",
+  );
+  Deno.writeTextFileSync(`${root}/etc/group`, "crew:x:56:ann\n");
+  using nobody = asNobody();
+  const permissions = ["--allow-ffi", "--allow-run"];
+  const runAs = (...options: string[]) =>
+    run(
+      [
+        "run",
+        "--rootless",
+        ...options,
+        root,
+        "sh",
+        "-c",
+        "id -u; id -g; id -G",
+      ],
+      { ...nobody, permissions },
+    );
+  const ranges = `${SCRATCH}/ranges`;
+  using scratch = Directory.open("/etc");
+  for (const [text, refused] of [["", true], ["65534:100000:65536", false]]) {
+    Deno.writeTextFileSync(ranges, `${text}\n`);
+    const given = ["subuid", "subgid"].map((name) =>
+      scratch.bind(ranges, name)
+    );
+    const plain = runAs();
+    assertEquals([plain.code, plain.stdout], [0, "0\n0\n0\n"], plain.stderr);
+    for (
+      const [option, ids] of [
+        ["--user=ann", "12\n34\n34 56\n"],
+        ["--uid=7", "7\n7\n7\n"],
+        ["--groups=1,2", "0\n0\n0 1 2\n"],
+      ] as const
+    ) {
+      const { code, stdout, stderr } = runAs(option);
+      if (!refused) assertEquals([code, stdout], [0, ids], stderr);
+      else {
+        assertEquals([code, stdout], [125, ""]);
+        assert(stderr.includes(`leave out ${option.split("=")[0]}`), stderr);
+      }
+    }
+    for (const mount of given) mount.unmount();
+  }
+}, { commands: ["busybox", "unshare", "setpriv", "newuidmap"] });
 
 programTest(
   "run --rootless runs nothing when it is killed before that one minds",

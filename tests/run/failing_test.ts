@@ -104,6 +104,27 @@ runTest(
         [["a"], { hostPid: "false" }, '"hostPid" must be true or false'],
         [["a"], { proc: "no" }, '"proc" must be true or false'],
         [["a"], { clearEnv: "no" }, '"clearEnv" must be true or false'],
+        [["a"], { hostIpc: 1 }, '"hostIpc" must be true or false'],
+        [["a"], { hostUts: 1 }, '"hostUts" must be true or false'],
+        [["a"], { network: "own" }, '"network" must be "host" or "none"'],
+        [["a"], { profile: "lax" }, '"profile" must be "default" or "strict"'],
+        [["a"], { user: "a", uid: 1 }, '"user" and "uid" contradict'],
+        [["a"], { user: 1 }, "The user must be text"],
+        [
+          ["a"],
+          { profile: "strict", noNewPrivs: false },
+          '"noNewPrivs" is part of the profile',
+        ],
+        [
+          ["a"],
+          { profile: "strict", capabilities: ["CAP_KILL", "CAP_SYS_ADMIN"] },
+          'The profile "strict" leaves no command CAP_SYS_ADMIN',
+        ],
+        [
+          ["a"],
+          { profile: "strict", mounts: [{ type: "sysfs", target: "a" }] },
+          "mounts[0]: In the profile",
+        ],
       ] as unknown as [string[], RunOptions, string][]
     ) {
       const error = await assertRejects(

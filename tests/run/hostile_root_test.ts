@@ -132,7 +132,7 @@ function furnishRoot(root: Directory, early: boolean): void {
   if (early) {
     tree.put("sys", makeSys());
     tree.put("dev", makeDev(tree.staging));
-    tree.put("proc", makeProc("", new OwnedFd(fsopen("proc"))));
+    tree.put("proc", makeProc(new OwnedFd(fsopen("proc"))));
   }
   tree.seal();
   if (!early) { for (const name of names) tree.pointAt(name); }

@@ -34,11 +34,14 @@ import {
 } from "../../src/sys/file.ts";
 import {
   AF_UNIX,
+  IFF_UP,
   MSG_CMSG_CLOEXEC,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   SCM_RIGHTS,
+  SIOCSIFFLAGS,
   SOCK_CLOEXEC,
+  SOCK_DGRAM,
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "../../src/sys/socket.ts";
@@ -48,6 +51,7 @@ import {
   FD_CLOEXEC,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_CAP_AMBIENT_RAISE,
   PR_CAPBSET_DROP,
   PR_SET_NAME,
   PR_SET_NO_NEW_PRIVS,
@@ -56,9 +60,11 @@ import {
   _LINUX_CAPABILITY_VERSION_3,
   CAPABILITIES,
 } from "../../src/run/capabilities.ts";
+import { KEYCTL_JOIN_SESSION_KEYRING } from "../../src/run/profile.ts";
 import { RESOURCES } from "../../src/run/limits.ts";
 import {
   CMSGHDR,
+  IFREQ,
   IOVEC,
   MSGHDR,
   POLLFD,
@@ -74,6 +80,9 @@ const missing = missingPermission(["run", "read", "write"]) ??
 const HEADERS = [
   "fcntl.h",
   "linux/capability.h",
+  "linux/keyctl.h",
+  "linux/sockios.h",
+  "net/if.h",
   "poll.h",
   "sched.h",
   "signal.h",
@@ -133,6 +142,8 @@ gatedTest(
       F_SEAL_WRITE,
       F_SETFD,
       F_SETFL,
+      IFF_UP,
+      KEYCTL_JOIN_SESSION_KEYRING,
       MFD_ALLOW_SEALING,
       MFD_CLOEXEC,
       MSG_CMSG_CLOEXEC,
@@ -144,11 +155,14 @@ gatedTest(
       PR_CAPBSET_DROP,
       PR_CAP_AMBIENT,
       PR_CAP_AMBIENT_CLEAR_ALL,
+      PR_CAP_AMBIENT_RAISE,
       PR_SET_NAME,
       PR_SET_NO_NEW_PRIVS,
       PR_SET_PDEATHSIG,
       SCM_RIGHTS,
+      SIOCSIFFLAGS,
       SOCK_CLOEXEC,
+      SOCK_DGRAM,
       SOCK_SEQPACKET,
       SOL_SOCKET,
       _LINUX_CAPABILITY_VERSION_3,
@@ -181,6 +195,7 @@ gatedTest("structs of processes equal the C library's", missing, () => {
   const structs = {
     "struct rusage": RUSAGE,
     "struct cmsghdr": CMSGHDR,
+    "struct ifreq": IFREQ,
     "struct iovec": IOVEC,
     "struct msghdr": MSGHDR,
     "struct pollfd": POLLFD,

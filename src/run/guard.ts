@@ -1,0 +1,212 @@
+/** How the profile `"strict"` is kept: what is covered, read-only, or no device. */
+import {
+  AT_EMPTY_PATH,
+  AT_RECURSIVE,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  O_DIRECTORY,
+  O_PATH,
+  OPEN_TREE_CLOEXEC,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import { mountSetattr } from "../sys/mount.ts";
+import { mkdirat } from "../sys/file.ts";
+import { LITTLE_ENDIAN, MOUNT_ATTR } from "../sys/layout.ts";
+import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { ENOENT, EPERM } from "../sys/errno.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
+import {
+  isMountRoot,
+  open,
+  openAt,
+  openDirectoryAt,
+  S_IFDIR,
+  typeOf,
+} from "../fd/open.ts";
+import { afterChange } from "../mount/change.ts";
+import { makeFile } from "../mount/mount_point.ts";
+import { MountError } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+import { type Guarded, MASKED, READ_ONLY } from "./profile.ts";
+import type { CallTable } from "./table.ts";
+import type { Placed } from "./steps.ts";
+import { make, S_IFBLK, S_IFCHR } from "./root_tree.ts";
+
+/** What is to be guarded in a file system. */
+interface Found {
+  /** Its paths that are covered, and whether each is a directory. */
+  readonly masked: readonly (readonly [path: string, isDirectory: boolean])[];
+  /** Its paths that become read-only. */
+  readonly readOnly: readonly string[];
+}
+
+/** What covers files and directories, and which ones there are on this machine. */
+export class Guard implements Disposable {
+  readonly #covers: OwnedFd;
+  readonly #found: Readonly<Record<Guarded, Found>>;
+
+  /** @throws {SyscallError | MountError} */
+  constructor() {
+    this.#found = {
+      proc: find("proc", READ_ONLY),
+      sys: find("sys", []),
+    };
+    this.#covers = makeCovers();
+  }
+
+  /** The descriptor of the covers. */
+  get fd(): number {
+    return this.#covers.fd;
+  }
+
+  /** What there is in one of the file systems. */
+  found(name: Guarded): Found {
+    return this.#found[name];
+  }
+
+  [Symbol.dispose](): void {
+    this.#covers.close();
+  }
+}
+
+/** What guards the file systems of a command, in a table. */
+export class Guarding {
+  readonly #guard: Guard;
+  readonly #table: CallTable;
+  readonly #covers: number;
+  readonly #roots = new Map<Guarded, number>();
+
+  /** Passes on what covers, before anything is opened. */
+  constructor(guard: Guard, table: CallTable) {
+    this.#guard = guard;
+    this.#table = table;
+    this.#covers = table.pass(guard.fd);
+  }
+
+  /**
+   * Guards a file system.
+   *
+   * @param root The number of a descriptor of its root.
+   */
+  add(name: Guarded, root: number): void {
+    this.#roots.set(name, root);
+  }
+
+  /** Makes covers, in the mount namespace that the guard was made in. */
+  cover(): Placed[] {
+    const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    return [...this.#roots].flatMap(([name, at]) =>
+      this.#guard.found(name).masked.map(([path, isDirectory]) => {
+        const attempted = { action: `cover /${name}/${path}`, target: name };
+        const args = [
+          this.#covers,
+          isDirectory ? COVER.directory : COVER.file,
+          flags,
+        ];
+        const fd = this.#table.open("open_tree", args, { attempted });
+        return { fd, at, path, attempted };
+      })
+    );
+  }
+
+  /** Makes read-only what is to be, once the file systems are where they belong. */
+  protect(): void {
+    const table = this.#table;
+    const attributes = new DataView(new ArrayBuffer(MOUNT_ATTR.SIZE));
+    const { attr_set } = MOUNT_ATTR;
+    attributes.setUint32(attr_set, UNWRITABLE, LITTLE_ENDIAN);
+    const bytes = new Uint8Array(attributes.buffer);
+    const all = AT_EMPTY_PATH | AT_RECURSIVE;
+    const clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+    for (const [name, at] of this.#roots) {
+      for (const path of this.#guard.found(name).readOnly) {
+        const attempted = { action: `protect /${name}/${path}`, target: name };
+        const options = { attempted };
+        const fd = table.open("open_tree", [at, path, clone], options);
+        const args = [fd, "", all, bytes, bytes.length];
+        table.call("mount_setattr", args, options);
+        const flags = MOVE_MOUNT_F_EMPTY_PATH;
+        table.call("move_mount", [fd, "", at, path, flags], options);
+      }
+    }
+  }
+}
+
+const UNWRITABLE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+  MOUNT_ATTR_NOEXEC;
+
+/** The names of what covers others. */
+const COVER = { directory: "directory", file: "file" };
+
+/** An empty directory and an empty file, neither of which can be written to. */
+function makeCovers(): OwnedFd {
+  const mount = make("tmpfs", "", ".");
+  return afterChange(mount, () => {
+    mkdirat(mount.fd, COVER.directory, 0o755);
+    makeFile(mount.fd, COVER.file);
+    mountSetattr(mount.fd, "", AT_EMPTY_PATH, { attrSet: UNWRITABLE });
+  });
+}
+
+function find(name: Guarded, readOnly: readonly string[]): Found {
+  using root = openWhole(name);
+  return {
+    masked: MASKED[name].flatMap((path) => {
+      const type = typeAt(root.fd, path);
+      return type === null ? [] : [[path, type === S_IFDIR] as const];
+    }),
+    readOnly: readOnly.filter((path) => typeAt(root.fd, path) !== null),
+  };
+}
+
+/** What the kernel has of one, covered by nobody. */
+function openWhole(name: Guarded): OwnedFd {
+  try {
+    return make(name === "proc" ? "proc" : "sysfs", "", ".");
+  } catch (error) {
+    if (!(error instanceof MountError && error.errno === EPERM)) throw error;
+    // In a user namespace: it may mount one only where this covers nothing.
+    return open(`/${name}`, O_PATH | O_DIRECTORY);
+  }
+}
+
+function typeAt(root: number, path: string): number | null {
+  try {
+    using found = openAt(root, path);
+    return typeOf(found.fd);
+  } catch (error) {
+    if (isErrno(error, ENOENT)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Opens what was mounted in a root by one of these names.
+ *
+ * @throws {UnsupportedError} Where somebody has put something else there.
+ */
+export function openGuarded(root: number, name: Guarded): OwnedFd {
+  const opened = openDirectoryAt(root, name);
+  if (isMountRoot(opened.fd)) return opened;
+  opened.close();
+  throw new UnsupportedError(
+    `Somebody has renamed ${quote(name)} in the root meanwhile`,
+  );
+}
+
+/**
+ * Lets a mount, and what is mounted in it, lead to no device: a command that may
+ * make device nodes could open the host's disks. A device that is mounted itself
+ * was meant.
+ */
+export function withoutDevices(mount: OwnedFd): OwnedFd {
+  return afterChange(mount, () => {
+    const type = typeOf(mount.fd);
+    if (type === S_IFCHR || type === S_IFBLK) return;
+    const flags = AT_EMPTY_PATH | AT_RECURSIVE;
+    mountSetattr(mount.fd, "", flags, { attrSet: MOUNT_ATTR_NODEV });
+  });
+}

@@ -1,0 +1,86 @@
+/** What a command has for itself, besides its processes and mounts. */
+import {
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
+} from "../sys/constants.ts";
+import {
+  AF_UNIX,
+  IFF_UP,
+  interfaceFlags,
+  SIOCSIFFLAGS,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+} from "../sys/socket.ts";
+import { createUserNamespace } from "../mount/idmap.ts";
+import { inInitialUserNamespace } from "../kernel/process.ts";
+import { readFile } from "../fd/open.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
+import type { IdMap } from "../options/attributes.ts";
+import type { CallTable } from "./table.ts";
+import type { Plan } from "./options.ts";
+
+/**
+ * Gives who makes these calls an IPC and a network namespace, as planned. What is
+ * mounted for the command shows them: they come first.
+ */
+export function enterNamespaces(
+  table: CallTable,
+  { hostIpc, network }: Plan,
+): void {
+  const flags = (hostIpc ? 0 : CLONE_NEWIPC) |
+    (network === "none" ? CLONE_NEWNET : 0);
+  if (flags !== 0) table.call("unshare", [flags]);
+  if (network === "host") return;
+  // Any socket of the namespace will do: netdevice(7).
+  const type = SOCK_DGRAM | SOCK_CLOEXEC;
+  const socket = table.open("socket", [AF_UNIX, type, 0]);
+  table.call("ioctl", [socket, SIOCSIFFLAGS, interfaceFlags("lo", IFF_UP)]);
+}
+
+/**
+ * Gives who makes these calls, the command, a UTS namespace, as planned, and its
+ * mounts for good: those that come from a mount namespace of another user
+ * namespace can be neither taken away nor changed in what they forbid,
+ * mount_namespaces(7). In its user namespace a command of root may all but that.
+ *
+ * @param userNamespace The user namespace that it is put into, null for none.
+ */
+export function enterCommandsNamespaces(
+  table: CallTable,
+  { hostUts }: Plan,
+  userNamespace: number | null,
+): void {
+  if (userNamespace !== null) {
+    table.call("setns", [userNamespace, CLONE_NEWUSER]);
+  }
+  const flags = (hostUts ? 0 : CLONE_NEWUTS) |
+    (userNamespace === null ? 0 : CLONE_NEWNS);
+  if (flags !== 0) table.call("unshare", [flags]);
+}
+
+/**
+ * Makes a user namespace inside this one, with the same ids.
+ *
+ * @returns Null where this is the first: there no user namespace takes rights from
+ * root without taking them all.
+ * @throws {SyscallError} EPERM without CAP_SETFCAP, ENOSPC where there are as many
+ * as there may be.
+ */
+export function makeInnerUserNamespace(): OwnedFd | null {
+  if (inInitialUserNamespace()) return null;
+  return createUserNamespace({
+    uids: readMap("uid_map"),
+    gids: readMap("gid_map"),
+  });
+}
+
+/** The ids that this user namespace has, each mapped to itself. */
+function readMap(name: "uid_map" | "gid_map"): IdMap[] {
+  return readFile(`/proc/self/${name}`).trim().split("\n").map((line) => {
+    const [inside, , length] = line.trim().split(/\s+/).map(Number);
+    return { inside: inside!, outside: inside!, length: length! };
+  });
+}

@@ -1,0 +1,56 @@
+/**
+ * The profile `"strict"`: what a command may not do, even as root. As OCI runtimes
+ * and docker confine by default, but for what no list can be had of: their filter
+ * of system calls.
+ */
+import type { Capability } from "./capabilities.ts";
+
+/** What a command may be confined to. */
+export type Profile = "default" | "strict";
+
+/** The capabilities that docker and podman leave a container. */
+export const STRICT_CAPABILITIES: readonly Capability[] = [
+  "CAP_AUDIT_WRITE",
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_FOWNER",
+  "CAP_FSETID",
+  "CAP_KILL",
+  "CAP_MKNOD",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_NET_RAW",
+  "CAP_SETFCAP",
+  "CAP_SETGID",
+  "CAP_SETPCAP",
+  "CAP_SETUID",
+  "CAP_SYS_CHROOT",
+];
+
+/** The file systems that have more in them than a command should get. */
+export const GUARDED = ["proc", "sys"] as const;
+
+/** One of them. */
+export type Guarded = (typeof GUARDED)[number];
+
+/** What is covered in them: of runc's specification, and what docker adds. */
+export const MASKED: Readonly<Record<Guarded, readonly string[]>> = {
+  proc: [
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+  ],
+  sys: ["devices/virtual/powercap", "firmware"],
+};
+
+/** What is read-only in a procfs; the whole sysfs is. */
+export const READ_ONLY = ["bus", "fs", "irq", "sys", "sysrq-trigger"] as const;
+
+// include/uapi/linux/keyctl.h
+export const KEYCTL_JOIN_SESSION_KEYRING = 1;

@@ -1,0 +1,114 @@
+/** What commands have for themselves, and what confines them. */
+import { assert, assertEquals } from "@std/assert";
+import { Directory } from "../../src/directory.ts";
+import type { RunOptions } from "../../src/run/options.ts";
+
+import { makeRoot, rootTest, runTest, shell } from "../support/run_root.ts";
+import { SCRATCH } from "../support/testing.ts";
+import { mountat } from "../../src/mount/mountat.ts";
+
+const KINDS = [{}, { asPid1: true }, { hostPid: true }] as const;
+
+runTest(
+  "run() gives a command an IPC and a UTS namespace, or the host's",
+  async () => {
+    using root = Directory.open(makeRoot());
+    for (const kind of KINDS) {
+      for (const hostIpc of [false, true]) {
+        for (const hostUts of [false, true]) {
+          const { out } = await shell(
+            root,
+            "for n in ipc uts net; do readlink /proc/self/ns/$n; done",
+            { ...kind, hostIpc, hostUts },
+          );
+          const host = ["ipc", "uts", "net"].map((name) =>
+            Deno.readLinkSync(`/proc/thread-self/ns/${name}`)
+          );
+          assertEquals(
+            out.trimEnd().split("\n").map((name, i) => name === host[i]),
+            [hostIpc, hostUts, true],
+          );
+        }
+      }
+    }
+  },
+);
+
+rootTest("run() mounts an mqueue of the command's IPC namespace", async () => {
+  using root = Directory.open(makeRoot());
+  const mounts = [{ type: "mqueue", target: "q" }];
+  const { out, err } = await shell(root, "touch /q/mine; ls /q", { mounts });
+  assertEquals([out, err], ["mine\n", ""]);
+  // What one leaves the next does not see.
+  assertEquals((await shell(root, "ls /q", { mounts })).out, "");
+});
+
+rootTest("run() shows a network of its own in every sysfs", async () => {
+  using root = Directory.open(makeRoot());
+  const { out, err } = await shell(
+    root,
+    "ls /sys/class/net /other/class/net; cat /sys/class/net/lo/flags",
+    {
+      network: "none",
+      mounts: [
+        { type: "sysfs", target: "other" },
+        // With something inside it is not mounted by the first process.
+        { type: "tmpfs", target: "sys/fs/cgroup" },
+      ],
+    },
+  );
+  assertEquals(err, "");
+  // IFF_UP | IFF_LOOPBACK
+  assertEquals(out, "/other/class/net:\nlo\n\n/sys/class/net:\nlo\n0x9\n");
+});
+
+rootTest("run() keeps the profile strict, whatever is mounted", async () => {
+  const path = makeRoot();
+  Deno.mkdirSync(`${path}/src`);
+  using root = Directory.open(path);
+  using scratch = Directory.open(SCRATCH);
+  using mount = mountat(scratch.fd, "disk", { type: "tmpfs", mkdir: true });
+  const probe = `
+    grep -h -e NoNewPrivs -e CapBnd /proc/self/status
+    for d in / /dev/ /tmp/ /src/; do rm -f $d/n; mknod $d/n c 1 3 && echo >$d/n; done 2>&1 | sort | uniq -c
+    echo >/null && cat /proc/keys /proc/timer_list /sys/firmware/*
+    echo 0 >/proc/sys/kernel/panic
+    umount /proc/sys; mount -o remount,rw /sys; mount -t tmpfs t /mnt
+    grep -c ' /proc/sys ro' /proc/self/mountinfo`;
+  const strict: RunOptions = {
+    profile: "strict",
+    mounts: [
+      { type: "tmpfs", target: "tmp" },
+      { type: "bind", source: `${SCRATCH}/disk`, target: "src" },
+      { type: "bind", source: "/dev/null", target: "null" },
+    ],
+  };
+  const within = [
+    { type: "tmpfs", target: "sys/fs/cgroup" },
+    { type: "tmpfs", target: "proc/scsi", optional: true },
+  ];
+  const results = [];
+  for (
+    const options of [
+      strict,
+      { ...strict, asPid1: true },
+      { ...strict, hostPid: true },
+      { ...strict, mounts: [...strict.mounts!, ...within] },
+      { ...strict, mountPoints: "stand-in" } as const,
+    ]
+  ) results.push(await shell(root, probe, options));
+  for (const { out, err } of results) {
+    assertEquals(out.split("\n").map((line) => line.trim()), [
+      "CapBnd:\t00000000a80425fb",
+      "NoNewPrivs:\t1",
+      "1 sh: can't create //n: Permission denied",
+      "1 sh: can't create /dev//n: Permission denied",
+      "1 sh: can't create /src//n: Permission denied",
+      "1 sh: can't create /tmp//n: Permission denied",
+      "1",
+      "",
+    ]);
+    assert(err.includes("panic: Read-only file system"), err);
+  }
+  mount.unmount();
+});
