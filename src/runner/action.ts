@@ -3,7 +3,7 @@ import { parseRun, type RunOptions, type RunResult } from "../run/options.ts";
 import { run } from "../run/run.ts";
 import { MountError } from "../error/error.ts";
 import { printable } from "../base/text.ts";
-import { write } from "../sys/file.ts";
+import { closeElsewhere, write } from "../sys/file.ts";
 import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import type { MountSpec } from "../options/spec.ts";
 import type { RunRequest } from "./generated/buildbarn/runner/runner_pb.ts";
@@ -105,13 +105,18 @@ async function runLogged(
     env: environment(plan, request),
     cwd: workingDirectory(request),
   };
-  checkRequest(() => parseRun(command, options));
   if (areMapped && temporary !== null) inputs.give(temporary, false);
-  using mapped = areMapped ? inputs.mapped(root) : null;
+  const mapped = areMapped ? inputs.mapped(root) : null;
+  const running = run(mapped ?? root, command, options);
+  // That has a copy by now. To close it takes as long as to start a command.
+  const closed = mapped === null ? null : closeElsewhere(mapped.release());
   try {
-    return await run(mapped ?? root, command, options);
+    return await running;
   } catch (error) {
+    checkRequest(error, () => parseRun(command, options));
     return endedInstead(error, options.cwd!, own.stderr);
+  } finally {
+    await closed;
   }
 }
 
@@ -146,12 +151,12 @@ function workingDirectory({ workingDirectory: path }: RunRequest): string {
   );
 }
 
-/** Does what refuses wrong arguments. */
-function checkRequest(check: () => void): void {
+/** Tells of a failure that the request is wrong, where its arguments are refused. */
+function checkRequest(error: unknown, check: () => void): void {
+  if (!(error instanceof TypeError)) return;
   try {
     check();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
+  } catch {
     throw new StatusError("INVALID_ARGUMENT", error.message, { cause: error });
   }
 }

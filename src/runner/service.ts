@@ -84,7 +84,10 @@ async function answerCall<Request, Response>(
   const abort = new AbortController();
   const end = (name: "CANCELLED" | "DEADLINE_EXCEEDED", message: string) =>
     abort.abort(new StatusError(name, message));
-  const cancel = () => end("CANCELLED", "The client has cancelled the call");
+  let answered = false;
+  const cancel = () => {
+    if (!answered) end("CANCELLED", "The client has cancelled the call");
+  };
   call.on("cancelled", cancel);
   const deadline = call.getDeadline();
   if (deadline !== Infinity) {
@@ -97,9 +100,11 @@ async function answerCall<Request, Response>(
   try {
     const response = await answer(call.request, abort.signal);
     abort.signal.throwIfAborted();
+    answered = true;
     callback(null, response);
   } catch (error) {
     const { status: name, message } = statusOf(error);
+    answered = true;
     callback({ code: status[name], details: message });
   }
 }

@@ -203,6 +203,24 @@ export function close(fd: number): void {
   }
 }
 
+/**
+ * Closes a descriptor on another thread: what takes a mount away with it waits for
+ * the kernel (synchronize_rcu).
+ *
+ * `int close(int fd);`
+ *
+ * See close(2).
+ *
+ * @param fd The descriptor; nobody uses it any more.
+ */
+export async function closeElsewhere(fd: number): Promise<void> {
+  fd = int32("fd", fd);
+  const result = await bindElsewhere("close")(NR.close, fd);
+  // Only that thread has its errno: EBADF alone leaves it as it was.
+  if (result === -1) return close(fd);
+  if (tracer) settle(result, "close", [{ fd }]);
+}
+
 /** Options of {@linkcode dup}. */
 export interface DupOptions {
   /**
