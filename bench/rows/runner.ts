@@ -174,7 +174,9 @@ export const runner: Row = {
     makeAction();
     await using stack = new AsyncDisposableStack();
     const ours = await Server.start(stack, "mountat", Deno.execPath(), [
-      ...["run", "-A", `${ROOT}runner.ts`, "--quiet"],
+      // As the compiled program has it.
+      ...["run", "-A", "--v8-flags=--max-semi-space-size=2"],
+      ...[`${ROOT}runner.ts`, "--quiet"],
       ...["--build-directory", BUILD, "--listen", socketOf("mountat")],
     ]);
     const theirs = await startOther(stack);

@@ -241,6 +241,18 @@ runnerTest(
   },
 );
 
+runnerTest("the documentation's configuration serves", async () => {
+  const text = Deno.readTextFileSync(`${ROOT}docs/buildbarn.md`);
+  const [, json] = /^```json\n([^]*?)^```$/m.exec(text)!;
+  const file = `${SCRATCH}/runner.json`;
+  Deno.writeTextFileSync(file, json!.replaceAll("/worker", SCRATCH));
+  Deno.mkdirSync(`${SCRATCH}/runner`);
+  await using _runner = await RunnerProcess.start(["--config", file]);
+  await using client = new Client(`${SCRATCH}/runner/socket`);
+  const answer = await client.run(new Action("1").shell("echo $TMPDIR"));
+  assertEquals(answer.response.exitCode, "0");
+});
+
 runnerTest(
   "a configuration of bb_runner's serves on all its sockets",
   async () => {

@@ -92,6 +92,12 @@ async function checkDenoCall(
     case "task":
       return assert(Object.hasOwn(TASKS, operand!), `No task ${operand}`);
     case "run":
+      if (operand === `jsr:${NAME}/runner`) {
+        return await checkProgramCall(
+          ["runner", ...args.slice(at + 1)],
+          whole,
+        );
+      }
       if (operand !== `jsr:${NAME}`) assertEquals(operand, "mod.ts");
       return await checkProgramCall(args.slice(at + 1), whole);
     case "install":
