@@ -16,6 +16,25 @@ const SHOWS: Readonly<
   cgroup2: { namespace: "cgroup", option: "C" },
 };
 
+/** A capability's name, and its number: include/uapi/linux/capability.h. */
+type Capability = readonly [name: string, bit: bigint];
+
+const SYS_ADMIN: Capability = ["CAP_SYS_ADMIN", 21n];
+const SETGID: Capability = ["CAP_SETGID", 6n];
+const SETUID: Capability = ["CAP_SETUID", 7n];
+
+/** What calls take that do not take CAP_SYS_ADMIN, or not alone. */
+const TAKES: Readonly<Record<string, readonly Capability[]>> = {
+  setns: [SYS_ADMIN, ["CAP_SYS_CHROOT", 18n]],
+  setgroups: [SETGID],
+  setresgid: [SETGID],
+  setresuid: [SETUID],
+  prctl: [["CAP_SETPCAP", 8n]],
+  prlimit: [["CAP_SYS_RESOURCE", 24n]],
+  // An id map, user_namespaces(7).
+  write: [SETUID, SETGID],
+};
+
 /**
  * Explains why a call answered EPERM.
  *
@@ -29,13 +48,19 @@ export function permissionHint(
   if (syscall === "mkdirat") {
     return "The file system lets nobody make directories";
   }
-  const { uid, sysAdmin, filtered, initialUserNamespace } = privileges();
+  const { uid, capabilities, filtered, initialUserNamespace } = privileges();
   const shows = SHOWS[type];
   const unshare = `unshare -Urm${shows?.option ?? ""}`;
-  if (!sysAdmin) {
+  const lacking = (TAKES[syscall] ?? [SYS_ADMIN])
+    .find(([, bit]) => (capabilities >> bit & 1n) === 0n);
+  if (lacking !== undefined) {
     const where = initialUserNamespace ? "" : " in its user namespace";
     const how = uid === 0 ? "start it with that" : "be root";
-    return `It takes CAP_SYS_ADMIN, which this process (uid ${uid}) does not have${where}: ${how}, or start it under ${unshare}`;
+    // There all capabilities are, but more ids, and higher limits, are not.
+    const or = lacking === SYS_ADMIN ? `, or start it under ${unshare}` : "";
+    return `It takes ${
+      lacking[0]
+    }, which this process (uid ${uid}) does not have${where}: ${how}${or}`;
   }
   const filter = filtered
     ? "A seccomp filter is set on this process, and may be what refuses it: start it without"
@@ -60,6 +85,12 @@ export function permissionHint(
       return filter ?? (mapsIds ? OF_OTHERS : LOCKED_ATTRIBUTES);
     case "write":
       return filter ?? UNMAPPED;
+    case "setgroups":
+    case "setresgid":
+    case "setresuid":
+      return filter ?? FEW_IDS;
+    case "prlimit":
+      return filter ?? RAISED;
     case "umount2":
       if (/MNT_FORCE[^"]*$/.test(message)) {
         return "To force it takes CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
@@ -83,6 +114,12 @@ const MAPPED =
 
 const OF_OTHERS =
   "The file system belongs to a more privileged user namespace, or a mount there has an id map already, or the user namespace is this process's own";
+
+const RAISED =
+  "To raise a hard limit takes CAP_SYS_RESOURCE in the first user namespace";
+
+const FEW_IDS =
+  "This user namespace has no other ids, or /proc/self/setgroups says deny: unshare --map-auto maps more";
 
 const UNMAPPED =
   "A map can only have outside ids that this user namespace has itself: see /proc/self/uid_map and gid_map";

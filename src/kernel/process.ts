@@ -13,6 +13,8 @@ export interface Privileges {
   readonly uid: number;
   /** True if it has CAP_SYS_ADMIN in its user namespace. */
   readonly sysAdmin: boolean;
+  /** Its effective capabilities there, a bit each. */
+  readonly capabilities: bigint;
   /** True if a seccomp filter is set on it. */
   readonly filtered: boolean;
   /** True if its user namespace is the first one. */
@@ -56,6 +58,7 @@ export function parseStatus(
   return {
     uid: Number(field("Uid").split(/\s+/)[1]),
     sysAdmin: (capabilities & CAP_SYS_ADMIN) !== 0n,
+    capabilities,
     filtered: field("Seccomp") === "2",
   };
 }

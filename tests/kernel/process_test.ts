@@ -19,6 +19,7 @@ Deno.test("parseStatus() takes the effective user and capabilities", () => {
   assertEquals(parseStatus(STATUS), {
     uid: 1001,
     sysAdmin: true,
+    capabilities: 1n << 21n,
     filtered: true,
   });
   // All capabilities but that one; a filter's strict mode is none.
@@ -27,6 +28,7 @@ Deno.test("parseStatus() takes the effective user and capabilities", () => {
   assertEquals(parseStatus(other), {
     uid: 1001,
     sysAdmin: false,
+    capabilities: 0x1ff_ffdf_ffffn,
     filtered: false,
   });
 });
