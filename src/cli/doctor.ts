@@ -1,6 +1,12 @@
 import { type Command, expectPositionals, type Manner } from "./command.ts";
 import { printData } from "./print.ts";
-import { formatTable } from "./list_format.ts";
+import {
+  type Cell,
+  formatTable,
+  parseColumns,
+  toObject,
+  visible,
+} from "./list_format.ts";
 import { type Features, features } from "../kernel/features.ts";
 import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { libraryPath, permittedLibraries } from "../sys/libc.ts";
@@ -15,42 +21,61 @@ import { quote } from "../base/text.ts";
 import { errnoText } from "../sys/errno.ts";
 import type { MountInfo } from "../list/mount_info.ts";
 import { CALLS } from "../sys/calls.ts";
+import deno from "../../deno.json" with { type: "json" };
 
 /** The parsed arguments of `doctor`. */
 export interface DoctorArguments {
   /** The directory whose mount is looked at. */
   readonly directory: string;
+  /** True to print a report of a bug, too. */
+  readonly report: boolean;
 }
 
 /** `mountat doctor [DIR]`. */
 export const doctor: Command<DoctorArguments> = {
   description: {
     name: "doctor",
-    synopsis: ["doctor [directory]"],
+    synopsis: ["doctor [--report] [directory]"],
     summary: `Tell what works here, and what to do about what does not
 
 Looks at Deno's permissions, the kernel, this process's capabilities, and at how
 the mount that holds the directory (by default the current one) passes mounts
-on. Each thing is tried; nothing is attached anywhere or left behind. Permissions
-are not asked for.
+on. Each thing is tried; nothing is attached anywhere or left behind. It never
+prompts for a permission.
 
-Exit status: 0 when /proc and /sys can be mounted here, 1 when not.`,
+With --report it prints what a bug report needs: the versions, and the mounts that
+the directory lies in or that are below it. An ellipsis replaces what may be secret:
+sources and parts of file systems, and unknown options. The paths of mount points are
+printed; read them before you publish the report.
+
+Exit status: 0 if /proc and /sys can be mounted here, 1 if not.`,
+    options: {
+      report: { help: "print what a bug report needs, without secrets" },
+    },
     examples: [{
       call: "mountat doctor /srv/root",
       does: "a table of what is there, and for what is missing what to do",
     }, {
       call: "mountat doctor --json | jq .features",
       does: "what features() of the library finds",
+    }, {
+      call: "mountat doctor --report /srv/root > report.txt",
+      does: "a report to attach to an issue",
     }],
   },
   failureStatus: 1,
-  parse({ positionals }) {
+  parse({ positionals, switches }) {
     expectPositionals(this.description, positionals, 0, 1);
-    return { directory: positionals[0] ?? "." };
+    return {
+      directory: positionals[0] ?? ".",
+      report: switches.has("report"),
+    };
   },
-  async run({ directory }, manner) {
+  async run({ directory, report }, manner) {
     const diagnosis = diagnose(directory);
-    if (manner.json) printData(formatJson(diagnosis));
+    const told = report ? makeReport(diagnosis, directory) : null;
+    if (manner.json) printData(formatJson({ ...diagnosis, ...told }));
+    else if (told !== null) printData(formatReport(diagnosis, told));
     else await print(diagnosis, manner);
     return diagnosis.works ? 0 : 1;
   },
@@ -92,7 +117,7 @@ export function formatDiagnosis({ checks }: Diagnosis, paint: Paint): string {
 }
 
 /** Null stands for what could not be told. */
-function formatJson(diagnosis: Diagnosis): string {
+function formatJson(diagnosis: Diagnosis & Partial<Report>): string {
   const told = (_: string, value: unknown) => value ?? null;
   return JSON.stringify(diagnosis, told, 2);
 }
@@ -517,3 +542,114 @@ export const FEATURES: readonly FeatureDescription[] = [
     without: "a procfs shows the PID namespace of the process that mounts it",
   },
 ];
+
+/** What a bug report needs besides a {@linkcode Diagnosis}. */
+export interface Report {
+  /** The versions of what is at work. */
+  readonly versions: Readonly<Record<string, string | null>>;
+  /** The mounts around the directory, by columns; null if they can't be told. */
+  readonly mounts: readonly Record<string, Cell>[] | null;
+}
+
+/** The columns of the report's mounts. */
+const REPORTED = parseColumns(
+  "ID,PARENT,TARGET,PROPAGATION,FSTYPE,SOURCE,OPTIONS",
+  false,
+);
+
+function makeReport({ features }: Diagnosis, directory: string): Report {
+  const mounts = features === null ? null : mountsAround(directory);
+  return {
+    versions: {
+      mountat: deno.version,
+      deno: Deno.version.deno,
+      v8: Deno.version.v8,
+      processor: Deno.build.arch,
+      linux: features?.release ?? null,
+      system: features === null ? null : systemName(),
+    },
+    mounts:
+      mounts?.map((mount) =>
+        toObject({ mount: withoutSecrets(mount) }, REPORTED)
+      ) ?? null,
+  };
+}
+
+/** The name of the distribution, as os-release(5) has it. */
+function systemName(): string | null {
+  try {
+    const text = readFile("/etc/os-release");
+    return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1] ?? null;
+  } catch (error) {
+    if (error instanceof SyscallError) return null;
+    throw error;
+  }
+}
+
+/** The mounts that a directory lies in, from the root on, and those below it. */
+function mountsAround(path: string): MountInfo[] | null {
+  try {
+    using directory = openDirectoryAt(AT_FDCWD, path, 0);
+    const below = new Set(
+      listMounts({ below: directory }).map(({ id }) => id),
+    );
+    const all = listMounts();
+    const byId = new Map(all.map((mount) => [mount.id, mount]));
+    let above = byId.get(mountIdAt(directory.fd));
+    while (above !== undefined && !below.has(above.id)) {
+      below.add(above.id);
+      above = byId.get(above.parentId);
+    }
+    return all.filter(({ id }) => below.has(id));
+  } catch (error) {
+    const expected = error instanceof MountError ||
+      error instanceof SyscallError || error instanceof UnsupportedError;
+    if (expected) return null;
+    throw error;
+  }
+}
+
+const ELLIPSIS = "…";
+
+/**
+ * A mount without what may be secret: only those sources, options and values are
+ * left of which it is known what they say.
+ */
+export function withoutSecrets(mount: MountInfo): MountInfo {
+  const { source, type, root, superOptions } = mount;
+  const isPlain = [type, "none", ""].includes(source) ||
+    /^\/dev\/[a-z]+\d*([np]\d+)*$/.test(source);
+  return {
+    ...mount,
+    source: isPlain ? source : ELLIPSIS,
+    root: root === "/" ? root : ELLIPSIS,
+    superOptions: superOptions.map(withoutValue),
+  };
+}
+
+/** Options of file systems whose values are numbers or words of the kernel's. */
+const HARMLESS =
+  /^(r[ow]|sync|dirsync|lazytime|inode64|inode32|nsdelegate|memory_\w+|userxattr|(size|nr_inodes|nr_blocks|mode|uid|gid|ptmxmode|hidepid|subset|errors|data|huge|index|metacopy|redirect_dir|xino|uuid|fsuuid)=[\w.%/]*)$/;
+
+function withoutValue(option: string): string {
+  if (HARMLESS.test(option)) return option;
+  const [, name] = /^([a-z][a-z0-9_+.-]*)=/.exec(option) ?? [];
+  return name === undefined ? ELLIPSIS : `${name}=${ELLIPSIS}`;
+}
+
+/** The report, for a person to send. */
+export function formatReport(diagnosis: Diagnosis, report: Report): string {
+  const versions = Object.entries(report.versions)
+    .map(([name, version]) => [name, version ?? "unknown"]);
+  const { mounts } = report;
+  const rows = mounts?.map((mount) =>
+    REPORTED.map(({ name }) => visible(mount[name.toLowerCase()] ?? null))
+  );
+  return [
+    formatTable(versions),
+    formatDiagnosis(diagnosis, (_, text) => text),
+    rows === undefined
+      ? "The mounts around the directory can't be told."
+      : formatTable([REPORTED.map(({ name }) => name), ...rows]),
+  ].join("\n\n");
+}

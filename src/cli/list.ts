@@ -1,7 +1,6 @@
 import { lookupOfCaller } from "../error/attempt.ts";
 import {
   ALL,
-  type Cell,
   type Column,
   COLUMNS,
   drawTree,
@@ -14,6 +13,7 @@ import {
   print,
   Reader,
   type Row,
+  shown,
   toObject,
   toTree,
 } from "./list_format.ts";
@@ -334,18 +334,6 @@ function formatForTerminal(
 /** A row's cells for a program. */
 function plain(row: Row, columns: readonly Column[]): string[] {
   return columns.map(({ cell }) => String(cell(row) ?? ""));
-}
-
-/** A row's cells for a person. */
-function shown(row: Row, columns: readonly Column[]): string[] {
-  return columns.map(({ cell }) => visible(cell(row)));
-}
-
-/** A name as it is, unless that would mislead or steer a terminal. */
-function visible(cell: Cell): string {
-  if (typeof cell !== "string") return String(cell ?? "");
-  const quoted = quote(cell);
-  return cell !== "" && quoted === `"${cell}"` ? cell : quoted;
 }
 
 async function watch(

@@ -3,7 +3,7 @@ import type { MountInfo } from "../list/mount_info.ts";
 import type { MountEvent } from "../list/watch_mounts.ts";
 import { isUniqueId } from "../kernel/mount_id.ts";
 import { OutputError, UsageError } from "./print.ts";
-import { encodeText } from "../base/text.ts";
+import { encodeText, quote } from "../base/text.ts";
 import { pipe2, writeElsewhere } from "../sys/file.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { EAGAIN, EPIPE } from "../sys/errno.ts";
@@ -135,11 +135,23 @@ export const ALL: unique symbol = Symbol("all");
 export function toObject(
   row: Row,
   columns: readonly Column[],
-): Record<string, unknown> {
+): Record<string, Cell> {
   return Object.fromEntries(columns.map(({ name, cell }) => {
     const value = cell(row);
     return [name.toLowerCase(), value === "" ? null : value];
   }));
+}
+
+/** A row's cells for a person. */
+export function shown(row: Row, columns: readonly Column[]): string[] {
+  return columns.map(({ cell }) => visible(cell(row)));
+}
+
+/** A name as it is, unless that would mislead or steer a terminal. */
+export function visible(cell: Cell): string {
+  if (typeof cell !== "string") return String(cell ?? "");
+  const quoted = quote(cell);
+  return cell !== "" && quoted === `"${cell}"` ? cell : quoted;
 }
 
 /** The options of both the mount and the file system, as findmnt(8) has them. */

@@ -6,6 +6,8 @@ import {
   type DoctorArguments,
   FEATURES,
   formatDiagnosis,
+  type Report,
+  withoutSecrets,
 } from "../../src/cli/doctor.ts";
 import { injecting } from "../support/strace.ts";
 import { parseWords } from "../../src/cli/command.ts";
@@ -27,6 +29,8 @@ import {
   SCRATCH,
 } from "../support/testing.ts";
 import { features } from "../../src/kernel/features.ts";
+import type { MountInfo } from "../../src/list/mount_info.ts";
+import config from "../../deno.json" with { type: "json" };
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import {
   MS_BIND,
@@ -41,8 +45,10 @@ async function parse(args: string[]): Promise<DoctorArguments> {
 }
 
 Deno.test("doctor takes a directory, or the current one", async () => {
-  assertEquals(await parse([]), { directory: "." });
-  assertEquals(await parse(["/srv"]), { directory: "/srv" });
+  const report = false;
+  assertEquals(await parse([]), { directory: ".", report });
+  assertEquals(await parse(["/srv"]), { directory: "/srv", report });
+  assert((await parse(["--report"])).report);
   await assertRejects(() => parse(["a", "b"]), UsageError, '"b"');
 });
 
@@ -273,6 +279,85 @@ programTest("doctor tells of a directory that can't be opened", () => {
   const { code, stdout } = run(["doctor", `${SCRATCH}/file`]);
   assertEquals(code, 1);
   assert(/^missing +propagation .*ENOTDIR/m.test(stdout), stdout);
+});
+
+Deno.test("withoutSecrets() leaves only what is known to be harmless", () => {
+  const mount: MountInfo = {
+    id: 1n,
+    parentId: 2n,
+    tableId: 1,
+    parentTableId: 2,
+    target: "/srv",
+    root: "/home/me",
+    type: "cifs",
+    source: "//me:pass@server/share",
+    options: ["rw", "nosuid"],
+    superOptions: [
+      "rw",
+      "size=1m",
+      "uid=7",
+      "username=me",
+      "pa ss",
+      "mode=a,b",
+    ],
+    propagation: "private",
+    deviceNumber: "0:1",
+  };
+  assertEquals(withoutSecrets(mount), {
+    ...mount,
+    root: "…",
+    source: "…",
+    superOptions: ["rw", "size=1m", "uid=7", "username=…", "…", "mode=…"],
+  });
+  for (const source of ["/dev/sda1", "/dev/nvme0n1p2", "cifs", "none", ""]) {
+    assertEquals(withoutSecrets({ ...mount, source }).source, source);
+  }
+  for (const source of ["/dev/mapper/me", "/dev/../me", "tmpfs"]) {
+    assertEquals(withoutSecrets({ ...mount, source }).source, "…");
+  }
+});
+
+programTest("doctor --report tells of the mounts around a directory", () => {
+  const [around, elsewhere] = [`${SCRATCH}/around`, `${SCRATCH}/elsewhere`];
+  for (const path of [around, elsewhere]) {
+    Deno.mkdirSync(path);
+    mount("secret", path, "tmpfs", 0, "size=1m");
+  }
+  Deno.mkdirSync(`${around}/a/b`, { recursive: true });
+  mount(around, `${around}/a/b`, null, MS_BIND, null);
+  const { code, stdout } = run(["doctor", "--json", "--report", `${around}/a`]);
+  assertEquals(code, 0);
+  const { mounts, versions }: Report = JSON.parse(stdout);
+  const targets = mounts!.map(({ target }) => target);
+  assertEquals(targets[0], "/");
+  assertEquals(targets.slice(-2), [around, `${around}/a/b`]);
+  assert(targets.includes(SCRATCH));
+  assert(!targets.includes(elsewhere));
+  assert(String(mounts!.at(-1)!["options"]).includes("size=1024k"));
+  assertEquals(versions["mountat"], config.version);
+  assertEquals(versions["linux"], features().release);
+  const text = run(["doctor", "--report", `${around}/a`]).stdout;
+  assert(/^mountat +\d/m.test(text), text);
+  assert(/^ok +fsopen\(2\) +there$/m.test(text), text);
+  assert(
+    text.split("\n").some((line) =>
+      line.includes(`${around}/a/b `) && line.includes("  tmpfs  ")
+    ),
+    text,
+  );
+  for (const output of [text, stdout]) assert(!output.includes("secret"));
+  for (const path of [`${around}/a/b`, around, elsewhere]) umount2(path);
+});
+
+programTest("doctor --report tells what it can of a missing directory", () => {
+  const calls: [string[], string][] = [[[], "."], [["-A"], "/none"]];
+  for (const [permissions, path] of calls) {
+    const { stdout } = run(["doctor", "--report", path], { permissions });
+    assert(stdout.includes(`\ndeno       ${Deno.version.deno}\n`), stdout);
+    assert(
+      stdout.endsWith("\nThe mounts around the directory can't be told.\n"),
+    );
+  }
 });
 
 programTest("doctor uses colours on a terminal, never with NO_COLOR", () => {

@@ -119,6 +119,9 @@ const STAGES: Record<string, Stage> = {
   "mountat doctor": { after: "grep works output" },
   "mountat doctor /srv/root": { after: "grep /srv/root output" },
   "mountat doctor --json | jq .features": { after: "grep fsopen output" },
+  "mountat doctor --report /srv/root > report.txt": {
+    after: "grep TARGET report.txt",
+  },
   "mountat completions bash > mountat.bash && . ./mountat.bash": {
     after: "complete -p mountat",
   },

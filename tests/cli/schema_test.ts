@@ -227,6 +227,11 @@ programTest("doctor --json prints what docs/schema.json says", () => {
   assertEquals(json(["doctor"]).works, true);
   const blind = json(["doctor"], 1, { permissions: [] });
   assertEquals(blind.features, null);
+  const report = json(["doctor", "--report"]);
+  assertEquals(typeof report.versions.linux, "string");
+  assert(report.mounts.length > 0);
+  const none = json(["doctor", "--report"], 1, { permissions: [] });
+  assertEquals([none.versions.linux, none.mounts], [null, null]);
 });
 
 programTest("sweep --json prints what docs/schema.json says", async () => {

@@ -121,7 +121,7 @@ jsrTest("deno run jsr: is the program, from an empty cache", async () => {
 
 programTest("deno install -g installs the program from a clone", async () => {
   const words = /`deno (install -g [^`]* mod\.ts)`/
-    .exec(Deno.readTextFileSync(`${ROOT}README.md`))![1]!.split(" ");
+    .exec(Deno.readTextFileSync(`${ROOT}docs/distribution.md`))![1]!.split(" ");
   const root = `${SCRATCH}/installed`;
   await succeed([DENO, ...words, "--root", root], { cwd: ROOT });
   await checkProgram([`${root}/bin/mountat`], { cwd: SCRATCH });
