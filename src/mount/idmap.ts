@@ -14,7 +14,7 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { readFields } from "../kernel/process.ts";
 import type { IdMap, IdMaps } from "../options/attributes.ts";
 import { write } from "../sys/file.ts";
-import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { isErrno } from "../sys/error.ts";
 import { cloneSleeping } from "../sys/spawn.ts";
 import { kill, pidfdOpen, SIGKILL, waitid } from "../sys/process.ts";
 import { EINTR } from "../sys/errno.ts";
@@ -74,8 +74,7 @@ const CHILD_SECONDS = 2;
  * one: a child that does nothing, and is gone on return.
  *
  * @throws {SyscallError} EPERM for ids that can't be mapped, EINVAL for ranges
- * that overlap, ENOENT without /proc.
- * @throws {UnsupportedError} Where /proc shows other processes alone.
+ * that overlap, ENOENT without /proc, and where that shows other processes alone.
  */
 export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
   const child = cloneSleeping(CLONE_NEWUSER, CHILD_SECONDS);
@@ -93,11 +92,7 @@ export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
 /** Where /proc has a child of this process, whatever PID namespace it is of. */
 function pathOf(child: number): string {
   using process = new OwnedFd(pidfdOpen(child));
-  const number = readFields(`/proc/self/fdinfo/${process.fd}`)("Pid");
-  if (Number(number) > 0) return `/proc/${number}`;
-  throw new UnsupportedError(
-    "An id map can't be made where /proc shows no process of this PID namespace: mount one that does, or give a user namespace's descriptor",
-  );
+  return `/proc/${readFields(`/proc/self/fdinfo/${process.fd}`)("Pid")}`;
 }
 
 function writeMaps(path: string, maps: readonly IdMap[]): void {

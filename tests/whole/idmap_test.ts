@@ -11,7 +11,7 @@ import { readFile } from "../../src/fd/open.ts";
 import { MountTree } from "../../src/mount/tree.ts";
 import { MountError } from "../../src/error/error.ts";
 import { Directory } from "../../src/directory.ts";
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   mountId,
   open,
@@ -22,8 +22,7 @@ import {
 import { kernelTestSince } from "../support/since.ts";
 import { statmount } from "../../src/sys/statmount.ts";
 import { createUserNamespace } from "../../src/mount/idmap.ts";
-import { commandLine } from "../support/program.ts";
-import { UnsupportedError } from "../../src/sys/error.ts";
+import { commandLine, programTest } from "../support/program.ts";
 
 /** The same for user and group ids. */
 function maps(inside: number, outside: number, length: number): IdMaps {
@@ -353,15 +352,29 @@ kernelTest("a map can't be made without /proc", () => {
       "ENOENT",
     );
     assertEquals(error.hint, "It needs /proc, which is not mounted here");
-    Deno.symlinkSync(String(Deno.pid + 1), "/proc/self");
-    assertThrows(
-      () =>
-        root.mount("m", { type: "tmpfs", idmap: maps(0, 1, 1), mkdir: true }),
-      UnsupportedError,
-      "another PID namespace",
-    );
   });
 }, { permissions });
+
+programTest("a map is made where /proc is of a PID namespace outside", () => {
+  Deno.mkdirSync(`${SCRATCH}/source`);
+  Deno.mkdirSync(`${SCRATCH}/target`);
+  Deno.chownSync(`${SCRATCH}/source`, 7, 8);
+  const [command, ...args] = commandLine([
+    "bind",
+    "-o",
+    "X-mount.idmap=u:7:1007:1 g:8:1008:1",
+    `${SCRATCH}/source`,
+    SCRATCH,
+    "target",
+  ], { wrapper: ["unshare", "--pid", "--fork"] });
+  const { success, stderr } = new Deno.Command(command!, { args })
+    .outputSync();
+  assert(success, new TextDecoder().decode(stderr));
+  const { uid, gid } = Deno.statSync(`${SCRATCH}/target`);
+  assertEquals([uid, gid], [1007, 1008]);
+  using root = Directory.open(SCRATCH);
+  root.unmount("target");
+}, { commands: ["unshare"] });
 
 Deno.test("an id map that is none is refused before any call", () => {
   const root = Object.create(Directory.prototype, {
