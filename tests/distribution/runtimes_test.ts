@@ -30,7 +30,9 @@ const PURE_TESTS = [
   "options/target_test.ts",
 ];
 
-const EXPORTS = Object.entries(config.exports);
+// The runner is a program for Deno: its packages are for servers.
+const EXPORTS = Object.entries(config.exports)
+  .filter(([path]) => path !== "./runner");
 
 const missing = missingBundler() ?? missingCommand(["node"]);
 
