@@ -1,0 +1,411 @@
+/** Runs a command, from its options to its end. */
+import { openInput, openOutput, type Stream } from "./streams.ts";
+import type { MountTree } from "../mount/tree.ts";
+import {
+  parseRun,
+  type Plan,
+  type RunOptions,
+  type RunResult,
+} from "./options.ts";
+import { SyscallError, UnsupportedError } from "../sys/error.ts";
+import { attempt, explain, MountError } from "../error/error.ts";
+import { quote } from "../base/text.ts";
+import { type Spawner, spawner } from "./spawner.ts";
+import { withUser } from "./user.ts";
+import { HeldSignals, Terminal } from "./signals.ts";
+import { make, makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
+import { MountPoints } from "./mount_points.ts";
+import { Guarding, openGuarded, withoutDevices } from "./guard.ts";
+import { GUARDED } from "./profile.ts";
+import { enterCommandsNamespaces, enterNamespaces } from "./namespaces.ts";
+import type { PassedOver } from "../mount/apply.ts";
+import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import { CommandProcess, type Kind, type Outcome } from "./command.ts";
+import { dup } from "../sys/file.ts";
+import { findPrograms } from "./program.ts";
+import { LentStreams } from "./lent_streams.ts";
+import { isTerminal } from "../sys/process.ts";
+import { cloneTree } from "../mount/bindat.ts";
+import { makePrivate } from "../mount/change.ts";
+import { explainExecution } from "./why_not_executed.ts";
+import {
+  CLONE_NEWPID,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_NODEV,
+} from "../sys/constants.ts";
+import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
+import { type SignalName, SIGNALS } from "../sys/layout.ts";
+import { InitProcess } from "./init_process.ts";
+import { CallTable, Descriptors, SOCKET } from "./table.ts";
+import {
+  becomeCommand,
+  beginTable,
+  copySysfs,
+  enterDirectory,
+  enterRoot,
+  makeDevices,
+  makeProcfs,
+  makeSysfs,
+  takeForeground,
+} from "./steps.ts";
+
+/**
+ * Runs a command: see `run`.
+ *
+ * @throws {TypeError | RangeError | MountError | UnsupportedError}
+ */
+export async function execute(
+  root: HasFd | MountTree,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  descriptorOf(root);
+  const given = parseRun(command, options);
+  given.abort?.throwIfAborted();
+  const plan = options.user === undefined
+    ? given
+    : parseRun(command, withUser(root, options));
+  try {
+    return await runPlanned(root, plan);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const [program] = plan.command;
+    throw explain(
+      { action: `run ${quote(program)}`, target: program },
+      error,
+    );
+  }
+}
+
+async function runPlanned(
+  root: HasFd | MountTree,
+  plan: Plan,
+): Promise<RunResult> {
+  using owned = new DisposableStack();
+  const streams: Streams = [
+    openInput(plan.stdin, owned),
+    openOutput(plan.stdout, 1, owned),
+    openOutput(plan.stderr, 2, owned),
+  ];
+  const [stdin, ...outputs] = streams;
+  const user = plan.ids?.uid ?? null;
+  using _lent = user === null ? null : new LentStreams(stdin, outputs, user);
+  using tty = plan.dev ? copyTerminal(streams) : null;
+  using signals = new HeldSignals(plan.forwardSignals);
+  // Without the rights to mount this fails, before anything is begun.
+  const place = spawner();
+  const kind = plan.hostPid ? "group" : plan.asPid1 ? "first" : "child";
+  using init = new InitProcess(plan.hostPid);
+  using points = new MountPoints();
+  // What leaves the command's group goes on with what is mounted there.
+  if (plan.hostPid) points.keep();
+  using tree = new RootTree(
+    root,
+    points,
+    plan.mountPoints === "make",
+    plan.profile === "strict" ? MOUNT_ATTR_NODEV : 0,
+  );
+  const job: Job = { plan, kind, init, tree, place, streams, tty };
+  const { late, passedOver } = furnish(job);
+  using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
+  // A job of a shell's, in the foreground or not: as a group of its own what that
+  // does would not reach the command.
+  const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
+    !plan.hostPid && !plan.newSession;
+  const leads = !plan.hostPid && !atTerminal;
+  using stops = new HeldSignals(atTerminal ? STOPS : []);
+  const table = describeCommand(job, late, {
+    leads,
+    foreground: plan.hostPid && terminal !== null,
+  });
+  using process = new CommandProcess(init, table, { kind, leads });
+  // What is mounted in it goes with the first process.
+  using top = new OwnedFd(dup(tree.fd));
+  // From here on the first process holds it.
+  tree[Symbol.dispose]();
+  for (const stream of streams) stream.closeTheirs();
+  signals.deliverTo((name) =>
+    process.signal(name, atTerminal && FROM_TERMINAL.includes(name))
+  );
+  stops.deliverTo((name) => {
+    // More than one comes, until the command is stopped.
+    const late = name === "SIGTTIN" && Terminal.ours() !== null;
+    if (!late) process.suspend(name);
+  });
+  const result = await attend(process, plan, streams).catch((error) => {
+    throw error instanceof SyscallError && error.syscall === "execve"
+      ? explainExecution(error, top.fd, plan)
+      : error;
+  });
+  plan.abort?.throwIfAborted();
+  return { ...result, passedOver };
+}
+
+type Streams = readonly [stdin: Stream, stdout: Stream, stderr: Stream];
+
+/** A command that is to be started. */
+interface Job {
+  readonly plan: Plan;
+  readonly kind: Kind;
+  readonly init: InitProcess;
+  readonly tree: RootTree;
+  readonly place: Spawner;
+  readonly streams: Streams;
+  /** The terminal that its /dev/console is, null for none. */
+  readonly tty: OwnedFd | null;
+}
+
+/** A copy of the terminal that one of the streams is, to be mounted. */
+function copyTerminal(streams: Streams): OwnedFd | null {
+  const terminal = streams.find(({ fd, isPipe }) => !isPipe && isTerminal(fd));
+  if (terminal === undefined) return null;
+  try {
+    return makePrivate(cloneTree(terminal.fd, "", 0), 0);
+  } catch (error) {
+    // It is of another mount namespace: of who started this container, say.
+    if (!(error instanceof SyscallError)) throw error;
+    return null;
+  }
+}
+
+/** The file systems that every command expects. */
+const EXPECTED = ["proc", "sys", "dev"] as const;
+
+type Expected = (typeof EXPECTED)[number];
+
+/**
+ * Mounts what a command expects, but for what the first process can do by itself:
+ * that takes less time.
+ *
+ * @returns What is left to it, and what could not be mounted.
+ */
+function furnish(
+  job: Job,
+): { late: Expected[]; passedOver: PassedOver[] } {
+  const { plan, tree, place, tty } = job;
+  const strict = plan.profile === "strict";
+  const wanted = EXPECTED.filter((name) => plan[name]);
+  tree.makeRoom(wanted);
+  const late = wanted.filter((name) =>
+    !plan.mounts.some((mount) => tree.leadsInto(name, mount.target.path)) &&
+    (name !== "sys" || place.sys !== null) &&
+    // Nodes take a mount that leads to devices.
+    (name !== "dev" || place.makesDevices && !strict)
+  );
+  const early = wanted.filter((name) => !late.includes(name));
+  const sysShows = early.includes("sys") && plan.network === "none";
+  const types = [
+    ...sysShows ? ["sysfs"] : [],
+    ...early.includes("proc") ? ["proc"] : [],
+    ...plan.mounts.flatMap(({ shows }) => shows === null ? [] : [shows.type]),
+  ];
+  const contexts = types.length === 0 ? [] : startWithContexts(job, types);
+  try {
+    if (early.includes("sys")) {
+      tree.put("sys", makeSys(sysShows ? contexts.shift() : undefined));
+    }
+    if (early.includes("dev")) tree.put("dev", makeDev(tree.staging, tty));
+    if (early.includes("proc")) tree.put("proc", makeProc(contexts.shift()!));
+    const passedOver: PassedOver[] = [];
+    for (const { spec, shows, ...mount } of plan.mounts) {
+      const context = shows === null ? undefined : contexts.shift()!;
+      const makeIt = shows === null
+        ? mount.make
+        : () => make(shows.type, shows.options, shows.type, context);
+      try {
+        tree.add({
+          ...mount,
+          make: strict ? () => withoutDevices(makeIt()) : makeIt,
+        });
+      } catch (error) {
+        const failed = error instanceof MountError ||
+          error instanceof UnsupportedError;
+        if (!failed || !spec.optional) throw error;
+        passedOver.push({ spec, error });
+      }
+    }
+    tree.seal();
+    return { late, passedOver };
+  } finally {
+    for (const context of contexts) context.close();
+  }
+}
+
+/** Starts the first process, and lets it open contexts of file systems. */
+function startWithContexts(
+  { plan, kind, init, place, streams }: Job,
+  types: readonly string[],
+): OwnedFd[] {
+  const table = new CallTable();
+  begin(table, plan, kind);
+  const contexts = types.map((type) =>
+    table.open("fsopen", [type, FSOPEN_CLOEXEC])
+  );
+  table.call("sendmsg", [SOCKET, new Descriptors(contexts), 0]);
+  table.call("close_range", [SOCKET + 1, 0xffff_ffff, 0]);
+  const bytes = table.encode({ next: true });
+  init.send(bytes, table.descriptors, streams.map(({ fd }) => fd));
+  init.start(place.init);
+  return init.receive(table).map((fd) => new OwnedFd(fd, "context"));
+}
+
+function begin(table: CallTable, plan: Plan, kind: Kind): void {
+  beginTable(table, plan.hostPid);
+  enterNamespaces(table, plan);
+  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
+}
+
+/** Sends the first process what it has to do, and starts it if that is not done. */
+function describeCommand(
+  { plan, kind, init, tree, place, streams, tty }: Job,
+  late: readonly Expected[],
+  { leads, foreground }: { leads: boolean; foreground: boolean },
+): CallTable {
+  const { command, cwd, environment } = plan;
+  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
+  const programs = findPrograms(tree.fd, command[0], cwd, path);
+  using owned = new DisposableStack();
+  const table = new CallTable();
+  const numberOf = (fd: number) => table.pass(fd);
+  const root = numberOf(tree.fd);
+  const empty = numberOf(place.empty.fd);
+  const points = Object.fromEntries(late.map((name) => [
+    name,
+    numberOf(tree.pointAt(name).fd),
+  ]));
+  const sys = late.includes("sys") && plan.network === "host"
+    ? numberOf(place.sys!.fd)
+    : -1;
+  const terminal = tty !== null && late.includes("dev")
+    ? numberOf(tty.fd)
+    : null;
+  const strict = plan.profile === "strict"
+    ? new Guarding(place.guard(), table)
+    : null;
+  for (const name of GUARDED) {
+    // What the first process makes itself it has a descriptor of.
+    if (strict === null || !plan[name] || late.includes(name)) continue;
+    strict.add(name, numberOf(owned.use(openGuarded(tree.fd, name)).fd));
+  }
+  const userNamespace = place.userNamespace === null
+    ? null
+    : numberOf(place.userNamespace.fd);
+  const fds = plan.fds.map((fd) =>
+    attempt(
+      { action: `pass on descriptor ${fd}`, target: command[0] },
+      () => [numberOf(owned.use(new OwnedFd(dup(fd))).fd), fd] as const,
+    )
+  );
+  const started = init.pid !== 0;
+  if (!started) begin(table, plan, kind);
+  if (foreground) takeForeground(table);
+  const placed = late.flatMap((name) => {
+    const at = points[name]!;
+    if (name === "proc") return [makeProcfs(table, at)];
+    if (name === "dev") return makeDevices(table, at, terminal);
+    return [sys === -1 ? makeSysfs(table, at) : copySysfs(table, sys, at)];
+  });
+  for (const { fd, attempted } of placed) {
+    const name = GUARDED.find((name) => name === attempted.target);
+    if (name !== undefined) strict?.add(name, fd);
+  }
+  const covers = strict?.cover() ?? [];
+  enterRoot(table, empty, root, [...placed, ...covers]);
+  strict?.protect();
+  enterDirectory(table, cwd);
+  if (kind !== "first") table.vfork(CLONE_OF_KIND[kind]);
+  enterCommandsNamespaces(table, plan, userNamespace);
+  becomeCommand(table, plan, {
+    newSession: leads,
+    fds,
+    // Of all that fail, the first is the one to tell of.
+    programs: programs.length > 1 ? [...programs, programs[0]!] : programs,
+    environment,
+  });
+  const first = started ? [] : streams.map(({ fd }) => fd);
+  init.send(table.encode(), table.descriptors, first);
+  if (!started) init.start(place.init);
+  return table;
+}
+
+/** How the command is parted from the first process. */
+const CLONE_OF_KIND: Readonly<Record<Kind, number>> = {
+  child: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
+  group: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
+  first: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD | CLONE_NEWPID,
+};
+
+/** Sees a command to its end, and to that of all that it started. */
+async function attend(
+  process: CommandProcess,
+  plan: Plan,
+  streams: Streams,
+): Promise<Omit<RunResult, "passedOver">> {
+  using watch = new DisposableStack();
+  // When nobody waits any longer for who still holds what the command wrote to.
+  const enough = Promise.withResolvers<void>();
+  let timedOut = false;
+  using timers = new DisposableStack();
+  function after(milliseconds: number, act: () => void): void {
+    const timer = setTimeout(act, milliseconds);
+    timers.defer(() => clearTimeout(timer));
+  }
+  if (plan.timeout !== null) {
+    after(plan.timeout, () => {
+      timedOut = true;
+      process.signalAll("SIGTERM");
+      after(plan.killAfter, () => {
+        process.signalAll("SIGKILL");
+        enough.resolve();
+        // A command of root may have stopped the first process: ptrace(2).
+        after(LAST_MILLISECONDS, () => process.kill());
+      });
+    });
+  }
+  const { abort } = plan;
+  if (abort !== undefined) {
+    const kill = () => {
+      process.kill();
+      enough.resolve();
+    };
+    abort.addEventListener("abort", kill);
+    watch.defer(() => abort.removeEventListener("abort", kill));
+    // While it was started.
+    if (abort.aborted) kill();
+  }
+  const moved = streams.map((stream) => stream.moved());
+  // What goes wrong with one is told at the end.
+  for (const end of moved) end.catch(() => {});
+  const [stdin, ...outputs] = streams;
+  let outcome: Outcome;
+  try {
+    outcome = await process.outcome();
+  } finally {
+    stdin.stop();
+  }
+  // It was in time, however long it takes to move what it wrote.
+  if (!timedOut) timers.dispose();
+  for (const output of outputs) output.finish();
+  enough.promise.then(() => outputs.forEach((output) => output.stop()));
+  const [, stdout, stderr] = await Promise.all(moved);
+  return {
+    success: outcome.code === 0,
+    ...outcome,
+    timedOut,
+    ...stdout === undefined ? {} : { stdout },
+    ...stderr === undefined ? {} : { stderr },
+  };
+}
+
+/** How long the first process has to kill all others. */
+const LAST_MILLISECONDS = 1000;
+
+/** What a terminal sends to the whole foreground: termios(3). */
+const FROM_TERMINAL: readonly SignalName[] = [
+  "SIGINT",
+  "SIGQUIT",
+  "SIGWINCH",
+];
+
+/** What stops a job: Ctrl-Z, and reading while another has the terminal. */
+const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN"];
