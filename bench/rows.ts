@@ -28,10 +28,9 @@ const ROWS: readonly Row[] = [
   runner,
 ];
 
-/** What one has to know to read the figures of each row, by its number. */
-export const NOTES: Readonly<Record<number, string>> = Object.fromEntries(
-  ROWS.map(({ row, note }) => [row, note]),
-);
+/** The texts of each row, by its number. */
+export const NOTES: Readonly<Record<number, Pick<Row, "note" | "missed">>> =
+  Object.fromEntries(ROWS.map((row) => [row.row, row]));
 
 /** The numbers of all rows. */
 export const NUMBERS: readonly number[] = ROWS.map(({ row }) => row);

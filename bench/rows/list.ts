@@ -10,7 +10,9 @@ export const list: Row = {
   row: 6,
   work: "Listing all mounts",
   note:
-    "So many more than the system's own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names, and looks at every byte of the answers. It alone takes about half as long as findmnt(8) at 10,000 mounts, 98 % of that in the kernel (getrusage(2)): a third of findmnt(8) is less than the kernel takes to answer one statmount(2) for each mount, and there is no call that answers for several. findmnt(8) reads mountinfo, which the kernel writes in about half the time of those answers, and spends most of its time making sense of it. But mountinfo lacks the unique ids, which only those two calls tell. Reading mountinfo is reading alone: nothing is parsed.",
+    'The number of mounts is in addition to the system\'s own. The C loop asks statmount(2) for the same fields of each mount that listmount(2) names. "Reading mountinfo" reads the text and parses nothing.',
+  missed:
+    "Only statmount(2) tells unique ids, and it answers for one mount at a time. The C loop alone takes half as long as findmnt(8), 98 % of that in the kernel: a third of findmnt(8) is less than what the kernel takes.",
   async measure(seconds) {
     await using stack = new AsyncDisposableStack();
     const matches: Match[] = [];

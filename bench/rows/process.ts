@@ -10,7 +10,9 @@ export const program: Row = {
   row: 8,
   work: "The program from exec to exit",
   note:
-    "Without type checks, from Deno's cache. mod.ts loads the whole library, cli.ts what the main job takes; with -A that records its mounts. The bundle is what deno bundle --minify makes of cli.ts. By the least processor time of 30 runs in turns (wait4(2)) an empty file takes 15.8 ms, a file that only names cli.ts in an import() it does not reach 24.0, the main job without what cli.ts names by import() 31.7, which is 2.0 times the empty run, and cli.ts 38.4: to look at the 123 modules of its graph, of which it evaluates 39, takes Deno 8 ms, and without import() importing would need --allow-read. The bundle takes 26.0 with --allow-ffi, 29.1 with its record. Deno keeps the code that V8 makes of a bundle only once the event loop has turned, for which the program waits: that is worth 8 ms. Inside the bundle, by its clock, evaluating the modules takes 2.4 ms, loading the subcommand 1.9, holding back signals 1.0, opening the record 2.4 and closing it 0.7, the two mounts 2.0, of which to record them 0.7, the unmounts 1.0: nearly all of that V8 takes to compile functions that are called for the first time, for the code that Deno keeps has none of them.",
+    "Without type checks, from Deno's cache. mod.ts loads the whole library; cli.ts loads what the main job needs; with -A the mounts are recorded. The bundle is `deno bundle --minify` of cli.ts.",
+  missed:
+    "By processor time, an empty file takes 15.8 ms, the main job 31.7, and cli.ts 38.4: Deno looks at all 123 modules that cli.ts could load, of which 39 are evaluated, and that takes 8 ms. The alternative would need --allow-read. In the bundle (26 ms), most of the rest is V8 compiling functions that are called for the first time: 2.4 ms to evaluate the modules, 1.9 to load the subcommand, 3.1 for the record, 3.0 to mount and unmount.",
   async measure(seconds) {
     const empty = `${SCRATCH}/empty.ts`;
     Deno.writeTextFileSync(empty, "");
@@ -46,7 +48,9 @@ export const firstMount: Row = {
   row: 9,
   work: "The first mount of a process",
   note:
-    "In processes of their own, each new. Every system call is bound when it is first used (dlopen); these are part of the first mount, measured by themselves. Deno would compile a trampoline for each, in 0.1 to 0.3 ms: the first four calls go without, by a declaration that it compiles nothing for. The import alone is more than the 5 ms, nearly all of it Deno's loading of 145 modules: how that was found is said at row 8.",
+    "Each in a new process. A system call is bound when it is first used (dlopen): that is part of the first mount, and is also shown by itself.",
+  missed:
+    "Nearly all of it is Deno loading 145 modules. The first mount itself takes 3 ms.",
   measure(seconds) {
     const path = `${SCRATCH}/first`;
     Deno.mkdirSync(`${path}/mounted`, { recursive: true });
@@ -85,7 +89,7 @@ export const endurance: Row = {
   row: 10,
   work: "Memory that many mounts leave behind",
   note:
-    "The first is RssAnon of /proc/self/status, memory that the process has for itself, and the one that is to stay within 2 MB. The second is RssFile, pages of files that it maps: nearly all of Deno's executable, the rest of the C library and V8's cache of code (/proc/self/smaps). They come in as V8's compilers and collectors first run, most of them within the first 20,000 cycles, are shared by all processes of that executable, and can be dropped at any time. Both together are more than 2 MB. Measured after a garbage collection, with V8's young generation held at 1 MB: it grows with what is allocated, not with what is kept.",
+    "The first figure is memory that the process has for itself (RssAnon). The second is pages of files that it maps (RssFile), nearly all of Deno's executable: all processes of that executable share them, and the kernel can drop them at any time. Measured after a garbage collection.",
   measure(seconds) {
     const path = `${SCRATCH}/endurance`;
     Deno.mkdirSync(path, { recursive: true });

@@ -13,8 +13,10 @@ import { verify } from "../verify.ts";
 export interface Row {
   readonly row: number;
   readonly work: string;
-  /** What one has to know to read the figures. */
+  /** What is compared. */
   readonly note: string;
+  /** Why a goal is missed. */
+  readonly missed?: string;
   /**
    * Measures it, in an empty directory of a private mount namespace.
    *

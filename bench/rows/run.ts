@@ -92,7 +92,7 @@ export const run: Row = {
   row: 7,
   work: "A command in a root with proc, sys and dev",
   note:
-    "bwrap and unshare make a PID and a mount namespace and mount a procfs and devices, as run does; for sys, run and unshare mount a sysfs, and bwrap, which mounts none, binds that of the host. The root holds nothing but a static true. bwrap and run put an init of their own before it, but where it is the first process of its PID namespace (asPid1, --as-pid-1). The C program does what is the same for each command once, the devices and the sysfs, and copies that; it starts init and command by clone3(2) as vfork(2) does. All others are started from this one process. Processor time is that of who starts it and of all it starts.",
+    "The root holds nothing but a static true. All make a PID and a mount namespace, a procfs and devices; run and unshare mount a sysfs, bwrap binds the host's. bwrap and run start an init, except as the first process (asPid1, --as-pid-1). The C program prepares devices and sysfs once and copies them; it starts commands by clone3(2). Processor time is that of the starter and all that it starts.",
   async measure(seconds) {
     const missing = whyMissing(COMPILER);
     if (missing !== null) {

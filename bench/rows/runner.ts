@@ -164,7 +164,7 @@ export const runner: Row = {
   row: 12,
   work: "A command for a Buildbarn worker, by gRPC",
   note:
-    "The same client, a process of its own, calls Run of each server; a call makes two log files, and executes a static true in a root that holds nothing else. bb_runner chroots and executes the root's own env, which is that true, too; it is measured where BB_RUNNER_BIN names it. The C program starts it by clone3(2) as vfork(2) does and chroot(2), and serves nobody. Processor time is that of the server and its commands. mountat gives each command namespaces, /proc, /sys, /dev and /tmp, and its inputs an id map.",
+    "One client calls Run of each server. A call makes two log files and executes a static true. mountat gives each command namespaces, /proc, /sys, /dev and /tmp, and its inputs an id map. bb_runner chroots; it is measured if BB_RUNNER_BIN names it. The C program uses clone3(2) and chroot(2), and serves nobody. Processor time is that of the server and its commands.",
   async measure(seconds) {
     const missing = whyMissing(COMPILER);
     if (missing !== null) {

@@ -1,5 +1,12 @@
 import { RESULTS } from "./results.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { gatedTest, missingPermission } from "../support/testing.ts";
+import { readResults } from "../../bench/results.ts";
 import { performancePage, rowText } from "../../bench/table.ts";
 
 Deno.test("rowText() prints medians, the least, ratios and what they are to be", () => {
@@ -19,7 +26,10 @@ Deno.test("rowText() prints medians, the least, ratios and what they are to be",
 });
 
 Deno.test("performancePage() has a section, a table and a chart for each row", () => {
-  const page = performancePage(RESULTS, { 1: "Of a <kind>.", 5: "Many." });
+  const page = performancePage(RESULTS, {
+    1: { note: "Of a <kind>.", missed: "Too much." },
+    5: { note: "Many.", missed: "Not said of what has no goal." },
+  });
   for (const { row, work } of RESULTS.rows) {
     assertStringIncludes(page, `\n## ${row}. ${work}\n`);
     assertStringIncludes(page, `](charts/row-${row}.svg)`);
@@ -27,4 +37,23 @@ Deno.test("performancePage() has a section, a table and a chart for each row", (
   assertStringIncludes(page, "\n\nOf a <kind>.\n\n![");
   assertStringIncludes(page, "\n\nMany.\n\n![");
   assertStringIncludes(page, "On 1 × Z80, Linux 6.18.0, Deno 2.9.6.");
+  const [, reasons] = page.split("\n## Why some goals are missed\n\n");
+  assertEquals(reasons, '**1. Mounts & "more".** Too much.\n');
 });
+
+gatedTest(
+  "performancePage() answers all questions from the committed results",
+  missingPermission(["read"]),
+  () => {
+    const page = performancePage(readResults()!, {});
+    const [, answers] = /## What it costs\n\n([^]*?)\n\n/.exec(page)!;
+    // A header, and the line below it.
+    const rows = answers!.split("\n").slice(2);
+    assert(rows.length >= 11, answers);
+    for (const row of rows) assert(!row.includes("undefined"), row);
+    assertMatch(
+      answers!,
+      /^\| Unmount a tmpfs \| \d.* µs \| umount\(8\).* \|$/m,
+    );
+  },
+);
