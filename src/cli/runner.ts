@@ -99,7 +99,17 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
         repeat: true,
         help: "where the worker connects to",
       },
+      network: {
+        value: "which",
+        choices: ["host", "none"],
+        help: "the commands' network: the host's, or a loopback device alone",
+      },
       "no-tmpdir": { help: "leave TMPDIR to the actions" },
+      profile: {
+        value: "name",
+        choices: ["default", "strict"],
+        help: "what commands are confined to; by default strict",
+      },
       "protect-inputs": {
         value: "way",
         choices: PROTECTIONS,
@@ -197,6 +207,8 @@ function parseOptions({ switches, values }: Words): Partial<ServeOptions> {
     ),
     limits: values["limit"] &&
       Object.fromEntries(values["limit"].map(parseLimit)),
+    network: values["network"]?.[0] as ServeOptions["network"],
+    profile: values["profile"]?.[0] as ServeOptions["profile"],
     setTmpdir: switches.has("no-tmpdir") ? false : undefined,
     protectInputs: protection as InputProtection | undefined,
     mounts: values["bind"]?.map((text) => parseBind("bind", text)),

@@ -57,6 +57,18 @@ export interface ServeOptions {
    */
   limits?: RunOptions["limits"];
   /**
+   * The network of commands: this process's, or none but a loopback device.
+   *
+   * @default {"host"}
+   */
+  network?: RunOptions["network"];
+  /**
+   * What commands are confined to: see the option of `run`.
+   *
+   * @default {"strict"}
+   */
+  profile?: RunOptions["profile"];
+  /**
    * Sets TMPDIR to /tmp, where the action's own temporary directory is, for
    * actions that have no TMPDIR.
    *
@@ -161,6 +173,8 @@ const SERVE_NAMES: OptionNames<ServeOptions> = {
   gid: true,
   groups: true,
   limits: true,
+  network: true,
+  profile: true,
   setTmpdir: true,
   protectInputs: true,
   mounts: true,
@@ -253,11 +267,13 @@ export function parseServe(options: ServeOptions): ServePlan {
   const ids = options.uid === undefined && options.gid === undefined
     ? {}
     : { uid, gid };
-  const { groups, limits = {} } = options;
+  const { groups, limits = {}, network = "host", profile = "strict" } = options;
   const run: RunOptions = {
     ...ids,
     ...groups === undefined ? {} : { groups },
     limits,
+    network,
+    profile,
     capabilities: CAPABILITIES,
     mounts,
     clearEnv: true,

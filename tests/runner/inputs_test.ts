@@ -61,6 +61,10 @@ const ATTACKS = [
   "ln $f /tmp/link",
   "cp /bin/busybox $f",
   "cp -f /bin/busybox $f",
+  // By these, which are opened alone here, a command would have the host.
+  ": >> /proc/sys/kernel/core_pattern",
+  ": >> /proc/sysrq-trigger",
+  ": >> /sys/kernel/uevent_helper",
   "umount /",
   "umount -l /",
   "mount -o remount,rw /",

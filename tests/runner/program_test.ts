@@ -1,6 +1,7 @@
 /** The runner as a program: its socket, its end, its configuration, its log. */
 import {
   Action,
+  appears,
   BUILD,
   Client,
   RunnerProcess,
@@ -13,6 +14,7 @@ import { processesWith } from "../support/run_root.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
+import { Ajv2020 } from "npm:ajv@8.17.1/dist/2020.js";
 
 const OPTIONS = ["--build-directory", BUILD, "--listen", SOCKET];
 
@@ -27,17 +29,7 @@ function makeDirectories(): void {
 }
 
 /** Waits until an action of this name has begun. */
-async function begun(action: Action): Promise<void> {
-  for (;;) {
-    try {
-      Deno.statSync(`${action.path}/tmp/begun`);
-      return;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
+const begun = (action: Action) => appears(`${action.path}/tmp/begun`);
 
 const token = () => `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
 
@@ -283,7 +275,7 @@ runnerTest(
   },
 );
 
-runnerTest("there is a line for each action, or one of JSON", async () => {
+runnerTest("there is a line for each action", async () => {
   await using runner = await RunnerProcess.start([
     "--bind",
     "/etc:/host:ro",
@@ -302,6 +294,32 @@ runnerTest("there is a line for each action, or one of JSON", async () => {
     await runner.log.find(/./),
     /^2: INVALID_ARGUMENT \(.*\\x1b\[2J.*\) in \d+ ms: true$/,
   );
+});
+
+runnerTest("the lines of JSON are what docs/schema.json says", async () => {
+  const schema = JSON.parse(Deno.readTextFileSync(`${ROOT}docs/schema.json`));
+  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
+  ajv.addSchema({ ...schema, $id: "schema" });
+  const check = (name: string, line: string) => {
+    const validate = ajv.getSchema(`schema#/$defs/${name}`)!;
+    const data = JSON.parse(line);
+    assert(validate(data), ajv.errorsText(validate.errors) + line);
+    const known = Object.keys(schema.$defs[name].properties);
+    assertEquals(Object.keys(data).filter((key) => !known.includes(key)), []);
+    return data;
+  };
+  await using runner = await RunnerProcess.start(["--json", ...OPTIONS]);
+  await using client = new Client();
+  await client.run(new Action("1").shell("kill $$"));
+  const killed = check("runner", await runner.log.find(/./));
+  assertEquals([killed.id, killed.status, killed.exitCode, killed.signal], [
+    ...["1", "OK", -1, "SIGTERM"],
+  ]);
+  await client.run(new Action("2").request([]));
+  const failed = check("runner", await runner.log.find(/./));
+  assertEquals(failed.status, "INVALID_ARGUMENT");
+  const checked = program(["--check-config", "--json", ...OPTIONS]);
+  check("runner-check", checked.stdout);
 });
 
 programTest("a configuration is checked, and nothing done", () => {

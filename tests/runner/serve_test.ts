@@ -1,6 +1,7 @@
 import {
   Action,
   type Answer,
+  appears,
   BUILD,
   Client,
   RunnerProcess,
@@ -307,19 +308,6 @@ const token = () => `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
 /** A script that leaves processes of all kinds, and says when it has begun. */
 function lasting(word: string): string {
   return `trap '' TERM INT HUP; sleep ${word} & (sleep ${word} &) & : > /begun; sleep ${word}`;
-}
-
-/** Waits until a file is there. */
-async function appears(path: string): Promise<void> {
-  for (;;) {
-    try {
-      Deno.statSync(path);
-      return;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 /** An action whose root has what a root needs, so that it is written to itself. */

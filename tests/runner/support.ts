@@ -102,6 +102,19 @@ export const BUILD = `${SCRATCH}/build`;
 
 export const SOCKET = `${SCRATCH}/socket/runner`;
 
+/** Waits until there is something of a path. */
+export async function appears(path: string): Promise<void> {
+  for (;;) {
+    try {
+      Deno.lstatSync(path);
+      return;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 /** A runner that serves. */
 export class RunnerProcess implements AsyncDisposable {
   readonly process: Deno.ChildProcess;
@@ -131,7 +144,8 @@ export class RunnerProcess implements AsyncDisposable {
         env: { NO_COLOR: "1" },
       }).spawn(),
     );
-    await runner.log.find(/^Runs commands in /);
+    if (options.includes("--json")) await appears(SOCKET);
+    else await runner.log.find(/^Runs commands in /);
     return runner;
   }
 
