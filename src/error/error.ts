@@ -85,14 +85,21 @@ export class MountError extends Error {
 /**
  * Does some work. When a system call fails, the error says what was attempted.
  *
+ * @param attempted The attempt; of work that is done often a function, which is
+ * called once something failed.
  * @throws {MountError} For a {@linkcode SyscallError} that `work` threw.
  * @throws {UnsupportedError} Where that was ENOSYS.
  */
-export function attempt<T>(attempted: Attempt, work: () => T): T {
+export function attempt<T>(
+  attempted: Attempt | (() => Attempt),
+  work: () => T,
+): T {
   try {
     return work();
   } catch (error) {
-    throw error instanceof SyscallError ? explain(attempted, error) : error;
+    if (!(error instanceof SyscallError)) throw error;
+    const made = typeof attempted === "function" ? attempted() : attempted;
+    throw explain(made, error);
   }
 }
 

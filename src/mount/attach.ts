@@ -79,10 +79,10 @@ export function attachBeneath(
     let mountPoint: MountPoint | undefined;
     try {
       mountPoint = attempt(
-        {
+        () => ({
           ...attempted,
           ...lookupOf(dirfd, target.path, "target", plan.inRoot),
-        },
+        }),
         () =>
           plan.inRoot
             ? openMountPointInRoot(created, dirfd, plan, isFile)
@@ -93,7 +93,7 @@ export function attachBeneath(
       const { at } = mountPoint;
       record?.add(id, at.fd, { whole: plan.whole });
       attempt(
-        { ...attempted, ...placesOf(mount, at) },
+        () => ({ ...attempted, ...placesOf(mount, at) }),
         () => attachTo(mount, at, beneath),
       );
       const attached = { id, mountPoint, created };

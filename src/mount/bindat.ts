@@ -159,7 +159,7 @@ export function planBind(
       );
       const { dirfd, path } = from;
       const clone = attempt(
-        { ...attempted, ...lookupOfCaller(path, "source", dirfd) },
+        () => ({ ...attempted, ...lookupOfCaller(path, "source", dirfd) }),
         () => cloneTree(dirfd, path, flags, namespace),
       );
       return afterChange(clone, () => {

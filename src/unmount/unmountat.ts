@@ -209,7 +209,7 @@ export function umountExplained(
   flags: number,
   strategy?: UnmountStrategy,
 ): void {
-  attempt({ ...attempted, unmounted: { dirfd, name } }, () => {
+  attempt(() => ({ ...attempted, unmounted: { dirfd, name } }), () => {
     try {
       umountByStrategy(strategy, dirfd, name, flags);
     } catch (error) {
