@@ -107,16 +107,14 @@ async function runLogged(
   };
   if (areMapped && temporary !== null) inputs.give(temporary, false);
   const mapped = areMapped ? inputs.mapped(root) : null;
-  const running = run(mapped ?? root, command, options);
-  // That has a copy by now. To close it takes as long as to start a command.
-  const closed = mapped === null ? null : closeElsewhere(mapped.release());
   try {
-    return await running;
+    return await run(mapped ?? root, command, options);
   } catch (error) {
     checkRequest(error, () => parseRun(command, options));
     return endedInstead(error, options.cwd!, own.stderr);
   } finally {
-    await closed;
+    // To close it takes as long as to start a command.
+    if (mapped !== null) await closeElsewhere(mapped.release());
   }
 }
 
