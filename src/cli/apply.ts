@@ -43,24 +43,24 @@ export const apply: Command<Arguments> = {
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
     summary: `Mount what an OCI configuration or an fstab says
 
-Each mount point is a path in the directory as if that were the root, through its
-symlinks; those of an OCI configuration are made where they are missing, and what
-a symlink names that leads nowhere, too. When an entry fails, all is undone, and
-the error says which it was; one with nofail is passed over, and so are lines of
-an fstab that mount -a takes for no entry.
+Each mount point is a path in the directory, whose symlinks are followed as if the
+directory were the root. Missing mount points of an OCI configuration are made, and so
+is what a dangling symlink leads to. If an entry fails, everything is undone, and the
+error names the entry. An entry with nofail is passed over. So are lines of an fstab
+that mount -a does not take for entries.
 
-With --hold nothing is attached to the directory. The mounts are made in a tree
-that no mount table shows, under the path that is printed, until a signal comes.
-Whatever ends the program, no mount is left:
+With --hold nothing is attached to the directory. The mounts are made in a tree that
+no mount table shows. Its path is printed, and it stays until a signal comes. Whatever
+ends the program, no mount is left:
 
   chroot /proc/4711/fd/24 /bin/sh
 
-Without it, and where Deno's permissions let it be recorded, mountat sweep takes
-all of it away again.
+Without --hold the mounts stay. "mountat sweep" unmounts them, provided that Deno's
+permissions allowed them to be recorded.
 
-Exit status: 0 when all was mounted, 1 for wrong usage, a malformed file or
-without permission, 32 when a mount failed; with --hold 128 and the signal's
-number, as without it when one came before all was mounted: then all is undone.`,
+Exit status: 0 if all was mounted, 1 for wrong usage, a malformed file or no
+permission, 32 if a mount failed; 128 plus the signal's number if a signal ended
+--hold, or came before all was mounted: then all is undone.`,
     options: {
       fstab: { value: "file", help: "read a file in the format of fstab(5)" },
       hold: { help: "hold a tree of the directory, and print its path" },
@@ -74,7 +74,7 @@ number, as without it when one came before all was mounted: then all is undone.`
       does: "what runc would mount is mounted in rootfs",
     }, {
       call: "mountat apply --fstab - /srv/root < fstab",
-      does: "so is what standard input says, in /srv/root",
+      does: "what standard input says is mounted in /srv/root",
     }],
   },
   failureStatus: 32,

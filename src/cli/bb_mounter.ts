@@ -53,19 +53,18 @@ export const bbMounter: Command<Arguments> = {
     synopsis: ["bb_mounter [options] <directory> [delay]"],
     summary: `Mount what a chroot needs for some seconds
 
-Mounts /proc and /sys, binds of /run and of /dev/full, null, random, tty, urandom
-and zero into a directory, waits, and undoes it all in reverse order: the mounts,
-and the directories and files that were made for them. The delay is 0 seconds
-unless given; Ctrl-C (SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, the terminal's hang-up
-and every other signal that would end the program end it.
+Mounts /proc and /sys, and binds /run and /dev/full, null, random, tty, urandom and
+zero into a directory. It waits, and then undoes everything in reverse order: the
+mounts, and the directories and files that it made for them. By default the delay is 0
+seconds. Ctrl-C (SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, the terminal's hang-up and every
+other signal that would end the program end the delay.
 
-With --legacy each mount is made and undone by its path, as mount(8) does it:
-symlinks on the way are followed. That is for directories only that nobody else
-can write to.
+With --legacy each mount is made and undone by its path, as mount(8) does: symlinks on
+the way are followed. Use it only for directories that nobody else can write to.
 
-Exit status: 0 when all was done and undone, 1 for wrong usage or without
-permission, 32 when something could not be mounted or undone, 64 when some could
-not be unmounted; 128 and its number, as 130, when a signal ended the delay.`,
+Exit status: 0 if all was done and undone, 1 for wrong usage or no permission, 32 if
+something could not be mounted or undone, 64 if some mounts could not be unmounted;
+128 plus the signal's number, such as 130, if a signal ended the delay.`,
     options: {
       legacy: {
         help: "mount and unmount by paths, through symlinks (mount(2))",

@@ -38,15 +38,16 @@ export const bbMounterAt: Command<Arguments> = {
     synopsis: ["<directory> [delay]", "bb_mounter_at <directory> [delay]"],
     summary: `Mount /proc and /sys into a directory for some seconds
 
-The directory is made where it is missing, and opened; all else goes by its
-descriptor. The mount points proc and sys are made in it with mode 0700. What is
-mounted is unmounted after the delay, of 5 seconds unless given, on Ctrl-C
-(SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, when the terminal hangs up, and on every
-other signal that would end the program. What it leaves when it is killed,
-"mountat sweep" finds, if Deno may write to /run/mountat.
+The directory is made if it is missing, and opened. Everything else is done through
+its descriptor. The mount points proc and sys are made in it with mode 0700. After the
+delay (by default 5 seconds) both are unmounted.
 
-Exit status: 0 when all was done, 1 when not, 128 and its number, as 130, when a
-signal ended the delay.`,
+Ctrl-C (SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, the terminal's hang-up and every other
+signal that would end the program end the delay. If the program is killed, "mountat
+sweep" finds its mounts, provided that Deno may write to /run/mountat.
+
+Exit status: 0 if all was done, 1 if not; 128 plus the signal's number, such as 130,
+if a signal ended the delay.`,
     examples: [{
       call: "mountat /srv/root 60",
       does: "/srv/root/proc and /srv/root/sys are there for a minute",

@@ -30,24 +30,26 @@ export const bind: Command<Arguments> = {
     synopsis: ["bind [options] <source> <directory> <name>"],
     summary: `Show a directory or file on a name in a directory
 
-What is mounted stays. The name is resolved beneath the directory and through no symlink; the source's
-path may lead through symlinks. What -o leaves unsaid is as it is in the source.
-With --recursive, --read-only is for all of it, and -o ro for the topmost mount:
-ro=recursive or rro is for all.
+The mount stays until it is unmounted. The name is resolved beneath the directory and
+through no symlink; the path of the source may lead through symlinks. Attributes that
+-o does not name are those of the source. With --recursive, --read-only covers all
+mounts of the bind, but -o ro only the topmost one: ro=recursive or rro covers all.
 
-${IDMAP_SUMMARY} With --recursive it is for all of it.
+${IDMAP_SUMMARY} With --recursive it covers all mounts of the bind.
 
-Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
-it failed.`,
+Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["file", "directory", "name"],
     options: {
-      recursive: { short: "R", help: "take what is mounted below along" },
+      recursive: {
+        short: "R",
+        help: "include what is mounted below the source",
+      },
       ...COMMON,
       ...PLACING,
     },
     examples: [{
       call: "mountat bind --recursive --read-only /usr /srv/root usr",
-      does: "/srv/root/usr shows /usr, and nobody can write there",
+      does: "/srv/root/usr shows /usr, and nobody can write to it",
     }, {
       call: "mountat bind -o X-mount.idmap=0:1000:1 /srv/data /srv/root data",
       does: "what is root's in /srv/data, /srv/root/data shows as user 1000's",

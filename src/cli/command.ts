@@ -121,9 +121,9 @@ export function shownOptions(
 
 /** The options that every subcommand takes. */
 export const COMMON_OPTIONS: Readonly<Record<string, OptionDescription>> = {
-  help: { short: "h", help: "show this" },
+  help: { short: "h", help: "show this help" },
   json: { help: "print data as JSON" },
-  quiet: { short: "q", help: "print nothing but data and errors" },
+  quiet: { short: "q", help: "print only data and errors" },
   trace: { help: "print each system call on stderr, as strace does" },
   version: { help: "show the version" },
 };

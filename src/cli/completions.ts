@@ -43,7 +43,7 @@ that is running, and in the file that it reads at its start:
   source <(mountat completions zsh)         after compinit
   mountat completions fish | source
 
-Or once and for all, for shells to come, into a file that they look for:
+For all shells to come, put it into a file that they look for:
 
   ~/.local/share/bash-completion/completions/mountat
   _mountat in a directory of zsh's $fpath

@@ -36,17 +36,17 @@ export const doctor: Command<DoctorArguments> = {
   description: {
     name: "doctor",
     synopsis: ["doctor [--report] [directory]"],
-    summary: `Tell what works here, and what to do about what does not
+    summary: `Tell what works here, and what to do about the rest
 
-Looks at Deno's permissions, the kernel, this process's capabilities, and at how
-the mount that holds the directory (by default the current one) passes mounts
-on. Each thing is tried; nothing is attached anywhere or left behind. It never
-prompts for a permission.
+Looks at Deno's permissions, the kernel, this process's capabilities, and at the
+propagation of the mount that holds the directory (by default the current one). It
+tries each thing; it attaches nothing and leaves nothing behind. It never prompts for
+a permission.
 
-With --report it prints what a bug report needs: the versions, and the mounts that
-the directory lies in or that are below it. An ellipsis replaces what may be secret:
-sources and parts of file systems, and unknown options. The paths of mount points are
-printed; read them before you publish the report.
+With --report it prints what a bug report needs: also the versions, and the mounts
+that the directory lies in or that are below it. An ellipsis replaces what may be
+secret: sources, parts of file systems and unknown options. The paths of mount points
+are printed: read them before you publish the report.
 
 Exit status: 0 if /proc and /sys can be mounted here, 1 if not.`,
     options: {
@@ -54,10 +54,10 @@ Exit status: 0 if /proc and /sys can be mounted here, 1 if not.`,
     },
     examples: [{
       call: "mountat doctor /srv/root",
-      does: "a table of what is there, and for what is missing what to do",
+      does: "a table of what works; for each missing thing, what to do",
     }, {
       call: "mountat doctor --json | jq .features",
-      does: "what features() of the library finds",
+      does: "the result of the library's features()",
     }, {
       call: "mountat doctor --report /srv/root > report.txt",
       does: "a report to attach to an issue",

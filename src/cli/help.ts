@@ -19,16 +19,16 @@ export const PROGRAM = {
   ],
   summary: `Mount and unmount file systems relative to a directory
 
-The directory is opened once. All else is found from its descriptor, beneath it
+The directory is opened once. Everything else is found from its descriptor, beneath it
 and through no symlink, with Linux's new mount API.
 
-Without a subcommand, /proc and /sys are mounted into the directory for some
-seconds, as by bb_mounter_at. A directory that is called like a subcommand is
-written ./list, say.
+Without a subcommand, /proc and /sys are mounted into the directory for some seconds,
+as by bb_mounter_at. If a directory has the name of a subcommand, write it with ./
+before it, such as ./list.
 
-Data, and what was done, goes to stdout, what went wrong to stderr. With --json
-data is JSON, where there is some, and so is a failure: docs/schema.json in the
-repository describes it.`,
+Data, and reports of what was done, go to stdout; errors go to stderr. With --json,
+data and failures are printed as JSON: docs/schema.json in the repository describes
+it.`,
   examples: [{
     call: "mountat /srv/root 10",
     does: "/proc and /sys are mounted in /srv/root for ten seconds",
@@ -37,7 +37,7 @@ repository describes it.`,
     does: "/srv/root/tmp is a tmpfs until it is unmounted",
   }, {
     call: "mountat doctor",
-    does: "what works here, and what to do about what does not",
+    does: "what works here, and what to do about the rest",
   }],
 } as const;
 
@@ -65,9 +65,7 @@ export function formatOverview(
   return [
     formatUsage(PROGRAM.synopsis),
     formatSummary(PROGRAM.summary),
-    `Subcommands, of which "mountat help <subcommand>" tells more:\n${
-      formatRows(rows)
-    }`,
+    `Subcommands; for more: mountat help <subcommand>\n${formatRows(rows)}`,
     formatOptions(COMMON_OPTIONS),
     ...formatExamples(PROGRAM.examples),
   ].join("\n\n");
@@ -177,9 +175,9 @@ export function help(
     description: {
       name: "help",
       synopsis: ["help [subcommand]", "help --man"],
-      summary: `Tell what there is, or more of a subcommand
+      summary: `Show help, in general or for a subcommand
 
-With --man this is a manual page of all of it, for man(1).`,
+With --man it prints the manual page, for man(1).`,
       options: { man: { help: "print the manual page mountat(1)" } },
       operands: [names],
       examples: [{
@@ -221,20 +219,20 @@ With --man this is a manual page of all of it, for man(1).`,
 
 /** Sections that no description has. */
 const ENVIRONMENT = [
-  ["NO_COLOR", "If it is set and not empty, nothing is coloured."],
+  ["NO_COLOR", "If it is set and not empty, output has no colours."],
   [
     "XDG_RUNTIME_DIR",
-    "Where mounts are recorded, in its directory mountat, by who does not own /run.",
+    "A user who does not own /run has the records of mounts in its directory mountat.",
   ],
 ] as const;
 
 const FILES = [
-  ["/run/mountat", "The records of what processes have mounted, for sweep."],
+  ["/run/mountat", "The records of mounts, for sweep."],
 ] as const;
 
 const EXIT_STATUS = [
   ["0", "It was done."],
-  ["1", "Wrong usage, not permitted, or any failure of bb_mounter_at."],
+  ["1", "Wrong usage, no permission, or any failure of bb_mounter_at."],
   ["32", "A mount or unmount failed."],
   ["64", "Some of several failed."],
 ] as const;

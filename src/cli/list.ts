@@ -59,19 +59,18 @@ export const list: Command<Arguments> = {
     synopsis: ["list [options] [directory]"],
     summary: `List mounts, all or those on a directory and below it
 
-In the order of the mount table; those that others cover are listed, too. On a
-terminal, and with --tree, this is a table; a name that has control characters or
-quotes is quoted. Otherwise it is a line for each mount, with tabs between the
-columns; backslashes and control characters are printed as in
-/proc/self/mountinfo, "\\134" and "\\011". --json is as findmnt(8) prints it,
-flat as with its --list unless --tree is given; a byte of a name that is no UTF-8
-is "\\udc80" to "\\udcff" in it. Where nothing matches, the exit status is 0.
+Mounts are listed in the order of the mount table, including those that others cover.
+On a terminal, and with --tree, the output is a table, and names with control
+characters or quotes are quoted. Otherwise there is a line for each mount, with tabs
+between the columns; backslashes and control characters are printed as in
+/proc/self/mountinfo, "\\134" and "\\011". --json prints what findmnt(8) prints, flat
+(as with its --list) unless --tree is given; a byte of a name that is not UTF-8
+becomes "\\udc80" to "\\udcff". If nothing matches, the exit status is still 0.
 
-With --watch it is not what there is that is printed, but each mount, unmount and
-move, when it happens, until Ctrl-C or the end of the process that --namespace
-names; with --json each is an object in a line of its own. Of a mount that was
-gone before it could be looked at no more than its id is known: it is printed
-whatever was asked for.
+With --watch it prints each mount, unmount and move when it happens, until Ctrl-C or
+the end of the process that --namespace names. With --json each event is an object in
+a line of its own. If a mount was gone before it could be looked at, only its id is
+known, and it is printed regardless of filters.
 
 Columns:
 ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
@@ -81,15 +80,15 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
         value: "columns",
         choices: COLUMNS.map(({ name }) => name),
         list: true,
-        help: "show these columns; with + before them, these too",
+        help: "show these columns; with + before them, these in addition",
       },
       "output-all": { help: "show all columns" },
-      tree: { help: "show what is mounted in what" },
+      tree: { help: "show a tree: what is mounted inside what" },
       types: {
         short: "t",
         value: "types",
         list: true,
-        help: "only these types, or with no before them all others",
+        help: "only these types; with no before them, all others",
       },
       options: {
         short: "O",
@@ -97,7 +96,8 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
         empty: true,
         choices: GENERIC_OPTIONS,
         list: true,
-        help: "only with these options; noexec means without exec, +noexec it",
+        help:
+          "only mounts with these options; noexec means without exec, +noexec with noexec",
       },
       target: {
         short: "T",
@@ -108,9 +108,9 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
       namespace: {
         short: "N",
         value: "pid",
-        help: "as this process sees it; paths are absolute there",
+        help: "the mounts that this process sees; paths are absolute there",
       },
-      watch: { help: "print what is mounted, unmounted and moved" },
+      watch: { help: "print mounts, unmounts and moves as they happen" },
     },
     examples: [{
       call: "mountat list /srv/root",
@@ -120,7 +120,7 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
       does: "all mount points",
     }, {
       call: "mountat list --tree -t nosysfs,proc,cgroup2 -o +PROPAGATION",
-      does: "a tree without these types, and how mounts are passed on",
+      does: "a tree without these types, with the propagation of each mount",
     }, {
       call: "mountat list --watch --namespace $(pidof dockerd)",
       does: "what a daemon mounts and unmounts",

@@ -45,7 +45,7 @@ export const COLUMNS: readonly Column[] = [
   ofMount("TARGET", "the mount point", ({ target }) => target),
   ofMount(
     "SOURCE",
-    "what was mounted, and in brackets what of it if not all",
+    "what was mounted; in brackets the part of it, if not all",
     ({ source, root }) => root === "/" ? source : `${source}[${root}]`,
   ),
   ofMount("FSTYPE", "the file system's type", ({ type }) => type),
@@ -60,18 +60,26 @@ export const COLUMNS: readonly Column[] = [
     "the file system's options",
     ({ superOptions }) => superOptions.join(),
   ),
-  ofMount("FSROOT", "what of the file system is mounted", ({ root }) => root),
+  ofMount(
+    "FSROOT",
+    "the part of the file system that is mounted",
+    ({ root }) => root,
+  ),
   ofMount(
     "MAJ:MIN",
     "the file system's device",
     ({ deviceNumber }) => deviceNumber,
   ),
-  ofMount("PROPAGATION", "where mounts in it appear, too", propagation),
+  ofMount(
+    "PROPAGATION",
+    "whether mounts in it appear elsewhere, too",
+    propagation,
+  ),
   ofMount("OPT-FIELDS", "its peer groups, as in mountinfo", optionalFields),
   ofMount("ID", "its id in mountinfo", ({ tableId }) => tableId),
   ofMount(
     "PARENT",
-    "the id there of the mount that it is on",
+    "the mountinfo id of the mount that it is on",
     ({ parentTableId }) => parentTableId,
   ),
   {

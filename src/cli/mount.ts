@@ -40,18 +40,17 @@ export const mount: Command<Arguments> = {
     synopsis: ["mount -t <type> [options] [source] <directory> <name>"],
     summary: `Mount a file system on a name in a directory
 
-What is mounted stays. The name is resolved beneath the directory and through no
-symlink. The source is what mount(8) calls so, a device, say; many file systems
-need none.
+The mount stays until it is unmounted. The name is resolved beneath the directory and
+through no symlink. The source is the one of mount(8), such as a device; many file
+systems need none.
 
-Generic words of -o (ro, nosuid, nodev, noexec, noatime, ...) become attributes of
-the mount, all else goes to the file system: ro makes the mount read-only, ro=fs
-the file system.
+Generic words of -o (ro, nosuid, nodev, noexec, noatime, ...) become attributes of the
+mount; all other words go to the file system. So ro makes the mount read-only, and
+ro=fs the file system.
 
 ${IDMAP_SUMMARY}
 
-Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
-it failed.`,
+Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["file", "name", "name"],
     options: {
       types: { short: "t", value: "type", help: "the file system's type" },

@@ -31,7 +31,7 @@ export const COMMON: Readonly<Record<string, OptionDescription>> = {
     `make-${word}`,
     {
       help: word.startsWith("r")
-        ? `make it and what is mounted below ${word.slice(1)}`
+        ? `make it ${word.slice(1)}, and all mounts below it`
         : `make it ${word}`,
     },
   ])),
@@ -42,21 +42,22 @@ const DEFAULT_MODE = "0755";
 
 /** Options of those that mount. */
 export const PLACING: Readonly<Record<string, OptionDescription>> = {
-  beneath: { help: "put it beneath what is topmost there" },
+  beneath: { help: "put it beneath the topmost mount on the name" },
   mkdir: {
     short: "m",
     value: "mode",
     implied: DEFAULT_MODE,
-    help: "make the mount point where it is missing, by default with 0755",
+    help: "make the mount point if it is missing, by default with mode 0755",
   },
 };
 
 /** The help of the option that {@linkcode takeIdmap} takes. */
 export const IDMAP_SUMMARY =
-  `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows what the file system has of user
-INSIDE as user OUTSIDE's, and so on for LENGTH users; g: is for groups, b: or nothing
-for both. There must be ranges of both; they are separated by spaces. Or the value
-is the path of a user namespace that has the maps, /proc/PID/ns/user.`;
+  `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows files of the user ids from INSIDE on as
+files of the ids from OUTSIDE on, LENGTH ids in all. g: is for groups, b: or no letter
+for both. Separate ranges with spaces; there must be ranges for users and for groups.
+The value can also be the path of a user namespace that has the maps,
+/proc/PID/ns/user.`;
 
 /**
  * Takes the id map out of options, and the mode to make the mount point with.

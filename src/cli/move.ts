@@ -31,18 +31,18 @@ export const move: Command<Arguments> = {
     ],
     summary: `Move the mount on a name to another directory
 
-The name is proc unless given. The mount moves with all that is mounted inside it. Where the mount that holds it
-is shared, the kernel moves nothing: there a copy is attached at the new place
-and the original is unmounted. Which it was, is printed.
+By default the name is proc. The mount moves with everything mounted inside it. The
+kernel moves nothing out of a shared mount: then a copy is attached at the new place,
+and the original is unmounted. The output says which it was.
 
-Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
-it failed.`,
+Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["directory", "directory", "mount point"],
     options: {
       "make-private": {
-        help: "make a shared holder private first: then the mount itself moves",
+        help:
+          "make a shared parent mount private first, so that the mount itself moves",
       },
-      mkdir: { help: "make the new mount point where it is missing" },
+      mkdir: { help: "make the new mount point if it is missing" },
     },
     examples: [{
       call: "mountat move /srv/old /srv/new proc",

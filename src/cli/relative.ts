@@ -38,11 +38,10 @@ export const relativeMount: Command<MountArguments> = {
     synopsis: ["relative-mount <directory> <mountpoint>"],
     summary: `Mount a procfs on a name in a directory, and leave it there
 
-The mount point is made where it is missing; the mount is nosuid and nodev. For
-other options there is "mountat mount".
+The mount point is made if it is missing. The mount is nosuid and nodev. For other
+options use "mountat mount".
 
-Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
-it failed.`,
+Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["directory", "name"],
     examples: [{
       call: "mountat relative-mount /srv/root proc",
@@ -85,19 +84,24 @@ export const relativeUnmount: Command<UnmountArguments> = {
     synopsis: ["relative-unmount [options] <directory fd number> <name>"],
     summary: `Unmount a name in a directory whose descriptor was inherited
 
-Changes to the directory of the descriptor, and unmounts the name there. The
-descriptor must reach this process without close-on-exec.
+Changes to the directory of the descriptor, and unmounts the name there. The program
+that starts this one must pass the descriptor on without close-on-exec.
 
-Exit status: 0 when it was unmounted, 2 when the first argument is no number, 1
-for any other failure. With --json a call that failed is printed on stdout.`,
+Exit status: 0 if it was unmounted, 2 if the first argument is not a number, 1 for any
+other failure. With --json a failed call is printed on stdout.`,
     operands: [],
     options: {
-      lazy: { short: "l", help: "unmount now, end when no longer in use" },
+      lazy: {
+        short: "l",
+        help: "detach it now; it ends when it is no longer in use",
+      },
       force: {
         short: "f",
-        help: "abort what is pending (network file systems)",
+        help: "abort pending requests of a network file system",
       },
-      expire: { help: "unmount only what was not used since the last time" },
+      expire: {
+        help: "unmount it only if it was not used since the last time",
+      },
     },
     examples: [{
       call: "mountat relative-unmount 3 proc 3< /srv/root",

@@ -21,18 +21,17 @@ export const remount: Command<Arguments> = {
     synopsis: ["remount [options] <directory> <name>"],
     summary: `Change the mount on a name, or its file system
 
-Generic words of -o change the mount, all else the file system, with all mounts
-of it: ro makes the mount read-only, ro=fs the file system. What is not named
-stays as it is. When a part of it is refused, nothing is changed. The name "." is
+Generic words of -o change the mount; all other words change the file system, and so
+all mounts of it. So ro makes the mount read-only, and ro=fs the file system. What is
+not named stays as it is. If a part is refused, nothing is changed. The name "." is
 the mount on the directory itself.
 
-Exit status: 0 when it was done, 1 for wrong usage or without permission, 32 when
-it failed.`,
+Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["directory", "mount point"],
     options: {
       recursive: {
         short: "R",
-        help: "let --read-only hold for what is mounted below, too",
+        help: "apply --read-only to all mounts below, too",
       },
       ...COMMON,
     },

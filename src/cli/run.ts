@@ -75,58 +75,56 @@ export const run: Command<Arguments> = {
     synopsis: ["run [options] <root> [--] <command> [argument...]"],
     summary: `Run a command in a root of its own, with /proc, /sys and /dev
 
-The command sees the root and its own processes: no mount and no process of the
-host. Everything is gone when it ends, and when mountat is killed. What is missing
-in the root to mount on is made there, and removed in the end, if it is empty and
-no other command has it. In a directory
-that can't be written to, and with --keep-root everywhere, nothing is made: a
-read-only tmpfs with all that is there takes its place.
+The command sees the root and its own processes, and no mount and no process of the
+host. When the command ends, or mountat is killed, everything of it is gone. Missing
+mount points are made in the root, and removed in the end if they are empty and no
+other command uses them. In a directory that can't be written to, and everywhere with
+--keep-root, nothing is made: a read-only tmpfs with the same content takes the
+directory's place.
 
-What --oci says is mounted first, then each --tmpfs, --bind and --ro-bind, those
-that are inside another after it. A dst is a path in the root, through its
-symlinks; in a src or dst \\: is a colon, and \\\\ a backslash. Nothing can be made
-in /proc and /sys to mount on.
+The mounts of --oci are made first, then each --tmpfs, --bind and --ro-bind, outer
+ones before those inside them. A dst is a path in the root, whose symlinks are
+followed there. In a src or dst, \\: is a colon and \\\\ a backslash. No mount point can
+be made in /proc and /sys.
 
-The first process of its PID namespace is an init of mountat's: it starts the
-command, waits for what that leaves behind, and ends with it. With --as-pid-1 the
-command is the first itself. Then it is spared the signals that it has no handler
-for when they come from inside, SIGKILL, too, abort(3) shows as SIGSEGV, and what
-its children leave behind is its to wait for.
+An init of mountat's is the first process of the PID namespace: it starts the command,
+reaps orphans, and ends with the command. With --as-pid-1 the command itself is the
+first. Then signals from inside that it has no handler for, even SIGKILL, do nothing;
+abort(3) shows as SIGSEGV; and it must reap the orphans of its children.
 
-Signals that mountat gets go to the command: SIGALRM, SIGHUP, SIGINT, SIGIO,
-SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM and
-SIGWINCH. With --timeout all its processes get SIGTERM, and after --kill-after
-SIGKILL.
+mountat forwards these signals to the command: SIGALRM, SIGHUP, SIGINT, SIGIO,
+SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM and SIGWINCH.
+After --timeout all its processes get SIGTERM, and after --kill-after SIGKILL.
 
-The command has System V IPC, message queues and a host name of its own. With
---strict it may not do, even as root, what a container may not: no_new_privs, the
-14 capabilities of a container, no mount that leads to a device but those in /dev,
-/proc/sys and the like read-only, /proc/keys and the like covered, a session
-keyring of its own. It can't change what is mounted then; nor can one that is not
-root, nor one of --rootless.
+The command has its own System V IPC, message queues and host name. With --strict it
+may not do, even as root, what a container may not: it has no_new_privs, the 14
+capabilities of a container and a session keyring of its own; no mount but /dev leads
+to a device; /proc/sys and the like are read-only, /proc/keys and the like are
+covered. It can't change mounts. A command that is not root, or that --rootless
+started, can't either.
 
-With --rootless the user is root in a user namespace, with the ids of /etc/subuid
-and /etc/subgid where newuidmap and newgidmap give them, and alone elsewhere.
+With --rootless the user is root in a user namespace. If newuidmap and newgidmap allow
+it, the namespace has the ids of /etc/subuid and /etc/subgid, too.
 
-At a terminal Ctrl-Z stops the command, and mountat with it, unless the command
-ignores SIGTSTP or has a handler for it: then it stays with that. The command is
-in mountat's process group, as under unshare(1): kill 0 in it reaches mountat, too.
-With --host-pid it has a group of its own, and nothing notices that Ctrl-Z stops it.
+At a terminal, Ctrl-Z stops the command, and then mountat. If the command ignores or
+handles SIGTSTP, it decides alone. The command is in mountat's process group, as under
+unshare(1): kill 0 in it reaches mountat, too. With --host-pid it has its own process
+group, and mountat does not notice that Ctrl-Z stops it.
 
 A command whose input is the terminal can type into it what the shell runs next
-(TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With --new-session it has
-a session of its own, as it has where its input is something else: there is no
-/dev/tty, Ctrl-C is passed on to it, and Ctrl-Z stops mountat alone. With
---host-pid it always stays in mountat's session.
+(TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With --new-session, or if
+its input is something else, it has a session of its own: there is no /dev/tty,
+mountat passes Ctrl-C on, and Ctrl-Z stops mountat alone. With --host-pid it always
+stays in mountat's session.
 
-Exit status: that of the command, 128 and the signal's number when one ended it;
-after a --timeout 124, or 137 when it took SIGKILL; 125 when mountat failed, 126
-and 127 when the command could not be executed or found. With --json the end is
-told on standard error, in one line: code, signal, timedOut and usage.`,
+Exit status: the command's; 128 plus the signal's number if a signal ended it; 124
+after a --timeout, or 137 if that took SIGKILL; 125 if mountat failed; 126 if the
+command could not be executed, 127 if it was not found. With --json a line on stderr
+describes the end: code, signal, timedOut and usage.`,
     beforeCommand: 1,
     options: {
       "as-pid-1": {
-        help: "make the command itself the first of its PID namespace",
+        help: "make the command itself the first process of its PID namespace",
       },
       bind: {
         value: "src:dst[:ro|:rw]",
@@ -135,15 +133,15 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       },
       capabilities: {
         value: "names",
-        help: "leave the command these at the most: chown,kill, or none",
+        help: "leave the command at most these: chown,kill, or none",
       },
       chdir: { value: "dir", help: "start in this directory of the root" },
       "child-of": {
         value: "pid",
         hidden: true,
-        help: "end at once where this is not the parent any more",
+        help: "end at once if this is not the parent any more",
       },
-      "clear-env": { help: "start without this environment" },
+      "clear-env": { help: "start with an empty environment" },
       env: {
         value: "name=value",
         repeat: true,
@@ -152,21 +150,23 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       gid: { value: "number", help: "run as this group; by default --uid" },
       groups: {
         value: "numbers",
-        help: "have these supplementary groups: 4,24; by default mountat's",
+        help: "run with these supplementary groups: 4,24; by default mountat's",
       },
       "host-ipc": {
         help: "share System V IPC and message queues with the host",
       },
-      "host-pid": { help: "show the host's processes, and be one of them" },
+      "host-pid": {
+        help: "stay in the host's PID namespace, and see its processes",
+      },
       "host-uts": {
-        help: "share the host's name: a change is one of the host's",
+        help: "share the host name: a change is one of the host's, too",
       },
       "keep-root": {
-        help: "make nothing in the root to mount on, but cover directories",
+        help: "make no mount points in the root; cover directories instead",
       },
       "kill-after": {
         value: "duration",
-        help: "send SIGKILL so long after the --timeout; by default 5",
+        help: "send SIGKILL this long after the --timeout; by default 5s",
       },
       limit: {
         value: "name=soft[:hard]",
@@ -177,10 +177,10 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
       "new-session": { help: "at a terminal, too: start in a new session" },
       "no-dev": { help: "mount no /dev" },
       "no-network": {
-        help: "have no network but a loopback device of the command's own",
+        help: "have no network, except for its own loopback device",
       },
       "no-new-privs": {
-        help: "let no program have more rights than the command",
+        help: "let no program gain more rights than the command has",
       },
       "no-proc": { help: "mount no /proc" },
       "no-sys": { help: "mount no /sys" },
@@ -199,15 +199,15 @@ told on standard error, in one line: code, signal, timedOut and usage.`,
         help: "show a file or directory, and what is mounted in it, read-only",
       },
       rootless: {
-        help: "get the rights to do it in a user namespace",
+        help: "run without being root, in a user namespace",
       },
       strict: {
-        help: "confine the command as a container, even one of root",
+        help: "confine the command like a container, even as root",
       },
       timeout: {
         value: "duration",
         help:
-          "end all its processes by SIGTERM after 10, 1.5s, 2m, 1h or 1d; 0: never",
+          "send SIGTERM to all its processes after 10, 1.5s, 2m, 1h or 1d; 0: never",
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
       uid: { value: "number", help: "run as this user" },

@@ -41,26 +41,27 @@ export const runner: Command<Arguments> = {
     ],
     summary: `Run the commands of a Buildbarn worker, in place of bb_runner
 
-Each command has its action's input root as its root, with /proc, /sys, /dev and
-/tmp of its own, and is in namespaces of its own. When a call is answered nothing
-is left of its command, and nothing is when it is cancelled or the runner is killed.
+The input root of an action is the root of its command, with its own /proc, /sys, /dev
+and /tmp, in its own namespaces. When a call is answered or cancelled, or the runner
+is killed, nothing of the command is left.
 
-The configuration has the field names of bb_runner's, as jsonnet prints them; what
-can't be honoured is refused by its name. Options hold over it.
+The configuration has the field names of bb_runner's, in JSON as jsonnet prints it. A
+field that can't be honoured is refused by its name. Options override the
+configuration.
 
-Input files are hard links into the worker's cache. By default commands of root
-see them through an id map, by which nobody owns them: they can be read and
-executed, and not be changed, renamed or removed. On disk the command's
-directories and outputs then belong to the ids from 70000 on, so that bb_worker must
-be root. On FUSE, and for commands of another user, nothing is done.
+Input files are hard links into the worker's cache. By default, commands of root see
+them through an id map, in which nobody owns them: they can be read and executed, but
+not changed, renamed or removed. On disk the command's directories and outputs then
+belong to ids from 70000 on, so bb_worker must be root. On FUSE, and for commands of
+another user, there is no id map.
 
-On standard error there is a line for each action, as JSON with --json; with
---quiet only for those that could not be run. SIGTERM stops: actions may end for as
-long as --grace says, and are killed then; a second one kills them at once. SIGHUP
-does nothing.
+For each action there is a line on stderr, as JSON with --json; with --quiet only for
+actions that could not be run. SIGTERM stops the runner: running actions get the time
+of --grace and are then killed. A second SIGTERM kills them at once. SIGHUP does
+nothing.
 
-It takes two packages from npm, which the rest of mountat does not, and so is an
-entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
+It needs two packages from npm, which the rest of mountat does not. So it is also an
+entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
     operands: [],
     options: {
       bind: {
@@ -73,12 +74,13 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
         help: "where the worker lays out actions",
       },
       "check-config": {
-        help: "check the options and the configuration, and do nothing",
+        help: "only check the options and the configuration",
       },
       config: { value: "file", help: "a configuration of bb_runner" },
       grace: {
         value: "duration",
-        help: "how long actions may go on after SIGTERM; by default not at all",
+        help:
+          "how long actions may run on after SIGTERM; by default not at all",
       },
       group: {
         value: "number",
@@ -91,20 +93,19 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
       limit: {
         value: "name=soft[:hard]",
         repeat: true,
-        help:
-          "limit commands by prlimit(1)'s name: nproc=4096, fsize=unlimited",
+        help: "set a limit by prlimit(1)'s name: nproc=4096, fsize=unlimited",
       },
       listen: {
         value: "socket",
         repeat: true,
-        help: "where the worker connects to",
+        help: "the Unix socket that the worker connects to",
       },
       network: {
         value: "which",
         choices: ["host", "none"],
         help: "the commands' network: the host's, or a loopback device alone",
       },
-      "no-tmpdir": { help: "leave TMPDIR to the actions" },
+      "no-tmpdir": { help: "do not set TMPDIR" },
       profile: {
         value: "name",
         choices: ["default", "strict"],
@@ -113,12 +114,12 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
       "protect-inputs": {
         value: "way",
         choices: PROTECTIONS,
-        help: "how input files are kept from being changed",
+        help: "how input files are protected from changes",
       },
       ready: {
         value: "path",
         repeat: true,
-        help: "be ready only while there is this",
+        help: "be ready only while this path exists",
       },
       user: { value: "number", help: "the commands' user" },
     },
@@ -128,7 +129,7 @@ entry of its own, too: deno run -A jsr:@meroton/mountat/runner.`,
       does: "a worker with that build directory connects to the socket",
     }, {
       call: "mountat runner --check-config --config /srv/bb_runner.json",
-      does: "whether all that it says can be honoured",
+      does: "says if all of the configuration can be honoured",
     }],
   },
   failureStatus: 1,

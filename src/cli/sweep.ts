@@ -20,25 +20,25 @@ export const sweep: Command<Required<SweepOptions>> = {
   description: {
     name: "sweep",
     synopsis: ["sweep [options]"],
-    summary: `Unmount what processes recorded and left when they died
+    summary: `Unmount what dead processes recorded and left
 
-Records are in /run/mountat, or for who does not own /run in
-$XDG_RUNTIME_DIR/mountat; Deno must be allowed to write there. A mount is found by
-the kernel's unique id, never by its path: what was mounted there since stays, as
-do mounts of processes that are alive, those in other mount namespaces, and what
-a mount covers, or has inside, that is not swept itself: lazily, too.
+Records are in /run/mountat, or in $XDG_RUNTIME_DIR/mountat for a user who does not
+own /run. Deno must be allowed to write there. A mount is found by the kernel's unique
+id, never by its path, so a newer mount at the same place stays. These stay, too:
+mounts of processes that are alive, mounts in other mount namespaces, and mounts with
+another mount inside or on top that is not swept (even with --lazy).
 
-Exit status: 0 when nothing failed, 1 without permission, 32 when nothing could
-be unmounted, 64 when some of several could not.`,
+Exit status: 0 if nothing failed, 1 for no permission, 32 if nothing could be
+unmounted, 64 if some of several could not.`,
     operands: [],
     options: {
       "dry-run": {
         short: "n",
-        help: "change nothing, tell what would be unmounted",
+        help: "change nothing; tell what would be unmounted",
       },
       lazy: {
         short: "l",
-        help: "unmount what is in use, too, unless a mount is inside it",
+        help: "unmount mounts in use, too, unless a mount is inside them",
       },
     },
     examples: [{

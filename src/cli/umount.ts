@@ -48,30 +48,37 @@ export const umount: Command<Arguments> = {
     ],
     summary: `Unmount a name in a directory, or everything below it
 
-The name is resolved beneath the directory and through no symlink. Without more
-said, the topmost mount on it goes; with --all the whole stack. --recursive takes
-everything below the directory, or on the name and below that, the newest and
-deepest first, stacks to the last; the mount that the directory itself lies in
-stays. One that can't be unmounted does not keep the others from it.
+The name is resolved beneath the directory and through no symlink. By default the
+topmost mount on it is unmounted; with --all the whole stack. --recursive unmounts
+everything below the directory, or on the name and below it: the newest and deepest
+first, including stacks. The mount that the directory itself lies in stays. If one
+mount can't be unmounted, the others still are.
 
-Exit status: 0 when all was unmounted, 1 for wrong usage or without permission,
-32 when nothing could be unmounted, 64 when some of several could not.`,
+Exit status: 0 if all was unmounted, 1 for wrong usage or no permission, 32 if nothing
+could be unmounted, 64 if some of several could not.`,
     operands: ["directory", "mount point"],
     options: {
       all: {
-        help: "unmount all that is stacked on the name, or below the directory",
+        help:
+          "unmount the whole stack on the name, or everything below the directory",
       },
-      expire: { help: "unmount only what was not used since the last time" },
+      expire: {
+        help: "unmount it only if it was not used since the last time",
+      },
       force: {
         short: "f",
-        help: "abort what is pending (network file systems)",
+        help: "abort pending requests of a network file system",
       },
-      lazy: { short: "l", help: "unmount now, end when no longer in use" },
-      recursive: { short: "R", help: "unmount what is mounted inside, too" },
+      lazy: {
+        short: "l",
+        help: "detach it now; it ends when it is no longer in use",
+      },
+      recursive: { short: "R", help: "unmount everything mounted inside, too" },
       strategy: {
         value: "way",
         choices: STRATEGIES,
-        help: "name it by procfd (the default), worker, subprocess or mtab",
+        help:
+          "how umount2(2) gets its path: procfd (default), worker, subprocess or mtab",
       },
     },
     examples: [{
