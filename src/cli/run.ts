@@ -201,6 +201,10 @@ describes the end: code, signal, timedOut and usage.`,
       rootless: {
         help: "run without being root, in a user namespace",
       },
+      seccomp: {
+        value: "file",
+        help: "filter system calls by a profile of docker's or podman's",
+      },
       strict: {
         help: "confine the command like a container, even as root",
       },
@@ -338,6 +342,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
   const capabilities = values["capabilities"]?.[0];
   const cwd = values["chdir"]?.[0];
   const user = values["user"]?.[0];
+  const seccomp = values["seccomp"]?.[0];
   if (cwd !== undefined && !cwd.startsWith("/")) {
     throw new UsageError(`Option --chdir must be absolute: ${quote(cwd)}`);
   }
@@ -371,6 +376,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
     ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
     ...user === undefined ? {} : { user },
+    ...seccomp === undefined ? {} : { seccomp },
     ...number("gid"),
     // As timeout(1) has it.
     ...timeout === 0 ? {} : { timeout },

@@ -12,11 +12,13 @@ import {
   RESOURCES,
 } from "./limits.ts";
 import {
+  CAPABILITIES,
   type Capability,
   type CapabilityChange,
   changeCapabilities,
   parseCapabilities,
 } from "./capabilities.ts";
+import { makeFilter } from "./seccomp.ts";
 import { type Profile, STRICT_CAPABILITIES } from "./profile.ts";
 import { inInitialUserNamespace } from "../kernel/process.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
@@ -178,6 +180,12 @@ export interface RunOptions {
    */
   profile?: Profile;
   /**
+   * A file that says what system calls the command may make, as docker's and
+   * podman's profiles do: the capabilities that they mind are those that the command
+   * may have. It takes libseccomp, and `noNewPrivs`, which is set.
+   */
+  seccomp?: string;
+  /**
    * Lets a first process of the PID namespace start the command, wait for what it
    * leaves behind, and end with it. `false` means `asPid1`.
    *
@@ -301,6 +309,8 @@ export interface Plan {
   readonly hostUts: boolean;
   readonly network: "host" | "none";
   readonly profile: Profile;
+  /** The kernel's program that filters system calls, null for none. */
+  readonly filter: Uint8Array | null;
   readonly asPid1: boolean;
   readonly newSession: boolean;
   readonly timeout: number | null;
@@ -357,6 +367,7 @@ const RUN_NAMES: OptionNames<RunOptions> = {
   hostUts: true,
   network: true,
   profile: true,
+  seccomp: true,
   init: true,
   asPid1: true,
   newSession: true,
@@ -397,6 +408,13 @@ export function parseRun(
   const kept = parseKept(options.capabilities, strict);
   if (strict && options.noNewPrivs === false) {
     throw new TypeError('"noNewPrivs" is part of the profile "strict"');
+  }
+  const { seccomp } = options;
+  if (seccomp !== undefined) {
+    checkArgument('"seccomp"', seccomp);
+    if (options.noNewPrivs === false) {
+      throw new TypeError('"seccomp" takes "noNewPrivs"');
+    }
   }
   const network = checkWord("network", options.network ?? "host", [
     "host",
@@ -469,7 +487,10 @@ export function parseRun(
     },
     groups: groups?.map((group) => checkNumber("groups", group, MOST_ID)) ??
       (gid === undefined ? null : []),
-    noNewPrivs: checkSwitch("noNewPrivs", options.noNewPrivs ?? strict),
+    noNewPrivs: checkSwitch(
+      "noNewPrivs",
+      options.noNewPrivs ?? (strict || seccomp !== undefined),
+    ),
     fds: fds.map(checkPassed),
     hostPid: checkSwitch("hostPid", options.hostPid ?? false),
     hostIpc,
@@ -524,6 +545,10 @@ export function parseRun(
     ...plan,
     environment,
     limits: openFiles === null ? limits : [openFiles, ...limits],
+    filter: seccomp === undefined ? null : makeFilter(
+      seccomp,
+      kept?.map((number) => CAPABILITIES[number]!) ?? null,
+    ),
     capabilities: kept === null && !anew
       ? null
       : changeCapabilities(kept, stays, anew),

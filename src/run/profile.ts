@@ -1,7 +1,7 @@
 /**
  * The profile `"strict"`: what a command may not do, even as root. As OCI runtimes
- * and docker confine by default, but for what no list can be had of: their filter
- * of system calls.
+ * and docker confine by default, but for their filter of system calls: see
+ * seccomp.ts.
  */
 import type { Capability } from "./capabilities.ts";
 

@@ -4,6 +4,7 @@
  */
 import {
   type CallTable,
+  FilterProgram,
   type Operand,
   SOCKET,
   Strings,
@@ -38,6 +39,7 @@ import { quote } from "../base/text.ts";
 import { SIG_DFL, SIG_SETMASK, sigaction, TIOCSPGRP } from "../sys/process.ts";
 import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
 import { CAPABILITY_HEADER } from "./capabilities.ts";
+import { SECCOMP_MODE_FILTER } from "../sys/seccomp.ts";
 import { KEYCTL_JOIN_SESSION_KEYRING } from "./profile.ts";
 import type { Plan } from "./options.ts";
 
@@ -48,6 +50,8 @@ export const FD_CLOEXEC = 1;
 
 // include/uapi/linux/prctl.h
 export const PR_SET_NAME = 15;
+
+export const PR_SET_SECCOMP = 22;
 
 export const PR_CAPBSET_DROP = 24;
 
@@ -308,7 +312,7 @@ function passDescriptors(table: CallTable, fds: Start["fds"]): void {
 
 function takeIds(
   table: CallTable,
-  { ids, groups, capabilities, noNewPrivs, profile, command }: Plan,
+  { ids, groups, capabilities, noNewPrivs, profile, filter, command }: Plan,
 ): void {
   const options = {
     attempted: { action: "change who the command runs as", target: command[0] },
@@ -341,4 +345,8 @@ function takeIds(
   // It has nothing of what is in the caller's: keyrings(7).
   if (profile === "strict") add("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, null]);
   if (noNewPrivs) add("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  if (filter !== null) {
+    const program = new FilterProgram(filter);
+    add("prctl", [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0]);
+  }
 }

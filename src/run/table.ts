@@ -84,6 +84,16 @@ export class Descriptors {
   }
 }
 
+/** A filter of system calls: a `struct sock_fprog`. */
+export class FilterProgram {
+  readonly bytes: Uint8Array;
+
+  /** @param bytes `struct sock_filter[]`. */
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
 /** An argument. Text, bytes and the like go by their address. */
 export type Operand =
   | number
@@ -92,6 +102,7 @@ export type Operand =
   | Uint8Array
   | Strings
   | Descriptors
+  | FilterProgram
   | Cell
   | Value;
 
@@ -248,6 +259,7 @@ export class CallTable {
     if (typeof operand === "string") return this.#put(encodeWord(operand));
     if (operand instanceof Cell) return operand.offset;
     if (operand instanceof Descriptors) return this.#putMessage(operand.fds);
+    if (operand instanceof FilterProgram) return this.#putFilter(operand.bytes);
     if (operand instanceof Strings) return this.#putStrings(operand.texts);
     return this.#put(operand);
   }
@@ -284,6 +296,14 @@ export class CallTable {
       [offset + MSGHDR.SIZE + IOVEC.iov_base, this.#reserve(1)],
       [offset + MSGHDR.msg_control, this.#put(new Uint8Array(control.buffer))],
     );
+    return offset;
+  }
+
+  #putFilter(bytes: Uint8Array): number {
+    const program = new DataView(new ArrayBuffer(16));
+    program.setUint16(0, bytes.length / 8, LITTLE_ENDIAN);
+    const offset = this.#put(new Uint8Array(program.buffer));
+    this.#pointers.push([offset + 8, this.#put(bytes)]);
     return offset;
   }
 

@@ -55,11 +55,13 @@ import {
   PR_CAPBSET_DROP,
   PR_SET_NAME,
   PR_SET_NO_NEW_PRIVS,
+  PR_SET_SECCOMP,
 } from "../../src/run/steps.ts";
 import {
   _LINUX_CAPABILITY_VERSION_3,
   CAPABILITIES,
 } from "../../src/run/capabilities.ts";
+import { SECCOMP_MODE_FILTER } from "../../src/sys/seccomp.ts";
 import { KEYCTL_JOIN_SESSION_KEYRING } from "../../src/run/profile.ts";
 import { RESOURCES } from "../../src/run/limits.ts";
 import {
@@ -81,6 +83,7 @@ const HEADERS = [
   "fcntl.h",
   "linux/capability.h",
   "linux/keyctl.h",
+  "linux/seccomp.h",
   "linux/sockios.h",
   "net/if.h",
   "poll.h",
@@ -158,8 +161,10 @@ gatedTest(
       PR_CAP_AMBIENT_RAISE,
       PR_SET_NAME,
       PR_SET_NO_NEW_PRIVS,
+      PR_SET_SECCOMP,
       PR_SET_PDEATHSIG,
       SCM_RIGHTS,
+      SECCOMP_MODE_FILTER,
       SIOCSIFFLAGS,
       SOCK_CLOEXEC,
       SOCK_DGRAM,
