@@ -195,7 +195,10 @@ rootTest("run() leaves nothing whichever call fails", async () => {
       stdout: "piped",
       env: { PATH: "/bin" },
       uid: 7,
+      network: "none",
+      profile: "strict",
       mounts: [
+        { type: "mqueue", target: "dev/mqueue" },
         { type: "tmpfs", target: "dev/tmp" },
         { type: "bind", source: "/etc/passwd", target: "etc/passwd" },
         { type: "tmpfs", target: "etc/new" },
@@ -264,8 +267,13 @@ for (
     "chroot",
     "fchdir",
     "setns",
+    "capset",
+    "ioctl",
+    "keyctl",
+    "prctl",
     "setresuid",
     "setsid",
+    "socket",
     "execve",
   ] as const
 ) {
@@ -273,6 +281,8 @@ for (
     using root = Directory.open(makeRoot());
     const options = {
       uid: 7,
+      network: "none",
+      profile: "strict",
       stdin: "null",
       proc: false,
       sys: false,
@@ -282,7 +292,7 @@ for (
     await assertRejects(
       () => lacking(name, () => run(root, ["true"], options)),
       UnsupportedError,
-      name === "setresuid"
+      ["capset", "keyctl", "setresuid"].includes(name)
         ? `Cannot change who the command runs as: ${name}: `
         : `Cannot run "true": ${name}: `,
     );
