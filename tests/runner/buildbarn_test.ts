@@ -19,9 +19,27 @@ const BIN = missingPermission(["env"]) === null
   ? Deno.env.get("BUILDBARN_BIN")
   : undefined;
 
-const missing = BIN === undefined
-  ? "needs Buildbarn's programs in BUILDBARN_BIN"
-  : missingClient();
+/** Registers a test that no package has the programs for. */
+function clusterTest(
+  name: string,
+  programs: readonly string[],
+  fn: () => Promise<void>,
+): void {
+  const there = BIN !== undefined &&
+    programs.every((program) => exists(`${BIN}/${program}`));
+  if (there) {
+    programTest(name, fn, {
+      missing: missingClient(),
+      commands: ["busybox"],
+    });
+    return;
+  }
+  // Not for MOUNTAT_TEST_STRICT, either: nothing that can be installed has them.
+  const reason = `needs ${programs.join(", ")} in BUILDBARN_BIN`;
+  Deno.test({ name: `${name} (ignored: ${reason})`, ignore: true, fn() {} });
+}
+
+const PROGRAMS = ["bb_storage", "bb_scheduler", "bb_worker"];
 
 const WORKER = `${SCRATCH}/worker`;
 const BUILD = `${WORKER}/build`;
@@ -253,14 +271,18 @@ class Actions extends PythonClient<Outcome> {
   }
 }
 
+/** A status of gRPC. */
+const UNAVAILABLE = 14;
+
 function median(values: number[]): string {
   const sorted = values.toSorted((a, b) => a - b);
   return `${(sorted[sorted.length >> 1]! * 1000).toFixed(1)} ms`;
 }
 
 for (const kind of ["native", "fuse"] as const) {
-  programTest(
+  clusterTest(
     `a cluster of Buildbarn's runs its actions (${kind})`,
+    PROGRAMS,
     async () => {
       await using cluster = new Cluster(kind);
       await using runner = await RunnerProcess.start([
@@ -332,7 +354,6 @@ for (const kind of ["native", "fuse"] as const) {
       // The worker has removed all of it.
       assertEquals([...Deno.readDirSync(BUILD)].map(({ name }) => name), []);
     },
-    { missing, commands: ["busybox"] },
   );
 }
 
@@ -347,65 +368,67 @@ async function measure(actions: Actions, more: object = {}): Promise<string> {
   return median(times);
 }
 
-programTest("beside bb_runner, in the same cluster", async () => {
-  await using cluster = new Cluster("native");
-  const file = `${SCRATCH}/bb_runner.json`;
-  Deno.writeTextFileSync(
-    file,
-    JSON.stringify({
-      buildDirectoryPath: BUILD,
-      grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
-      chrootIntoInputRoot: true,
-    }),
-  );
-  await using actions = new Actions(cluster.address);
-  const ENV = { link: "busybox" };
-  const inputs = {
-    inputs: {
-      ...INPUTS,
-      usr: {
-        directory: {
-          bin: {
-            directory: {
-              env: { link: "../../bin/env" },
+clusterTest(
+  "beside bb_runner, in the same cluster",
+  [...PROGRAMS, "bb_runner"],
+  async () => {
+    await using cluster = new Cluster("native");
+    const file = `${SCRATCH}/bb_runner.json`;
+    Deno.writeTextFileSync(
+      file,
+      JSON.stringify({
+        buildDirectoryPath: BUILD,
+        grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
+        chrootIntoInputRoot: true,
+      }),
+    );
+    await using actions = new Actions(cluster.address);
+    const ENV = { link: "busybox" };
+    const inputs = {
+      inputs: {
+        ...INPUTS,
+        usr: {
+          directory: {
+            bin: {
+              directory: {
+                env: { link: "../../bin/env" },
+              },
             },
           },
         },
+        bin: { directory: { ...INPUTS.bin.directory, env: ENV } },
       },
-      bin: { directory: { ...INPUTS.bin.directory, env: ENV } },
-    },
-  };
-  const medians: string[] = [];
-  for (const which of ["bb_runner", "mountat"]) {
-    await using owned = new AsyncDisposableStack();
-    if (which === "bb_runner") {
-      const process = new Deno.Command(`${BIN}/bb_runner`, {
-        args: [file],
-        stdin: "null",
-        stdout: "null",
-        stderr: "piped",
-      }).spawn();
-      const lines = new Lines(process.stderr);
-      owned.defer(async () => {
-        process.kill("SIGKILL");
-        await lines[Symbol.asyncDispose]();
-        await process.status;
-      });
-    } else owned.use(await RunnerProcess.start(["--config", file]));
-    // The worker asks every few seconds whether it is ready.
-    const first = await actions.execute("true", inputs);
-    assertEquals([first.code, first.exitCode], [0, 0], first.message);
-    medians.push(`${which} ${await measure(actions, inputs)}`);
-  }
-  assert(medians.length === 2);
-  console.log(medians.join(", "));
-}, {
-  missing: missing ??
-    (BIN !== undefined && exists(`${BIN}/bb_runner`)
-      ? null
-      : "needs bb_runner in BUILDBARN_BIN"),
-  commands: ["busybox"],
-});
+    };
+    const medians: string[] = [];
+    for (const which of ["bb_runner", "mountat"]) {
+      await using owned = new AsyncDisposableStack();
+      if (which === "bb_runner") {
+        const process = new Deno.Command(`${BIN}/bb_runner`, {
+          args: [file],
+          stdin: "null",
+          stdout: "null",
+          stderr: "piped",
+        }).spawn();
+        const lines = new Lines(process.stderr);
+        owned.defer(async () => {
+          process.kill("SIGKILL");
+          await lines[Symbol.asyncDispose]();
+          await process.status;
+        });
+      } else owned.use(await RunnerProcess.start(["--config", file]));
+      // The worker asks every few seconds whether it is ready.
+      let first = await actions.execute("true", inputs);
+      // It may have been sent to the one that is gone.
+      while (first.code === UNAVAILABLE) {
+        first = await actions.execute("true", inputs);
+      }
+      assertEquals([first.code, first.exitCode], [0, 0], first.message);
+      medians.push(`${which} ${await measure(actions, inputs)}`);
+    }
+    assert(medians.length === 2);
+    console.log(medians.join(", "));
+  },
+);
 
 function exists(path: string): boolean {
   try {
