@@ -541,6 +541,30 @@ export const FEATURES: readonly FeatureDescription[] = [
     since: "6.18",
     without: "a procfs shows the PID namespace of the process that mounts it",
   },
+  {
+    feature: "statmountByFd",
+    name: "STATMOUNT_BY_FD",
+    since: "7.0",
+    without: "statmount(2) takes ids alone, as it is used here",
+  },
+  {
+    feature: "openTreeNamespace",
+    name: "OPEN_TREE_NAMESPACE",
+    since: "7.0",
+    without: "a new mount namespace starts as a copy of another, as here",
+  },
+  {
+    feature: "fsmountNamespace",
+    name: "FSMOUNT_NAMESPACE",
+    since: "7.1",
+    without: "a new mount namespace starts as a copy of another, as here",
+  },
+  {
+    feature: "emptyMountNamespace",
+    name: "CLONE_EMPTY_MNTNS",
+    since: "7.1",
+    without: "a new mount namespace starts as a copy of another, as here",
+  },
 ];
 
 /** What a bug report needs besides a {@linkcode Diagnosis}. */

@@ -2,7 +2,7 @@
  * Room `kernel`: What the kernel and /proc say of mounts and processes: ids,
  * the table, places, rights, features. It only looks.
  */
-import { uname } from "../sys/process.ts";
+import { refusedClone3, uname } from "../sys/process.ts";
 import { privileges } from "./process.ts";
 import {
   fsconfigCreate,
@@ -16,6 +16,7 @@ import {
   attachesToDetached,
   errorOf,
   hasProc,
+  knowsFlag,
   knowsMountBeneath,
   mayMount,
   NOT_OPEN,
@@ -28,7 +29,12 @@ import { listmount, statmount } from "../sys/statmount.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
+  CLONE_EMPTY_MNTNS,
+  CLONE_NEWNS,
+  FSMOUNT_NAMESPACE,
   O_RDONLY,
+  OPEN_TREE_NAMESPACE,
+  STATMOUNT_BY_FD,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
 } from "../sys/constants.ts";
@@ -90,6 +96,23 @@ export interface Features {
   mountEvents: boolean | undefined;
   /** procfs shows the PID namespace that its parameter `pidns` names; since Linux 6.18. */
   procPidns: boolean | undefined;
+  /** statmount(2) takes a descriptor, `STATMOUNT_BY_FD`; since Linux 7.0. */
+  statmountByFd: boolean | undefined;
+  /**
+   * open_tree(2) makes a mount namespace of a copied tree, `OPEN_TREE_NAMESPACE`;
+   * since Linux 7.0.
+   */
+  openTreeNamespace: boolean | undefined;
+  /**
+   * fsmount(2) makes a mount namespace of a new file system, `FSMOUNT_NAMESPACE`;
+   * since Linux 7.1.
+   */
+  fsmountNamespace: boolean | undefined;
+  /**
+   * A mount namespace can start empty, `UNSHARE_EMPTY_MNTNS` of unshare(2) and
+   * `CLONE_EMPTY_MNTNS` of clone3(2); since Linux 7.1.
+   */
+  emptyMountNamespace: boolean | undefined;
   /**
    * This thread may mount: it has CAP_SYS_ADMIN in the user namespace that owns
    * its mount namespace, and no seccomp filter refuses it.
@@ -156,6 +179,18 @@ export function features(): Features {
     attachToDetached: unlessItFails(attachesToDetached),
     mountEvents: knowsMountEvents(),
     procPidns: unlessItFails(knowsProcPidns),
+    statmountByFd: knowsFlag(() =>
+      statmount(NO_MOUNT, 0, { nsFd: NOT_OPEN, flags: STATMOUNT_BY_FD })
+    ),
+    openTreeNamespace: knowsFlag(() =>
+      openTree(NOT_OPEN, "x", OPEN_TREE_NAMESPACE)
+    ),
+    fsmountNamespace: knowsFlag(() => fsmount(NOT_OPEN, FSMOUNT_NAMESPACE)),
+    // It is the one of the two that can be tried and leaves the thread as it is.
+    emptyMountNamespace: knowsFlag(
+      () => refusedClone3(CLONE_EMPTY_MNTNS | BigInt(CLONE_NEWNS)),
+      "EFAULT",
+    ),
     mayMount: mayMount(),
     sysAdmin: found?.sysAdmin,
     initialUserNamespace: found?.initialUserNamespace,

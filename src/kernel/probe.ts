@@ -23,15 +23,24 @@ export const NOT_OPEN = 0x7fff_ffff;
  * without the capability to try it.
  */
 export function knowsMountBeneath(): boolean | undefined {
-  try {
-    moveMount(NOT_OPEN, "x", NOT_OPEN, "x", MOVE_MOUNT_BENEATH);
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    // An unknown flag is refused before the descriptors are looked at.
-    if (error.code === "EBADF") return true;
-    return ["EINVAL", "ENOSYS"].includes(error.code) ? false : undefined;
-  }
+  return knowsFlag(() =>
+    moveMount(NOT_OPEN, "x", NOT_OPEN, "x", MOVE_MOUNT_BENEATH)
+  );
+}
+
+/**
+ * True if the kernel knows a flag of a call, which is given a descriptor that is not
+ * open: an unknown flag is refused before that is looked at.
+ *
+ * @param last The error of the call where the kernel knows the flag.
+ */
+export function knowsFlag(
+  call: () => void,
+  last = "EBADF",
+): boolean | undefined {
+  const code = errorOf(call);
+  if (code === last) return true;
+  return code === "EINVAL" || code === "ENOSYS" ? false : undefined;
 }
 
 /**

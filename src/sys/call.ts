@@ -206,7 +206,7 @@ const MOST_SHOWN = 256;
  */
 export function flagNames(
   value: number | bigint,
-  names: Readonly<Record<string, number>>,
+  names: Readonly<Record<string, number | bigint>>,
 ): string {
   let rest = BigInt(value);
   const found: string[] = [];

@@ -26,6 +26,8 @@ export const CALLS = {
   capset: { x86_64: 126, aarch64: 91 },
   chdir: { x86_64: 80, aarch64: 49 },
   chroot: { x86_64: 161, aarch64: 51 },
+  // long clone3(struct clone_args *cl_args, size_t size);
+  clone3: { x86_64: 435, aarch64: 435, parameters: ["buffer", "usize"] },
   // int close(int fd);
   close: { x86_64: 3, aarch64: 57, parameters: ["i32"] },
   close_range: { x86_64: 436, aarch64: 436 },

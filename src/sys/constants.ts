@@ -602,6 +602,15 @@ export const CLONE_NEWPID = 0x20000000;
 /** Network namespace. */
 export const CLONE_NEWNET = 0x40000000;
 
+/**
+ * unshare(2): a mount namespace with an empty root that nothing can be written to;
+ * since Linux 7.1. For clone(2) this bit is `CLONE_PARENT_SETTID`.
+ */
+export const UNSHARE_EMPTY_MNTNS = 0x100000;
+
+/** clone3(2): what `UNSHARE_EMPTY_MNTNS` is for unshare(2); since Linux 7.1. */
+export const CLONE_EMPTY_MNTNS = 0x2000000000n;
+
 // fcntl(2): include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
 
 /** Make another descriptor of the open file, with the argument as its least number. */

@@ -10,6 +10,7 @@ import {
   FSCONFIG_SET_PATH_EMPTY,
   FSCONFIG_SET_STRING,
   FSMOUNT_CLOEXEC,
+  FSMOUNT_NAMESPACE,
   FSOPEN_CLOEXEC,
   FSPICK_CLOEXEC,
   FSPICK_EMPTY_PATH,
@@ -312,7 +313,8 @@ export function fspick(
  * busy; closed before `moveMount` attached it, the mount is gone.
  *
  * @param fd The context's descriptor.
- * @param flags `FSMOUNT_CLOEXEC` or 0.
+ * @param flags `FSMOUNT_*`. With `FSMOUNT_NAMESPACE` (since Linux 7.1) the mount is
+ * on top of a new mount namespace, and the descriptor is that one's.
  * @param attrs `MOUNT_ATTR_*`: the mount's own attributes.
  * @returns The mount's descriptor.
  * @throws {SyscallError} EINVAL for an unknown flag, EPERM without
@@ -331,7 +333,7 @@ export function fsmount(
   if (mountFd === -1 || tracer) {
     settle(mountFd, "fsmount", [
       { fd },
-      flagNames(flags, { FSMOUNT_CLOEXEC }),
+      flagNames(flags, { FSMOUNT_CLOEXEC, FSMOUNT_NAMESPACE }),
       flagNames(attrs, ATTRIBUTES),
     ]);
   }

@@ -60,6 +60,7 @@ import {
   MS_UNBINDABLE,
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
+  OPEN_TREE_NAMESPACE,
   UMOUNT_NOFOLLOW,
 } from "./constants.ts";
 import { LITTLE_ENDIAN, MOUNT_ATTR } from "./layout.ts";
@@ -87,6 +88,7 @@ const AT_FLAGS = {
 /** The flags of open_tree(2) and open_tree_attr(2), as they are printed. */
 export const OPEN_TREE_FLAGS = {
   OPEN_TREE_CLONE,
+  OPEN_TREE_NAMESPACE,
   OPEN_TREE_CLOEXEC,
   ...AT_FLAGS,
 };
@@ -152,7 +154,9 @@ export function moveMount(
 /**
  * Opens what is at a path, or with `OPEN_TREE_CLONE` a detached copy of the
  * mount there, which is gone when its descriptor is closed before it was
- * attached.
+ * attached. With `OPEN_TREE_NAMESPACE` instead (since Linux 7.0) the copy is on top
+ * of a new mount namespace, which is what the descriptor leads to: setns(2) enters
+ * it, and has its root there.
  *
  * `int open_tree(int dirfd, const char *path, unsigned int flags);`
  *
@@ -163,7 +167,8 @@ export function moveMount(
  * @param flags `OPEN_TREE_*` and `AT_*`.
  * @returns The descriptor.
  * @throws {SyscallError} EPERM for a copy without CAP_SYS_ADMIN, EINVAL for one
- * of an unbindable mount or of a mount in another namespace.
+ * of an unbindable mount or of a mount in another namespace, and for an unknown
+ * flag; with `OPEN_TREE_NAMESPACE` ENOTDIR for a file.
  */
 export function openTree(
   dirfd: number,

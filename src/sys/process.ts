@@ -23,6 +23,7 @@ import {
 } from "./layout.ts";
 import { decodeText } from "../base/text.ts";
 import {
+  CLONE_EMPTY_MNTNS,
   CLONE_FS,
   CLONE_NEWCGROUP,
   CLONE_NEWIPC,
@@ -32,6 +33,7 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
+  UNSHARE_EMPTY_MNTNS,
 } from "./constants.ts";
 
 /** Ends a process, which can't catch it: include/uapi/asm-generic/signal.h. */
@@ -509,9 +511,9 @@ export function environ(): string[] {
  * See unshare(2). After `CLONE_NEWNS` Deno's synchronous file functions see the
  * new mount namespace, its asynchronous ones run on other threads and don't.
  *
- * @param flags `CLONE_NEW*`, `CLONE_FS`.
+ * @param flags `CLONE_NEW*`, `CLONE_FS`, and since Linux 7.1 `UNSHARE_EMPTY_MNTNS`.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, EINVAL for
- * `CLONE_NEWUSER` in a process with several threads.
+ * `CLONE_NEWUSER` in a process with several threads and for an unknown flag.
  */
 export function unshare(flags: number | bigint): void {
   const bits = uint64("flags", flags);
@@ -533,7 +535,58 @@ const SETNS_FLAGS = {
   CLONE_NEWNET,
 };
 
-const UNSHARE_FLAGS = { CLONE_FS, ...SETNS_FLAGS };
+const UNSHARE_FLAGS = { CLONE_FS, UNSHARE_EMPTY_MNTNS, ...SETNS_FLAGS };
+
+// include/uapi/linux/sched.h
+const CLONE_VM = 0x100n;
+const CLONE_PIDFD = 0x1000n;
+
+/** The kernel writes to no such address. */
+const NOWHERE = (1n << 64n) - 1n;
+
+/**
+ * Asks for a child as clone3(2) makes it, and gets none: the last step is to write
+ * its pidfd, and that has no place. The error tells what the kernel thinks of the
+ * flags.
+ *
+ * `long clone3(struct clone_args *cl_args, size_t size);`
+ *
+ * Since Linux 5.3; see clone3(2).
+ *
+ * @param flags `CLONE_*`.
+ * @throws {SyscallError} EFAULT, always, where all flags are known and allowed;
+ * EINVAL for an unknown one, EPERM for a namespace without CAP_SYS_ADMIN.
+ */
+export function refusedClone3(flags: bigint): void {
+  // The page tables are not copied.
+  const bits = uint64("flags", flags) | CLONE_VM | CLONE_PIDFD;
+  const args = new BigUint64Array(new ArrayBuffer(CLONE_ARGS_SIZE_VER0));
+  args.set([bits, NOWHERE]);
+  const result = libc.clone3(
+    NR.clone3,
+    new Uint8Array(args.buffer),
+    BigInt(CLONE_ARGS_SIZE_VER0),
+  );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "clone3", [
+      `{flags=${flagNames(bits, CLONE3_FLAGS)}, pidfd=0x${
+        NOWHERE.toString(16)
+      }}`,
+      String(CLONE_ARGS_SIZE_VER0),
+    ]);
+  }
+}
+
+// include/uapi/linux/sched.h
+const CLONE_ARGS_SIZE_VER0 = 64;
+
+const CLONE3_FLAGS = {
+  CLONE_VM,
+  CLONE_PIDFD,
+  ...SETNS_FLAGS,
+  CLONE_EMPTY_MNTNS,
+};
 
 /**
  * Moves the calling thread, and no other, into a namespace.

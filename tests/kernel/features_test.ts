@@ -9,7 +9,7 @@ import {
 } from "../support/testing.ts";
 import { assert, assertEquals } from "@std/assert";
 import { type Features, features } from "../../src/kernel/features.ts";
-import { missingSince, type Version } from "../support/since.ts";
+import { kernelTestSince, type Version } from "../support/since.ts";
 import { setTracer, type TracedCall } from "../../src/sys/call.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { MNT_DETACH } from "../../src/sys/constants.ts";
@@ -75,12 +75,14 @@ const SINCE: Partial<Record<Version, (keyof Features)[]>> = {
   ],
   "6.15": ["openTreeAttr", "attachToDetached", "mountEvents"],
   "6.18": ["procPidns"],
+  "7.0": ["statmountByFd", "openTreeNamespace"],
+  "7.1": ["fsmountNamespace", "emptyMountNamespace"],
 };
 
 for (const [version, names] of Object.entries(SINCE)) {
-  gatedTest(
+  kernelTestSince(
+    version as Version,
     `features() finds what Linux ${version} has`,
-    missingSince(version as Version, {}),
     () => {
       const found = features();
       for (const name of names) assertEquals(found[name], true, name);
@@ -121,12 +123,18 @@ kernelTest("features() leaves open what takes the capability to try", () => {
     attachToDetached: _attach,
     mountBeneath: _beneath,
     procPidns: _pidns,
+    fsmountNamespace: _fsmount,
     mountEvents,
+    openTreeNamespace,
+    emptyMountNamespace,
     ...told
   } = features();
   assertEquals(found, {
     ...told,
     ...mountEvents ? { mountEvents } : {},
+    // A flag that the kernel does not know it refuses to all.
+    ...openTreeNamespace ? {} : { openTreeNamespace },
+    ...emptyMountNamespace ? {} : { emptyMountNamespace },
     mayMount: false,
     sysAdmin: false,
   });
@@ -164,12 +172,13 @@ kernelTest("features() leaves open what /proc alone tells", () => {
 const CALLS: Readonly<Record<string, (keyof Features)[]>> = {
   fsopen: ["fsopen", "attachToDetached", "procPidns"],
   fsconfig: ["fsconfig", "createExclusive", "attachToDetached", "procPidns"],
-  fsmount: ["fsmount", "attachToDetached"],
+  fsmount: ["fsmount", "attachToDetached", "fsmountNamespace"],
   fspick: ["fspick"],
   statx: ["mountIds", "uniqueMountIds"],
   umount2: ["umount2"],
   move_mount: ["moveMount", "mountBeneath", "attachToDetached"],
-  open_tree: ["openTree"],
+  open_tree: ["openTree", "openTreeNamespace"],
+  clone3: ["emptyMountNamespace"],
   // A file in /proc is opened by it, too.
   openat2: [
     "openat2",

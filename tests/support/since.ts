@@ -23,10 +23,15 @@ const PROBES = {
     // Linux 6.11 takes descriptors of namespaces already, and says so nowhere.
     answers(() => listmount(LSMT_ROOT, { nsFd: -1 })) === "EBADF" &&
     features().procPidns === true,
+  "7.0": () => features().openTreeNamespace === true,
+  "7.1": () => features().emptyMountNamespace === true,
 };
 
 /** A Linux version that a test may need. */
 export type Version = keyof typeof PROBES;
+
+/** What the kernels of CI may lack: `deno task test:kernels` boots one that has it. */
+const NEWEST: readonly Version[] = ["7.0", "7.1"];
 
 const known: Partial<Record<Version, boolean>> = {};
 
@@ -47,7 +52,9 @@ export function kernelTestSince(
 ): void {
   const missing = missingSince(version, needs);
   if (missing === null) kernelTest(name, fn, needs);
-  else gatedTest(name, missing, fn);
+  else if (NEWEST.includes(version)) {
+    Deno.test({ name: `${name} (ignored: ${missing})`, ignore: true, fn() {} });
+  } else gatedTest(name, missing, fn);
 }
 
 function answers(fn: () => unknown): string | undefined {

@@ -121,6 +121,9 @@ const NEWER: Readonly<Record<string, number | bigint>> = {
   FAN_EVENT_INFO_TYPE_MNT: 7,
   "fanotify_event_info_mnt.mnt_id": 8,
   "fanotify_event_info_mnt.SIZE": 16,
+  // Linux 7.3, include/uapi/linux/sched.h.
+  CLONE_EMPTY_MNTNS: 1n << 37n,
+  UNSHARE_EMPTY_MNTNS: 0x00100000,
   // Linux 7.3, include/uapi/asm-generic/unistd.h.
   __NR_mount_setattr: 442,
   __NR_statmount: 457,
@@ -221,6 +224,8 @@ const FAMILIES = [
   "STATX_",
   "AT_",
   "CLONE_NEW",
+  "CLONE_EMPTY_",
+  "UNSHARE_",
 ];
 
 const KERNEL_HEADERS = [
