@@ -4,7 +4,7 @@ import { compile, COMPILER, Rival, whyMissing } from "../programs.ts";
 import { type Contestant, spread } from "../measure.ts";
 import type { Figure } from "../results.ts";
 import { compare, type Row } from "./row.ts";
-import { Client, credentials } from "@grpc/grpc-js";
+import type { Client } from "@grpc/grpc-js";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   RunRequestSchema,
@@ -34,13 +34,14 @@ class Server implements AsyncDisposable {
   readonly #client: Client;
   #calls = 0;
 
-  private constructor(name: string, process: Deno.ChildProcess) {
+  private constructor(
+    name: string,
+    process: Deno.ChildProcess,
+    client: Client,
+  ) {
     this.name = name;
     this.#process = process;
-    this.#client = new Client(
-      `unix:${socketOf(name)}`,
-      credentials.createInsecure(),
-    );
+    this.#client = client;
   }
 
   /** Starts one, and waits until it serves. */
@@ -57,7 +58,13 @@ class Server implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    const server = stack.use(new Server(name, process));
+    // Only here: to be loaded it takes a permission.
+    const { Client, credentials } = await import("@grpc/grpc-js");
+    const client = new Client(
+      `unix:${socketOf(name)}`,
+      credentials.createInsecure(),
+    );
+    const server = stack.use(new Server(name, process, client));
     await new Promise<void>((resolve, reject) =>
       server.#client.waitForReady(
         Date.now() + 10_000,

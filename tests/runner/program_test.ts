@@ -12,7 +12,6 @@ import { programTest, run } from "../support/program.ts";
 import { ROOT, SCRATCH } from "../support/testing.ts";
 import { processesWith } from "../support/run_root.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
 import { Ajv2020 } from "npm:ajv@8.17.1/dist/2020.js";
 
@@ -65,6 +64,8 @@ runnerTest(
 
 runnerTest("a client that takes its leave ends nothing else", async () => {
   await using runner = await RunnerProcess.start();
+  // Only here: to be loaded it takes a permission.
+  const { Client: GrpcClient, credentials } = await import("@grpc/grpc-js");
   // It tells the server so: GOAWAY.
   for (let i = 0; i < 3; i++) {
     const client = new GrpcClient(
