@@ -81,6 +81,7 @@ export {
 export type { RunOptions, RunResult } from "./src/run/options.ts";
 export type { LimitName, LimitOption, LimitValue } from "./src/run/limits.ts";
 export type { Capability } from "./src/run/capabilities.ts";
+export type { Profile } from "./src/run/profile.ts";
 export { SpecSyntaxError } from "./src/spec/malformed.ts";
 export { MountRecord, type RecordOptions } from "./src/record/record.ts";
 export {

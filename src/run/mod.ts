@@ -26,6 +26,7 @@ export { type InputOption, type OutputOption, run, type Usage } from "./run.ts";
 export type { RunOptions, RunResult } from "./options.ts";
 export type { LimitName, LimitOption, LimitValue } from "./limits.ts";
 export type { Capability } from "./capabilities.ts";
+export type { Profile } from "./profile.ts";
 export { type HasFd, InheritableFd } from "../fd/owned_fd.ts";
 export { Directory } from "../directory.ts";
 export type { AttributeOptions } from "../options/attributes.ts";

@@ -5,6 +5,7 @@ import { pathArgument } from "../options/target.ts";
 import { quote } from "../base/text.ts";
 import { parseRun, type RunOptions } from "../run/options.ts";
 import type { Capability } from "../run/capabilities.ts";
+import { STRICT_CAPABILITIES } from "../run/profile.ts";
 import type { Usage } from "../sys/process.ts";
 
 /**
@@ -189,21 +190,8 @@ const SERVE_NAMES: OptionNames<ServeOptions> = {
  * What root may do in a container of Docker's, but for making device nodes: by
  * the disk's own a command would get past every protection of its files.
  */
-const CAPABILITIES: readonly Capability[] = [
-  "CAP_AUDIT_WRITE",
-  "CAP_CHOWN",
-  "CAP_DAC_OVERRIDE",
-  "CAP_FOWNER",
-  "CAP_FSETID",
-  "CAP_KILL",
-  "CAP_NET_BIND_SERVICE",
-  "CAP_NET_RAW",
-  "CAP_SETFCAP",
-  "CAP_SETGID",
-  "CAP_SETPCAP",
-  "CAP_SETUID",
-  "CAP_SYS_CHROOT",
-];
+const CAPABILITIES: readonly Capability[] = STRICT_CAPABILITIES
+  .filter((name) => name !== "CAP_MKNOD");
 
 /**
  * The same where files are protected by having no owner: who has CAP_CHOWN gives
