@@ -10,7 +10,7 @@ import {
 import { printMessage, report, reportAsJson, UsageError } from "./print.ts";
 import { withUser } from "../run/user.ts";
 import { Directory } from "../directory.ts";
-import { run as runCommand } from "../run/run.ts";
+import { execute } from "../run/execute.ts";
 import { endSpawner } from "../run/spawner.ts";
 import { printable, quote } from "../base/text.ts";
 import type { MountSpec } from "../options/spec.ts";
@@ -291,7 +291,7 @@ describes the end: code, signal, timedOut and usage.`,
       using root = Directory.open(path);
       const resolved = checkArguments(() => withUser(root, all));
       // By its first wait it knows what is ignored.
-      const running = runCommand(root, command, resolved);
+      const running = execute(root, command, resolved);
       // To its end: Deno hears late of what came before, and would end by it
       // where nobody listens any more.
       for (const name of FORWARDED) Deno.addSignalListener(name, () => {});
