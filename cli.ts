@@ -189,7 +189,7 @@ async function meansDirectory(args: readonly string[]): Promise<boolean> {
   if (name === null) return true;
   const question = `${
     quote(directory)
-  } is taken for a directory, which is not there; did you mean "mountat ${name}"?`;
+  } is not a subcommand, and there is no such directory; did you mean "mountat ${name}"?`;
   if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
     return confirm(`${question} Make the directory and mount in it?`);
   }

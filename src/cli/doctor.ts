@@ -271,7 +271,7 @@ function capabilityCheck(found: Features): Check {
       name,
       `effective${where}, but mounting is refused`,
       !found.initialUserNamespace
-        ? "The mount namespace belongs to another user namespace: make one too, unshare -Urmpfn"
+        ? "The mount namespace belongs to another user namespace: make a new mount namespace, too (unshare -Urmpfn)"
         : found.seccompFilter
         ? "Let the seccomp filter allow it (docker run --security-opt seccomp=unconfined)"
         : "A security module may refuse it: see the kernel's log",

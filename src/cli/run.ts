@@ -238,7 +238,7 @@ describes the end: code, signal, timedOut and usage.`,
     const rootless = switches.has("rootless");
     if (rootless && switches.has("host-pid")) {
       throw new UsageError(
-        "With --rootless the command has processes of its own: leave out --host-pid",
+        "--rootless implies a PID namespace: leave out --host-pid",
       );
     }
     if ("uid" in values && "user" in values) {
@@ -246,7 +246,7 @@ describes the end: code, signal, timedOut and usage.`,
     }
     if (switches.has("as-pid-1") && switches.has("host-pid")) {
       throw new UsageError(
-        "With --host-pid there is no PID namespace of its own: leave out --as-pid-1",
+        "--host-pid makes no PID namespace: leave out --as-pid-1",
       );
     }
     if (switches.has("new-session") && switches.has("host-pid")) {

@@ -25,12 +25,14 @@ export async function runRootless(
   const several = await refusalOf(SEVERAL_IDS);
   if (several !== null && option !== null) {
     throw new UnsupportedError(
-      `This user is the only one in its user namespace, leave out --${option}: ${several}`,
+      `The user namespace has no other user: leave out --${option}: ${several}`,
     );
   }
   const single = several === null ? null : await refusalOf(UNSHARE);
   if (single !== null) {
-    throw new UnsupportedError(`This user gets no user namespace: ${single}`);
+    throw new UnsupportedError(
+      `This user can't make a user namespace: ${single}`,
+    );
   }
   const unshare = several === null ? SEVERAL_IDS : UNSHARE;
   // When this process dies, so does that one, and what it runs; where it has died

@@ -117,7 +117,8 @@ function isWritableFile(path: string): boolean {
   }
 }
 
-const OVERLAY_LOG = "An overlay says why in the kernel's log alone: see dmesg";
+const OVERLAY_LOG =
+  "overlay gives the reason only in the kernel's log: see dmesg";
 
 /** The usual causes; overlayfs tells them to the kernel's log alone. */
 function overlayHint(
@@ -131,18 +132,18 @@ function overlayHint(
   const upper = values("upperdir").at(-1);
   const work = values("workdir").at(-1);
   if (code === "EBUSY") {
-    return `The upperdir or the workdir is in use by another overlay: each takes its own`;
+    return `The upperdir or the workdir is in use by another overlay: each overlay needs its own`;
   }
-  if (layers.length === 0) return "An overlay takes a lowerdir";
+  if (layers.length === 0) return "An overlay needs a lowerdir";
   if (upper === undefined) {
     const [only] = layers;
     return layers.length === 1 && typeof only === "string" &&
         !only.includes(":")
-      ? "An overlay without an upperdir takes two lower layers or more"
+      ? "An overlay without an upperdir needs at least two lower layers"
       : OVERLAY_LOG;
   }
   if (work === undefined) {
-    return "An overlay with an upperdir takes a workdir, too: an empty directory on the same mount";
+    return "An overlay with an upperdir needs a workdir, too: an empty directory on the same mount";
   }
   return (typeof upper === "string" && typeof work === "string"
     ? upperHint(upper, work)

@@ -72,7 +72,7 @@ function lookForHint(
     return permissionHint(cause, type);
   }
   if (code === "ENOENT" && IN_PROC.test(message) && !hasProc()) {
-    return "It needs /proc, which is not mounted here";
+    return "This needs /proc, which is not mounted here";
   }
   const { lookup } = attempted;
   if (lookup !== undefined && LOOKING_UP.includes(syscall)) {
@@ -87,7 +87,7 @@ function lookForHint(
     case "fsconfig": {
       const { parameters = [] } = attempted;
       if (code === "EBUSY" && message.includes("FSCONFIG_CMD_CREATE_EXCL")) {
-        return `There is one ${type} for all, which a mount with these options would change: mount it without them, and remount changes it for all; where no mount of it can be seen, bind one`;
+        return `There is one ${type} in the whole system, and these options would change it for everybody. Mount it without them; to change it for everybody, remount it. If none of its mounts is in sight, bind one`;
       }
       if (message.includes("FSCONFIG_CMD_CREATE")) {
         return createHint(type, source, parameters, code);
@@ -118,7 +118,7 @@ function lookForHint(
       if (code !== "EINVAL") return undefined;
       // After the path, which may be anything, come the flags.
       if (/MNT_(FORCE|DETACH)\|[^"]*MNT_EXPIRE[^"]*$/.test(message)) {
-        return "What is to expire can't be unmounted lazily, or by force, at once";
+        return "The option to expire can't be combined with lazy or force";
       }
       return unmounted === undefined ? undefined : unmountHint(unmounted);
   }
@@ -138,7 +138,7 @@ const LOOKING_UP = [
 function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
   if (mkdir !== false || !/target|destination/.test(lookup!.whose)) return "";
   return inFixed
-    ? ", and nothing can be made in /proc and /sys"
+    ? ", and no mount point can be made in /proc and /sys"
     : `: ${optionName("mkdir")} makes it`;
 }
 
@@ -156,7 +156,7 @@ function plainHint(
   cause: SyscallError,
 ): string | undefined {
   if (starts && cause.code === "ENOTDIR") {
-    return "It is a file, or leads through one, and a working directory is a directory";
+    return "The working directory, or a part of its path, is a file; a directory is needed";
   }
   if (starts && cause.code === "ENOENT") {
     return "The root has no such directory";
@@ -167,22 +167,22 @@ function plainHint(
     case "ENOSYS":
       return missingCallHint(sinceLinux(syscall));
     case "EPERM":
-      return "It takes CAP_SYS_ADMIN in the user namespace of the mount namespace: be root, or start under unshare -Urm";
+      return "CAP_SYS_ADMIN is needed in the user namespace of the mount namespace: be root, or start under unshare -Urm";
     case "EACCES":
       if (syscall === "execve") {
-        return "It is no executable file, or this user may not execute it";
+        return "The file is not executable, or this user may not execute it";
       }
       return syscall === "fsconfig"
-        ? "The file system refuses it: a device that can only be read takes the option ro"
-        : "A directory on the way may not be searched, or not written to, by this user";
+        ? "The file system refuses: if the device is read-only, use the option ro"
+        : "This user may not search, or not write to, a directory on the path";
     case "ENOEXEC":
-      return "The file has no #! line, and is no program that this kernel runs: of a script name the interpreter, as in sh FILE";
+      return "The file has no #! line, and this kernel can't run it as a program: for a script, name the interpreter, as in sh FILE";
     case "EBUSY":
       if (
         syscall === "mount_setattr" ||
         message.includes("FSCONFIG_CMD_RECONFIGURE")
       ) {
-        return "Files there are open to write: what is to be read-only must have none";
+        return "Files there are open for writing: close them before you make it read-only";
       }
       return syscall === "umount2"
         ? "Something uses it: a working directory, an open file, a mount inside it or on top of it: end, close or unmount that first"
@@ -198,11 +198,11 @@ function plainHint(
     case "ELOOP":
       if (syscall !== "openat2") return undefined;
       return follows || lookup?.follows
-        ? "Its symlinks lead in a circle"
-        : "A part of the target is a symlink, and targets follow none";
+        ? "The symlinks of the path lead in a circle"
+        : "A part of the target is a symlink, and targets follow no symlinks";
     case "ENOTDIR":
       return syscall === "openat2"
-        ? "A directory can't be mounted on a file, and a file holds no name"
+        ? "The target, or a part of its path, is a file; a directory is needed"
         : undefined;
     case "EXDEV":
       return syscall === "openat2"
@@ -210,25 +210,25 @@ function plainHint(
         : undefined;
     case "ENOENT":
       if (syscall === "execve") {
-        return "The root has no such program, or not the interpreter that it names";
+        return "The root lacks the program, or the interpreter that the program names";
       }
       if (syscall !== "openat2" || mkdir !== false) return undefined;
       return inFixed
-        ? "Nothing can be made in /proc and /sys: what is not there can't be mounted on"
+        ? "No mount point can be made in /proc and /sys: use one that exists"
         : `The mount point must exist: ${optionName("mkdir")} makes it`;
     case "EAGAIN":
       return syscall === "umount2"
         ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"
         : undefined;
     case "EMFILE":
-      return "This process has as many descriptors open as it may: see ulimit -n";
+      return "This process has reached its limit of open descriptors: see ulimit -n";
     case "ENOSPC":
       return syscall === "move_mount"
-        ? "The mount namespace has as many mounts as it may: see /proc/sys/fs/mount-max"
+        ? "The mount namespace has reached its limit of mounts: see /proc/sys/fs/mount-max"
         : message.includes("CLONE_NEWPID")
-        ? "There are as many PID namespaces, or as deep ones, as there may be: see /proc/sys/user/max_pid_namespaces"
+        ? "The limit of PID namespaces, or of their depth, is reached: see /proc/sys/user/max_pid_namespaces"
         : syscall === "clone"
-        ? "There are as many user namespaces as there may be: see /proc/sys/user/max_user_namespaces"
+        ? "The limit of user namespaces is reached: see /proc/sys/user/max_user_namespaces"
         : undefined;
     default:
       return undefined;
@@ -241,21 +241,21 @@ function missingCallHint(since: string | undefined): string {
 }
 
 const NAMESPACE_IN_ITSELF =
-  "It is a mount namespace, or one is bound inside it, and the kernel refuses to bind such where it could hold itself: only one made later than this thread's can be bound";
+  "The source is a mount namespace, or one is bound inside it. The kernel binds only mount namespaces that were made after this thread's, so that none holds itself";
 
 function invalidHint(syscall: string, message: string): string | undefined {
   switch (syscall) {
     case "mount_setattr":
     case "open_tree_attr":
       return message.includes("MOUNT_ATTR_IDMAP")
-        ? "A file system there can have no id map (ext4, xfs, btrfs, tmpfs and a few more can, procfs and sysfs can't), or the descriptor is none of a user namespace with maps"
+        ? "A file system there does not support id maps (ext4, xfs, btrfs, tmpfs and a few more do; procfs and sysfs don't), or the descriptor is not of a user namespace with maps"
         : undefined;
     case "write":
-      return "The kernel refuses the id ranges: they overlap, or take more than a page to write down";
+      return "The kernel refuses the id ranges: they overlap, or their text is longer than a page";
     case "move_mount":
-      return "The directory belongs to another mount namespace than this thread's (opened before an unshare, say), or to a mount that was lazily unmounted";
+      return "The directory is in another mount namespace (it was opened before an unshare, for example), or in a mount that was lazily unmounted";
     case "umount2":
-      return "Nothing is mounted there, or it is in another mount namespace, or locked to the mount it came with";
+      return "Nothing is mounted there, or the mount is in another mount namespace, or it is locked to its parent mount";
     default:
       return undefined;
   }
@@ -287,11 +287,11 @@ export function loopHint(
     case "ENODEV":
     case "ENXIO":
       return path === '"/dev/loop-control"'
-        ? "There are no loop devices: the kernel's module loop may have to be loaded (modprobe loop), or /dev lacks the node (mknod /dev/loop-control c 10 237)"
-        : `There is no loop device ${path}: where the kernel has number N and /dev lacks the node, mknod /dev/loopN b 7 N makes it`;
+        ? "There are no loop devices: load the kernel's module (modprobe loop), or make the node in /dev (mknod /dev/loop-control c 10 237)"
+        : `There is no loop device ${path}: if only the node is missing in /dev, mknod /dev/loopN b 7 N makes it`;
     case "EACCES":
     case "EPERM":
-      return `This process may not open ${path}: loop devices are for root outside any user namespace, and where a container was given them`;
+      return `This process may not open ${path}: loop devices are for root outside user namespaces, and for containers that were given them`;
   }
   return undefined;
 }
@@ -311,7 +311,7 @@ function imageHint(
     case "EROFS":
     case "ETXTBSY":
       return writes
-        ? `The file ${image} may not be written to: the option ro only reads it`
+        ? `The file ${image} can't be written to by this process: with the option ro it is only read`
         : `The file ${image} may not be read by this process`;
     case "EISDIR":
       return NO_IMAGE;
@@ -320,14 +320,14 @@ function imageHint(
 }
 
 const NO_IMAGE =
-  "Only a regular file or a block device can be behind a loop device";
+  "A loop device needs a regular file or a block device as the source";
 
 function ioctlHint(code: string): string | undefined {
   switch (code) {
     case "EBUSY":
-      return "The loop device has a file already: the option loop without a value takes one that is free";
+      return "The loop device is in use: the option loop without a value takes a free one";
     case "ENOTTY":
-      return "The option loop names what is no loop device";
+      return "The option loop names a file that is not a loop device";
     case "EINVAL":
       return NO_IMAGE;
   }

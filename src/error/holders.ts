@@ -409,13 +409,13 @@ export function busyHint(
   if (unnamed > 0) parts.push(`${unnamed} more`);
   const doubts = obstacles.join(", ");
   if (parts.length === 0) {
-    const unfound = `Something uses it that was not found (${
+    const unfound = `Something uses it, but was not found (${
       doubts || UNSEEN
     })`;
     // What the table does not have may have others inside.
     return mountPoint === undefined
       ? unfound
-      : `${unfound}; lazy unmounting takes it away all the same`;
+      : `${unfound}; lazy unmounting still removes it`;
   }
   const found = `In use: ${parts.join("; ")}${doubts && ` (${doubts})`}`;
   const ours = holders.every((use) =>
@@ -452,9 +452,9 @@ function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
   const descriptors = uses.filter(({ fd }) => own && fd !== undefined);
   const names = descriptors.map((use) =>
     isNamedBy(use, namedBy)
-      ? `descriptor ${use.fd} of this process, which it was named by, is open on it: name it from its parent directory`
+      ? `descriptor ${use.fd} of this process, by which you named it, is open on it: name it from its parent directory`
       : use.by === "mount descriptor" && !use.copy
-      ? `descriptor ${use.fd} of this process is the mount's own, close it first`
+      ? `descriptor ${use.fd} of this process is the mount's own: close it first`
       : `descriptor ${use.fd} of this process is open on ${whereHeld(use)}`
   );
   const others = uses.filter((use) => !descriptors.includes(use));

@@ -46,7 +46,7 @@ export function permissionHint(
   type = "",
 ): string {
   if (syscall === "mkdirat") {
-    return "The file system lets nobody make directories";
+    return "This file system lets nobody make directories";
   }
   const { uid, capabilities, filtered, initialUserNamespace } = privileges();
   const shows = SHOWS[type];
@@ -63,13 +63,13 @@ export function permissionHint(
     }, which this process (uid ${uid}) does not have${where}: ${how}${or}`;
   }
   const filter = filtered
-    ? "A seccomp filter is set on this process, and may be what refuses it: start it without"
+    ? "This process has a seccomp filter, which may refuse the call: start it without"
     : null;
   const mapsIds = message.includes("MOUNT_ATTR_IDMAP");
   if (initialUserNamespace) {
     if (mapsIds) return filter ?? MAPPED;
     return filter ??
-      "The capability is there: a security module may refuse it, see the kernel's log";
+      "The process has the capability; a security module may refuse the call: see the kernel's log";
   }
   const owned = shows !== undefined &&
     `The ${shows.namespace} namespace that ${type} would show belongs to another user namespace: unshare that, too (-${shows.option})`;
@@ -77,7 +77,7 @@ export function permissionHint(
     case "fsconfig":
       if (message.includes("FSCONFIG_CMD_RECONFIGURE")) return FROM_OUTSIDE;
       return owned ||
-        `Outside the first user namespace ${type} may not be mounted: tmpfs, proc, overlay, fuse and a few others may`;
+        `${type} can't be mounted in a user namespace; tmpfs, proc, overlay, fuse and a few others can`;
     case "fsmount":
       return shows === undefined ? filter ?? OTHERS : revealHint(type);
     case "mount_setattr":
@@ -93,7 +93,7 @@ export function permissionHint(
       return filter ?? RAISED;
     case "umount2":
       if (/MNT_FORCE[^"]*$/.test(message)) {
-        return "To force it takes CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
+        return "Force needs CAP_SYS_ADMIN in the user namespace of the file system: unmount without force";
       }
       break;
     case "fsopen":
@@ -104,28 +104,28 @@ export function permissionHint(
 }
 
 const OTHERS =
-  "The mount namespace belongs to another user namespace: make one too, unshare -Urm";
+  "The mount namespace belongs to another user namespace: make a new mount namespace, too (unshare -Urm)";
 
 const FROM_OUTSIDE =
-  "The file system belongs to a more privileged user namespace: from here only attributes of the mount can be changed";
+  "The file system belongs to a more privileged user namespace: only attributes of the mount can be changed from here";
 
 const MAPPED =
-  "The user namespace is the first one, which maps nothing, or a mount there has an id map already: Linux 6.15 gives it another";
+  "The user namespace is the initial one, which has no map; or a mount there has an id map already, which only Linux 6.15 can replace";
 
 const OF_OTHERS =
-  "The file system belongs to a more privileged user namespace, or a mount there has an id map already, or the user namespace is this process's own";
+  "The file system belongs to a more privileged user namespace; or a mount there has an id map already; or the user namespace is this process's own";
 
 const RAISED =
-  "To raise a hard limit takes CAP_SYS_RESOURCE in the first user namespace";
+  "Raising a hard limit needs CAP_SYS_RESOURCE in the initial user namespace";
 
 const FEW_IDS =
-  "This user namespace has no other ids, or /proc/self/setgroups says deny: unshare --map-auto maps more";
+  "This user namespace has no other ids, or /proc/self/setgroups says deny: for more ids, use unshare --map-auto";
 
 const UNMAPPED =
-  "A map can only have outside ids that this user namespace has itself: see /proc/self/uid_map and gid_map";
+  "A map can contain only outside ids that this user namespace has itself: see /proc/self/uid_map and gid_map";
 
 const LOCKED_ATTRIBUTES =
-  "The mount came from a more privileged mount namespace: what it has of ro, nosuid, nodev, noexec and noatime can't be taken off";
+  "The mount came from a more privileged mount namespace: its ro, nosuid, nodev, noexec and noatime can't be removed";
 
 /** "Mount too revealing": what is mounted over the existing ones is looked up. */
 function revealHint(type: string): string {
@@ -145,7 +145,7 @@ function revealHint(type: string): string {
     : over.length === 0
     ? "the existing one shows less: it is read-only, say"
     : `the existing one has mounts over parts of it: ${names}`;
-  return `In a user namespace a new ${type} is refused where ${what} ("mount too revealing"): bind an existing one, or change that outside`;
+  return `In a user namespace the kernel refuses a new ${type} if ${what} ("mount too revealing"): bind an existing one, or change that outside`;
 }
 
 /** Directories that are there to be mounted on, and hide nothing. */

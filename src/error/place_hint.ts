@@ -39,7 +39,7 @@ export function unmountHint(point: MountPointName): string | undefined {
   const isRoot = id !== place.below() || name === "." && isMountRoot(dirfd);
   if (!isRoot) {
     return isSymlink(point)
-      ? "It is a symlink, and unmounting follows none: name what it leads to"
+      ? "The name is a symlink, and unmounting follows no symlinks: name what it leads to"
       : NOT_MOUNTED;
   }
   const at = { dirfd, path: name === "." ? "" : name };
@@ -61,7 +61,7 @@ function isSymlink({ dirfd, name }: MountPointName): boolean {
 }
 
 const LOCKED =
-  "The mount came from a more privileged mount namespace, and is locked to the one that holds it: unmount it there, or cover it by another mount";
+  "The mount came from a more privileged mount namespace, and is locked to its parent mount: unmount it there, or cover it with another mount";
 
 /** The id in the mount table of what is topmost on a mount point. */
 export function topmostInTable({ dirfd, name }: MountPointName): number {
@@ -94,7 +94,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
   // A detached one is in no table, and its holder no matter.
   if (isMounted(moved.id) === false) return undefined;
   if (!moved.isRoot) {
-    return "Only a mount can be moved, and this is none: bind it";
+    return "The source is not a mount, and only mounts can be moved: bind it";
   }
   const table = readMountinfo();
   const mount = lineAt(from.dirfd, from.path, table);
@@ -122,11 +122,13 @@ export function moveHint(onto: At, from?: At): string | undefined {
 /** Explains why nothing goes beneath a mount; undefined where nothing is found. */
 export function beneathHint(top: At): string | undefined {
   if (knowsMountBeneath() === false) {
-    return "This kernel puts no mount beneath another: Linux 6.5 does";
+    return "This kernel can't put a mount beneath another: Linux 6.5 can";
   }
   const found = lookAt(top);
   if (isMounted(found.id) === false) return undefined;
-  return found.isRoot ? undefined : "Nothing is mounted there to go beneath";
+  return found.isRoot
+    ? undefined
+    : "Nothing is mounted there to put the mount beneath";
 }
 
 /**
@@ -164,7 +166,7 @@ function internalHint({ dirfd, path }: At): string | undefined {
   return INTERNAL.test(name)
     ? `It is ${
       quote(name)
-    }, a pipe, socket or the like on a file system that the kernel has for itself: such can't be bound`
+    }, a pipe, a socket or the like, on a file system internal to the kernel: it can't be bound`
     : undefined;
 }
 
@@ -180,7 +182,7 @@ function foreignHint(what: string, at: At): string {
     lineOf(readMountinfo(`/proc/${pid}`), id) !== undefined
   );
   return elsewhere
-    ? `${what} is in another mount namespace than this thread, opened before an unshare or setns: open it again`
+    ? `${what} is in another mount namespace than this thread's: it was opened before an unshare or setns; open it again`
     : `${what} is in a mount that was lazily unmounted, or in another mount namespace: open it again`;
 }
 

@@ -55,7 +55,9 @@ function statId(dirfd: number, path: string, flags: number, more = 0) {
 /** @throws {UnsupportedError} Before Linux 5.8. */
 function known<T>(id: T | undefined): T {
   if (id !== undefined) return id;
-  throw new UnsupportedError("This kernel tells no mount ids: Linux 5.8 does");
+  throw new UnsupportedError(
+    "This kernel does not tell mount ids: Linux 5.8 does",
+  );
 }
 
 /**

@@ -121,7 +121,7 @@ function withDirectory<T>(
     return use(descriptorOf(directory), listing("the directory", "."));
   }
   if (directory === "") {
-    throw new TypeError("The directory's path must be given");
+    throw new TypeError("The path of the directory must not be empty");
   }
   const attempted = listing(quote(directory), directory);
   using place = attempt(

@@ -210,7 +210,7 @@ function parseChange(options: BindOptions): MountChange {
     : "loop";
   if (taken === undefined) return change;
   throw new TypeError(
-    `A bind takes no option of the file system: received "${taken}"`,
+    `A bind has no options of a file system: received "${taken}"`,
   );
 }
 

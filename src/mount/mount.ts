@@ -123,7 +123,7 @@ export class Mount implements Disposable {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     if (this.#whole && options.expire) {
       throw new TypeError(
-        "A mount tree, or a recursive bind, goes as a whole: it can't expire",
+        "A mount tree or recursive bind is unmounted as a whole: it can't expire",
       );
     }
     const attempted = this.#attempted();

@@ -159,7 +159,7 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
     throw new TypeError('The option "loop" is for a new mount');
   }
   if (named.length === 0 && isEmpty(options.options)) {
-    throw new TypeError("An option must say what to change");
+    throw new TypeError("At least one option must say what to change");
   }
   if (below && parameters.length > 0) {
     throw new TypeError(

@@ -58,7 +58,7 @@ export function parseBeneath(
 ): boolean {
   if (beneath && (name === "." || name === "..")) {
     throw new TypeError(
-      "What goes beneath a mount takes a target that ends in a name",
+      'With "beneath" the target must end in a name',
     );
   }
   return beneath;

@@ -138,7 +138,9 @@ export class MountRecord implements Disposable, Recorder {
     checkOptions(options, RECORD_NAMES);
     const { whole = false } = options;
     if (typeof id !== "bigint" || !isUniqueId(id)) {
-      throw new TypeError(`A mount is recorded by its unique id: ${id}`);
+      throw new TypeError(
+        `A mount is recorded under its unique id, which this is not: ${id}`,
+      );
     }
     const { path } = this.#directory;
     attempt(

@@ -107,7 +107,10 @@ function openIn(
         attempted.action,
         path,
         new SyscallError("openat2", EACCES, [quote(path)]),
-        { detail: "it must be this user's, and closed to all others (0700)" },
+        {
+          detail:
+            "it must belong to this user, and be closed to all others (0700)",
+        },
       );
     } catch (error) {
       fd.close();

@@ -86,13 +86,13 @@ async function answerCall<Request, Response>(
     abort.abort(new StatusError(name, message));
   let answered = false;
   const cancel = () => {
-    if (!answered) end("CANCELLED", "The client has cancelled the call");
+    if (!answered) end("CANCELLED", "The client cancelled the call");
   };
   call.on("cancelled", cancel);
   const deadline = call.getDeadline();
   if (deadline !== Infinity) {
     const expire = () =>
-      end("DEADLINE_EXCEEDED", "The call's deadline has come");
+      end("DEADLINE_EXCEEDED", "The call's deadline has passed");
     const timer = setTimeout(expire, Number(deadline) - Date.now());
     over.defer(() => clearTimeout(timer));
   }

@@ -177,7 +177,7 @@ function checkRest([dump, pass, extra]: Word[]): void {
   if (extra === undefined || extra.text.startsWith("#")) return;
   throw new Malformed(
     extra,
-    `A seventh field: a space in a field is written \\040`,
+    `An entry has six fields: write a space in a field as \\040`,
   );
 }
 
@@ -186,7 +186,7 @@ function parseType(field: Word): string {
   if (type === "auto" || type.includes(",")) {
     throw new Malformed(
       field,
-      `The type ${quote(type)} must be that of one file system`,
+      `The type ${quote(type)} must name one file system`,
     );
   }
   return type;

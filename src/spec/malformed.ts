@@ -76,7 +76,7 @@ function placeFault(
  */
 export function checkSpecText(at: TextPlace, text: string): string {
   if (text.includes("\0")) {
-    throw new Malformed(at, "There must be no NUL character");
+    throw new Malformed(at, "The text must not contain a NUL character");
   }
   try {
     encodeText(text);

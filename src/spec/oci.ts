@@ -157,7 +157,7 @@ function parseWhat(
     return { type: "bind", source: parseSource(source, bundle), ...bind };
   }
   if (type === undefined) {
-    throw new Malformed(mount, "A mount that is no bind must have a type");
+    throw new Malformed(mount, "A mount must have a type, unless it is a bind");
   }
   const name = typeOf(type, nonEmpty(type));
   if (name === "cgroup") {

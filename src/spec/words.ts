@@ -52,7 +52,7 @@ const fileSystem: Effect = ({ options }, word, kind) => {
   if (kind === "bind") {
     throw new Malformed(
       word,
-      `A bind takes no option of a file system: ${quote(word.text)}`,
+      `A bind has no options of a file system: ${quote(word.text)}`,
     );
   }
   if (kind === "file system") options.push(word.text);

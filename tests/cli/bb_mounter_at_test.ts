@@ -155,7 +155,10 @@ programTest("mountat leaves nothing when the directory is a file", () => {
   assertFails([`${SCRATCH}/dangling/x`, "0"], "ENOENT");
   assertFails([`${SCRATCH}/new/${"x".repeat(300)}`, "0"], "ENAMETOOLONG");
   Deno.symlinkSync("loop", `${SCRATCH}/loop`);
-  assertFails([`${SCRATCH}/loop`, "0"], "Its symlinks lead in a circle");
+  assertFails(
+    [`${SCRATCH}/loop`, "0"],
+    "The symlinks of the path lead in a circle",
+  );
 });
 
 for (const name of ["proc", "sys"]) {

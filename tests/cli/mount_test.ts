@@ -62,7 +62,7 @@ Deno.test("mount throws when its arguments make no sense", async () => {
     [[...tmpfs, "-o", `a=${"x".repeat(4096)}`, "d", "n"], "4096 bytes"],
     [[...tmpfs, "--mkdir=0999", "d", "n"], "octal"],
     [[...tmpfs, "-o", "X-mount.mkdir=9", "d", "n"], "octal"],
-    [[...tmpfs, "--beneath", "d", "."], "ends in a name"],
+    [[...tmpfs, "--beneath", "d", "."], "must end in a name"],
     [
       [...tmpfs, "--make-shared", "--make-rslave", "d", "n"],
       "Only one of --make-shared, --make-rslave",

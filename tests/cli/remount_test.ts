@@ -35,8 +35,8 @@ Deno.test("remount takes options, a directory and a name", async () => {
 Deno.test("remount throws when its arguments make no sense", async () => {
   const wrong: [string[], string][] = [
     [[], "Usage: mountat remount"],
-    [["d", "n"], "An option must say what to change"],
-    [["-R", "d", "n"], "An option must say what to change"],
+    [["d", "n"], "At least one option must say what to change"],
+    [["-R", "d", "n"], "At least one option must say what to change"],
     [["-o", "rro,size=1m", "d", "n"], "remount twice"],
     [["-r", "d", "/n"], "relative"],
     [["-r", "d", "n", "x"], '"x"'],

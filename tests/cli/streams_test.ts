@@ -219,7 +219,7 @@ programTest(
   "a directory that is spelt like a subcommand is not made unless it is named as one",
   () => {
     const refused = (name: string, subcommand: string) =>
-      `mountat: "${name}" is taken for a directory, which is not there; did you mean "mountat ${subcommand}"? To make a directory of that name, write "./${name}"\n` +
+      `mountat: "${name}" is not a subcommand, and there is no such directory; did you mean "mountat ${subcommand}"? To make a directory of that name, write "./${name}"\n` +
       "Try 'mountat --help'.\n";
     const runHere = (...args: string[]) => run(args, { cwd: SCRATCH });
     const inScratch = () =>
@@ -256,7 +256,7 @@ programTest(
   "a person is asked about a directory that is spelt like a subcommand",
   () => {
     const question =
-      '"lst" is taken for a directory, which is not there; did you mean "mountat list"? Make the directory and mount in it? [y/N]';
+      '"lst" is not a subcommand, and there is no such directory; did you mean "mountat list"? Make the directory and mount in it? [y/N]';
     const answer = (text: string) => {
       const command = shellCommand(commandLine(["lst", "0"]));
       const { code, stdout } = new Deno.Command("bash", {

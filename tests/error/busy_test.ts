@@ -38,7 +38,7 @@ Deno.test("busyHint() tells this process which descriptors to close", () => {
     path: "/r/m",
   };
   const first =
-    "In use: descriptor 24 of this process is the mount's own, close it first";
+    "In use: descriptor 24 of this process is the mount's own: close it first";
   assertEquals(hint([mountDescriptor]), first);
   assertEquals(
     hint([
@@ -55,7 +55,7 @@ Deno.test("busyHint() tells what the mount was named by from the rest", () => {
   const directory = { ...own, by: "descriptor", fd: 9, path: "/r/m" } as const;
   const other: Holder = { ...directory, fd: 10 };
   const first =
-    "In use: descriptor 9 of this process, which it was named by, is open on it: name it from its parent directory";
+    "In use: descriptor 9 of this process, by which you named it, is open on it: name it from its parent directory";
   assertEquals(hint([directory], {}, 9), first);
   assertEquals(
     hint([directory, other], {}, 9),
@@ -99,14 +99,14 @@ Deno.test("busyHint() names five, and counts the rest", () => {
 });
 
 Deno.test("busyHint() says what may be when nothing was found", () => {
-  const lazily = "; lazy unmounting takes it away all the same";
+  const lazily = "; lazy unmounting still removes it";
   assertEquals(
     hint([]),
-    `Something uses it that was not found (a copy of it in another mount namespace, a loop device, a swap file, a socket's name)${lazily}`,
+    `Something uses it, but was not found (a copy of it in another mount namespace, a loop device, a swap file, a socket's name)${lazily}`,
   );
   assertEquals(
     hint([], { obstacles: ["could not look at 2 processes", "x"] }),
-    `Something uses it that was not found (could not look at 2 processes, x)${lazily}`,
+    `Something uses it, but was not found (could not look at 2 processes, x)${lazily}`,
   );
 });
 
@@ -124,7 +124,7 @@ Deno.test("busyHint() advises to unmount lazily only where nothing else goes wit
       { holders: [], more: 0, obstacles: ["x"], mountPoint: undefined },
       "m",
     ),
-    "Something uses it that was not found (x)",
+    "Something uses it, but was not found (x)",
   );
 });
 

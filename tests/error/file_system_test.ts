@@ -30,17 +30,17 @@ kernelTest("an overlay's usual mistakes are told", () => {
     [
       `${lower},${upper}`,
       "EINVAL",
-      "An overlay with an upperdir takes a workdir, too: an empty directory on the same mount",
+      "An overlay with an upperdir needs a workdir, too: an empty directory on the same mount",
     ],
     [
       `${upper},workdir=${at("work")}`,
       "EINVAL",
-      "An overlay takes a lowerdir",
+      "An overlay needs a lowerdir",
     ],
     [
       lower,
       "EINVAL",
-      "An overlay without an upperdir takes two lower layers or more",
+      "An overlay without an upperdir needs at least two lower layers",
     ],
     [
       `${lower},${upper},workdir=${at("upper")}`,
@@ -69,7 +69,7 @@ kernelTest("an overlay's usual mistakes are told", () => {
   const proc = "upperdir=/proc/1,workdir=/proc/2";
   assertEquals(
     errorOf(root, { type: "overlay", options: `${lower},${proc}` }).hint,
-    "An overlay says why in the kernel's log alone: see dmesg",
+    "overlay gives the reason only in the kernel's log: see dmesg",
   );
 });
 

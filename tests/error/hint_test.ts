@@ -59,7 +59,7 @@ kernelTest("ENOENT says that /proc is missing", () => {
     umount2("/proc");
   }
   hints.push(hintOf(() => Directory.open("/proc/self/nowhere")));
-  const needed = "It needs /proc, which is not mounted here";
+  const needed = "This needs /proc, which is not mounted here";
   assertEquals(hints, [
     ...[needed, needed, needed],
     '"/nowhere" does not exist',

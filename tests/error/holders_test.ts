@@ -183,7 +183,7 @@ kernelTest("EBUSY names the mount's own descriptor", () => {
   using fromFsmount = makeDetached("tmpfs");
   moveMount(fromFsmount.fd, "", AT_FDCWD, M, MOVE_MOUNT_F_EMPTY_PATH);
   const own = (fd: number) =>
-    `In use: descriptor ${fd} of this process is the mount's own, close it first`;
+    `In use: descriptor ${fd} of this process is the mount's own: close it first`;
   const [holder] = assertBusy(() => root.unmount("m"), own(fromFsmount.fd));
   assertEquals(
     [holder!.by, holder!.fd, holder!.own],
@@ -217,7 +217,7 @@ kernelTest("EBUSY says that the mount was named by its own root", () => {
   using inside = root.openDirectory("m");
   assertBusy(
     () => inside.unmount("."),
-    `In use: descriptor ${inside.fd} of this process, which it was named by, is open on it: name it from its parent directory`,
+    `In use: descriptor ${inside.fd} of this process, by which you named it, is open on it: name it from its parent directory`,
   );
   inside.close();
   root.unmount("m");
@@ -312,7 +312,7 @@ kernelTest("EBUSY says that there is no /proc to look through", () => {
   try {
     const holders = assertBusy(
       () => root.unmount("m"),
-      "Something uses it that was not found (there is no /proc, or not of this process)",
+      "Something uses it, but was not found (there is no /proc, or not of this process)",
     );
     assertEquals(holders, []);
   } finally {

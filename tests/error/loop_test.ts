@@ -21,7 +21,7 @@ kernelTest(
       assertEquals([syscall, code], ["openat2", "EACCES"]);
       assertEquals(
         hint,
-        'This process may not open "/dev/loop-control": loop devices are for root outside any user namespace, and where a container was given them',
+        'This process may not open "/dev/loop-control": loop devices are for root outside user namespaces, and for containers that were given them',
       );
     } finally {
       umount2("/dev/loop-control");

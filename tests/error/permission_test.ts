@@ -51,7 +51,7 @@ const CAUSES: Record<string, Cause> = {
     as: ["unshare", "-Ur"],
     syscall: "fsopen",
     says:
-      "The mount namespace belongs to another user namespace: make one too, unshare -Urm",
+      "The mount namespace belongs to another user namespace: make a new mount namespace, too (unshare -Urm)",
   },
   "a procfs of another PID namespace": {
     does: ["mount", "m", "proc"],
@@ -83,7 +83,7 @@ const CAUSES: Record<string, Cause> = {
     as: ["unshare", "-Urm"],
     script: `mount --bind ${SCRATCH}/m ${SCRATCH}/m; "$@"`,
     syscall: "umount2",
-    says: "To force it takes CAP_SYS_ADMIN in the user namespace of the file",
+    says: "Force needs CAP_SYS_ADMIN in the user namespace of the file",
   },
   "a locked attribute": {
     does: ["writable", "ro"],
@@ -108,7 +108,7 @@ const CAUSES: Record<string, Cause> = {
     as: ["unshare", "-Urm"],
     syscall: "write",
     says:
-      "A map can only have outside ids that this user namespace has itself: see",
+      "A map can contain only outside ids that this user namespace has itself: see",
   },
 };
 
@@ -174,12 +174,15 @@ for (const as of [[], ["unshare", "-Urm"]]) {
       wrapper: [...as, compiled("filter")],
     });
     assertEquals([failure.syscall, failure.code], ["fsopen", "EPERM"]);
-    assert(failure.hint!.includes("A seccomp filter is set"), failure.hint);
+    assert(
+      failure.hint!.includes("This process has a seccomp filter"),
+      failure.hint,
+    );
   }, { ...NEEDS, commands: ["cc", "unshare"] });
 }
 
 kernelTest("EPERM of a directory that can't be says so", () => {
   const failure = failing(["mkdir", "/sys", "new"]);
   assertEquals([failure.syscall, failure.code], ["mkdirat", "EPERM"]);
-  assertEquals(failure.hint, "The file system lets nobody make directories");
+  assertEquals(failure.hint, "This file system lets nobody make directories");
 }, NEEDS);

@@ -27,7 +27,7 @@ const LOCKED =
   "The mount came from a more privileged mount namespace, and is locked to the one that holds it";
 
 const ELSEWHERE =
-  " is in another mount namespace than this thread, opened before an unshare or setns: open it again";
+  " is in another mount namespace than this thread's: it was opened before an unshare or setns; open it again";
 
 const LAZILY =
   " is in a mount that was lazily unmounted, or in another mount namespace: open it again";
@@ -143,7 +143,7 @@ kernelTest("binding says that a mount namespace could hold itself", () => {
   assertHint(
     () => bindat(root, "p", "/proc/thread-self/ns/mnt", { mkdir: true }),
     ["ELOOP"],
-    "It is a mount namespace, or one is bound inside it",
+    "The source is a mount namespace, or one is bound inside it",
   );
 });
 
@@ -154,7 +154,7 @@ kernelTest("moving says that there is no mount", () => {
   assertHint(
     () => moveat(root, "from", root, "to"),
     ["EINVAL"],
-    "Only a mount can be moved, and this is none: bind it",
+    "The source is not a mount, and only mounts can be moved: bind it",
   );
 });
 
@@ -219,7 +219,7 @@ kernelTest("unmounting says what is there instead of a mount", () => {
   assertHint(
     () => unmountat(root, "link"),
     ["EINVAL"],
-    "It is a symlink, and unmounting follows none: name what it leads to",
+    "The name is a symlink, and unmounting follows no symlinks: name what it leads to",
   );
 }, { permissions: ["read", "write"] });
 
@@ -242,7 +242,7 @@ kernelTest("unmounting says that expiry goes with nothing else", () => {
   assertHint(
     () => unmountat(root, "m", { expire: true, lazy: true }),
     ["EINVAL"],
-    "What is to expire can't be unmounted lazily, or by force, at once",
+    "The option to expire can't be combined with lazy or force",
   );
 });
 

@@ -113,7 +113,10 @@ beneathTest("nothing goes beneath what is no mount", () => {
       const error = assertThrows(() => root.mount(target, options), MountError);
       assertEquals(error.code, code);
       if (code === "EINVAL") {
-        assertEquals(error.hint, "Nothing is mounted there to go beneath");
+        assertEquals(
+          error.hint,
+          "Nothing is mounted there to put the mount beneath",
+        );
       }
     }
   }
@@ -169,7 +172,7 @@ Deno.test("what goes beneath another needs a target that ends in a name", () => 
     fd: { value: 0 },
   }) as Directory;
   for (const target of [".", "a/..", "./"]) {
-    const words = "ends in a name";
+    const words = "must end in a name";
     const options = { type: "tmpfs", beneath: true };
     assertThrows(() => root.mount(target, options), TypeError, words);
     assertThrows(

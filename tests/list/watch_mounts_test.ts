@@ -439,7 +439,7 @@ kernelTest("watchMounts() leaves nothing when it can't begin", () => {
   mount("cover", "/proc", "tmpfs", 0, null);
   try {
     const error = assertThrows(begin, MountError, "openat2: ENOENT");
-    assertEquals(error.hint, "It needs /proc, which is not mounted here");
+    assertEquals(error.hint, "This needs /proc, which is not mounted here");
   } finally {
     umount2("/proc");
   }

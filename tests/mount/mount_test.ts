@@ -369,7 +369,7 @@ idTest("Mount.unmount() expires the mount at the second call", () => {
   assertThrows(
     () => whole.unmount({ expire: true }),
     TypeError,
-    "goes as a whole: it can't expire",
+    "is unmounted as a whole: it can't expire",
   );
   assert(whole.mounted);
 });

@@ -433,7 +433,7 @@ kernelTest(
       grep ${SCRATCH} /proc/self/mountinfo > after`,
     });
     assertEquals(code, "EINVAL");
-    assert(hint?.includes("is locked to the one that holds it"), hint);
+    assert(hint?.includes("is locked to its parent mount"), hint);
     const [before, after] = ["before", "after"].map((name) =>
       Deno.readTextFileSync(`${SCRATCH}/${name}`)
     );

@@ -215,7 +215,7 @@ kernelTest(
       "EBUSY",
       'Cannot remount "m": mount_setattr: EBUSY',
     );
-    assert(hint?.startsWith("Files there are open to write"), hint);
+    assert(hint?.startsWith("Files there are open for writing"), hint);
     assertFails(root, "m", { options: "ro=fs" }, "EBUSY", "fsconfig: EBUSY");
   },
 );
@@ -346,9 +346,9 @@ kernelTest(
     using root = Directory.open(SCRATCH);
     using _ = root.mount("m", TMPFS);
     const wrong: [string, RemountOptions, string][] = [
-      ["m", {}, "An option must say what to change"],
-      ["m", { options: "" }, "An option must say what to change"],
-      ["m", { options: {} }, "An option must say what to change"],
+      ["m", {}, "At least one option must say what to change"],
+      ["m", { options: "" }, "At least one option must say what to change"],
+      ["m", { options: {} }, "At least one option must say what to change"],
       ["m", { options: "ro=1" }, '"ro"'],
       ["m", { options: "loop,ro" }, '"loop"'],
       ["m", { options: "rro,size=1m" }, 'remount twice, once with "size"'],

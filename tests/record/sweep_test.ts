@@ -661,7 +661,7 @@ recordTest("sweep() throws where it can't tell who is alive", () => {
   writeRecord(recordText(ids));
   withoutProc(() => {
     const { hint } = assertThrows(() => sweep(), MountError, "ENOENT");
-    assertEquals(hint, "It needs /proc, which is not mounted here");
+    assertEquals(hint, "This needs /proc, which is not mounted here");
   });
   assertEquals(sweep().unmounted.length, 1);
 }, needs);

@@ -281,6 +281,9 @@ runTest("run() mounts nothing on the root by a symlink", async () => {
     () => run(root, ["true"], { mounts: mounts("circle/a") }),
     MountError,
   );
-  assertEquals([code, hint], ["ELOOP", "Its symlinks lead in a circle"]);
+  assertEquals([code, hint], [
+    "ELOOP",
+    "The symlinks of the path lead in a circle",
+  ]);
   assertEquals([names(path), keepers()], [["bin", "circle", "self"], 0]);
 });

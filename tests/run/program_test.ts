@@ -122,7 +122,7 @@ runTest("run() names the interpreter that a root lacks", async () => {
       ],
       [
         "nosuch",
-        "The root has no such program, or not the interpreter that it names",
+        "The root lacks the program, or the interpreter that the program names",
       ],
     ] as const
   ) {

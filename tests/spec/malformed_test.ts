@@ -53,7 +53,7 @@ const MOUNTS: Cases = [
   ['"destination": ¶".."', 'destination: The mount point ".." has a ".."'],
   [
     '"destination": ¶"/a\\u0000"',
-    "destination: There must be no NUL character",
+    "destination: The text must not contain a NUL character",
   ],
   [
     '"destination": ¶"/\\ud800"',
@@ -64,7 +64,10 @@ const MOUNTS: Cases = [
     "destination: Expected a string, not a number",
   ],
   ['"type": ¶""', "type: It must not be empty"],
-  ['"type": ¶"tmp\\u0000fs"', "type: There must be no NUL character"],
+  [
+    '"type": ¶"tmp\\u0000fs"',
+    "type: The text must not contain a NUL character",
+  ],
   [
     '"type": ¶"none"',
     'type: The type "none" needs the option "bind" or "rbind"',
@@ -74,7 +77,10 @@ const MOUNTS: Cases = [
     'type: The type "bind" needs the option "bind" or "rbind"',
   ],
   ['"source": ¶[]', "source: Expected a string, not an array"],
-  ['"source": ¶"a\\u0000"', "source: There must be no NUL character"],
+  [
+    '"source": ¶"a\\u0000"',
+    "source: The text must not contain a NUL character",
+  ],
   ['"options": ¶"ro"', "options: Expected an array, not a string"],
   ['"options": ¶{}', "options: Expected an array, not an object"],
   ['"options": ["ro", ¶1]', "options[1]: Expected a string, not a number"],
@@ -85,7 +91,10 @@ const MOUNTS: Cases = [
     '"options": ["ro", ¶"a=\\"b,c"]',
     "options[1]: A quote in the options is not closed",
   ],
-  ['"options": [¶"a\\u0000"]', "options[0]: There must be no NUL character"],
+  [
+    '"options": [¶"a\\u0000"]',
+    "options[0]: The text must not contain a NUL character",
+  ],
   [
     '"options": [¶"remount"]',
     'options[0]: No option "remount" here: what it changes could not be changed back',
@@ -108,7 +117,7 @@ const MOUNTS: Cases = [
   ],
   [
     '"source": "/a", "options": [¶"size=1m", "bind"]',
-    'options[0]: A bind takes no option of a file system: "size=1m"',
+    'options[0]: A bind has no options of a file system: "size=1m"',
   ],
   [
     '"source": ¶"a/b", "options": ["bind"]',
@@ -179,11 +188,11 @@ const FSTABS: Cases = [
   ["a ¶./b tmpfs ro 0 0", 'The mount point "./b" must be absolute'],
   ["a ¶/b/../c tmpfs", 'The mount point "/b/../c" has a ".."'],
   ["a ¶/\\056\\056 tmpfs", 'The mount point "/.." has a ".."'],
-  ["a ¶/b\\000 tmpfs", "There must be no NUL character"],
-  ["a ¶/b\0 tmpfs", "There must be no NUL character"],
+  ["a ¶/b\\000 tmpfs", "The text must not contain a NUL character"],
+  ["a ¶/b\0 tmpfs", "The text must not contain a NUL character"],
   ["a ¶/\ud800 tmpfs", "The lone surrogate U+D800 stands for no byte"],
-  ["¶a\\000 /b tmpfs", "There must be no NUL character"],
-  ["a /b ¶t\\000", "There must be no NUL character"],
+  ["¶a\\000 /b tmpfs", "The text must not contain a NUL character"],
+  ["a /b ¶t\\000", "The text must not contain a NUL character"],
   ["a /b ¶none", 'The type "none" needs the option "bind" or "rbind"'],
   ["a /b ¶bind ro", 'The type "bind" needs the option "bind" or "rbind"'],
   ["a /b ¶auto", 'The type "auto" must be that of one file system'],
@@ -193,7 +202,7 @@ const FSTABS: Cases = [
   ['¶LABEL="" /b ext4', "The LABEL must not be empty"],
   ["a /b tmpfs ro,¶=x", 'The option "=x" has no name'],
   ['a /b tmpfs ro,context=¶"b,c', "A quote in the options is not closed"],
-  ["a /b tmpfs x\\040y,¶z\\000", "There must be no NUL character"],
+  ["a /b tmpfs x\\040y,¶z\\000", "The text must not contain a NUL character"],
   [
     "# a\na /b tmpfs ro,¶remount 0 0",
     'No option "remount" here: what it changes could not be changed back',
@@ -213,7 +222,7 @@ const FSTABS: Cases = [
   ],
   [
     "/a /b none ro,¶size=1m,rbind",
-    'A bind takes no option of a file system: "size=1m"',
+    'A bind has no options of a file system: "size=1m"',
   ],
   ["/a /b none bind,¶idmap", 'No mappings for "idmap"'],
   ...["", "=", "=a", "=u:0:1:2\\0401:2", "=x:0:1:2", "=0:-1:1", "=0:1:2:3"]
@@ -246,7 +255,7 @@ const FSTABS: Cases = [
   ["/dev/a /my disk ext4 ¶ro 0 0", '"ro" is no number'],
   [
     "a /b tmpfs ro 0 0 ¶0",
-    "A seventh field: a space in a field is written \\040",
+    "An entry has six fields: write a space in a field as \\040",
   ],
 ];
 
@@ -296,7 +305,7 @@ Deno.test("parseOciMounts() throws for a mount without type or source", () => {
   check(
     parseOciMounts,
     '{"mounts": [¶{"destination": "/a"}]}',
-    "mounts[0]: A mount that is no bind must have a type",
+    "mounts[0]: A mount must have a type, unless it is a bind",
   );
   check(
     parseOciMounts,

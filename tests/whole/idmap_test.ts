@@ -274,7 +274,7 @@ kernelTest("nothing stays where a file system can have no id map", () => {
     ) {
       const error = assertThrows(make, MountError, words);
       assertEquals(error.code, "EINVAL");
-      assertEquals(error.hint?.includes("can have no id map"), true);
+      assertEquals(error.hint?.includes("does not support id maps"), true);
       assertEquals(mountTable(), before);
       assertThrows(() => root.openDirectory("a"), MountError, "ENOENT");
     }
@@ -351,7 +351,7 @@ kernelTest("a map can't be made without /proc", () => {
       MountError,
       "ENOENT",
     );
-    assertEquals(error.hint, "It needs /proc, which is not mounted here");
+    assertEquals(error.hint, "This needs /proc, which is not mounted here");
   });
 }, { permissions });
 
