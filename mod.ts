@@ -1,10 +1,10 @@
 /**
- * Mounts and unmounts file systems relative to a directory's descriptor, with
- * Linux's new mount API.
+ * Mounts and unmounts file systems relative to a directory file descriptor,
+ * with Linux's new mount API.
  *
- * A directory is opened once; from then on its descriptor says where things
- * are, whatever its path becomes. Targets are resolved beneath it and follow no
- * symlink, so that what strangers put into it leads nothing astray.
+ * A directory is opened once; from then on its descriptor counts, even if its
+ * path changes. Targets are resolved beneath it, through no symlink, so that
+ * the directory's content, which may be hostile, misleads nothing.
  *
  * Needs Linux 5.8 or later, the permission `--allow-ffi` (or
  * `--allow-ffi=PATH` with the path of the C library), and CAP_SYS_ADMIN in the

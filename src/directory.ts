@@ -19,8 +19,9 @@ import { listMounts } from "./list/list_mounts.ts";
 import type { MountInfo } from "./list/mount_info.ts";
 
 /**
- * A directory, held by a descriptor (`O_PATH`), below which file systems are
- * mounted and unmounted. Whatever its path becomes, the descriptor leads to it.
+ * A directory, held open by a descriptor (`O_PATH`), in which file systems are
+ * mounted and unmounted. The descriptor leads to it even after its path has
+ * changed.
  *
  * @example Mount a procfs for as long as a block lasts
  * ```ts
@@ -39,7 +40,8 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Opens a directory by its path, which is the caller's and may hold symlinks.
+   * Opens a directory by its path, which is trusted and may lead through
+   * symlinks.
    *
    * Needs Linux 5.6 and the permission `--allow-ffi`.
    *
@@ -61,13 +63,13 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Takes a copy of a descriptor that the caller has; the caller's stays open.
+   * Copies a descriptor of the caller's, which stays open.
    *
    * Needs the permission `--allow-ffi`.
    *
    * @param fd An open descriptor of a directory.
    * @returns The directory, with a descriptor of its own, closed on exec.
-   * @throws {TypeError} When it is no descriptor.
+   * @throws {TypeError} If it can't be a descriptor.
    * @throws {MountError} EBADF when it is not open, ENOTDIR when it is no
    * directory.
    */
@@ -109,13 +111,13 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Makes a directory beneath this one, through no symlink. What was made
-   * before a failure is removed again.
+   * Makes a directory beneath this one, through no symlink. On failure,
+   * directories that it made are removed again.
    *
    * @param path The path, relative to this directory.
-   * @param options Permissions, and whether to make what leads to it.
+   * @param options The permissions, and whether to make parent directories.
    * @throws {TypeError} When the path is empty, absolute, or has a NUL.
-   * @throws {RangeError} When the mode is no mode.
+   * @throws {RangeError} For a mode that is out of range.
    * @throws {MountError} EEXIST when it exists (without `recursive`), ELOOP at a
    * symlink, EXDEV for a path that leaves this directory, ENOENT, ENOTDIR,
    * EACCES.
@@ -137,8 +139,7 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Mounts a directory or file that is there already beneath this directory:
-   * see {@linkcode bindat}.
+   * Binds a directory or file beneath this directory: see {@linkcode bindat}.
    *
    * @param source The source: a path, a `file:` URL, or a directory.
    * @param target The mount point, relative to this directory.
@@ -189,7 +190,7 @@ export class Directory implements Disposable {
    * Unmounts beneath this directory: see {@linkcode unmountat}.
    *
    * @param target The mount point, relative to this directory.
-   * @param options The way to unmount, and how much.
+   * @param options How to unmount, and whether to unmount the whole stack.
    * @throws {MountError} As {@linkcode unmountat}.
    */
   unmount(target: string, options: UnmountOptions = {}): void {
@@ -197,13 +198,13 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Unmounts everything below this directory, and what was mounted on it since
-   * it was opened: the newest and deepest first, stacks to the last. What it
-   * lies in itself stays.
+   * Unmounts everything below this directory, and what was mounted on it after
+   * it was opened: the newest and deepest mounts first, stacks included. The
+   * mount that the directory lies in stays.
    *
-   * Each mount goes by its name beneath this directory, as in
-   * {@linkcode unmountat}. One that can't be unmounted does not keep the others
-   * from it; those that appear meanwhile are unmounted, too, a number of times.
+   * Each mount is unmounted by its name beneath this directory, as in
+   * {@linkcode unmountat}. If one can't be unmounted, the others still are.
+   * Mounts that appear meanwhile are unmounted, too, up to a limit of rounds.
    *
    * Needs /proc, unless this directory is the root of a mount.
    *
@@ -219,10 +220,10 @@ export class Directory implements Disposable {
    * assertEquals(root.mounts(), []);
    * ```
    *
-   * @param options The way to unmount each; `all` changes nothing.
+   * @param options How to unmount each; `all` has no effect.
    * @returns The number of mounts that were unmounted.
    * @throws {TypeError} For a wrong option.
-   * @throws {UnmountAllError} When some stay, with what went wrong for each.
+   * @throws {UnmountAllError} If some mounts stay; it has the failure of each.
    * @throws {MountError} When the mounts can't be listed: see
    * {@linkcode listMounts}.
    */
@@ -233,10 +234,10 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Lists what is mounted on this directory and below it, whatever its path
-   * has become: see {@linkcode listMounts}.
+   * Lists the mounts on this directory and below it, even if its path has
+   * changed: see {@linkcode listMounts}.
    *
-   * @returns The mounts, those that others cover, too.
+   * @returns The mounts, including those that others cover.
    * @throws {MountError} ENOENT when the directory is in no mount of this mount
    * namespace.
    */

@@ -143,7 +143,7 @@ export function mountAndKeep(
 /**
  * Parses the options {@linkcode PLACING}.
  *
- * @throws {UsageError} For a mode that is none.
+ * @throws {UsageError} For a mode that is out of range.
  */
 export function parsePlacing(
   { switches, values }: Words,

@@ -8,11 +8,11 @@ import { errnoText } from "../sys/errno.ts";
 import { printable } from "../base/text.ts";
 import type { Advice, Attempt } from "./attempt.ts";
 
-/** More that is known of a failure, for {@linkcode MountError}. */
+/** Details of a failure, for {@linkcode MountError}. */
 export interface MountErrorOptions {
   /** The kernel's messages on the context descriptor. */
   log?: string[];
-  /** Words for the end of the message, where the kernel had none. */
+  /** The end of the message, if the kernel logged nothing. */
   detail?: string;
   /** Advice for a person. */
   hint?: string;
@@ -21,8 +21,9 @@ export interface MountErrorOptions {
 }
 
 /**
- * A mount, unmount or mount point that failed:
- * `Cannot mount tmpfs on "proc": fsconfig: EINVAL (Invalid argument): tmpfs: Unknown parameter 'nosuch'`.
+ * The failure of a mount, an unmount or a mount point: `Cannot mount tmpfs on
+ * "proc": fsconfig: EINVAL (Invalid argument): tmpfs: Unknown parameter
+ * 'nosuch'`.
  */
 export class MountError extends Error {
   /** The class's name. */
@@ -37,11 +38,11 @@ export class MountError extends Error {
   readonly target: string;
   /** The kernel's messages on the context descriptor, oldest first. */
   readonly log: string[];
-  /** Advice for a person, where there is any. */
+  /** Advice for a person, if there is any. */
   readonly hint?: string;
   /**
-   * The holders of the mount that is busy, as far as they were found within half a
-   * second; only of an unmount that failed with EBUSY.
+   * Who uses the mount, if an unmount failed with EBUSY: those that were found
+   * within half a second.
    */
   readonly holders?: readonly Holder[];
   /** The failed call with its arguments. */

@@ -13,7 +13,7 @@ import { EACCES, ENAMETOOLONG, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
 import { readFields, readStat } from "../kernel/process.ts";
 
-/** One of those that keep a mount busy. */
+/** A process or mount that keeps a mount busy. */
 export interface Holder {
   /**
    * The kind of holder. A "mount descriptor" is one from fsmount(2) or
@@ -28,9 +28,9 @@ export interface Holder {
     | "descriptor"
     | "mount descriptor"
     | "mount";
-  /** The path of what holds it, as this thread sees it. */
+  /** The path of the file or mount that holds it, as this thread sees it. */
   readonly path: string;
-  /** The process; none of a mount. */
+  /** The process's id; undefined for a mount. */
   readonly pid?: number;
   /** The process's name, as ps(1) shows it. */
   readonly command?: string;
@@ -39,8 +39,8 @@ export interface Holder {
   /** The number of a descriptor. */
   readonly fd?: number;
   /**
-   * True if it holds not the mount but a copy of it elsewhere, made by mount
-   * propagation: that keeps the mount busy, too.
+   * True if it holds a copy of the mount elsewhere, made by mount propagation:
+   * that keeps the mount busy, too.
    */
   readonly copy?: boolean;
   /** True if a mount is on top of this one, and not inside it. */

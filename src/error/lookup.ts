@@ -49,9 +49,9 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
         quote(leadsTo!)
       }, and no symlink is followed there: name what it leads to`;
     case "circle":
-      return `${
-        whose === "target" ? "Its symlinks" : `The symlinks of the ${whose}`
-      } lead in a circle: ${quote(at)} to ${quote(leadsTo!)}`;
+      return `The symlinks of the ${whose} lead in a circle: ${quote(at)} to ${
+        quote(leadsTo!)
+      }`;
     case "file":
       return `${before}${
         at === "" ? "it" : quote(at)

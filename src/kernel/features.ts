@@ -45,12 +45,15 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { FAN_CLOEXEC, FAN_REPORT_MNT, fanotifyInit } from "../sys/event.ts";
 
 /**
- * The abilities of this kernel and this process, as {@linkcode features} found
- * them. One that could not be told is undefined: a seccomp filter answers in the
- * kernel's place, or /proc is missing, or the capability to try it.
+ * What this kernel and this process can do, as {@linkcode features} found out.
+ * A feature is undefined if it could not be tried: a seccomp filter answers in
+ * place of the kernel, or /proc or the capability to try it is missing.
  */
 export interface Features {
-  /** The kernel's release, for people to read: nothing is concluded from it. */
+  /**
+   * The kernel's release, for people to read: the library draws no conclusions
+   * from it.
+   */
   release: string;
   /** fsopen(2) is there; since Linux 5.2. */
   fsopen: boolean | undefined;
@@ -74,7 +77,7 @@ export interface Features {
   listmount: boolean | undefined;
   /** open_tree_attr(2) is there; since Linux 6.15. */
   openTreeAttr: boolean | undefined;
-  /** umount2(2) is there; in all of Linux, where no seccomp filter hides it. */
+  /** umount2(2) is there; in every Linux, unless a seccomp filter hides it. */
   umount2: boolean | undefined;
   /** statx(2) tells the id of a mount; since Linux 5.8. */
   mountIds: boolean | undefined;
@@ -83,13 +86,13 @@ export interface Features {
   /** A mount can be put beneath another, `MOVE_MOUNT_BENEATH`; since Linux 6.5. */
   mountBeneath: boolean | undefined;
   /**
-   * A file system can be created so that no existing one is taken for it,
-   * `FSCONFIG_CMD_CREATE_EXCL`; since Linux 6.6.
+   * A file system can be created exclusively, so that no existing one is
+   * reused, `FSCONFIG_CMD_CREATE_EXCL`; since Linux 6.6.
    */
   createExclusive: boolean | undefined;
   /**
-   * Mounts can be attached inside a detached mount; since Linux 6.15. Where they
-   * can't, a `MountTree` is built in a mount namespace of its own.
+   * Mounts can be attached inside a detached mount; since Linux 6.15. Otherwise
+   * a `MountTree` is built in a mount namespace of its own.
    */
   attachToDetached: boolean | undefined;
   /** fanotify(7) reports mounts and unmounts; since Linux 6.15. */
@@ -129,10 +132,10 @@ export interface Features {
 }
 
 /**
- * Finds out what this kernel and this process can do, each thing by trying it:
- * a kernel may have more or less than its release says. Nothing is left behind,
- * and no mount is made that anything else can see. What is found is not kept:
- * threads differ, in capabilities and namespaces.
+ * Finds out what this kernel and this process can do. It tries each thing,
+ * because a kernel may have more or less than its release says. It leaves
+ * nothing behind, and makes no mount that anything else can see. The result is
+ * not cached: threads differ in capabilities and namespaces.
  *
  * Needs the permission `--allow-ffi`.
  *
@@ -145,7 +148,8 @@ export interface Features {
  * ```
  *
  * @returns The features.
- * @throws {UnsupportedError} Where it is not Linux, or no processor that is known.
+ * @throws {UnsupportedError} If the system is not Linux, or the processor is
+ * unknown.
  * @throws {Deno.errors.NotCapable} Without the permission.
  */
 export function features(): Features {

@@ -23,9 +23,9 @@ import { EINVAL, ENOENT, ESRCH } from "../sys/errno.ts";
 /** Options of {@linkcode listMounts}. */
 export interface ListMountsOptions {
   /**
-   * Only what is mounted on this directory and below it: a path, which is the
-   * caller's and may hold symlinks, or a `Directory`, whatever its path has
-   * become. With `namespace` it is an absolute path there, and only compared.
+   * Lists only mounts on this directory and below it: a path, which is trusted
+   * and may lead through symlinks, or a `Directory`, even if its path has
+   * changed. With `namespace` it is an absolute path there, and only compared.
    *
    * @default {undefined}, all that the root shows
    */
@@ -49,16 +49,16 @@ const LIST_NAMES: OptionNames<ListMountsOptions> = {
 };
 
 /**
- * Lists mounts, in the order of the mount table: since Linux 6.8 from the
- * oldest to the newest. Those that others cover are listed, too.
+ * Lists mounts in the order of the mount table: since Linux 6.8, from the
+ * oldest to the newest. The list includes mounts that others cover.
  *
- * The kernel is asked for each mount alone (listmount(2) and statmount(2)), and
- * with `below` only for those of a part of the tree; where it can't tell all of
- * this, before Linux 6.13, /proc/thread-self/mountinfo is read. A mount that
- * vanishes meanwhile is left out.
+ * It asks the kernel for each mount (listmount(2) and statmount(2)), and with
+ * `below` only for mounts in a part of the tree. Before Linux 6.13, it reads
+ * /proc/thread-self/mountinfo instead. A mount that vanishes meanwhile is left
+ * out.
  *
- * Needs the permission `--allow-ffi`, and /proc before Linux 6.13 and for what
- * is below a directory, unless that is the root of a mount.
+ * Needs the permission `--allow-ffi`. Needs /proc before Linux 6.13, and to
+ * list the mounts below a directory that is not the root of a mount.
  *
  * @example Find what is mounted below a directory
  * ```ts
@@ -72,12 +72,12 @@ const LIST_NAMES: OptionNames<ListMountsOptions> = {
  * assertEquals([mount?.target, mount?.type], [`${path}/tmp`, "tmpfs"]);
  * ```
  *
- * @param options The mounts that are wanted.
+ * @param options Which mounts to list.
  * @returns The mounts.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
  * is not absolute, for a namespace that is neither number nor bigint, and for an
  * unknown option.
- * @throws {RangeError} For a number that is no process id.
+ * @throws {RangeError} For a number that is not a process id.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
  * opened; ENOENT for a directory that is in no mount of this mount namespace,
  * for a process or namespace that is not there, or without /proc; EAGAIN for a

@@ -32,7 +32,7 @@ export interface MountInfo {
   parentId: bigint;
   /** The mount's id in /proc/self/mountinfo, which is reused. */
   tableId: number;
-  /** The id there of the mount that it is on. */
+  /** The id, in /proc/self/mountinfo, of the mount that it is on. */
   parentTableId: number;
   /** The mount point, as a path from this thread's root. */
   target: string;
@@ -53,15 +53,15 @@ export interface MountInfo {
   /** The file system's options, `ro` or `rw` first, then in its own words. */
   superOptions: readonly string[];
   /**
-   * Its propagation: where mounts that are made in it appear, too. A mount that is
-   * shared and a slave at once is `shared`, and has a `master`.
+   * Its propagation: where mounts made in it appear, too. A mount that is both
+   * shared and a slave is `shared`, and has a `master`.
    */
   propagation: "private" | "shared" | "slave" | "unbindable";
   /** The file system's device, as `major:minor`. */
   deviceNumber: string;
   /** The peer group of a shared mount. */
   peerGroup?: number;
-  /** The peer group that it receives from, of a slave. */
+  /** For a slave, the peer group that it receives from. */
   master?: number;
   /**
    * The nearest group that it receives from by way of others and that has a

@@ -40,17 +40,18 @@ import { isUniqueId } from "../kernel/mount_id.ts";
 /** Options of {@linkcode watchMounts}. */
 export interface WatchMountsOptions {
   /**
-   * Only what happens on this directory and below it, or moves there or away:
-   * its path as it is when the watch begins. With `namespace` it is an absolute
-   * path there. A mount that was gone before it could be looked at (`mount` is
-   * null) is told, too: it may have been there.
+   * Reports only mounts on this directory and below it, and moves to and from
+   * there. The path is the one at the beginning of the watch. With `namespace`
+   * it is an absolute path there. A mount that was gone before it could be
+   * looked at (`mount` is null) is always reported, because it may have been
+   * there.
    *
    * @default {undefined}, all that the root shows
    */
   below?: string | HasFd;
   /**
-   * The id of a process: its mount namespace is watched, as it sees it from its
-   * root. The watch ends when the process does.
+   * The id of a process: the mounts that it sees from its root are watched. The
+   * watch ends when the process does.
    *
    * @default {undefined}, this thread's
    */
@@ -65,18 +66,18 @@ const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
 /**
  * Watches mounts come, go and move.
  *
- * The watch begins with the call: what happens before the first event is asked
- * for is told, too. It ends when the loop over it is left, or when it is closed.
- * While it is waited for an event, Deno does not exit by itself.
+ * The watch begins with the call, not with the loop. It ends when the loop is
+ * left, or when it is closed. While the loop waits for an event, Deno does not
+ * exit by itself.
  *
- * Where the kernel has mount events (fanotify(7): since Linux 6.15, with
- * CAP_SYS_ADMIN in the user namespace that owns the mount namespace; of another
- * process since 6.18), each is told in order: of a mount that is gone before it
- * can be looked at the kernel tells no more than the id, and its `mount` is null.
- * Where it has none, the mount table is watched, and compared at each change;
- * events that were lost, because there were too many, are made good in the same
- * way. What came and went in between is not seen then. That attributes were
- * changed is not told.
+ * If the kernel has mount events, each is reported in order. (fanotify(7):
+ * since Linux 6.15, for another process since 6.18, with CAP_SYS_ADMIN in the
+ * user namespace that owns the mount namespace.) If a mount is gone before it
+ * can be looked at, only its id is known, and `mount` is null.
+ *
+ * Otherwise the mount table is compared after each change, and so it is if
+ * events were lost because there were too many. Mounts that come and go between
+ * two comparisons are not seen. Changes of attributes are not reported.
  *
  * Needs the permission `--allow-ffi`, and /proc; this thread must stay in its
  * mount namespace.
@@ -99,7 +100,7 @@ const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
  * @returns The watch; close it, bind it with `using`, or leave the loop over it.
  * @throws {TypeError} For a path that is empty or has a NUL, or with `namespace`
  * is not absolute, and for an unknown option.
- * @throws {RangeError} For what is no process id.
+ * @throws {RangeError} For a number that is not a process id.
  * @throws {MountError} ENOENT, ENOTDIR, ELOOP or EACCES for a path that can't be
  * opened; ENOENT or ESRCH for a process that is not there, ENOENT without /proc;
  * EMFILE.
@@ -128,19 +129,19 @@ export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
 }
 
 /**
- * A watch over mounts, as {@linkcode watchMounts} begins it; it can be looped
+ * A watch over mounts, started by {@linkcode watchMounts}. It can be looped
  * over once.
  */
 export interface MountWatch
   extends AsyncIterable<MountEvent>, Disposable, AsyncDisposable {
-  /** The mounts that were there when it began. */
+  /** The mounts that were there when the watch began. */
   readonly mounts: readonly MountInfo[];
-  /** The source: fanotify(7) tells of each event, or the mount table is compared. */
+  /** The source of events: fanotify(7), or comparisons of the mount table. */
   readonly via: "fanotify" | "mountinfo";
   /**
-   * Ends the watch and the loop over it, at once; a second time does nothing.
-   * The descriptors of one that is being waited for are closed right after:
-   * `await using` waits for that.
+   * Ends the watch and the loop over it at once; a second call does nothing. If
+   * the loop is waiting, its descriptors are closed a moment later; `await
+   * using` waits for that.
    */
   close(): void;
 }
@@ -350,16 +351,16 @@ function finder(list: () => MountInfo[], process: string): Find {
   };
 }
 
-/** A change of the mount tree, as `watchMounts` tells of it. */
+/** A mount, unmount or move, as `watchMounts` reports it. */
 export interface MountEvent {
   /** The kind of change. */
   kind: "mount" | "unmount" | "move";
   /** The mount's id, as in {@linkcode MountInfo}. */
   id: bigint;
   /**
-   * The mount: after a mount or move as it is when the event is looked at, after
-   * an unmount as it was last seen. null of one that was gone before the kernel
-   * could be asked for more than its id.
+   * The mount: after a mount or move, as it is when the event is read; after an
+   * unmount, as it was last seen. null if it was gone before the kernel could
+   * be asked for more than its id.
    */
   mount: MountInfo | null;
   /** The mount before a move. */

@@ -14,7 +14,7 @@ import { checkOptions, type OptionNames, received } from "../base/check.ts";
 /** Options of {@linkcode applyMounts}. */
 export interface ApplyOptions {
   /**
-   * What becomes of symlinks in the targets: see {@linkcode MountOptions}.
+   * How symlinks in the targets are treated: see {@linkcode MountOptions}.
    *
    * @default {"refuse"}
    */
@@ -40,14 +40,17 @@ interface AppliedEntry {
 let create: (...parts: [AppliedEntry[], PassedOver[]]) => AppliedMounts;
 
 /**
- * What {@linkcode applyMounts} made. Disposed of, it unmounts all of it, the
- * last first, and removes the mount points that were made; merely dropped, it
- * does not.
+ * The mounts that {@linkcode applyMounts} made. Disposing of it unmounts them,
+ * the last first, and removes the mount points that were made. Dropping it does
+ * nothing.
  */
 export class AppliedMounts implements Disposable {
-  /** The mounts, in order; none of a mount tree, which holds its own. */
+  /**
+   * The mounts, in order. Empty for a mount tree, which holds its mounts
+   * itself.
+   */
   readonly mounts: readonly Mount[];
-  /** The optional ones that could not be made. */
+  /** The optional mounts that could not be made. */
   readonly passedOver: readonly PassedOver[];
   readonly #entries: AppliedEntry[];
 
@@ -63,7 +66,8 @@ export class AppliedMounts implements Disposable {
 
   /**
    * Unmounts all, the last first, and removes the mount points that were made.
-   * One that can't be unmounted keeps those before it; another try goes on.
+   * If a mount can't be unmounted, those before it stay, and a second call
+   * continues.
    *
    * @param options The way to unmount each.
    * @throws {TypeError} For a wrong option.
@@ -100,12 +104,12 @@ export class AppliedMounts implements Disposable {
 }
 
 /**
- * Mounts what is written down, in order: all of it or nothing.
+ * Makes a list of mounts in order: all of them, or none.
  *
- * All entries are checked before the first is mounted. When one fails, those
+ * All entries are checked before the first is mounted. If one fails, those
  * before it are unmounted, the mount points that were made are removed, and the
- * error names the entry; an `optional` one is passed over. A mount tree that an
- * entry fails in is closed: nothing of it is left.
+ * error names the entry. An `optional` entry that fails is passed over. If an
+ * entry fails in a mount tree, the tree is closed, and nothing of it is left.
  *
  * Needs what {@linkcode mountat} and {@linkcode bindat} need.
  *
@@ -126,13 +130,14 @@ export class AppliedMounts implements Disposable {
  * ```
  *
  * @param root The directory or tree that the targets start at.
- * @param specs The entries: see `@meroton/mountat/spec` for what makes them of
- * an OCI configuration or an fstab.
- * @param options The way to resolve the targets of entries that don't say.
+ * @param specs The entries. `@meroton/mountat/spec` reads them from an OCI
+ * configuration or an fstab.
+ * @param options How to resolve the targets of entries that do not say so
+ * themselves.
  * @returns The mounts; they are unmounted when it is disposed of.
  * @throws {TypeError | RangeError} For a wrong entry; before any system call.
  * @throws {MountError} For the entry that failed.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function applyMounts(
   root: HasFd | MountTree,

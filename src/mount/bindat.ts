@@ -45,11 +45,10 @@ import { type At, lookupOfCaller } from "../error/attempt.ts";
 import { attempt } from "../error/error.ts";
 
 /**
- * Mounts a directory or file that is there already on a target relative to a
- * directory.
+ * Binds a directory or file: shows it on a target relative to a directory, too.
  *
- * The target is resolved as by `mountat`. The source is the caller's: its path
- * may lead through symlinks. It never appears without its attributes.
+ * The target is resolved as in `mountat`. The source is trusted: its path may
+ * lead through symlinks. The bind never appears without its attributes.
  *
  * Needs Linux 5.8, with attributes, propagation or an id map 5.12, the permission
  * `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount namespace.
@@ -91,12 +90,12 @@ import { attempt } from "../error/error.ts";
  * @param options Options of the mount.
  * @returns The mount; it is unmounted when the handle is disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
- * @throws {RangeError} For a mode that is none.
+ * @throws {RangeError} For a mode that is out of range.
  * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
  * file meets a directory or the source can't be bound, ENOTDIR where a directory
  * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves
  * the directory, EPERM without the capability or for an attribute that is locked.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function bindat(
   dirfd: number | HasFd,

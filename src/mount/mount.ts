@@ -38,8 +38,9 @@ export let createMount: (
 
 /**
  * A mount that this process made. The handle holds a descriptor of the mount
- * point, taken before the mount was put on it: whatever is renamed or replaced,
- * it leads there. Disposed of, the handle unmounts; merely dropped, it does not.
+ * point, opened before the mount was put on it, so no rename and no replacement
+ * misleads it. Disposing of the handle unmounts the mount. Dropping the handle
+ * does nothing.
  */
 export class Mount implements Disposable {
   /**
@@ -81,7 +82,7 @@ export class Mount implements Disposable {
     createMount = (...parts) => new Mount(...parts);
   }
 
-  /** True if the mount is in the tree, at whatever path by now. */
+  /** True if the mount is still mounted, even if its path has changed. */
   get mounted(): boolean {
     return !this.#gone && (isMounted(this.id) ?? this.#somethingIsThere());
   }
@@ -93,15 +94,15 @@ export class Mount implements Disposable {
   }
 
   /**
-   * Unmounts this mount and no other: its identity is checked right before.
-   * (Whoever may mount in this mount namespace can still get in between.)
-   * A mount tree, or a recursive bind, goes with all that is mounted in it, at
-   * once and lazily.
+   * Unmounts this mount and no other: its identity is checked right before. (A
+   * process that may mount in this mount namespace can still interfere between
+   * the two.) A mount tree or recursive bind is unmounted with everything
+   * mounted in it, at once and lazily.
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.
    *
-   * @param options The way to unmount. `all` takes what is stacked on top, too.
+   * @param options How to unmount. `all` includes the mounts stacked on top.
    * @throws {TypeError} For a wrong option, and for `expire` of a mount tree or
    * a recursive bind.
    * @throws {MountError} EBUSY while it is in use, or another mount is on top of
@@ -188,9 +189,9 @@ export class Mount implements Disposable {
   }
 
   /**
-   * Lets the mount outlive the handle: the descriptor is given back, and
-   * disposing leaves the mount. It can still be unmounted: before Linux 6.8 by an
-   * id that another mount has once this one is gone.
+   * Lets the mount outlive the handle: the descriptor is closed, and disposing
+   * of the handle leaves the mount. `unmount` still works; but before Linux 6.8
+   * it goes by an id that another mount may have once this one is gone.
    */
   keep(): void {
     this.#kept = true;
@@ -198,8 +199,8 @@ export class Mount implements Disposable {
   }
 
   /**
-   * Unmounts, unless the mount is kept or gone. When that fails the handle
-   * stays as it was, and `unmount` can be tried again.
+   * Unmounts the mount, unless it is kept or gone. If that fails, the handle
+   * stays as it was, and `unmount` can be called again.
    *
    * @throws {MountError} As `unmount`.
    */

@@ -394,7 +394,7 @@ export interface MkdirOptions {
    */
   mode?: number;
   /**
-   * Makes what leads to the directory, too, and accepts one that exists.
+   * Makes parent directories, too, and accepts a directory that exists.
    *
    * @default {false}
    */

@@ -53,13 +53,13 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  *
  * The target is resolved beneath the directory, through no symlink
  * (openat2(2)), and the mount is attached to the very directory that was found
- * (move_mount(2)): nothing that is renamed or replaced meanwhile leads it
- * elsewhere. Until then no path shows it, and it never appears without its
- * attributes. On failure nothing stays behind.
+ * (move_mount(2)): no rename or replacement in between misleads it. Until then
+ * no path shows the mount, and it never appears without its attributes. A
+ * failure leaves nothing behind.
  *
- * There is but one cgroup2, debugfs and tracefs: it keeps its options when it is
- * mounted once more, and others are refused (EBUSY): `remountat` changes them for
- * all.
+ * cgroup2, debugfs and tracefs exist once in the system. Mounted once more,
+ * they keep their options, and others are refused (EBUSY); `remountat` changes
+ * the options for everybody.
  *
  * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
  * namespace of the mount namespace.
@@ -88,7 +88,7 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  * file system refuses, ELOOP for a symlink in the target, EXDEV for a target
  * that leaves the directory, ENOENT or ENOTDIR for one that is no directory,
  * EPERM without the capability.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function mountat(
   dirfd: number | HasFd,

@@ -39,30 +39,31 @@ import { umountByStrategy } from "../unmount/strategy.ts";
 /** Options of {@linkcode moveat}. */
 export interface MoveOptions {
   /**
-   * Makes the mount that holds the moved one private, where it is shared: then
-   * the mount itself moves, and what else is mounted there is propagated no
-   * more. When the move fails all the same, it has its peers again (since Linux
-   * 5.15; before that it is private).
+   * Makes the parent mount private if it is shared, so that the mount itself
+   * moves. From then on, the parent's other mounts are not propagated, either.
+   * If the move still fails, the parent gets its peers back (since Linux 5.15;
+   * before, it stays private).
    *
    * @default {false}
    */
   makePrivate?: boolean;
   /**
-   * Makes the new mount point where it is missing, as `bindat` does.
+   * Makes the new mount point if it is missing, as `bindat` does.
    *
    * @default {false}
    */
   mkdir?: boolean | number;
   /**
    * Puts the mount beneath the topmost one on the new mount point, as `mountat`
-   * does. No copy takes its place then: in a shared mount it stays, EINVAL.
+   * does. It is never copied then: out of a shared mount, the answer is EINVAL.
    *
    * @default {false}
    */
   beneath?: boolean;
   /**
-   * Records the copy, where one takes the mount's place: it has another id than
-   * the mount, which may be in a record. A mount that moves keeps its id.
+   * Records the copy, if one takes the mount's place: the copy has another id
+   * than the mount, which may be recorded already. A mount that moves keeps its
+   * id.
    *
    * @default {null}
    */
@@ -80,11 +81,11 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * Moves a mount, with all that is mounted inside it, from one place to another,
  * each relative to a directory.
  *
- * The kernel moves no mount out of a shared one (EINVAL; `/` is shared on any
- * machine run by systemd). There a copy is attached at the new place and the
- * original unmounted: what has files open in it keeps them. With something
- * mounted inside, the original's copies in peers of the holder (other mount
- * namespaces, say) stay where they were. The handle's `made` tells which it was,
+ * The kernel moves no mount out of a shared mount (EINVAL; systemd makes `/`
+ * shared). In that case a copy is attached at the new place and the original is
+ * unmounted; processes keep the files that they have open in it. If something
+ * is mounted inside, copies of the original in peers of its parent mount (other
+ * mount namespaces, for example) stay. The handle's `made` tells which it was,
  * "moved" or "cloned".
  *
  * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
@@ -116,7 +117,7 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * is moved, and for a symlink in a target; EXDEV for a target that leaves its
  * directory; ENOENT; EPERM without the capability. The mount is then where it
  * was, and nowhere else.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function moveat(
   fromDirfd: number | HasFd,

@@ -45,12 +45,12 @@ import { saidAgain } from "./superblock.ts";
 /** Options of {@linkcode remountat}. */
 export interface RemountOptions extends AttributeOptions {
   /**
-   * The words of `mountat`, and the recursive ones of `bindat`. The options that
-   * have names of their own hold over these.
+   * The words of `mountat`, and the recursive words of `bindat`. Options with
+   * names of their own override these words.
    */
   options?: OptionsInput;
   /**
-   * The options that have names of their own hold for what is mounted below, too.
+   * Applies options with names of their own to all mounts below, too.
    *
    * @default {false}
    */
@@ -64,23 +64,23 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
 };
 
 /**
- * Changes the topmost mount on a target relative to a directory: all that is
+ * Changes the topmost mount on a target relative to a directory: everything
  * asked for, or nothing.
  *
- * A generic word, or an option that has a name, changes the mount; all else is
- * given to the file system, which every mount of it shares. What is not named
- * stays as it is, attributes too: unlike mount(8), which gives a mount those it
- * is told and no other. What a file system would forget it is told again.
- * `ro` makes the mount read-only, `ro=fs` the file system.
+ * Generic words, and options with names of their own, change the mount. All
+ * other words change the file system, and so all its mounts. `ro` makes the
+ * mount read-only, `ro=fs` the file system. What is not named stays as it is,
+ * attributes included; mount(8), in contrast, resets attributes that are not
+ * named. Options that a file system would forget are passed to it again.
  *
- * `rw` makes a file system that is read-only writable, too (since Linux 6.8, as
- * far as it is known to be that).
+ * `rw` also makes a read-only file system writable (since Linux 6.8, if it is
+ * known to be read-only).
  *
- * Attributes are changed first. When the file system then refuses its part, they
- * are set back; should that fail as well, which it can where the mount is to be
- * read-only again and was written to meanwhile, a `SuppressedError` has both. A
- * change of the mounts below can't be set back, and goes with none of the file
- * system.
+ * Attributes are changed first. If the file system then refuses its part, they
+ * are restored. If restoring fails, too (a mount that was writable meanwhile
+ * may have files open for writing), a `SuppressedError` has both errors. A
+ * recursive change can't be restored, so it can't be combined with a change of
+ * the file system.
  *
  * The target is resolved as by `mountat`. Needs Linux 5.12, for the file system
  * 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
@@ -110,7 +110,7 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * open to write; ELOOP for a symlink in the target, EXDEV for a target that
  * leaves the directory, ENOENT; EPERM without the capability, for an attribute
  * that is locked, or a file system of another user namespace.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function remountat(
   dirfd: number | HasFd,

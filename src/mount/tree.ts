@@ -37,7 +37,7 @@ import { openAt, openDirectoryAt, openInRoot } from "../fd/open.ts";
 /** Options of {@linkcode MountTree.from}. */
 export interface MountTreeOptions {
   /**
-   * Takes what is mounted below the directory along, but for what is unbindable.
+   * Includes everything mounted below the directory, except unbindable mounts.
    *
    * @default {false}
    */
@@ -71,13 +71,13 @@ export let attachInTree: (tree: MountTree, plan: MountPlan) => void;
 export let cloneOfTree: (tree: MountTree) => OwnedFd;
 
 /**
- * A tree of mounts that no path shows and no mount table lists until it is
- * attached: then all of it appears at once. Its descriptor alone holds it. When
- * that is closed, or the process ends, however it ends, the kernel takes
- * everything away.
+ * A tree of mounts. Until it is attached, no path shows it and no mount table
+ * lists it; then all of it appears at once. Only its descriptor holds it: when
+ * that is closed, or the process ends in any way, the kernel removes
+ * everything.
  *
- * A process can be put into it before it is attached, or instead:
- * `chroot /proc/PID/fd/N`.
+ * A process can enter the tree without its being attached: `chroot
+ * /proc/PID/fd/N`.
  *
  * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
  * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
@@ -118,8 +118,9 @@ export class MountTree implements Disposable {
   }
 
   /**
-   * Makes a tree of a directory: a bind of it, which shows its content, and
-   * changes with it. Mounts that come later, here or there, stay apart.
+   * Makes a tree whose root is a bind of a directory: it shows the directory's
+   * content, and changes with it. Later mounts in one of the two do not appear
+   * in the other.
    *
    * @param directory The directory.
    * @param options Options of the copy.
@@ -127,7 +128,7 @@ export class MountTree implements Disposable {
    * @throws {TypeError} For an unknown option.
    * @throws {MountError} EINVAL for what can't be bound, EPERM without the
    * capability.
-   * @throws {UnsupportedError} Where the system or kernel can't do it.
+   * @throws {UnsupportedError} If the system or kernel can't do it.
    */
   static from(
     directory: HasFd,
@@ -150,11 +151,12 @@ export class MountTree implements Disposable {
   /**
    * Makes a tree whose root is a new file system.
    *
-   * @param options The file system, and options of the mount; `mkdir` means nothing.
+   * @param options The file system, and options of the mount; `mkdir` has no
+   * effect.
    * @returns The tree; close it, or bind it with `using`.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode mountat}.
-   * @throws {UnsupportedError} Where the system or kernel can't do it.
+   * @throws {UnsupportedError} If the system or kernel can't do it.
    */
   static create(options: MountOptions): MountTree {
     const fileSystem = parseFileSystem(options);
@@ -200,7 +202,7 @@ export class MountTree implements Disposable {
   }
 
   /**
-   * Mounts a directory or file that is there already in the tree.
+   * Binds a directory or file in the tree.
    *
    * @param source The source: a path, a `file:` URL, or a directory.
    * @param target The mount point, relative to the tree's root.
@@ -222,7 +224,7 @@ export class MountTree implements Disposable {
    * tree is closed without being attached, it is removed again.
    *
    * @param path The path, relative to the tree's root.
-   * @param options Permissions, and whether to make what leads to it.
+   * @param options The permissions, and whether to make parent directories.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode Directory.mkdir}.
    */
@@ -272,12 +274,13 @@ export class MountTree implements Disposable {
   }
 
   /**
-   * Attaches the tree: all of it appears at once, and is the returned handle's
-   * from now on. That unmounts all of it at once, lazily: who still uses it goes
-   * on undisturbed.
+   * Attaches the tree: all of it appears at once, and belongs to the returned
+   * handle from now on. The handle unmounts all of it at once, lazily:
+   * processes that still use it are not disturbed.
    *
-   * Attached to the directory itself, the tree covers it: descriptors that are
-   * open, that of `directory`, too, lead to what is beneath.
+   * If it is attached to the directory itself, the tree covers the directory:
+   * open descriptors, including that of `directory`, lead to the directory
+   * beneath.
    *
    * @param directory The directory that `target` starts at.
    * @param target The mount point; by default the directory itself.
@@ -353,8 +356,9 @@ export class MountTree implements Disposable {
   }
 
   /**
-   * Closes the tree; a second time does nothing. Unless it was attached,
-   * everything is gone, the directories and files that were made for it, too.
+   * Closes the tree; a second call does nothing. Unless it was attached,
+   * everything is removed, including the directories and files that were made
+   * for it.
    */
   close(): void {
     for (const created of this.#created.splice(0).reverse()) {

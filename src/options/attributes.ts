@@ -4,18 +4,19 @@ import { quote } from "../base/text.ts";
 
 /** A range of user or group ids, for {@linkcode IdMaps}. */
 export interface IdMap {
-  /** The first id as the file system has it, on disk. */
+  /** The first id in the file system, on disk. */
   inside: number;
-  /** The first id as it is seen through the mount, by this process. */
+  /** The first id that is seen through the mount, by this process. */
   outside: number;
   /** The number of ids. */
   length: number;
 }
 
 /**
- * The owners of files, seen through an id-mapped mount: a file of `inside` appears
- * as one of `outside`, and a file that `outside` makes is `inside`'s on disk. An id
- * that is in no range appears as 65534 (nobody), and can make nothing.
+ * The owners of files, seen through an id-mapped mount. A file of `inside`
+ * appears as a file of `outside`, and a file that `outside` makes belongs to
+ * `inside` on disk. An id in no range appears as 65534 (nobody), and can make
+ * no files.
  */
 export interface IdMaps {
   /** The user ids. */
@@ -23,18 +24,21 @@ export interface IdMaps {
   /** The group ids. */
   gids: readonly IdMap[];
   /**
-   * Holds for what is mounted below, too.
+   * Applies to all mounts below, too.
    *
    * @default {as the bind itself}
    */
   recursive?: boolean;
 }
 
-/** Options that each stand for generic words of mount(8), whose meaning they have. */
+/**
+ * Attributes of a mount. Each option stands for a generic word of mount(8), and
+ * means the same.
+ */
 export interface AttributeOptions {
   /**
-   * Nothing can be written through the mount; `false` allows it where the mount
-   * that is bound does not.
+   * Nothing can be written through the mount. `false` allows writing even if
+   * the source of a bind does not.
    */
   readonly?: boolean;
   /** Programs can't gain other ids or capabilities by being executed; `false` as above. */
@@ -50,19 +54,21 @@ export interface AttributeOptions {
   /** The access times that are kept. */
   atime?: "relatime" | "noatime" | "strictatime";
   /**
-   * The propagation. Mounts inside this mount appear nowhere else (`private`, and
-   * `unbindable`, which can't be bound either); or they appear in its peers, and
-   * those of the peers here (`shared`); or only those of the peers appear here
-   * (`slave`).
+   * Where mounts that are made inside this mount appear, too,
+   * mount_namespaces(7): `private`, nowhere; `shared`, in all its peers, and
+   * theirs here; `slave`, nowhere, but mounts of its masters appear here;
+   * `unbindable`, nowhere, and the mount can't be bound.
    *
-   * Without it a bind of a shared mount is its slave (since Linux 5.12): what is
-   * mounted there appears here, but nothing that is done here reaches there. Of a
-   * peer the original's mounts would go with the bind's. All else is private.
-   * But in a shared mount the kernel makes every mount shared, and a copy of it
-   * in each peer. There all but `shared` is set once more right after the mount
-   * was attached; for what is in a mount tree, after that was, and not before
-   * Linux 6.15. The copies stay shared, and those of several mounts stay
-   * mounted when these are unmounted.
+   * By default, a bind of a shared mount is its slave (since Linux 5.12):
+   * mounts made there appear here, and nothing done here reaches there. (If it
+   * were a peer, unmounting inside the bind would unmount inside the original.)
+   * Every other mount is private.
+   *
+   * Under a shared mount the kernel makes every new mount shared, with a copy
+   * in each peer. There, a propagation other than `shared` is set once more
+   * right after the mount is attached; for mounts in a mount tree, after the
+   * tree is attached, and only since Linux 6.15. The copies stay shared; copies
+   * of several mounts stay mounted when the mounts are unmounted.
    */
   propagation?: "private" | "shared" | "slave" | "unbindable";
 }
@@ -70,10 +76,10 @@ export interface AttributeOptions {
 /** Options of a mount that is not attached yet. */
 export interface NewAttributeOptions extends AttributeOptions {
   /**
-   * Shows other owners than the file system has: maps, or a user namespace that
-   * has them, by a descriptor (which needs no /proc) or an absolute path,
-   * `/proc/PID/ns/user`. Since Linux 5.12, for file systems that can do it; a
-   * mount that has an id map gets another since Linux 6.15.
+   * Shows files with other owners. The value is maps, or a user namespace that
+   * has the maps: by a descriptor (which needs no /proc), or by an absolute
+   * path such as `/proc/PID/ns/user`. Since Linux 5.12, if the file system
+   * supports it. Replacing the id map of a mount that has one needs Linux 6.15.
    */
   idmap?: IdMaps | number | string;
 }

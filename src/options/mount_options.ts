@@ -26,8 +26,8 @@ import {
 import { encodeText } from "../base/text.ts";
 
 /**
- * The value of a file system's parameter: `true` where it takes none, a
- * `Directory` or `{ fd }` where it takes a descriptor.
+ * The value of a file system's parameter: `true` if it takes no value, a
+ * `Directory` or `{ fd }` if it takes a descriptor.
  */
 export type ParameterValue =
   | string
@@ -36,7 +36,7 @@ export type ParameterValue =
   | Uint8Array
   | { readonly fd: number };
 
-/** Options as a caller gives them. */
+/** Mount options: text as for mount(8), a list of words, or a record. */
 export type OptionsInput =
   | string
   | readonly string[]

@@ -3,7 +3,7 @@ import type { OptionNames } from "../base/check.ts";
 import { NEW_ATTRIBUTE_NAMES, type NewAttributeOptions } from "./attributes.ts";
 import type { OptionsInput } from "./mount_options.ts";
 
-/** Takes down a mount before it is attached: a `MountRecord`. */
+/** Writes a mount down before it is attached: a `MountRecord`. */
 export interface Recorder {
   /**
    * Writes a mount down.
@@ -27,7 +27,7 @@ export interface SpecCommon {
   /** The mount point, relative to the root: `dev/pts`; `.` is the root itself. */
   target: string;
   /**
-   * A failure to mount this is passed over (fstab's `nofail`).
+   * If this can't be mounted, it is passed over (`nofail` in an fstab).
    *
    * @default {false}
    */
@@ -48,9 +48,9 @@ export interface FileSystemSpec extends MountOptions, SpecCommon {}
 
 /** A directory or file to show at a second place. */
 export interface BindSpec extends BindOptions, SpecCommon {
-  /** Tells it from a file system. */
+  /** Distinguishes a bind from a new file system. */
   type: "bind";
-  /** The source: a path from the root of this process, not of the mounts. */
+  /** The source: a path in the root of this process, not of the mounts. */
   source: string | URL | HasFd;
 }
 
@@ -65,56 +65,60 @@ export interface MountOptions extends NewAttributeOptions {
    * or `{ ro: true, size: "1m" }`. The generic words `ro`, `nosuid`, `nodev`,
    * `noexec`, `noatime`, `relatime`, `strictatime`, `nodiratime`,
    * `nosymfollow`, their opposites and `defaults` become attributes of the
-   * mount, `private`, `shared`, `slave` and `unbindable` its propagation; all
-   * else goes to the file system, in order. Words of a list and values of a
-   * record may contain commas; bytes and descriptors, a `Directory` or
-   * `{ fd: 5 }`, are passed as such, and a list of values sets its option once
-   * for each: `{ "lowerdir+": [upper, middle, lower] }`. The options that have
-   * names of their own hold over these.
+   * mount; `private`, `shared`, `slave` and `unbindable` set its propagation.
+   * All other words go to the file system, in order. Options with names of
+   * their own override these words.
    *
-   * What mount(8) knows beside them means what it does there: `user` and its like
-   * make the mount safe; `silent`, `auto`, `_netdev`, `x-…` and so on have no
-   * effect.
+   * Words of a list and values of a record may contain commas. Bytes and
+   * descriptors (a `Directory`, or `{ fd: 5 }`) are passed as such. A list of
+   * values sets its option once for each value: `{ "lowerdir+": [upper, middle,
+   * lower] }`.
    *
-   * A value of more than 255 bytes fsconfig(2) does not take: overlay gets the
-   * layers of `lowerdir` one by one, all else goes by mount(2), in a mount
-   * namespace that nobody sees, as long as the options fit into a page.
+   * Other words of mount(8) mean what they mean there: `user` and similar words
+   * imply `noexec,nosuid,nodev`; `silent`, `auto`, `_netdev`, `x-…` and so on
+   * have no effect.
+   *
+   * fsconfig(2) takes no value of more than 255 bytes. overlay gets the layers
+   * of a long `lowerdir` one by one; other long values go through mount(2), in
+   * a mount namespace that nobody sees, if all options fit into a page.
    *
    * With `loop` the source is a file, and a loop device (loop(4)) is put before
-   * it, which goes when the mount goes: a free one, or `loop=/dev/loop3`. It
-   * begins at `offset`, and has `sizelimit` bytes at the most; with `ro` it can
-   * only be read. Don't mount one file twice but read-only: each mount has a
-   * device of its own, and neither file system knows of the other.
+   * it: a free one, or with `loop=/dev/loop3` that one. The device disappears
+   * together with the mount. It begins at `offset` and has at most `sizelimit`
+   * bytes; with `ro` it is read-only. Do not mount one file twice unless
+   * read-only: each mount has a device of its own, and neither file system
+   * knows of the other.
    */
   options?: OptionsInput;
   /**
-   * Makes the mount point, and what leads to it, where it is missing: with
-   * mode 0o755, or the given one, less the umask. When the mount fails, what
-   * was made is removed again.
+   * Makes the mount point, and the directories that lead to it, if they are
+   * missing. The mode is 0o755 or the given one, less the umask. If the mount
+   * fails, they are removed again.
    *
    * @default {false}
    */
   mkdir?: boolean | number;
   /**
    * Puts the mount beneath the topmost one on the target, which must end in a
-   * name: it shows when that is unmounted, and until then can't be unmounted
-   * itself (EBUSY) but together with it (`all`). `mkdir` makes nothing then.
-   * Since Linux 6.5.
+   * name. It becomes visible when the upper mount is unmounted. Until then it
+   * can only be unmounted together with that (`all`); otherwise the answer is
+   * EBUSY. `mkdir` makes nothing then. Since Linux 6.5.
    *
    * @default {false}
    */
   beneath?: boolean;
   /**
-   * What becomes of symlinks in the target. `"inRoot"` goes through them as if the
-   * directory were the root: an absolute one starts at the directory, and `..`
-   * stops there. With `mkdir` what a symlink names that leads nowhere is made, too.
+   * How symlinks in the target are treated. `"inRoot"` follows them as if the
+   * directory were the root: an absolute symlink starts at the directory, and
+   * `..` stops there. With `mkdir`, the missing target of a symlink is made,
+   * too.
    *
    * @default {"refuse"}
    */
   symlinks?: "refuse" | "inRoot";
   /**
-   * The record that the mount is written in before it is attached, so that it can
-   * be swept once this process is dead.
+   * The record that the mount is written to before it is attached, so that
+   * `sweep` can unmount it after this process is dead.
    *
    * @default {null}
    */
@@ -137,27 +141,27 @@ export const MOUNT_NAMES: OptionNames<FileSystemSpec> = {
 /** Options of {@linkcode bindat}. */
 export interface BindOptions extends NewAttributeOptions {
   /**
-   * The generic words of `mountat`, and recursive ones, which hold for all mounts
-   * of the copy: `rro` or `ro=recursive`, `rnosuid`, `rslave`… What they leave
-   * unsaid is as it was in the source. The options that have names of their own
-   * hold over these.
+   * The generic words of `mountat`, and recursive ones, which apply to all
+   * mounts of the bind: `rro` or `ro=recursive`, `rnosuid`, `rslave`…
+   * Attributes that are not named stay as in the source. Options with names of
+   * their own override these words.
    */
   options?: OptionsInput;
   /**
-   * Takes what is mounted below the source along. The options that have names of
-   * their own then hold for all of it.
+   * Includes everything mounted below the source. Options with names of their
+   * own then apply to all mounts of the bind.
    *
-   * The handle unmounts all of it at once, lazily, but for what is made shared:
-   * that goes one by one.
+   * The handle unmounts all of them at once, lazily; shared ones are unmounted
+   * one by one.
    *
    * @default {false}
    */
   recursive?: boolean;
   /**
-   * Makes the mount point where it is missing, a directory for a directory and
-   * an empty file for a file, and what leads to it: with mode 0o755, or the
-   * given one, less the umask. When the mount fails, what was made is removed
-   * again.
+   * Makes the mount point, and the directories that lead to it, if they are
+   * missing: a directory for a directory, an empty file for a file. The mode is
+   * 0o755 or the given one, less the umask. If the mount fails, they are
+   * removed again.
    *
    * @default {false}
    */
@@ -169,16 +173,17 @@ export interface BindOptions extends NewAttributeOptions {
    */
   beneath?: boolean;
   /**
-   * What becomes of symlinks in the target. `"inRoot"` goes through them as if the
-   * directory were the root: an absolute one starts at the directory, and `..`
-   * stops there. With `mkdir` what a symlink names that leads nowhere is made, too.
+   * How symlinks in the target are treated. `"inRoot"` follows them as if the
+   * directory were the root: an absolute symlink starts at the directory, and
+   * `..` stops there. With `mkdir`, the missing target of a symlink is made,
+   * too.
    *
    * @default {"refuse"}
    */
   symlinks?: "refuse" | "inRoot";
   /**
-   * The record that the mount is written in before it is attached, so that it can
-   * be swept once this process is dead.
+   * The record that the mount is written to before it is attached, so that
+   * `sweep` can unmount it after this process is dead.
    *
    * @default {null}
    */

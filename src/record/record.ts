@@ -41,7 +41,7 @@ import { EAGAIN, ENAMETOOLONG, ENOENT } from "../sys/errno.ts";
 /** Options of {@linkcode MountRecord.add}. */
 export interface RecordOptions {
   /**
-   * All that is mounted inside goes with the mount.
+   * Everything mounted inside the mount is unmounted with it.
    *
    * @default {false}
    */
@@ -51,15 +51,15 @@ export interface RecordOptions {
 const RECORD_NAMES: OptionNames<RecordOptions> = { whole: true };
 
 /**
- * A record of the mounts that this process makes, so that {@linkcode sweep}, or
- * `mountat sweep`, can unmount them once it is dead and they are still there: it
- * was killed, say, or kept them and ended. What no sweep is to take is not
- * recorded.
+ * A record of the mounts that this process makes. After the process is dead,
+ * because it was killed or because it kept mounts and ended, {@linkcode sweep}
+ * or `mountat sweep` unmounts those that are still there. Do not record mounts
+ * that should stay.
  *
- * It is given as the option `record`; each mount is then written down, and
- * synchronised, before it is attached. The record is a file of its own in
- * /run/mountat, or for who does not own /run in $XDG_RUNTIME_DIR/mountat, and is
- * locked for as long as the process lives.
+ * Pass it as the option `record`: each mount is then written down, and
+ * synchronised, before it is attached. The record is a file in /run/mountat, or
+ * in $XDG_RUNTIME_DIR/mountat for a user who does not own /run. It is locked as
+ * long as the process lives.
  *
  * @example Leave nothing mounted, even when killed
  * ```ts
@@ -87,19 +87,20 @@ export class MountRecord implements Disposable, Recorder {
   }
 
   /**
-   * Opens a new record, where Deno's permissions allow it already: nothing is
-   * asked for.
+   * Opens a new record. It never prompts. Without the permission, without
+   * `/proc` or before Linux 6.8, it returns null.
    *
    * Needs Linux 6.8, /proc, and the permissions `--allow-ffi` and
-   * `--allow-write=/run/mountat`; for who does not own /run `--allow-write` for
-   * mountat in XDG_RUNTIME_DIR, and `--allow-env=XDG_RUNTIME_DIR`.
+   * `--allow-write=/run/mountat`. A user who does not own /run needs
+   * `--allow-write` for mountat in XDG_RUNTIME_DIR, and
+   * `--allow-env=XDG_RUNTIME_DIR`.
    *
-   * @returns The record; close it, or bind it with `using`. null where nothing
-   * can be recorded: without the permission, before Linux 6.8, which uses the
-   * ids of mounts again, without /proc or what `subset=pid` hides of it, or where
-   * there is no directory for it.
-   * @throws {MountError} ELOOP or ENOTDIR when mountat is no directory there,
-   * EACCES when it is another user's or not closed to others, ENOSPC.
+   * @returns The record; close it, or bind it with `using`. null if nothing can
+   * be recorded: without the permission; before Linux 6.8, which reuses the ids
+   * of mounts; without /proc, or if it is mounted with `subset=pid`; or without
+   * a directory for it.
+   * @throws {MountError} ELOOP or ENOTDIR if mountat is not a directory there,
+   * EACCES if it belongs to another user or is open to others, ENOSPC.
    * @throws {Deno.errors.NotCapable} Without the permission for FFI.
    */
   static open(): MountRecord | null {
@@ -118,9 +119,9 @@ export class MountRecord implements Disposable, Recorder {
   }
 
   /**
-   * Records a mount that is in this thread's mount namespace, or will be before
-   * anything is awaited. Those made with the option `record` are recorded
-   * already.
+   * Records a mount that is in this thread's mount namespace, or will be there
+   * before anything is awaited. Mounts made with the option `record` are
+   * recorded already.
    *
    * @param id The mount's unique id.
    * @param target The mount point, for people to read: its path, or a descriptor
@@ -192,8 +193,9 @@ export class MountRecord implements Disposable, Recorder {
   }
 
   /**
-   * Ends the record; a second time does nothing. It is removed when no recorded
-   * mount is left. Otherwise it stays, for a sweep once this process is dead.
+   * Ends the record; a second call does nothing. If no recorded mount is left,
+   * the file is removed; otherwise it stays for a sweep after this process is
+   * dead.
    *
    * @throws {MountError} When that can't be told, or it can't be removed.
    */

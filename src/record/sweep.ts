@@ -43,13 +43,14 @@ import { describeObstacle, findObstacle } from "../list/obstacle.ts";
 /** Options of {@linkcode sweep}. */
 export interface SweepOptions {
   /**
-   * Changes nothing, and tells what would be unmounted.
+   * Changes nothing; tells what would be unmounted.
    *
    * @default {false}
    */
   dryRun?: boolean;
   /**
-   * Unmounts what is in use, too (`MNT_DETACH`), unless a mount is inside it.
+   * Unmounts mounts that are in use, too (`MNT_DETACH`), unless another mount
+   * is inside.
    *
    * @default {false}
    */
@@ -58,11 +59,11 @@ export interface SweepOptions {
 
 const SWEEP_NAMES: OptionNames<SweepOptions> = { dryRun: true, lazy: true };
 
-/** A mount that a `MountRecord` tells of. */
+/** A mount in a `MountRecord`. */
 export interface RecordedMount {
   /** The kernel's unique id of the mount. */
   readonly id: bigint;
-  /** Its path, or if that is out of sight the path that it was attached at. */
+  /** Its path; if that is out of sight, the path that it was attached at. */
   readonly target: string;
   /** The process that made it. */
   readonly pid: number;
@@ -79,11 +80,11 @@ export interface LeftMount extends RecordedMount {
     | "other namespace"
     | "out of sight"
     | "failed";
-  /** The failure, where there was one. */
+  /** The failure, if there was one. */
   readonly error?: MountError;
 }
 
-/** A file that is called like a record, and was left alone. */
+/** A file that has the name of a record, and was left alone. */
 export interface IgnoredRecord {
   /** Its path. */
   readonly path: string;
@@ -97,20 +98,20 @@ export interface SweepResult {
   readonly unmounted: RecordedMount[];
   /** The mounts that are still there. */
   readonly left: LeftMount[];
-  /** Files that are no records to be trusted. */
+  /** Files that can't be trusted as records. */
   readonly ignored: IgnoredRecord[];
 }
 
 /**
- * Unmounts the mounts that processes recorded, with a {@linkcode MountRecord}, and
- * left when they died.
+ * Unmounts the mounts that processes recorded with a {@linkcode MountRecord},
+ * and left when they died.
  *
- * A mount is found by its unique id, wherever it is by now; its path is not used.
- * A mount stays while it is in use, or while another covers it that is not swept,
- * too. A recursive bind goes with all that is inside it. A process counts as alive
- * while it has its record locked, or while a process with its number and start
- * time exists. Records of which no mount is left are removed. One sweep waits for
- * another.
+ * A mount is found by its unique id, wherever it is now; its path is not used.
+ * A mount stays while it is in use, or while another mount covers it that is
+ * not swept. A recursive bind is unmounted with everything inside it. A process
+ * counts as alive while its record is locked, or while a process with its id
+ * and start time exists. Records without mounts are removed. One sweep waits
+ * for another.
  *
  * Needs Linux 6.8, /proc, the permissions that `MountRecord.open` needs, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.
@@ -124,10 +125,10 @@ export interface SweepResult {
  * }
  * ```
  *
- * @param options The way to unmount.
+ * @param options How to unmount.
  * @returns The mounts that were unmounted, and those that were left and why.
  * @throws {TypeError} For an unknown option.
- * @throws {MountError} Where the directory of records can't be used: see
+ * @throws {MountError} If the directory of records can't be used: see
  * {@linkcode MountRecord.open}.
  * @throws {Deno.errors.NotCapable} Without a permission.
  */

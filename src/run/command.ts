@@ -7,7 +7,7 @@ import type { CallTable } from "./table.ts";
 
 /** How a command ended. */
 export interface Outcome {
-  /** Its exit status, 128 and the signal's number when one ended it. */
+  /** Its exit status; 128 plus the signal's number if a signal ended it. */
   readonly code: number;
   /** The signal that ended it, null when it exited. */
   readonly signal: SignalName | null;

@@ -30,7 +30,10 @@ export type LimitName = keyof typeof RESOURCES;
 /** A limit, in bytes, seconds or whatever it counts; `"unlimited"` is none. */
 export type LimitValue = number | "unlimited";
 
-/** What a command's limit is to be: both, or what it may raise itself and how far. */
+/**
+ * A command's limit: one value for both the soft and the hard limit, or each of
+ * them.
+ */
 export type LimitOption = LimitValue | {
   readonly soft: LimitValue;
   readonly hard: LimitValue;

@@ -33,27 +33,26 @@ import { descriptorOf } from "../fd/owned_fd.ts";
 /** Options of {@linkcode run}. */
 export interface RunOptions {
   /**
-   * What else to mount, in order, anywhere but on the root itself. A target is a
-   * path in the root, through its symlinks; what is missing is made. A procfs shows
-   * the command's processes, as that on `proc` does. A bind for which nothing is
-   * said of its propagation is private: what is mounted at its source later is
-   * not seen.
+   * More mounts, in order, anywhere except on the root itself. A target is a
+   * path in the root, whose symlinks are followed there; missing mount points
+   * are made. A procfs shows the command's processes, like the one on `proc`. A
+   * bind is private by default: later mounts at its source are not seen.
    *
    * @default {[]}
    */
   mounts?: readonly MountSpec[];
   /**
-   * How what is missing in the root to mount on comes to be there. `"make"` makes
-   * it in the root, and removes what is empty and used by no other command once
-   * this one has ended; a directory that can't be written to is covered as by
-   * `"stand-in"`. That writes nothing into the root: a read-only tmpfs with all
-   * that is in the directory takes its place.
+   * How missing mount points are provided. `"make"` makes them in the root;
+   * once the command has ended, it removes those that are empty and that no
+   * other command uses. `"stand-in"` writes nothing into the root: a read-only
+   * tmpfs with the same content takes the place of the directory. A directory
+   * that can't be written to always gets a stand-in.
    *
    * @default {"make"}
    */
   mountPoints?: "make" | "stand-in";
   /**
-   * Mounts a procfs on `proc` that shows the command's processes alone.
+   * Mounts a procfs on `proc` that shows only the command's processes.
    *
    * @default {true}
    */
@@ -78,27 +77,29 @@ export interface RunOptions {
    */
   cwd?: string;
   /**
-   * Variables of the environment, besides those of this process.
+   * Variables of the environment, in addition to those of this process.
    *
    * @default {{}}
    */
   env?: Readonly<Record<string, string>>;
   /**
-   * Leaves out those of this process. Otherwise PWD, where there is one, is `cwd`.
+   * Leaves out the variables of this process. Otherwise PWD, if it is set,
+   * becomes `cwd`.
    *
    * @default {false}
    */
   clearEnv?: boolean;
   /**
-   * The user id to run as; the supplementary groups are dropped, and but for 0
-   * the ambient capabilities. While the command runs its streams are that user's,
-   * so that it can open `/dev/stdout`: pipes, terminals, files that it writes to.
+   * The user id to run as. The supplementary groups are dropped, and the
+   * ambient capabilities, too, unless the id is 0. While the command runs, its
+   * streams (pipes, terminals, files that it writes to) belong to that user, so
+   * that it can open `/dev/stdout`.
    */
   uid?: number;
   /**
-   * The user to run as, by a name of the root's own /etc/passwd, in place of
-   * `uid`; the group, the supplementary groups, HOME, SHELL, USER and LOGNAME are
-   * what that and /etc/group say, unless they are given.
+   * The user to run as, by a name in the root's own /etc/passwd, in place of
+   * `uid`. The group, the supplementary groups, HOME, SHELL, USER and LOGNAME
+   * come from there and from the root's /etc/group, unless they are given.
    */
   user?: string;
   /**
@@ -108,40 +109,43 @@ export interface RunOptions {
    */
   gid?: number;
   /**
-   * The supplementary groups' ids. Without `uid` and `gid` those of this process
-   * stay by default, with one of them there are none.
+   * The ids of the supplementary groups. By default: those of this process;
+   * none if `uid` or `gid` is given.
    */
   groups?: readonly number[];
   /**
-   * The capabilities that the command may have at the most, `[]` for none; by
-   * default all that this process has, or its user. The others leave the bounding
-   * set, too: no program it executes can get them. It takes CAP_SETPCAP.
+   * The capabilities that the command may have at most, `[]` for none; by
+   * default all that this process, or the command's user, has. The others are
+   * removed from the bounding set, too, so that no program it executes can get
+   * them. Needs CAP_SETPCAP.
    */
   capabilities?: readonly Capability[];
   /**
-   * Lets no program that the command executes have more rights than that has:
-   * set-user-ID bits and file capabilities do nothing, PR_SET_NO_NEW_PRIVS(2const).
+   * No program that the command executes gains more rights than the command
+   * has: set-user-ID bits and file capabilities have no effect,
+   * PR_SET_NO_NEW_PRIVS(2const).
    *
    * @default {false}
    */
   noNewPrivs?: boolean;
   /**
-   * The command's limits, setrlimit(2), by the names of prlimit(1). Others are
-   * those of this process, but for `nofile`: what Deno has raised is as it was.
+   * The command's resource limits, setrlimit(2), by the names of prlimit(1).
+   * Other limits are those of this process, except `nofile`, which is as it was
+   * before Deno raised it.
    *
    * @default {{}}
    */
   limits?: Readonly<Partial<Record<LimitName, LimitOption>>>;
   /**
-   * Open descriptors above 2 that the command inherits, by the same numbers: a
-   * make(1) jobserver, say.
+   * Open descriptors above 2 that the command inherits under the same numbers,
+   * for a make(1) jobserver for example.
    *
    * @default {[]}
    */
   fds?: readonly number[];
   /**
-   * Leaves the command in this process's PID namespace. Then what leaves the
-   * command's process group outlives it.
+   * Leaves the command in this process's PID namespace. Then processes that
+   * leave the command's process group outlive it.
    *
    * @default {false}
    */
@@ -154,81 +158,85 @@ export interface RunOptions {
    */
   hostIpc?: boolean;
   /**
-   * Leaves the command in this process's UTS namespace: what it calls the host, all
-   * do.
+   * Leaves the command in this process's UTS namespace: if it changes the host
+   * name, everybody sees that.
    *
    * @default {false}
    */
   hostUts?: boolean;
   /**
-   * The command's network: this process's, or a network namespace with nothing in
-   * it but a loopback device.
+   * The command's network: this process's, or a network namespace with only a
+   * loopback device.
    *
    * @default {"host"}
    */
   network?: "host" | "none";
   /**
-   * What the command is confined to. With `"strict"` it may not do, even as root,
-   * what a container may not: no program gets it more rights (`noNewPrivs`), it
-   * has the 14 `capabilities` of a container at the most, what /proc has besides
-   * processes is read-only or covered, no mount leads to a device but those of
-   * `dev` and those that are mounted themselves, and it has a session keyring of
-   * its own. Then nothing that is mounted can be changed, as it never can by a
-   * command that is not root, or is in a user namespace.
+   * How the command is confined. With `"strict"` it may not do, even as root,
+   * what a container may not: no program gains it more rights (`noNewPrivs`);
+   * it has at most the 14 `capabilities` of a container; the files of /proc
+   * that are not about processes are read-only or covered; no mount leads to a
+   * device, except for `dev` and for devices that are mounted themselves; and
+   * it has a session keyring of its own. It can't change mounts, either. (A
+   * command that is not root, or is in a user namespace, never can.)
    *
    * @default {"default"}
    */
   profile?: Profile;
   /**
-   * A file that says what system calls the command may make, as docker's and
-   * podman's profiles do: the capabilities that they mind are those that the command
-   * may have. It takes libseccomp, and `noNewPrivs`, which is set.
+   * A file that says which system calls the command may make, as the profiles of
+   * docker and podman do. Conditions on capabilities refer to the capabilities that
+   * the command may have. Needs libseccomp; sets `noNewPrivs`.
    */
   seccomp?: string;
   /**
-   * Lets a first process of the PID namespace start the command, wait for what it
-   * leaves behind, and end with it. `false` means `asPid1`.
+   * Lets an init, the first process of the PID namespace, start the command,
+   * reap orphans, and end with the command. `false` means `asPid1`.
    *
    * @default {true}
    */
   init?: boolean;
   /**
-   * Makes the command itself the first process of its PID namespace. Then it is
-   * spared the signals that it has no handler for when they come from inside, even
-   * SIGKILL, abort(3) shows as SIGSEGV, and what its children leave behind is its
-   * to wait for. Not together with `hostPid`.
+   * Makes the command itself the first process of its PID namespace. Then
+   * signals from inside that it has no handler for, even SIGKILL, do nothing;
+   * abort(3) shows as SIGSEGV; and it must reap the orphans of its children.
+   * Not together with `hostPid`.
    *
    * @default {false}
    */
   asPid1?: boolean;
   /**
-   * Starts the command in a session of its own also where its `stdin` is this
-   * process's terminal. Otherwise it shares that session there, for the shell's
-   * job control, and can type into the terminal what the shell then runs: by
-   * TIOCSTI, ioctl_tty(2). In a session of its own the terminal's Ctrl-C and
-   * Ctrl-Z reach this process alone. Not together with `hostPid`.
+   * Starts the command in a session of its own even if its `stdin` is this
+   * process's terminal. By default it shares the terminal's session, for the
+   * shell's job control, and can type into the terminal what the shell then
+   * runs (TIOCSTI, ioctl_tty(2)). In a session of its own, the terminal's
+   * Ctrl-C and Ctrl-Z reach only this process. Not together with `hostPid`.
    *
    * @default {false}
    */
   newSession?: boolean;
   /**
-   * After how many milliseconds the command is ended: by SIGTERM to all its
-   * processes, and after `killAfter` more by SIGKILL. Then what it wrote is waited
-   * for no longer. With `hostPid` its processes are those of its process group.
+   * Milliseconds until all processes of the command get SIGTERM, and after
+   * `killAfter` more, SIGKILL. Then `run` no longer waits for output. With
+   * `hostPid` the processes are those of the command's process group.
    */
   timeout?: number;
   /**
-   * How many milliseconds its processes have to end after the `timeout`.
+   * Milliseconds that the processes have to end after the `timeout`.
    *
    * @default {5000}
    */
   killAfter?: number;
-  /** Kills the command when it is aborted; `run` then rejects with its reason. */
+  /**
+   * Kills the command when the signal is aborted; `run` then rejects with its
+   * reason.
+   */
   signal?: AbortSignal;
   /**
-   * Signals to this process that go to the command instead, while it runs: in a
-   * session of its own SIGHUP, SIGINT and SIGQUIT to its process group. At a
-   * terminal Ctrl-Z stops both, unless the command minds SIGTSTP itself.
+   * Signals to this process that are forwarded to the command while it runs. If
+   * the command has a session of its own, SIGHUP, SIGINT and SIGQUIT go to its
+   * process group. At a terminal, Ctrl-Z stops both, unless the command ignores
+   * or handles SIGTSTP.
    *
    * @default {[]}
    */
@@ -257,24 +265,24 @@ export interface RunOptions {
 
 /** How a command ended: {@linkcode run}. */
 export interface RunResult {
-  /** Whether it exited with 0. */
+  /** True if it exited with 0. */
   readonly success: boolean;
-  /** Its exit status, 128 and the signal's number when one ended it. */
+  /** Its exit status; 128 plus the signal's number if a signal ended it. */
   readonly code: number;
   /**
-   * The signal that ended it, null when it exited; of a timeout SIGTERM, unless
-   * it took SIGKILL.
+   * The signal that ended it, or null if it exited. After a timeout it is
+   * SIGTERM, or SIGKILL if that was needed.
    */
   readonly signal: Deno.Signal | null;
-  /** Whether it was still running after its `timeout`, however it ended then. */
+  /** True if it was still running at its `timeout`, however it ended then. */
   readonly timedOut: boolean;
-  /** What it and those of its children used that it waited for. */
+  /** The resources used by it and by children that it waited for. */
   readonly usage: Usage;
   /** The optional mounts that could not be made. */
   readonly passedOver: readonly PassedOver[];
-  /** What it wrote, where that was `"piped"`. */
+  /** Its output, if `stdout` was `"piped"`. */
   readonly stdout?: Uint8Array<ArrayBuffer>;
-  /** What errors it wrote, where that was `"piped"`. */
+  /** Its error output, if `stderr` was `"piped"`. */
   readonly stderr?: Uint8Array<ArrayBuffer>;
 }
 

@@ -9,35 +9,36 @@ export type { InputOption, OutputOption } from "./streams.ts";
 export type { Usage } from "../sys/process.ts";
 
 /**
- * Runs a command in a root of its own: a directory, with a procfs, a sysfs and
- * a /dev, in a mount namespace that holds that alone, and in a PID namespace.
- * When it ends, all that it started is ended, too; so it is when this process
- * dies, however that happens. No mount is visible anywhere else at any time.
+ * Runs a command in a root of its own: a directory with a procfs, a sysfs and a
+ * /dev, in a mount namespace that contains nothing else, and in a PID
+ * namespace. When the command ends, or this process dies in any way, everything
+ * that the command started is killed. Its mounts are never visible anywhere
+ * else.
  *
- * The first process of its PID namespace is a program of less than a kilobyte,
- * in a memory of its own: it starts the command, waits for what that leaves
- * behind, and ends with it. So the command ends by signals as it does without a
- * PID namespace. With `asPid1` it is the first itself.
+ * The first process of its PID namespace is an init of less than a kilobyte: it
+ * starts the command, reaps orphans, and ends with the command. So signals end
+ * the command as they do without a PID namespace. With `asPid1` the command
+ * itself is the first process.
  *
- * What is missing in the root to mount on is made there, and removed in the end:
- * see `mountPoints`. With `hostPid` it stays, as it does when this process is
- * killed, and where another process's command has something mounted beside it.
- * Until then each directory of it has a shared lock, flock(2): who takes the
- * exclusive one keeps commands from mounting there.
+ * Missing mount points are made in the root, and removed in the end: see
+ * `mountPoints`. They stay with `hostPid`, if this process is killed, and if a
+ * command of another process has something mounted beside them. While they are
+ * in use, each of their directories has a shared lock, flock(2): a process that
+ * takes the exclusive lock keeps commands from mounting there.
  *
- * What this process was started to ignore, under nohup(1) say, both ignore,
- * whatever listener is added later; SIGPIPE, which Deno ignores, the command does
- * not. Terminating a Worker ends no command that was started in it: abort its
- * `signal` first.
+ * Signals that this process was started to ignore (by nohup(1), for example)
+ * are ignored by both, even if listeners are added later. The command does not
+ * ignore SIGPIPE, although Deno does. Terminating a Worker does not end the
+ * commands that were started in it: abort their `signal` first.
  *
- * It has a session of its own, and so no /dev/tty, but with `hostPid` and where
- * its `stdin` is this process's terminal: see `newSession`.
+ * The command has a session of its own, and so no /dev/tty, except with
+ * `hostPid`, or if its `stdin` is this process's terminal: see `newSession`.
  *
- * The command has an IPC and a UTS namespace of its own, and this process's network
- * and credentials, unless something else is said: this parts what it sees, and
- * does not confine a command of root. `profile: "strict"` does. Where this process
- * is in a user namespace the command gets one inside that, with the same ids: so it
- * can change nothing of what is mounted for it.
+ * By default the command has IPC and UTS namespaces of its own, and this
+ * process's network and credentials. That isolates what it sees, and does not
+ * confine a command of root; `profile: "strict"` does. If this process is in a
+ * user namespace, the command gets one inside it, with the same ids, so that it
+ * can't change the mounts that were made for it.
  *
  * Needs Linux 5.12, the permission `--allow-ffi`, /proc, CAP_SYS_ADMIN and
  * CAP_SYS_CHROOT in the user namespace of the mount namespace, and glibc. Before
@@ -61,13 +62,13 @@ export type { Usage } from "../sys/process.ts";
  * @param root The command's root.
  * @param command The program, looked for on the PATH of its environment, and its
  * arguments. A script needs its #! line: no shell is tried, as by execvp(3).
- * @param options How to run it.
- * @returns How it ended.
+ * @param options How to run the command.
+ * @returns How the command ended.
  * @throws {TypeError | RangeError} For a wrong argument, before any call; a user
  * that the root does not have, before anything is mounted.
  * @throws {MountError} What the kernel answers; of the call `execve` when the
  * command can't be started.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export async function run(
   root: HasFd | MountTree,

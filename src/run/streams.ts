@@ -15,7 +15,7 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { O_RDWR } from "../sys/constants.ts";
 import { open } from "../fd/open.ts";
 
-/** What a command reads from. */
+/** Where a command's input comes from. */
 export type InputOption =
   | "inherit"
   | "null"
@@ -23,7 +23,7 @@ export type InputOption =
   | Uint8Array
   | ReadableStream<Uint8Array>;
 
-/** What a command writes to. */
+/** Where a command's output goes. */
 export type OutputOption =
   | "inherit"
   | "null"

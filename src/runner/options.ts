@@ -9,8 +9,8 @@ import { STRICT_CAPABILITIES } from "../run/profile.ts";
 import type { Usage } from "../sys/process.ts";
 
 /**
- * How the files of the input root, which are the worker's cache, are kept from
- * being changed by a command.
+ * How the files of the input root, which are the worker's cache, are protected
+ * from changes by a command.
  *
  * - `idmap`: the input root is bound with an id map in which the command owns
  *   the directories and what it makes itself. Its input files have no owner
@@ -83,13 +83,14 @@ export interface ServeOptions {
    */
   protectInputs?: InputProtection;
   /**
-   * What else each command sees, beside /proc, /sys, /dev and /tmp.
+   * More mounts for each command, in addition to /proc, /sys, /dev and /tmp.
    *
    * @default {[]}
    */
   mounts?: readonly MountSpec[];
   /**
-   * Paths without which no command can run, on a file system of the network, say.
+   * Paths that must exist for commands to run, on a network file system for
+   * example.
    *
    * @default {[]}
    */
@@ -100,7 +101,7 @@ export interface ServeOptions {
    */
   healthService?: string;
   /**
-   * How many bytes a request may have.
+   * The most bytes that a request may have.
    *
    * @default {4194304}
    */
@@ -112,13 +113,13 @@ export interface ServeOptions {
    * @default {0}
    */
   grace?: number;
-  /** Is told of each action that has ended. */
+  /** Is called after each action that has ended. */
   onAction?: (action: ActionReport) => void;
 }
 
 /** A server that runs commands: it stops when it is disposed of. */
 export interface Runner extends AsyncDisposable {
-  /** How many actions run. */
+  /** The number of running actions. */
   readonly running: number;
   /** Kills all actions that run; their calls are answered with UNAVAILABLE. */
   killActions(): void;
@@ -129,23 +130,23 @@ export interface Runner extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What became of an action. */
+/** How an action ended. */
 export interface ActionReport {
   /** The action's directory in the build directory. */
   readonly id: string;
   /** The command. */
   readonly command: readonly string[];
-  /** How many milliseconds it took, from the request to the answer. */
+  /** The milliseconds from the request to the answer. */
   readonly milliseconds: number;
   /** The status that was answered: `"OK"`, or the name of one of gRPC. */
   readonly status: string;
-  /** Why it is not OK. */
+  /** The reason why it is not OK. */
   readonly message?: string;
   /** The exit status, -1 for a signal. */
   readonly exitCode?: number;
   /** The signal that ended the command. */
   readonly signal?: string;
-  /** What the command used. */
+  /** The resources that the command used. */
   readonly usage?: Usage;
 }
 

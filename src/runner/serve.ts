@@ -42,7 +42,7 @@ class RunnerServer implements Runner {
   readonly #listeners: NetServer[] = [];
   /** The calls that are not answered yet. */
   readonly #calls = new Set<Promise<void>>();
-  /** How many actions run. */
+  /** The number of running actions. */
   #running = 0;
   /** Whether it takes no calls any more. */
   #stopping = false;

@@ -18,10 +18,9 @@ import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
 /** Options of {@linkcode parseFstab}. */
 export interface ParseFstabOptions {
   /**
-   * Is called for each entry that is left out because it can't be done here, and
-   * has `nofail`, and for each line that is left out because mount(8) takes it
-   * for no entry and says so: with fewer than three fields, or with a fifth or
-   * sixth that is no number.
+   * Is called for each entry that is left out: an entry with `nofail` that
+   * can't be done here, and a line that mount(8) ignores with a warning (it has
+   * fewer than three fields, or a fifth or sixth field that is not a number).
    *
    * @default {undefined; such a line is an error}
    */
@@ -35,11 +34,11 @@ const FSTAB_NAMES: OptionNames<ParseFstabOptions> = { warn: true };
  *
  * Read as `mount -a` reads it:
  *
- * - Entries with `noauto`, those of type `swap` and that of `/` are left out.
+ * - Entries with `noauto`, of type `swap`, and for `/` are left out.
  * - Fields may be escaped: `\040` is a space. In the options, double quotes
  *   protect commas.
- * - `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=` and `ID=` are looked up by the
- *   links that udev makes in `/dev/disk`.
+ * - `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=` and `ID=` are looked up among
+ *   the links that udev makes in `/dev/disk`.
  * - An entry with `bind` or `rbind` is a bind, whatever its type.
  * - `nofail` makes an entry optional: one that can't be done here is left out.
  *   `X-mount.mkdir[=MODE]` makes its mount point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
@@ -49,9 +48,9 @@ const FSTAB_NAMES: OptionNames<ParseFstabOptions> = { warn: true };
  *   `nodev`, `owner` and `group` the latter two. `_netdev`,
  *   `x-systemd.automount` and their like have no effect.
  *
- * Other than there, every mount point and the source of a bind must be absolute,
- * the type must be known (`auto` and lists of types are refused), and so are
- * `..`, `remount`, `move` and what else begins with `X-mount.`.
+ * In contrast to `mount -a`, every mount point and the source of a bind must be
+ * absolute, and the type must be given. `auto`, lists of types, `..`,
+ * `remount`, `move` and other words that begin with `X-mount.` are refused.
  *
  * @example Parse an entry
  * ```ts
@@ -70,11 +69,11 @@ const FSTAB_NAMES: OptionNames<ParseFstabOptions> = { warn: true };
  * ```
  *
  * @param text The file's text.
- * @param options Who is told of what is left out.
+ * @param options A function that is called for entries that are left out.
  * @returns The mounts, in the order to make them in.
- * @throws {SpecSyntaxError} Where an entry is malformed, or asks for what can't
- * be done.
- * @throws {TypeError} When the text is no string.
+ * @throws {SpecSyntaxError} If an entry is malformed, or asks for something
+ * that can't be done.
+ * @throws {TypeError} If the text is not a string.
  */
 export function parseFstab(
   text: string,

@@ -1,18 +1,20 @@
 import { encodeText } from "../base/text.ts";
 
-/** A text that is not as its format says, or asks for what can't be done. */
+/**
+ * A text that violates its format, or asks for something that can't be done.
+ */
 export class SpecSyntaxError extends Error {
   /** The class's name. */
   override readonly name: string = "SpecSyntaxError";
-  /** The line, from 1 on. */
+  /** The line, counted from 1. */
   readonly line: number;
-  /** The column in the line, from 1 on, in UTF-16 code units. */
+  /** The column in the line, counted from 1, in UTF-16 code units. */
   readonly column: number;
 
   /**
    * Makes the error of a text.
    *
-   * @param line The line, from 1 on.
+   * @param line The line, counted from 1.
    * @param column The column in the line, from 1 on.
    * @param what The fault, in words.
    */

@@ -35,26 +35,26 @@ const OCI_NAMES: OptionNames<ParseOciMountsOptions> = { bundle: true };
 interface Value extends JsonNode, TextPlace {}
 
 /**
- * Parses the `mounts` of an OCI runtime configuration, a whole `config.json` as
- * `runc spec` prints it.
+ * Parses the `mounts` of an OCI runtime configuration: a whole `config.json`,
+ * as `runc spec` prints it.
  *
  * Read as runc reads it:
  *
  * - An entry with `bind` or `rbind` among its options is a bind, whatever its
- *   type. Flags of a file system, `sync` say, are not a bind's and are dropped;
- *   other options of a file system are refused there.
- * - The type `cgroup` shows the hierarchies that are there, by a recursive bind
- *   of `/sys/fs/cgroup`.
- * - Of an idmap, `containerID` is the id that the source's file system has, and
- *   `hostID` what the mount shows for it. Without mappings of its own an `idmap`
- *   or `ridmap` takes those of `linux`.
- * - Mount points are made where they are missing.
- * - A property that is null, or a list of mappings that is empty, is not given.
- * - A destination leads through no `..`.
+ *   type. For a bind, flags of a file system such as `sync` are dropped, and
+ *   other options of a file system are refused.
+ * - The type `cgroup` is a recursive bind of `/sys/fs/cgroup`: it shows the
+ *   hierarchies of the host.
+ * - In an idmap, `containerID` is the id in the source's file system, and
+ *   `hostID` the id that the mount shows. An `idmap` or `ridmap` without
+ *   mappings uses those of `linux`.
+ * - Missing mount points are made.
+ * - A property that is null, or an empty list of mappings, counts as not given.
+ * - A destination must not contain `..`.
  *
- * `remount` and `tmpcopyup` are refused. What mount(8) makes of words that the
- * specification doesn't have is done here, too: see {@linkcode parseFstab}.
- * Properties with other names are ignored, and all else in the configuration.
+ * `remount` and `tmpcopyup` are refused. Words that the specification does not
+ * have mean what they mean to mount(8): see {@linkcode parseFstab}. Other
+ * properties, and the rest of the configuration, are ignored.
  *
  * @example See what runc would mount
  * ```ts
@@ -83,9 +83,9 @@ interface Value extends JsonNode, TextPlace {}
  * @param text The configuration.
  * @param options The directory that relative sources start at.
  * @returns The mounts, in the order to make them in.
- * @throws {SpecSyntaxError} Where the text is no JSON, the specification is not
- * kept to, or what it asks for can't be done.
- * @throws {TypeError} When the text is no string, and for an unknown option.
+ * @throws {SpecSyntaxError} If the text is not JSON, violates the
+ * specification, or asks for something that can't be done.
+ * @throws {TypeError} If the text is not a string, and for an unknown option.
  */
 export function parseOciMounts(
   text: string,

@@ -23,7 +23,10 @@ export class SyscallError extends Error {
   readonly syscall: string;
   /** The positive error number. */
   readonly errno: number;
-  /** The number's name in the kernel's errno headers, or like "E524" where it has none. */
+  /**
+   * The error's name in the kernel's headers; "E524", for example, if it has
+   * none.
+   */
   readonly code: string;
 
   /**
@@ -44,9 +47,8 @@ export class SyscallError extends Error {
 }
 
 /**
- * This system can't do it at all: it isn't Linux, the processor is not one whose
- * system call numbers are known, or the kernel lacks a call and there is no other
- * way.
+ * This system can't do it: it is not Linux, the processor's system call numbers
+ * are unknown, or the kernel lacks a call and there is no other way.
  */
 export class UnsupportedError extends Error {
   /** The class's name. */

@@ -6,12 +6,12 @@ import { readlinkat } from "./file.ts";
 import { quote } from "../base/text.ts";
 
 /**
- * Tells of each system call that this thread makes through this library, as
- * `strace -y` prints it: the flags by their names, and what each descriptor
- * leads to, where /proc tells.
+ * Reports each system call that this thread makes through this library, as
+ * `strace -y` prints it: flags by name, and with /proc the path of each
+ * descriptor.
  *
- * To be told of the bare calls, set a tracer with `setTracer` of
- * `@meroton/mountat/sys`, which this does too.
+ * For the bare calls, set a tracer with `setTracer` of `@meroton/mountat/sys`.
+ * This function uses it, too.
  *
  * Needs the permission `--allow-ffi`, when a call is made.
  *
@@ -30,10 +30,11 @@ import { quote } from "../base/text.ts";
  * assert(lines.some((line) => line.startsWith('fsopen("tmpfs", ')));
  * ```
  *
- * @param write Is given a line, without a newline, after each call was made. The
- * calls that it makes itself are not told. It must not throw: that would be an
- * uncaught error.
- * @returns Ends the tracing when it is disposed of: the last one begun first.
+ * @param write Is called with a line, without a newline, after each system
+ * call. Calls that it makes itself are not reported. It must not throw: the
+ * error would be uncaught.
+ * @returns Ends the tracing when disposed of. If several are active, end the
+ * last one first.
  */
 export function trace(write: (line: string) => void): Disposable {
   const links = new Map<number, string>();

@@ -14,8 +14,8 @@ import { SyscallError } from "../sys/error.ts";
 import { EBUSY, EPERM } from "../sys/errno.ts";
 
 /**
- * Some of several mounts could not be unmounted. The fields of a `MountError`
- * are those of the first failure.
+ * Some of several mounts could not be unmounted. As a `MountError`, it
+ * describes the first failure.
  */
 export class UnmountAllError extends MountError {
   /** The class's name. */

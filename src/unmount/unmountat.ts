@@ -34,43 +34,43 @@ import { EBUSY } from "../sys/errno.ts";
 /** Options of {@linkcode unmountat}. */
 export interface UnmountOptions {
   /**
-   * The way to name the mount point to umount2(2), which takes only paths:
+   * How the mount point is named to umount2(2), which takes only paths:
    *
    * - `procfd`: through the directory's descriptor in /proc/self/fd.
-   * - `worker`: by name, on a thread of its own whose working directory is the
-   *   directory; needs no /proc. It starts in some 15 milliseconds, while the
-   *   calling thread waits, and is used again as long as calls come.
-   * - `subprocess`: by name, in a child that inherits the descriptor; needs
-   *   `--allow-run`, /proc to start it (Deno does), and in a compiled program
-   *   that this be mountat itself.
-   * - `mtab`: by the absolute path in the mount table. Who may rename what leads
-   *   there can misdirect it: only for directories that nobody else changes.
+   * - `worker`: by name, on a thread whose working directory is the directory.
+   *   It needs no /proc. The thread takes some 15 milliseconds to start, while
+   *   the caller waits, and is reused as long as calls come.
+   * - `subprocess`: by name, in a child that inherits the descriptor. It needs
+   *   `--allow-run`, and /proc to start the child. A compiled program must be
+   *   mountat itself.
+   * - `mtab`: by the absolute path in the mount table. Whoever can rename a
+   *   directory on that path can misdirect it: use it only for directories that
+   *   nobody else changes.
    *
    * @default {"procfd", or "worker" where /proc is missing}
    */
   strategy?: UnmountStrategy;
   /**
-   * Takes the mount out of the tree now, and lets it end when it is no longer
-   * in use (`MNT_DETACH`).
+   * Detaches the mount now; it ends when it is no longer in use (`MNT_DETACH`).
    *
    * @default {false}
    */
   lazy?: boolean;
   /**
-   * Aborts what is pending on a network file system (`MNT_FORCE`).
+   * Aborts pending requests of a network file system (`MNT_FORCE`).
    *
    * @default {false}
    */
   force?: boolean;
   /**
-   * Unmounts only what was not used since the last call with this option, which
-   * fails with EAGAIN the first time (`MNT_EXPIRE`).
+   * Unmounts the mount only if it was not used since the last call with this
+   * option (`MNT_EXPIRE`). The first call fails with EAGAIN.
    *
    * @default {false}
    */
   expire?: boolean;
   /**
-   * Unmounts all that is stacked on the mount point, not only the topmost.
+   * Unmounts the whole stack on the mount point, not only the topmost mount.
    *
    * @default {false}
    */
@@ -109,12 +109,13 @@ const UNMOUNT_NAMES: OptionNames<UnmountOptions> = {
  * @param dirfd The directory: a `Directory`, or an open descriptor.
  * @param target The mount point, relative to `dirfd`. `.` is the directory
  * itself, when it was opened before the mount was put on it.
- * @param options The way to unmount, and how much.
+ * @param options How to unmount, and whether to unmount the whole stack.
  * @throws {TypeError} For a wrong argument; before any system call.
- * @throws {MountError} EBUSY while it is in use, with the `holders` that were
- * found, EINVAL when nothing is mounted there, ELOOP for a symlink on the way, EXDEV for a target that leaves the
- * directory, ENOENT, EPERM without the capability.
- * @throws {UnsupportedError} Where the system or kernel can't do it.
+ * @throws {MountError} EBUSY if it is in use, with the `holders` that were
+ * found; EINVAL if nothing is mounted there; ELOOP for a symlink on the path;
+ * EXDEV for a target that leaves the directory; ENOENT; EPERM without the
+ * capability.
+ * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function unmountat(
   dirfd: number | HasFd,

@@ -157,7 +157,7 @@ programTest("mountat leaves nothing when the directory is a file", () => {
   Deno.symlinkSync("loop", `${SCRATCH}/loop`);
   assertFails(
     [`${SCRATCH}/loop`, "0"],
-    "The symlinks of the path lead in a circle",
+    "The symlinks of the target lead in a circle",
   );
 });
 

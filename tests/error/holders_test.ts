@@ -297,7 +297,7 @@ kernelTest("EBUSY says which processes it could not look at", async () => {
     });
     assertMatch(
       hint!,
-      /^Something uses it that was not found \(could not look at \d+ processes[,)].*; lazy/,
+      /^Something uses it, but was not found \(could not look at \d+ processes[,)].*; lazy/,
     );
     assertEquals(holders, []);
     assert(!hint!.includes(String(held.pid)), hint);

@@ -76,7 +76,7 @@ const CAUSES: Record<string, Cause> = {
     does: ["mount", "m", "ext4"],
     as: ["unshare", "-Urm"],
     syscall: "fsconfig",
-    says: "Outside the first user namespace ext4 may not be mounted",
+    says: "ext4 can't be mounted in a user namespace",
   },
   "force in a user namespace": {
     does: ["force", "m"],
@@ -144,7 +144,7 @@ kernelTest("EPERM of a procfs that would reveal says what is hidden", () => {
     assertEquals([failure.syscall, failure.code], ["fsmount", "EPERM"]);
     assertEquals(
       failure.hint,
-      'In a user namespace a new proc is refused where the existing one has mounts over parts of it: "/proc/sys/kernel" ("mount too revealing"): bind an existing one, or change that outside',
+      'In a user namespace the kernel refuses a new proc if the existing one has mounts over parts of it: "/proc/sys/kernel" ("mount too revealing"): bind an existing one, or change that outside',
     );
   } finally {
     umount2("/proc/sys/kernel");

@@ -24,7 +24,7 @@ const CHILDREN: Needs = {
 };
 
 const LOCKED =
-  "The mount came from a more privileged mount namespace, and is locked to the one that holds it";
+  "The mount came from a more privileged mount namespace, and is locked to its parent mount";
 
 const ELSEWHERE =
   " is in another mount namespace than this thread's: it was opened before an unshare or setns; open it again";
@@ -134,7 +134,7 @@ kernelTest("binding says that the source is the kernel's own", async () => {
   assertEquals([error.syscall, error.code], ["open_tree", "EINVAL"]);
   assertMatch(
     error.hint!,
-    /^It is "(pipe|socket):\[\d+\]", a pipe, socket or the like on a file system that the kernel has for itself/,
+    /^It is "(pipe|socket):\[\d+\]", a pipe, a socket or the like, on a file system internal to the kernel/,
   );
 }, { permissions: ["run", "read", "env"] });
 

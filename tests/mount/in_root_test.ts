@@ -96,7 +96,7 @@ kernelTest("what failed behind a symlink leaves nothing", () => {
   );
   assertEquals([code, hint], [
     "ELOOP",
-    'The symlinks of the path lead in a circle: "a" to "b"',
+    'The symlinks of the target lead in a circle: "a" to "b"',
   ]);
   assertThrows(
     () => mountat(root, "var/run/x/y", { ...options, options: "size=none" }),

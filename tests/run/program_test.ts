@@ -181,8 +181,16 @@ runTest("run() says that a file is no working directory", async () => {
   using root = Directory.open(path);
   for (
     const [cwd, code, expected] of [
-      ["/bin/busybox", "ENOTDIR", /^It is a file, or leads through one, /],
-      ["/bin/busybox/x", "ENOTDIR", /^It is a file, or leads through one, /],
+      [
+        "/bin/busybox",
+        "ENOTDIR",
+        /^The working directory, or a part of its path, is a file/,
+      ],
+      [
+        "/bin/busybox/x",
+        "ENOTDIR",
+        /^The working directory, or a part of its path, is a file/,
+      ],
       ["/nosuch", "ENOENT", /^The root has no such directory$/],
     ] as const
   ) {
