@@ -4,8 +4,27 @@ import { SyscallError } from "../sys/error.ts";
 import { nearest } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 
-/** The limits by the names that prlimit(1) gives them: include/uapi/asm-generic/resource.h. */
-export const RESOURCES = {
+/** The name of a limit, as prlimit(1) has it. */
+export type LimitName =
+  | "cpu"
+  | "fsize"
+  | "data"
+  | "stack"
+  | "core"
+  | "rss"
+  | "nproc"
+  | "nofile"
+  | "memlock"
+  | "as"
+  | "locks"
+  | "sigpending"
+  | "msgqueue"
+  | "nice"
+  | "rtprio"
+  | "rttime";
+
+/** The limits by their names: include/uapi/asm-generic/resource.h. */
+export const RESOURCES: Readonly<Record<LimitName, number>> = {
   cpu: 0,
   fsize: 1,
   data: 2,
@@ -22,10 +41,7 @@ export const RESOURCES = {
   nice: 13,
   rtprio: 14,
   rttime: 15,
-} as const;
-
-/** The name of a limit. */
-export type LimitName = keyof typeof RESOURCES;
+};
 
 /** A limit, in bytes, seconds or whatever it counts; `"unlimited"` is none. */
 export type LimitValue = number | "unlimited";
