@@ -140,7 +140,7 @@ const ROWS: readonly Row[] = [
     args: ["run", "--rootless", "rootfs", "/bin/true"],
     permissions: [...FFI, "--allow-run=unshare"],
     capabilities: ["setfcap"],
-    says: /gets no user namespace: .*not permitted/,
+    says: /uid_map: .*not permitted/,
     unshare: "-Ur",
   },
 ];
