@@ -138,6 +138,9 @@ function bars({ work, figures }: RowResult): string {
   return svg(work, y + 8, body);
 }
 
+/** The height of a line of text. */
+const LINE = 17;
+
 const PLOT = { left: 80, right: WIDTH - 250, top: TOP, bottom: 330 };
 
 function lines({ work, figures }: RowResult): string {
@@ -192,11 +195,13 @@ function lines({ work, figures }: RowResult): string {
       y: y(spread.median) + 4,
     });
   }
-  let lowest = -Infinity;
-  for (const { label, y } of labels.sort((a, b) => a.y - b.y)) {
-    lowest = Math.max(y, lowest + 17);
-    body.push(text(PLOT.right + 8, lowest, label));
+  labels.sort((a, b) => a.y - b.y);
+  // From the lowest up: below the plot are the names of the scale.
+  let highest = PLOT.bottom + LINE;
+  for (const label of labels.toReversed()) {
+    highest = label.y = Math.min(label.y, highest - LINE);
   }
+  for (const { label, y } of labels) body.push(text(PLOT.right + 8, y, label));
   return svg(work, PLOT.bottom + 36, body);
 }
 
