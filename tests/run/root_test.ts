@@ -249,7 +249,7 @@ rootTest("run() says that nothing can be made in /proc and /sys", async () => {
         MountError,
       );
       assertEquals(code, "ENOENT");
-      assertMatch(hint!, /^Nothing can be made in \/proc and \/sys: /);
+      assertMatch(hint!, /^No mount point can be made in \/proc and \/sys: /);
     }
   }
 });
