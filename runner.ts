@@ -1,14 +1,14 @@
 /**
- * A runner for Buildbarn: takes the place of `bb_runner`, and executes each
- * action's command in the action's input root with a /proc, /sys, /dev and /tmp
- * of its own, in namespaces of its own.
+ * A runner for Buildbarn, in place of `bb_runner`. It executes each action's
+ * command in the action's input root, with its own /proc, /sys, /dev and /tmp,
+ * in its own namespaces.
  *
  * ```sh
  * deno run -A jsr:@meroton/mountat/runner --config runner.json
  * ```
  *
- * It is an entry of its own, for it takes packages from npm that nothing else
- * does: gRPC's library and one for its messages.
+ * It is an entry of its own because only it needs packages from npm: gRPC's
+ * library and one for its messages.
  *
  * @example Serve a worker on this machine for as long as a block lasts
  * ```ts ignore

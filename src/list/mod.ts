@@ -1,5 +1,5 @@
 /**
- * Lists of mounts, and watches that tell which come and go.
+ * Lists mounts, and watches them come, go and move.
  *
  * Needs the permission `--allow-ffi`, and `/proc` or Linux 6.8.
  *

@@ -1,6 +1,6 @@
 /**
- * Mount trees: mounts that no path shows until the whole tree is attached, and
- * that are gone when the process ends before that.
+ * Mount trees: no path shows their mounts until the whole tree is attached. If
+ * the process ends before that, they are gone.
  *
  * Needs Linux 5.12 or later, the permission `--allow-ffi`, and CAP_SYS_ADMIN in
  * the user namespace of the mount namespace.

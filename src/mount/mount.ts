@@ -19,7 +19,7 @@ import {
 } from "../kernel/place.ts";
 import { EBUSY, EINVAL } from "../sys/errno.ts";
 
-/** The origin of a mount: how it came to be where it is. */
+/** How a mount was made. */
 export type MountOrigin =
   | "mounted"
   | "bound"

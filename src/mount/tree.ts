@@ -195,7 +195,7 @@ export class MountTree implements Disposable {
    * @param options The file system, and options of the mount.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode mountat}; the tree is as it was.
-   * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
+   * @throws {UnsupportedError} If the kernel can't attach into such a tree.
    */
   mount(target: string, options: MountOptions): void {
     this.#attach(planMount(target, options));
@@ -209,7 +209,7 @@ export class MountTree implements Disposable {
    * @param options Options of the mount.
    * @throws {TypeError | RangeError} For a wrong argument; before any call.
    * @throws {MountError} As {@linkcode bindat}; the tree is as it was.
-   * @throws {UnsupportedError} Where the kernel can't attach into such a tree.
+   * @throws {UnsupportedError} If the kernel can't attach into such a tree.
    */
   bind(
     source: string | URL | HasFd,

@@ -1,6 +1,6 @@
 /**
- * Mounts that are written down, so that a later process unmounts what a killed
- * one left.
+ * Records of mounts, so that a later process can unmount what a killed one
+ * left.
  *
  * Needs Linux 6.8 or later, `/proc`, and the permissions `--allow-ffi` and
  * `--allow-write=/run/mountat`.

@@ -1,6 +1,6 @@
 /**
- * Commands in a root of their own: with `/proc`, `/sys` and `/dev` that only the
- * command sees.
+ * Runs commands in a root of their own, with a `/proc`, `/sys` and `/dev` that
+ * only the command sees.
  *
  * Needs Linux 5.12 or later, glibc, the permission `--allow-ffi`, and
  * CAP_SYS_ADMIN in the user namespace of the mount namespace.

@@ -13,11 +13,11 @@ import type { Usage } from "../sys/process.ts";
  * from changes by a command.
  *
  * - `idmap`: the input root is bound with an id map in which the command owns
- *   the directories and what it makes itself. Its input files have no owner
- *   there: nobody, root neither, may write, rename or remove them.
- * - `mode`: the files' permissions alone. For commands that are not root's, of
+ *   the directories and its own files. Input files have no owner there: nobody,
+ *   not even root, can write to, rename or remove them.
+ * - `mode`: only by the files' permissions. For commands that are not root, of
  *   a worker whose umask is 0.
- * - `none`: nothing does.
+ * - `none`: not at all.
  */
 export type InputProtection = "idmap" | "mode" | "none";
 
@@ -58,13 +58,13 @@ export interface ServeOptions {
    */
   limits?: RunOptions["limits"];
   /**
-   * The network of commands: this process's, or none but a loopback device.
+   * The network of commands: this process's, or only a loopback device.
    *
    * @default {"host"}
    */
   network?: RunOptions["network"];
   /**
-   * What commands are confined to: see the option of `run`.
+   * How commands are confined: see the option of `run`.
    *
    * @default {"strict"}
    */
@@ -77,9 +77,9 @@ export interface ServeOptions {
    */
   setTmpdir?: boolean;
   /**
-   * How input files are protected. By default by an id map, except on FUSE,
-   * where the worker's own file system does it, and for commands that are not
-   * root's, whom the files' permissions keep away.
+   * How input files are protected. By default by an id map, with two
+   * exceptions: on FUSE the worker's own file system protects them, and for
+   * commands that are not root the files' permissions do.
    */
   protectInputs?: InputProtection;
   /**
@@ -96,8 +96,8 @@ export interface ServeOptions {
    */
   readinessPaths?: readonly string[];
   /**
-   * The service, besides the runner's own and the server as a whole, that is told
-   * to be healthy.
+   * One more service name that health checks report as healthy, besides the
+   * runner's and the server's.
    */
   healthService?: string;
   /**
@@ -107,8 +107,8 @@ export interface ServeOptions {
    */
   maxMessageSize?: number;
   /**
-   * How many milliseconds the actions that run may take to end once the server is
-   * disposed of; then they are killed.
+   * The milliseconds that running actions get when the server is disposed of;
+   * then they are killed.
    *
    * @default {0}
    */
@@ -117,15 +117,15 @@ export interface ServeOptions {
   onAction?: (action: ActionReport) => void;
 }
 
-/** A server that runs commands: it stops when it is disposed of. */
+/** A server that runs commands. Disposing of it stops it. */
 export interface Runner extends AsyncDisposable {
   /** The number of running actions. */
   readonly running: number;
-  /** Kills all actions that run; their calls are answered with UNAVAILABLE. */
+  /** Kills all running actions; their calls are answered with UNAVAILABLE. */
   killActions(): void;
   /**
-   * Stops: takes no calls any more, lets the actions that run end as long as
-   * `grace` says, kills them then, and removes the sockets.
+   * Stops the server: it takes no more calls, gives running actions the time of
+   * `grace`, kills the rest, and removes the sockets.
    */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -138,7 +138,7 @@ export interface ActionReport {
   readonly command: readonly string[];
   /** The milliseconds from the request to the answer. */
   readonly milliseconds: number;
-  /** The status that was answered: `"OK"`, or the name of one of gRPC. */
+  /** The status of the answer: `"OK"`, or the name of another gRPC status. */
   readonly status: string;
   /** The reason why it is not OK. */
   readonly message?: string;

@@ -195,24 +195,23 @@ function stopped(): StatusError {
 const MOST_CLOSING = 1000;
 
 /**
- * Serves a Buildbarn worker's runner: executes the commands of its actions, each
- * in the action's input root, with a /proc, /sys, /dev and /tmp of its own, in
- * namespaces of its own. When a call is answered nothing is left of its command;
- * nor is when a call is cancelled, or this process dies, in whatever way.
+ * Starts a runner for a Buildbarn worker. It executes each action's command in
+ * the action's input root, with its own /proc, /sys, /dev and /tmp, in its own
+ * namespaces. When a call is answered or cancelled, or this process dies in any
+ * way, nothing of the command is left.
  *
  * Needs what {@linkcode run} needs, and CAP_CHOWN and Linux 5.12 for
- * `protectInputs` "idmap"; of Deno `--allow-ffi`, `--allow-read`,
- * `--allow-write` and `--allow-net` for the socket, `--allow-env` and
- * `--allow-sys` for the gRPC library.
+ * `protectInputs` "idmap". Needs Deno's permissions `--allow-ffi`;
+ * `--allow-read`, `--allow-write` and `--allow-net` for the socket;
+ * `--allow-env` and `--allow-sys` for the gRPC library.
  *
- * @param options Where the build directory and the socket are, and how to run
- * commands.
+ * @param options The build directory, the socket, and how to run commands.
  * @returns The server, which listens; dispose of it to stop it.
  * @throws {TypeError | RangeError} For a wrong argument; before any call.
- * @throws {SocketError} For a socket that is served, or that strangers could
- * replace.
- * @throws {MountError | UnsupportedError} Where commands can't be run: missing
- * rights, an old kernel.
+ * @throws {SocketError} For a socket that another process serves, or that
+ * strangers could replace.
+ * @throws {MountError | UnsupportedError} If commands can't be run: rights are
+ * missing, or the kernel is too old.
  */
 export async function serve(options: ServeOptions): Promise<Runner> {
   const plan = parseServe(options);

@@ -1,12 +1,12 @@
 /**
- * Reads what to mount: the `mounts` of an OCI runtime configuration, and
- * fstab(5). Pure code: it mounts nothing, needs no permission, and runs
- * wherever JavaScript does.
+ * Reads lists of mounts: the `mounts` of an OCI runtime configuration, and
+ * fstab(5). It is pure code: it mounts nothing, needs no permission, and runs
+ * in any JavaScript engine.
  *
  * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
  *
  * An entry that can't be done as it is written is a {@linkcode SpecSyntaxError}
- * that says where it is: no entry gets less than it asks for.
+ * with its line and column: no entry gets less than it asks for.
  *
  * @example Say where a text is wrong
  * ```ts

@@ -122,7 +122,10 @@ export const MOUNT_ATTR_NOEXEC = 0x8;
 /** The field that holds one of `RELATIME`, `NOATIME` and `STRICTATIME`; to be cleared when one is set. */
 export const MOUNT_ATTR__ATIME = 0x70;
 
-/** Update a file's access time where it is older than its last change, or than a day. */
+/**
+ * Update a file's access time if it is older than its last change, or than a
+ * day.
+ */
 export const MOUNT_ATTR_RELATIME = 0x0;
 
 /** Never update access times. */
@@ -208,7 +211,10 @@ export const MS_SLAVE = 0x80000;
 /** Pass mounts on to other places and receive them. */
 export const MS_SHARED = 0x100000;
 
-/** Update a file's access time where it is older than its last change, or than a day. */
+/**
+ * Update a file's access time if it is older than its last change, or than a
+ * day.
+ */
 export const MS_RELATIME = 0x200000;
 
 /** A mount made inside the kernel; internal to the kernel. */

@@ -1,14 +1,15 @@
 /**
- * The system calls, one function each: thin, exact, and without memory. Every
- * argument goes to the kernel as it is; what can't be passed on is a
- * `TypeError` or `RangeError`, what the kernel refuses a {@linkcode SyscallError}.
+ * The system calls, one function each: thin, exact, and stateless. Every
+ * argument goes to the kernel as it is. An argument that can't be passed on is
+ * a `TypeError` or `RangeError`; if the kernel refuses, that is a {@linkcode
+ * SyscallError}.
  *
  * Room `sys`: System calls, one function each, a file for each family of the
  * manual; and the only `Deno.dlopen`.
  *
- * Text is UTF-8. A byte from the kernel that is none becomes the lone surrogate
- * U+DC80…U+DCFF with the byte in its low eight bits, and is that byte again on
- * its way back.
+ * Text is UTF-8. A byte from the kernel that is not UTF-8 becomes the lone
+ * surrogate U+DC80…U+DCFF with the byte in its low eight bits, and that becomes
+ * the byte again on its way back.
  *
  * Needs Linux on x86_64 or aarch64 and the permission `--allow-ffi`, or
  * `--allow-ffi=PATH` with the path of the C library. Importing needs nothing.

@@ -223,19 +223,19 @@ export const PR_SET_PDEATHSIG = 1;
 
 /**
  * Makes a child that sleeps and ends: a copy of this process, in new
- * namespaces, that runs nothing. It has the descriptors of this process until it
- * ends, for there is no exec(2). It ends with the thread that made it, too, but
- * with musl, where it runs sleep(3), which does not see to that.
+ * namespaces, that runs nothing. It has the descriptors of this process until
+ * it ends, because there is no exec(2). It also ends with the thread that made
+ * it, except with musl, where it runs sleep(3).
  *
  * `int clone(int (*fn)(void *), void *stack, int flags, void *arg);`
  *
  * See clone(2). Its end sends no signal: wait for it with `__WALL`.
  *
  * @param flags `CLONE_NEW*`.
- * @param seconds The time that it sleeps when nobody ends it before.
+ * @param seconds The time that it sleeps, unless somebody ends it before.
  * @returns The child.
- * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC where there are as
- * many namespaces as there may be.
+ * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC if the limit of
+ * namespaces is reached.
  */
 export function cloneSleeping(flags: number, seconds: number): number {
   flags = int32("flags", flags);
