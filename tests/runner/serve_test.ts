@@ -330,7 +330,7 @@ servedTest(
     cancel();
     assertEquals((await answer).status, "CANCELLED");
     const line = await runner.log.find(/^1: /);
-    assertMatch(line, /^1: CANCELLED \(The client has cancelled/);
+    assertMatch(line, /^1: CANCELLED \(The client cancelled/);
     assertEquals(processesWith(word), []);
   },
 );
