@@ -55,12 +55,10 @@ export function permissionHint(
     .find(([, bit]) => (capabilities >> bit & 1n) === 0n);
   if (lacking !== undefined) {
     const where = initialUserNamespace ? "" : " in its user namespace";
-    const how = uid === 0 ? "start it with that" : "be root";
+    const how = uid === 0 ? "start the process with it" : "be root";
     // There all capabilities are, but more ids, and higher limits, are not.
-    const or = lacking === SYS_ADMIN ? `, or start it under ${unshare}` : "";
-    return `It takes ${
-      lacking[0]
-    }, which this process (uid ${uid}) does not have${where}: ${how}${or}`;
+    const or = lacking === SYS_ADMIN ? `, or start under ${unshare}` : "";
+    return `${lacking[0]} is missing${where} (uid ${uid}): ${how}${or}`;
   }
   const filter = filtered
     ? "This process has a seccomp filter, which may refuse the call: start it without"

@@ -661,7 +661,7 @@ programTest("run --rootless gets the rights to do it", async () => {
   assertEquals(refused.code, 125);
   assertMatch(
     refused.stderr,
-    /EPERM.*\n.* hint: It takes CAP_SYS_ADMIN.*unshare -Urm.*\n *hint: mountat run --rootless /,
+    /EPERM.*\n.* hint: CAP_SYS_ADMIN is missing.*unshare -Urm.*\n *hint: mountat run --rootless /,
   );
   const permissions = ["--allow-ffi", "--allow-run"];
   const options = { wrapper, permissions, deno };

@@ -31,7 +31,7 @@ const CAUSES: Record<string, Cause> = {
     as: ["setpriv", "--bounding-set=-sys_admin"],
     syscall: "fsopen",
     says:
-      "It takes CAP_SYS_ADMIN, which this process (uid 0) does not have: start it with that, or start it under unshare -Urm",
+      "CAP_SYS_ADMIN is missing (uid 0): start the process with it, or start under unshare -Urm",
   },
   "a procfs of root without the capability": {
     does: ["mount", "m", "proc"],
@@ -43,8 +43,7 @@ const CAUSES: Record<string, Cause> = {
     does: ["mount", "m", "tmpfs"],
     as: ["unshare", "-U", "--map-user=1000"],
     syscall: "fsopen",
-    says:
-      "which this process (uid 1000) does not have in its user namespace: be root",
+    says: " is missing in its user namespace (uid 1000): be root",
   },
   "a user namespace in the old mount namespace": {
     does: ["mount", "m", "tmpfs"],

@@ -235,7 +235,7 @@ for (const row of ROWS) {
         bounded(`+all,-${name}`),
       );
       assert(code !== 0, `It is done without ${name}`);
-      const hint = new RegExp(`It takes CAP_${name.toUpperCase()}, which`);
+      const hint = new RegExp(`CAP_${name.toUpperCase()} is missing`);
       assertMatch(stderr, row.says ?? hint);
     }
     for (const permission of permissions) {
