@@ -220,6 +220,8 @@ function plainHint(
       return syscall === "umount2"
         ? "Marked for expiry: the next call unmounts it if it was not used meanwhile"
         : undefined;
+    case "ENOTCONN":
+      return "The server of a FUSE file system on the way is gone: unmount that";
     case "EMFILE":
       return "This process has reached its limit of open descriptors: see ulimit -n";
     case "ENOSPC":

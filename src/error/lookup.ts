@@ -1,6 +1,6 @@
 /** The hint of a lookup: the component of the path that stopped it, and why. */
 import { AT_FDCWD, O_CLOEXEC, O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
-import { S_IFDIR, S_IFLNK, typeOf } from "../fd/open.ts";
+import { pathOf, S_IFDIR, S_IFLNK, typeOf } from "../fd/open.ts";
 import { openat2, readlinkat } from "../sys/file.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { SyscallError } from "../sys/error.ts";
@@ -20,7 +20,7 @@ export function lookupHint(
   syscall: string,
   code: string,
 ): string | undefined {
-  const stop = findStop(lookup);
+  const stop = findStopIfPossible(lookup);
   if (stop === undefined || !CAUSES[stop.why].includes(code)) return undefined;
   const hint = sentence(lookup, stop, syscall);
   return hint.charAt(0).toUpperCase() + hint.slice(1);
@@ -33,16 +33,16 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
     ? ""
     : `${quote(via.link)} is a symlink to ${quote(via.to)}, and `;
   const isWhole = at === path && via === undefined;
-  const before = whose === "target"
+  const within = whose === "target"
     ? link
-    : isWhole
-    ? `The ${whose} `
     : `In the ${whose} ${quote(path)}, ${link}`;
-  const holder = directory === "" ? "the directory" : quote(directory);
+  // Its subject is the component.
+  const before = whose !== "target" && isWhole ? `The ${whose} ` : within;
+  const holder = nameOf(lookup, directory);
   switch (why) {
     case "missing":
       return syscall === "mkdirat"
-        ? `${before}this user may not write to ${holder}`
+        ? `${within}this user may not write to ${holder}`
         : `${before}${quote(at)} does not exist`;
     case "symlink":
       return `${before}${quote(at)} is a symlink to ${
@@ -57,9 +57,31 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
         at === "" ? "it" : quote(at)
       } is a file, and a directory is needed`;
     case "denied":
-      return `${before}this user may not search ${holder}`;
+      return `${within}this user may not search ${holder}`;
     case "escape":
-      return `${before}".." leads out of the directory`;
+      return `${within}".." leads out of the directory`;
+  }
+}
+
+/** A directory on the way; that where a path starts is known by its descriptor. */
+function nameOf({ dirfd }: Lookup, directory: string): string {
+  if (directory !== "") return quote(directory);
+  if (dirfd === AT_FDCWD) return "the working directory";
+  try {
+    return quote(pathOf(dirfd));
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return "the directory";
+  }
+}
+
+/** {@linkcode findStop}, where there are descriptors and rights enough for it. */
+function findStopIfPossible(lookup: Lookup): Stop | undefined {
+  try {
+    return findStop(lookup);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return undefined;
   }
 }
 

@@ -173,9 +173,9 @@ export function inContext<T>(
     const isRefused = error.syscall === "fsconfig" &&
       error.message.includes("FSCONFIG_SET_");
     throw explain({ ...attempted, parameters: set }, error, {
-      log: context === undefined
-        ? []
-        : readLog(context.fd).map(({ message }) => message.trimEnd()),
+      log: context === undefined ? [] : distinct(
+        readLog(context.fd).map(({ message }) => message.trimEnd()),
+      ),
       // Some file systems, overlay for one, say nothing of what they refuse.
       ...(last !== undefined && isRefused
         ? { detail: `the option is ${parameterText(last)}` }
@@ -193,6 +193,11 @@ function setIfTaken(fd: number, parameter: Parameter): void {
     if (!isErrno(error, EINVAL)) throw error;
     readLog(fd);
   }
+}
+
+/** Messages without those that the kernel repeats. */
+function distinct(messages: readonly string[]): string[] {
+  return [...new Set(messages)];
 }
 
 function setParameter(fd: number, { key, value }: Parameter): void {

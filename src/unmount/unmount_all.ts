@@ -199,6 +199,6 @@ function coveredError({ target, cause, errno }: MountError): MountError {
     errno === EPERM
       ? cause
       : new SyscallError("umount2", EBUSY, [quote(target), "0"]),
-    { detail: "another mount is on top of it" },
+    errno === EPERM ? {} : { detail: "another mount is on top of it" },
   );
 }

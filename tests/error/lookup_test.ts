@@ -151,6 +151,15 @@ kernelTest(
       wrapper,
     });
     assertEquals([code, hint], ["EACCES", 'This user may not search "a"']);
+    // A sentence, whoever's the path is.
+    assertEquals(
+      failing(["bind", SCRATCH, "other", "a/b"], { wrapper }).hint,
+      `In the source "${SCRATCH}/a/b", this user may not search "${SCRATCH}/a"`,
+    );
+    assertEquals(
+      failing(["mount", `${SCRATCH}/a`, "b", "tmpfs"], { wrapper }).hint,
+      `This user may not search "${SCRATCH}/a"`,
+    );
     const made = failing(["mkdir", SCRATCH, "other/new"], { wrapper });
     assertEquals(
       [made.syscall, made.code, made.hint],
