@@ -145,7 +145,7 @@ function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
 const MOVE_BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
 
 /** The path of a failed call, where that is of /proc. */
-const IN_PROC = /^[^"]*"\/proc\/(thread-)?self\b/;
+const IN_PROC = /^[^"]*"\/proc\/((thread-)?self|\d+)\b/;
 
 const REMOUNT_CODES = ["EINVAL", "ENOENT"];
 

@@ -16,6 +16,7 @@ import { type Attempt, lookupOfCaller } from "../error/attempt.ts";
 import { descriptorOf, type HasFd } from "../fd/owned_fd.ts";
 import { quote } from "../base/text.ts";
 import { open } from "../fd/open.ts";
+import { hasProc } from "../kernel/probe.ts";
 import { O_PATH } from "../sys/constants.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { EINVAL, ENOENT, ESRCH } from "../sys/errno.ts";
@@ -178,13 +179,20 @@ function listNamespace(nsId: bigint): MountInfo[] {
  */
 export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
 
-/** The words for those errors. */
-export const NOT_THERE = "it is not there";
+/**
+ * Of such an error says that the process is not there. Without /proc no process is
+ * seen, and the error stays as it is.
+ */
+export function explainNoProcess(attempted: Attempt, error: unknown): unknown {
+  return isErrno(error, ...NO_PROCESS) && hasProc()
+    ? explain(attempted, error, { detail: "it is not there" })
+    : error;
+}
 
 /**
  * Lists the mounts that a process sees.
  *
- * @throws {MountError} ENOENT where there is no such process.
+ * @throws {MountError} ENOENT where there is no such process, or no /proc.
  */
 function listProcess(pid: number): MountInfo[] {
   const attempted = {
@@ -195,8 +203,7 @@ function listProcess(pid: number): MountInfo[] {
     try {
       return listByTable(`/proc/${pid}`);
     } catch (error) {
-      if (!isErrno(error, ...NO_PROCESS)) throw error;
-      throw explain(attempted, error, { detail: NOT_THERE });
+      throw explainNoProcess(attempted, error);
     }
   });
 }

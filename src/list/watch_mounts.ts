@@ -1,10 +1,10 @@
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import {
   absolutePath,
+  explainNoProcess,
   isBelow,
   listMounts,
   NO_PROCESS,
-  NOT_THERE,
   pathOfDirectory,
   processId,
 } from "./list_mounts.ts";
@@ -122,8 +122,7 @@ export function watchMounts(options: WatchMountsOptions = {}): MountWatch {
     try {
       return new Watch(pid, path, attempted);
     } catch (error) {
-      if (pid === null || !isErrno(error, ...NO_PROCESS)) throw error;
-      throw explain(attempted, error, { detail: NOT_THERE });
+      throw pid === null ? error : explainNoProcess(attempted, error);
     }
   });
 }

@@ -5,6 +5,7 @@ import {
   mountTable,
   type Needs,
   SCRATCH,
+  withoutProc,
 } from "../support/testing.ts";
 import type { MountInfo } from "../../src/list/mount_info.ts";
 import { listMounts } from "../../src/list/list_mounts.ts";
@@ -711,3 +712,15 @@ function inTable(pid: number, tableId: number): boolean {
   return Deno.readTextFileSync(`/proc/${pid}/mountinfo`).split("\n")
     .some((line) => line.startsWith(`${tableId} `));
 }
+
+kernelTest("listMounts() of a process says that it needs /proc", () => {
+  withoutProc(() => {
+    const { message, hint } = assertThrows(
+      () => listMounts({ namespace: Deno.pid }),
+      MountError,
+      `Cannot list the mounts of process ${Deno.pid}: openat2: ENOENT`,
+    );
+    assertEquals(hint, "This needs /proc, which is not mounted here");
+    assert(!message.includes("it is not there"), message);
+  });
+});

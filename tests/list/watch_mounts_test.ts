@@ -6,7 +6,7 @@ import {
 import { withoutCall } from "../support/scratch.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { MountEvent } from "../../src/list/watch_mounts.ts";
-import { kernelTest, type Needs, SCRATCH } from "../support/testing.ts";
+import { kernelTest, type Needs, SCRATCH, withoutProc } from "../support/testing.ts";
 import { readlinkat } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
@@ -541,3 +541,15 @@ for (
     assertEquals(status, code);
   }, { ...NAMESPACE_NEEDS, commands: ["timeout"] });
 }
+
+kernelTest("watchMounts() of a process says that it needs /proc", () => {
+  withoutProc(() => {
+    const { message, hint } = assertThrows(
+      () => watchMounts({ namespace: Deno.pid }),
+      MountError,
+      `Cannot watch the mounts of process ${Deno.pid}: openat2: ENOENT`,
+    );
+    assertEquals(hint, "This needs /proc, which is not mounted here");
+    assert(!message.includes("it is not there"), message);
+  });
+});
