@@ -4,12 +4,12 @@ import type { MountTree } from "../mount/tree.ts";
 import {
   parseRun,
   type Plan,
+  running,
   type RunOptions,
   type RunResult,
 } from "./options.ts";
 import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { attempt, explain, MountError } from "../error/error.ts";
-import { quote } from "../base/text.ts";
 import { type Spawner, spawner } from "./spawner.ts";
 import { withUser } from "./user.ts";
 import { HeldSignals, Terminal } from "./signals.ts";
@@ -69,11 +69,7 @@ export async function execute(
     return await runPlanned(root, plan);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    const [program] = plan.command;
-    throw explain(
-      { action: `run ${quote(program)}`, target: program },
-      error,
-    );
+    throw explain(running(plan.command[0]), error);
   }
 }
 

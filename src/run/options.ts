@@ -26,6 +26,8 @@ import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
 import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { encodeText, quote } from "../base/text.ts";
+import type { Attempt } from "../error/attempt.ts";
+import { attempt } from "../error/error.ts";
 import { MS_PRIVATE } from "../sys/constants.ts";
 import { inheritedEnvironment } from "./program.ts";
 import { descriptorOf } from "../fd/owned_fd.ts";
@@ -391,7 +393,8 @@ const RUN_NAMES: OptionNames<RunOptions> = {
 /**
  * Checks what a caller asks for.
  *
- * @throws {TypeError | RangeError}
+ * @throws {TypeError | RangeError} Before any call.
+ * @throws {MountError} ENOENT where /proc is missing.
  */
 export function parseRun(
   command: readonly string[],
@@ -531,21 +534,23 @@ export function parseRun(
       '"asPid1" can\'t go with "hostPid": there is no PID namespace of its own',
     );
   }
+  const clearEnv = checkSwitch("clearEnv", options.clearEnv ?? false);
   // The first calls; what is wrong has been told.
-  const inherited = checkSwitch("clearEnv", options.clearEnv ?? false)
-    ? []
-    : inheritedEnvironment().map((entry) =>
-      [entry.split("=", 1)[0]!, entry] as const
-    );
-  const all = new Map([...inherited, ...variables]);
+  const { inherited, anew } = attempt(running(program), () => ({
+    inherited: clearEnv ? [] : inheritedEnvironment(),
+    // In that user namespace the kernel gives it all: user_namespaces(7).
+    anew: !inInitialUserNamespace(),
+  }));
+  const all = new Map([
+    ...inherited.map((entry) => [entry.split("=", 1)[0]!, entry] as const),
+    ...variables,
+  ]);
   // The caller's says nothing of the command's.
   if (all.has("PWD") && !Object.hasOwn(options.env ?? {}, "PWD")) {
     all.set("PWD", `PWD=${cwd}`);
   }
   const environment = [...all.values()];
   const stays = uid === undefined || uid === 0;
-  // In that user namespace the kernel gives it all: user_namespaces(7).
-  const anew = !inInitialUserNamespace();
   const openFiles = limits.some(({ resource }) => resource === RESOURCES.nofile)
     ? null
     : inheritedOpenFiles();
@@ -561,6 +566,11 @@ export function parseRun(
       ? null
       : changeCapabilities(kept, stays, anew),
   };
+}
+
+/** The attempt to run a program. */
+export function running(program: string): Attempt {
+  return { action: `run ${quote(program)}`, target: program };
 }
 
 function checkFirst({ init, asPid1 }: RunOptions): boolean {

@@ -653,6 +653,28 @@ for (const options of ["-Urmpf", "-Urmpfn", "-Urm"]) {
   }, { commands: ["busybox", "unshare"] });
 }
 
+/** Takes /proc from a program in a mount namespace of its own. */
+const WITHOUT_PROC = [
+  ...["unshare", "--mount", "--propagation=private"],
+  ...["sh", "-c", 'umount -lR /proc && exec "$@"', "sh"],
+];
+
+for (const options of [[], ["--strict"], ["--user=root"]]) {
+  programTest(
+    `run ${[...options, ""].join(" ")}says that it needs /proc`,
+    () => {
+      const args = ["run", ...options, makeRoot(), "true"];
+      const { code, stderr } = run(args, { wrapper: WITHOUT_PROC });
+      assertEquals(code, 125);
+      assertMatch(
+        stderr,
+        /^mountat: Cannot run "true": \w+: ENOENT \([^)]+\)\n {2}hint: This needs \/proc, which is not mounted here\n$/,
+      );
+    },
+    { commands: ["busybox", "unshare"] },
+  );
+}
+
 programTest("run --rootless gets the rights to do it", async () => {
   const root = makeRoot();
   using nobody = asNobody();

@@ -6,7 +6,12 @@ import {
 import { withoutCall } from "../support/scratch.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { MountEvent } from "../../src/list/watch_mounts.ts";
-import { kernelTest, type Needs, SCRATCH, withoutProc } from "../support/testing.ts";
+import {
+  kernelTest,
+  type Needs,
+  SCRATCH,
+  withoutProc,
+} from "../support/testing.ts";
 import { readlinkat } from "../../src/sys/file.ts";
 import {
   AT_FDCWD,
