@@ -1,4 +1,5 @@
 import { stopIgnoring } from "../sys/process.ts";
+import { hasProc } from "../kernel/probe.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { programCommand } from "../program.ts";
 
@@ -15,12 +16,17 @@ const SEVERAL_IDS = [...UNSHARE, "--map-auto"];
  * @param option The option that takes another id, null for none.
  * @returns Its exit status.
  * @throws {UnsupportedError} Where the system lets this user have none, or no
- * other ids.
+ * other ids, and where /proc is missing.
  */
 export async function runRootless(
   args: readonly string[],
   option: string | null,
 ): Promise<number> {
+  if (!hasProc()) {
+    throw new UnsupportedError(
+      "Cannot make a user namespace: this needs /proc, which is not mounted here",
+    );
+  }
   stopIgnoring("SIGCHLD");
   const several = await refusalOf(SEVERAL_IDS);
   if (several !== null && option !== null) {

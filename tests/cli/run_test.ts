@@ -675,6 +675,17 @@ for (const options of [[], ["--strict"], ["--user=root"]]) {
   );
 }
 
+programTest("run --rootless says that it needs /proc", () => {
+  const { code, stderr } = run(["run", "--rootless", makeRoot(), "true"], {
+    wrapper: WITHOUT_PROC,
+    permissions: ["--allow-ffi", "--allow-run"],
+  });
+  assertEquals([code, stderr], [
+    125,
+    "mountat: Cannot make a user namespace: this needs /proc, which is not mounted here\n",
+  ]);
+}, { commands: ["busybox", "unshare"] });
+
 programTest("run --rootless gets the rights to do it", async () => {
   const root = makeRoot();
   using nobody = asNobody();
