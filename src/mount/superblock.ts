@@ -18,7 +18,7 @@ import { EOPNOTSUPP } from "../sys/errno.ts";
 const KEEPING: readonly string[] = [
   ...["tmpfs", "ramfs", "hugetlbfs", "devtmpfs", "proc", "sysfs", "bpf"],
   ...["mqueue", "securityfs", "fusectl", "binfmt_misc", "pstore", "autofs"],
-  ...["ext2", "ext3", "ext4", "btrfs", "overlay", "fuse", "fuseblk"],
+  ...["ext2", "ext3", "ext4", "overlay", "fuse", "fuseblk"],
 ];
 
 /**
@@ -29,7 +29,8 @@ const FORGETTING: ReadonlyMap<string, RegExp> = new Map([
   ...["devpts", "cgroup", "cpuset", "cgroup2", "squashfs", "erofs", "debugfs"]
     .map((type): [string, RegExp] => [type, /^/]),
   ["tracefs", /^/],
-  ["xfs", /^inode(32|64)$/],
+  ["xfs", /^(inode(32|64)$|max_atomic_write=)/],
+  ["btrfs", /^noacl$/],
 ]);
 
 /** A security module's words, which no file system takes and none forgets. */

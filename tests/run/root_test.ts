@@ -21,6 +21,7 @@ import {
   MS_PRIVATE,
   MS_SHARED,
 } from "../../src/sys/constants.ts";
+import { run } from "../../src/run/run.ts";
 import { MountError } from "../../src/error/error.ts";
 import type { Mount } from "../../src/mount/mount.ts";
 
@@ -478,3 +479,24 @@ runTest("run() runs in a root that is no mount point", () => {
     _host.unmount({ lazy: true });
   }
 }, { commands: ["chroot"] });
+
+runTest("run() takes a descriptor as it is", async () => {
+  using root = Directory.open(makeRoot());
+  Deno.mkdirSync(`${SCRATCH}/root/etc`);
+  Deno.writeTextFileSync(`${SCRATCH}/root/etc/passwd`, "me:x:7:8::/:/bin/sh\n");
+  const number = (fd: number) => fd as unknown as Directory;
+  for (const options of [{}, { user: "me" }]) {
+    assertEquals((await run(number(root.fd), ["true"], options)).code, 0);
+    await assertRejects(
+      () => run(number(-1), ["true"], options),
+      TypeError,
+      "must be an open descriptor",
+    );
+    // There is none of this number.
+    const { code } = await assertRejects(
+      () => run(number(0x7fff_ffff), ["true"], options),
+      MountError,
+    );
+    assertEquals(code, "EBADF");
+  }
+});
