@@ -1,6 +1,6 @@
 /** Runs a command, from its options to its end. */
 import { openInput, openOutput, type Stream } from "./streams.ts";
-import type { MountTree } from "../mount/tree.ts";
+import { MountTree } from "../mount/tree.ts";
 import {
   parseRun,
   type Plan,
@@ -59,14 +59,15 @@ export async function execute(
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  descriptorOf(root);
+  const fd = descriptorOf(root);
+  const from = root instanceof MountTree ? root : { fd };
   const given = parseRun(command, options);
   given.abort?.throwIfAborted();
   const plan = options.user === undefined
     ? given
-    : parseRun(command, withUser(root, options));
+    : parseRun(command, withUser(from, options));
   try {
-    return await runPlanned(root, plan);
+    return await runPlanned(from, plan);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     throw explain(running(plan.command[0]), error);

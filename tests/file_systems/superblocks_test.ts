@@ -28,6 +28,7 @@ import {
 import { libc } from "../../src/sys/libc.ts";
 import { setns, unshare } from "../../src/sys/process.ts";
 import { mountOn, run, sparseFile } from "./support.ts";
+import { missingSince, type Version } from "../support/since.ts";
 import { open, withoutCall } from "../support/scratch.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 
@@ -50,6 +51,8 @@ interface Row {
   readonly lostByMount8?: string[];
   /** What sets the options that there are again: there is one of it. */
   readonly reset?: string;
+  /** A Linux that has the options. */
+  readonly since?: Version;
 }
 
 const ROWS: readonly Row[] = [
@@ -104,12 +107,20 @@ const ROWS: readonly Row[] = [
   {
     type: "xfs",
     make: ["mkfs.xfs", "-q", "-f", IMAGE],
-    options: "inode32,logbufs=4,logbsize=64k,wsync,allocsize=1m,nouuid",
+    options:
+      "inode32,logbufs=4,logbsize=64k,wsync,allocsize=1m,nouuid,filestreams,largeio,swalloc,discard,ikeep,grpid",
+  },
+  {
+    type: "xfs",
+    make: ["mkfs.xfs", "-q", "-f", IMAGE],
+    options: "max_atomic_write=4k",
+    since: "6.18",
   },
   {
     type: "btrfs",
     make: ["mkfs.btrfs", "-q", "-f", IMAGE],
-    options: "compress=zstd:5,commit=7,nodatasum,flushoncommit,thread_pool=3",
+    options:
+      "compress=zstd:5,commit=7,nodatasum,flushoncommit,thread_pool=3,noacl,nobarrier,ssd_spread,nodiscard,notreelog,autodefrag,max_inline=100,metadata_ratio=3,fatal_errors=panic,user_subvol_rm_allowed",
     lostByMount8: ["nodatasum"],
   },
   {
@@ -153,6 +164,7 @@ function rowTest(
 ): void {
   const missing = missingFor(needs) ??
     missingCommand(row.make?.slice(0, 1) ?? []) ??
+    (row.since === undefined ? null : missingSince(row.since, needs)) ??
     (isKnown(row.type) ? null : `needs ${row.type} in the kernel`);
   if (missing !== null) return gatedTest(name, missing, () => {});
   kernelTest(name, () => {
@@ -212,7 +224,7 @@ for (const row of [...ROWS, ...otherTypes()]) {
     }
     run("mount", "-o", "remount,nolazytime", TARGET);
     if (lostByMount8.length > 0) {
-      mount(null, TARGET, null, MS_REMOUNT, lostByMount8.join());
+      mount(null, TARGET, null, MS_REMOUNT, options);
       assertEquals(words(), before);
     }
     remountat(root, "m", { options: "lazytime" });
