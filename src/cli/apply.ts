@@ -18,7 +18,7 @@ import {
   applyCounting,
   planNamed,
 } from "../mount/apply.ts";
-import { readFile } from "../fd/open.ts";
+import { readInputFile, readStandardInput } from "./input.ts";
 import { SyscallError } from "../sys/error.ts";
 import { errnoText } from "../sys/errno.ts";
 import { MountTree } from "../mount/tree.ts";
@@ -132,7 +132,7 @@ async function readSpecs(
   format: "oci" | "fstab",
   { quiet }: Manner,
 ): Promise<MountSpec[]> {
-  const text = file === "-" ? await readInput() : read(file);
+  const text = file === "-" ? await readStandardInput() : read(file);
   try {
     if (format === "fstab") {
       const { parseFstab } = await import("../spec/fstab.ts");
@@ -174,7 +174,7 @@ function checkSpec(spec: MountSpec, file: string, hold: boolean): void {
 
 function read(file: string): string {
   try {
-    return readFile(file);
+    return readInputFile(file);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     const { syscall, code, errno } = error;
@@ -182,10 +182,6 @@ function read(file: string): string {
       `Cannot read ${quote(file)}: ${syscall}: ${code} (${errnoText(errno)})`,
     );
   }
-}
-
-async function readInput(): Promise<string> {
-  return await new Response(Deno.stdin.readable).text();
 }
 
 async function holdTree(

@@ -15,7 +15,7 @@ import { endSpawner } from "../run/spawner.ts";
 import { printable, quote } from "../base/text.ts";
 import type { MountSpec } from "../options/spec.ts";
 import { attempt, MountError } from "../error/error.ts";
-import { readFile } from "../fd/open.ts";
+import { readInputFile } from "./input.ts";
 import { dirname } from "@std/path/posix/dirname";
 import { SpecSyntaxError } from "../spec/malformed.ts";
 import type { SignalName } from "../sys/layout.ts";
@@ -525,7 +525,7 @@ async function readOci(
       target: file,
       ...lookupOfCaller(file, "target"),
     },
-    () => readFile(file),
+    () => readInputFile(file),
   );
   try {
     return parseOciMounts(text, { bundle: dirname(file) }).filter(

@@ -9,7 +9,7 @@ import { merged } from "./merged.ts";
 import { parseBind, parseDuration, parseLimit } from "./run.ts";
 import { printable, quote } from "../base/text.ts";
 import { attempt } from "../error/error.ts";
-import { readFile } from "../fd/open.ts";
+import { readInputFile } from "./input.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { type Config, ConfigError, parseConfig } from "../runner/config.ts";
 import {
@@ -224,7 +224,7 @@ function parseOptions({ switches, values }: Words): Partial<ServeOptions> {
 function readConfig(file: string): Config {
   const text = attempt(
     { action: `read ${quote(file)}`, target: file, follows: true },
-    () => readFile(file),
+    () => readInputFile(file),
   );
   try {
     return parseConfig(text);

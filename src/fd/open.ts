@@ -198,25 +198,32 @@ export function pathOf(fd: number): string {
  * Reads a file by system calls: without a permission to read, and in the mount
  * namespace of the calling thread.
  *
+ * @param most The bytes that it may have, for a file that anybody names: a device
+ * has no end.
  * @throws {SyscallError} What openat2(2) and read(2) answer.
+ * @throws {RangeError} For a file that has more.
  */
-export function readFile(path: string): string {
+export function readFile(path: string, most = Infinity): string {
   using file = open(path, O_RDONLY);
-  return readAll(file.fd);
+  return readAll(file.fd, most);
 }
 
 /**
  * Reads to the end of an open file.
  *
  * @throws {SyscallError} What read(2) answers.
+ * @throws {RangeError} For a file that has more than `most` bytes.
  */
-export function readAll(fd: number): string {
+export function readAll(fd: number, most = Infinity): string {
   let buffer = new Uint8Array(16384);
   let length = 0;
   while (true) {
     const count = read(fd, buffer.subarray(length));
     if (count === 0) return decodeText(buffer.subarray(0, length));
     length += count;
+    if (length > most) {
+      throw new RangeError(`There are more than ${most} bytes`);
+    }
     if (length === buffer.length) {
       const larger = new Uint8Array(buffer.length * 2);
       larger.set(buffer);

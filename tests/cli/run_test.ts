@@ -675,6 +675,33 @@ for (const options of [[], ["--strict"], ["--user=root"]]) {
   );
 }
 
+programTest("a file that the caller names may have 16 MiB", () => {
+  const file = `${SCRATCH}/file`;
+  Deno.writeTextFileSync(file, "");
+  const fromFile = ["sh", "-c", `exec "$@" < ${file}`, "sh"];
+  const cases: [args: string[], status: number, wrapper?: string[]][] = [
+    [["run", `--oci=${file}`, SCRATCH, "true"], 125],
+    [["apply", `--oci=${file}`, SCRATCH], 1],
+    [["apply", `--fstab=${file}`, SCRATCH], 1],
+    [["apply", "--oci=-", SCRATCH], 1, fromFile],
+    [["runner", "--check-config", `--config=${file}`], 1],
+  ];
+  for (const [args, status, wrapper = []] of cases) {
+    // Those that fail read all of it: a hole is full of NULs.
+    const tell = (size: number) => {
+      Deno.truncateSync(file, size);
+      const { code, stderr } = run(args, { wrapper });
+      return [code, /^mountat: (Cannot read .*)$/m.exec(stderr)?.[1]];
+    };
+    const name = wrapper.length > 0 ? "standard input" : `"${file}"`;
+    assertEquals(tell(0x100_0001), [
+      status,
+      `Cannot read ${name}: it has more than 16 MiB`,
+    ]);
+    assertEquals(tell(0x100_0000)[1], undefined);
+  }
+});
+
 programTest("run --rootless says that it needs /proc", () => {
   const { code, stderr } = run(["run", "--rootless", makeRoot(), "true"], {
     wrapper: WITHOUT_PROC,
