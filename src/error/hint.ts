@@ -87,7 +87,9 @@ function lookForHint(
     case "fsconfig": {
       const { parameters = [] } = attempted;
       if (code === "EBUSY" && message.includes("FSCONFIG_CMD_CREATE_EXCL")) {
-        return `There is one ${type} in the whole system, and these options would change it for everybody. Mount it without them; to change it for everybody, remount it. If none of its mounts is in sight, bind one`;
+        return `There is one ${type} ${
+          ONE_IN[type ?? ""] ?? "in the whole system"
+        }, and these options would change it for everybody. Mount it without them; to change it for everybody, remount it. If none of its mounts is in sight, bind one`;
       }
       if (message.includes("FSCONFIG_CMD_CREATE")) {
         return createHint(type, source, parameters, code);
@@ -124,6 +126,13 @@ function lookForHint(
   }
   return undefined;
 }
+
+/** Where there is one of a file system, if not in the whole system. */
+const ONE_IN: Readonly<Record<string, string>> = {
+  sysfs: "in a network namespace",
+  mqueue: "in an IPC namespace",
+  binfmt_misc: "in a user namespace",
+};
 
 /** The calls that are given the path that is looked up. */
 const LOOKING_UP = [

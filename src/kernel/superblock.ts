@@ -30,6 +30,12 @@ export interface Superblock {
   readonly options: readonly string[];
 }
 
+/** A file system that a line of mountinfo shows. */
+export interface ShownSuperblock extends Superblock {
+  /** The flags that every one has, as words. */
+  readonly flags: readonly string[];
+}
+
 /**
  * The file system of the mount whose root a descriptor is.
  *
@@ -61,7 +67,7 @@ export function superblockAt(fd: number): Superblock | null {
  *
  * @returns null where none is seen.
  */
-export function superblockOf(type: string): Superblock | null {
+export function superblockOf(type: string): ShownSuperblock | null {
   for (const process of [THIS_THREAD, "/proc/1"]) {
     const line = found(() =>
       readMountinfo(process).find((line) => line.type === type)
@@ -83,11 +89,15 @@ function found(
   }
 }
 
-function superblockIn({ type, superOptions }: MountinfoLine): Superblock {
+function superblockIn(
+  { type, superOptions }: MountinfoLine,
+): ShownSuperblock {
+  const isFlag = (word: string) => SUPERBLOCK_FLAGS.includes(word);
   return {
     type: type.split(".", 1)[0]!,
     readOnly: superOptions.includes("ro"),
-    options: superOptions.filter((word) => !SUPERBLOCK_FLAGS.includes(word)),
+    options: superOptions.filter((word) => !isFlag(word)),
+    flags: superOptions.filter(isFlag),
   };
 }
 

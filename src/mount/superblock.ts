@@ -11,8 +11,8 @@ import {
 } from "../kernel/superblock.ts";
 import type { Creation } from "./detached.ts";
 import { fsconfigCreate, fsconfigCreateExclusive } from "../sys/fscontext.ts";
-import { isErrno } from "../sys/error.ts";
-import { EOPNOTSUPP } from "../sys/errno.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EBUSY, EOPNOTSUPP } from "../sys/errno.ts";
 
 /** These keep over a reconfiguration what is not said (seen on Linux 6.18). */
 const KEEPING: readonly string[] = [
@@ -86,10 +86,24 @@ function shownParameter(word: string): Parameter {
  * There is one of each of these, and a mount of it gives it its options (seen
  * on Linux 6.18; cgroup_get_tree(), debugfs_get_tree(), tracefs_get_tree()).
  */
-export const SINGLE: readonly string[] = ["cgroup2", "debugfs", "tracefs"];
+const CHANGING: readonly string[] = ["cgroup2", "debugfs", "tracefs"];
 
 /**
- * How a file system is mounted so that one which is there keeps its options.
+ * There is one of each of these, in some kind of namespace for a few, and a
+ * further mount of it drops its options without a word (get_tree_single(),
+ * get_tree_keyed(), kernfs_get_tree()).
+ */
+const UNCHANGING: readonly string[] = [
+  ...["sysfs", "devtmpfs", "pstore", "securityfs", "configfs", "efivarfs"],
+  ...["fusectl", "binfmt_misc", "mqueue"],
+];
+
+/** The file systems that there is one of. */
+export const SINGLE: readonly string[] = [...CHANGING, ...UNCHANGING];
+
+/**
+ * How a file system is mounted so that one which is there keeps its options,
+ * and is not mounted without those that are asked for.
  *
  * @param type Its type, one of {@linkcode SINGLE}.
  * @param parameters What is asked for.
@@ -99,26 +113,42 @@ export function creationOf(
   parameters: readonly Parameter[],
 ): Creation {
   const plain = { parameters, create: fsconfigCreate };
-  // Elsewhere the kernel takes no options, and changes none.
-  if (type === "cgroup2" && !mayBeInFirstCgroupNamespace()) return plain;
-  const asked = parameters.filter(({ key }) =>
-    key !== "source" && !SUPERBLOCK_FLAGS.includes(key)
+  const isChanging = CHANGING.includes(type);
+  const flags = lastFlags(parameters);
+  const asked = parameters.filter(({ key, optional }) =>
+    key !== "source" && !optional && !SUPERBLOCK_FLAGS.includes(key)
   );
+  // Elsewhere the kernel takes no options of cgroup2, and changes none.
+  const isIgnored = type === "cgroup2" && !mayBeInFirstCgroupNamespace();
+  if (isIgnored && flags.length === 0) return plain;
+  if (!isChanging && asked.length === 0 && flags.length === 0) return plain;
   const there = superblockOf(type);
   if (there === null) {
+    // The kernel makes devtmpfs before any process, and never says it is there.
+    if (type === "devtmpfs") return plain;
     // The kernel itself holds the others, and without options nothing about
     // their files changes.
-    return type === "cgroup2" || asked.length > 0
+    return type === "cgroup2" || asked.length > 0 ||
+        flags.some((flag) => !OPPOSITES.has(flag))
       ? { parameters, create: createIfToldApart }
       : plain;
   }
+  const hasFlag = (flag: string) => {
+    const opposite = OPPOSITES.get(flag);
+    return opposite === undefined
+      ? there.flags.includes(flag)
+      : !there.flags.includes(opposite);
+  };
   const has = (parameter: Parameter) =>
-    there.options.includes(
-      parameter.value === true
-        ? parameter.key
-        : `${parameter.key}=${parameter.value}`,
-    );
-  if (!asked.every(has)) return { parameters, create: fsconfigCreateExclusive };
+    there.options.some((word) => isShownAs(word, parameter));
+  if (!flags.every(hasFlag) || !isIgnored && !asked.every(has)) {
+    const create = type === "devtmpfs" ? refuse : createIfToldApart;
+    return {
+      parameters,
+      create: isChanging ? fsconfigCreateExclusive : create,
+    };
+  }
+  if (!isChanging || isIgnored) return plain;
   return {
     parameters: [
       ...parameters.filter((parameter) => !asked.includes(parameter)),
@@ -126,6 +156,44 @@ export function creationOf(
     ],
     create: fsconfigCreate,
   };
+}
+
+/** The flags that are off by default, by the words that leave them so. */
+const OPPOSITES: ReadonlyMap<string, string> = new Map([
+  ["rw", "ro"],
+  ["async", "sync"],
+  ["nolazytime", "lazytime"],
+  ["nomand", "mand"],
+]);
+
+/** The flags that are asked for: the later of two opposites wins. */
+function lastFlags(parameters: readonly Parameter[]): string[] {
+  const last = new Map<string, string>();
+  for (const { key } of parameters) {
+    if (SUPERBLOCK_FLAGS.includes(key)) {
+      last.set(OPPOSITES.get(key) ?? key, key);
+    }
+  }
+  return [...last.values()];
+}
+
+/** True if a word that the kernel shows is a parameter: 711 is mode=0711, too. */
+function isShownAs(word: string, { key, value }: Parameter): boolean {
+  if (value === true) return word === key;
+  const shown = key === "mode" ? `${value}`.replace(/^0+(?=.)/, "") : value;
+  return word === `${key}=${shown}`;
+}
+
+/**
+ * Says of devtmpfs what the kernel says of the others: it creates one
+ * "exclusively" that has been there all the time (devtmpfs_get_tree()).
+ */
+function refuse(context: number): never {
+  throw new SyscallError("fsconfig", EBUSY, [
+    { fd: context },
+    "FSCONFIG_CMD_CREATE_EXCL",
+    ...["NULL", "NULL", "0"],
+  ]);
 }
 
 /** Creates one that is not there yet, as far as the kernel tells. */

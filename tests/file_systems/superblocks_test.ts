@@ -290,7 +290,12 @@ for (const row of [...ROWS, ...otherTypes()]) {
     if (!Object.hasOwn(DIFFERENT, type)) return;
     {
       // What it has already it may be asked for.
-      using _ = root.mount("n", { ...spec, options });
+      using _ = root.mount("n", {
+        ...spec,
+        options: `ro=fs,rw=fs,async,${
+          type === "devtmpfs" ? "mode=0755" : options
+        }`,
+      });
       assertEquals(words(), before);
     }
     for (const more of DIFFERENT[type]!) {
@@ -302,6 +307,7 @@ for (const row of [...ROWS, ...otherTypes()]) {
       assert(error.hint?.includes("remount"), error.hint);
       assertEquals(words(), before);
     }
+    if (!["cgroup2", "debugfs", "tracefs"].includes(type)) return;
     // mount(8) gives it to everybody.
     run("mount", "-t", type, source, `${SCRATCH}/n`);
     run("umount", `${SCRATCH}/n`);
@@ -311,9 +317,16 @@ for (const row of [...ROWS, ...otherTypes()]) {
 
 /** Options that these don't have. */
 const DIFFERENT: Readonly<Record<string, string[]>> = {
-  cgroup2: ["favordynmods", "nsdelegate,pids_localevents"],
-  debugfs: ["uid=5", "mode=711,gid=0"],
-  tracefs: ["uid=5", "mode=711,gid=0"],
+  cgroup2: ["favordynmods", "nsdelegate,pids_localevents", "ro=fs"],
+  debugfs: ["uid=5", "mode=711,gid=0", "ro=fs", "lazytime"],
+  tracefs: ["uid=5", "mode=711,gid=0", "ro=fs", "rw=fs,ro=fs"],
+  pstore: ["kmsg_bytes=77", "ro=fs"],
+  devtmpfs: ["mode=700", "mode=0755,ro=fs", "sync"],
+  sysfs: ["ro=fs", "lazytime"],
+  securityfs: ["ro=fs"],
+  fusectl: ["ro=fs"],
+  binfmt_misc: ["ro=fs"],
+  mqueue: ["ro=fs"],
 };
 
 kernelTest("what is said again is what was escaped in the table", () => {
