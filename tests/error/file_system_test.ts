@@ -85,7 +85,7 @@ kernelTest("an id that a user namespace does not map is named", () => {
     "The group id 5 is not mapped in this user namespace: see /proc/self/gid_map",
     "The user id 1000 is not mapped in this user namespace: see /proc/self/uid_map",
   ]);
-}, { commands: ["unshare"] });
+}, { permissions: ["write"], commands: ["unshare"] });
 
 kernelTest("a message of the kernel ends without a newline", () => {
   using root = Directory.open(SCRATCH);

@@ -70,7 +70,7 @@ kernelTest("a target's error names the component that stopped it", () => {
       errorOf(() => root.openDirectory(target))[1],
     );
   }
-});
+}, { permissions: ["write"] });
 
 kernelTest(
   "the error of a source, a destination or an id map says whose it is",
@@ -123,6 +123,7 @@ kernelTest(
     );
     root.unmount("a");
   },
+  { permissions: ["write"] },
 );
 
 programTest("the program's hints name its own options", () => {
@@ -166,5 +167,5 @@ kernelTest(
       ["mkdirat", "EACCES", 'This user may not write to "other"'],
     );
   },
-  { commands: ["setpriv"] },
+  { permissions: ["write"], commands: ["setpriv"] },
 );
