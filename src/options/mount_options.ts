@@ -161,9 +161,16 @@ export const WITHOUT_EFFECT: readonly string[] = [
   ...["auto", "noauto", "_netdev", "nouser", "nousers", "noowner", "nogroup"],
 ];
 
-/** The words that change nothing, told by how they begin. */
+/**
+ * The words that change nothing, told by how they begin. Of mount(8)'s own these
+ * say how it finds the target, the loop device and the type, which here is never
+ * guessed.
+ */
 export const WITHOUT_EFFECT_PATTERN =
-  /^[xX]-(?!mount\.)|^(comment|helper|uhelper)=/;
+  /^[xX]-(?!mount\.)|^X-mount\.(nocanonicalize|noloop|auto-fstypes)(=|$)|^(comment|helper|uhelper)=/;
+
+/** The words of mount(8) that change the root of what was mounted. */
+const ROOT_CHANGING_PATTERN = /^X-mount\.(mode|owner|group)(=|$)/;
 
 /** The words for what every file system has (show_sb_opts() in the kernel). */
 export const SUPERBLOCK_FLAGS: readonly string[] = [
@@ -251,11 +258,23 @@ function hasNoEffect(key: string, value: ParameterValue): boolean {
   if (value !== true && key === "defaults") throw wrongValue(key, value);
   // By its beginning alone is it told what it is.
   const word = value === true ? key : `${key}=`;
-  if (/^[xX]-mount\./.test(word)) {
+  if (
+    value === true && WITHOUT_EFFECT.includes(key) ||
+    WITHOUT_EFFECT_PATTERN.test(word)
+  ) return true;
+  if (ROOT_CHANGING_PATTERN.test(word)) {
+    const command = key === "X-mount.mode" ? "chmod" : "chown";
+    throw new TypeError(
+      `The option "${key}" is only for mount(8): use ${command} once it is mounted`,
+    );
+  }
+  if (/^[xX]-mount\.(mkdir|idmap)=?$/.test(word)) {
     throw new TypeError(`The option "${key}" is only for the program`);
   }
-  return value === true && WITHOUT_EFFECT.includes(key) ||
-    WITHOUT_EFFECT_PATTERN.test(word);
+  if (/^[xX]-mount\./.test(word)) {
+    throw new TypeError(`The option "${key}" is only for mount(8)`);
+  }
+  return false;
 }
 
 function wrongValue(key: string, value: ParameterValue): TypeError {

@@ -114,8 +114,8 @@ const PATTERNS: [Effect, RegExp][] = [
     (sorted, word) => sorted.mapped = { word, idmap: parseMapped(word) },
     IDMAP,
   ],
-  [refused("only mount(8) does that"), /^[xX]-mount\./],
   [nothing, WITHOUT_EFFECT_PATTERN],
+  [refused("only mount(8) does that"), /^[xX]-mount\./],
 ];
 
 const EFFECTS: ReadonlyMap<string, Effect> = new Map(

@@ -62,6 +62,10 @@ Deno.test("mount throws when its arguments make no sense", async () => {
     [[...tmpfs, "-o", `a=${"x".repeat(4096)}`, "d", "n"], "4096 bytes"],
     [[...tmpfs, "--mkdir=0999", "d", "n"], "octal"],
     [[...tmpfs, "-o", "X-mount.mkdir=9", "d", "n"], "octal"],
+    [[...tmpfs, "-o", "X-mount.mode=700", "d", "n"], "mount(8): use chmod"],
+    [[...tmpfs, "-o", "X-mount.owner=a", "d", "n"], "mount(8): use chown"],
+    [[...tmpfs, "-o", "X-mount.group=a", "d", "n"], "mount(8): use chown"],
+    [[...tmpfs, "-o", "X-mount.subdir=a", "d", "n"], "only for mount(8)"],
     [[...tmpfs, "--beneath", "d", "."], "must end in a name"],
     [
       [...tmpfs, "--make-shared", "--make-rslave", "d", "n"],

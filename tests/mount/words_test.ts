@@ -35,7 +35,7 @@ const PROPAGATION =
     .split(" ");
 
 const WITHOUT_EFFECT =
-  "defaults silent loud iversion noiversion auto noauto _netdev nouser nousers noowner nogroup nofail user=me comment=x helper=x uhelper=x x-foo X-foo x-systemd.automount"
+  "defaults silent loud iversion noiversion auto noauto _netdev nouser nousers noowner nogroup nofail user=me comment=x helper=x uhelper=x x-foo X-foo x-systemd.automount X-mount.nocanonicalize X-mount.nocanonicalize=source X-mount.noloop X-mount.auto-fstypes=ext4"
     .split(" ");
 
 const WORDS = [...ATTRIBUTES, ...SUPERBLOCK, ...PROPAGATION, ...WITHOUT_EFFECT];

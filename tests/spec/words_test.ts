@@ -26,7 +26,8 @@ const MOUNT_WORDS = `
 
 const SUPERBLOCK_WORDS = "async dirsync lazytime mand nolazytime nomand sync";
 
-const WORDS_WITHOUT_EFFECT = "defaults iversion loud noiversion silent";
+const WORDS_WITHOUT_EFFECT =
+  "defaults iversion loud noiversion silent X-mount.noloop X-mount.nocanonicalize X-mount.auto-fstypes=ext4";
 
 function list(words: string): string[] {
   return words.trim().split(/\s+/);
