@@ -536,11 +536,17 @@ export function parseRun(
   }
   const clearEnv = checkSwitch("clearEnv", options.clearEnv ?? false);
   // The first calls; what is wrong has been told.
-  const { inherited, anew } = attempt(running(program), () => ({
-    inherited: clearEnv ? [] : inheritedEnvironment(),
+  const { inherited, capabilities } = attempt(running(program), () => {
     // In that user namespace the kernel gives it all: user_namespaces(7).
-    anew: !inInitialUserNamespace(),
-  }));
+    const anew = !inInitialUserNamespace();
+    const stays = uid === undefined || uid === 0;
+    return {
+      inherited: clearEnv ? [] : inheritedEnvironment(),
+      capabilities: kept === null && !anew
+        ? null
+        : changeCapabilities(kept, stays, anew),
+    };
+  });
   const all = new Map([
     ...inherited.map((entry) => [entry.split("=", 1)[0]!, entry] as const),
     ...variables,
@@ -550,7 +556,6 @@ export function parseRun(
     all.set("PWD", `PWD=${cwd}`);
   }
   const environment = [...all.values()];
-  const stays = uid === undefined || uid === 0;
   const openFiles = limits.some(({ resource }) => resource === RESOURCES.nofile)
     ? null
     : inheritedOpenFiles();
@@ -562,9 +567,7 @@ export function parseRun(
       seccomp,
       kept?.map((number) => CAPABILITIES[number]!) ?? null,
     ),
-    capabilities: kept === null && !anew
-      ? null
-      : changeCapabilities(kept, stays, anew),
+    capabilities,
   };
 }
 

@@ -4,7 +4,7 @@ import { read, statx } from "../sys/file.ts";
 import { isErrno } from "../sys/error.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
 import { open, openInRoot, S_IFREG, typeOf } from "../fd/open.ts";
-import { type HasFd, procPath } from "../fd/owned_fd.ts";
+import { type HasFd, type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { attempt } from "../error/error.ts";
 import { decodeText, quote } from "../base/text.ts";
 import type { RunOptions } from "./options.ts";
@@ -70,23 +70,27 @@ function entriesOf(root: HasFd, path: string): string[][] {
 const MOST_BYTES = 0x100_0000;
 
 function readInRoot(root: number, path: string): string {
+  using found = findInRoot(root, path);
+  // Opening a pipe would wait, and a device may do whatever.
+  if (found === null || typeOf(found.fd) !== S_IFREG) return "";
+  using file = open(procPath(found.fd), O_RDONLY);
+  const { size } = statx(file.fd, "", AT_EMPTY_PATH, STATX_SIZE);
+  const bytes = new Uint8Array(Math.min(Number(size), MOST_BYTES));
+  let length = 0;
+  // What is written meanwhile does not make it endless.
+  while (length < bytes.length) {
+    const count = read(file.fd, bytes.subarray(length));
+    if (count === 0) break;
+    length += count;
+  }
+  return decodeText(bytes.subarray(0, length));
+}
+
+function findInRoot(root: number, path: string): OwnedFd | null {
   try {
-    using found = openInRoot(root, path);
-    // Opening a pipe would wait, and a device may do whatever.
-    if (typeOf(found.fd) !== S_IFREG) return "";
-    using file = open(procPath(found.fd), O_RDONLY);
-    const { size } = statx(file.fd, "", AT_EMPTY_PATH, STATX_SIZE);
-    const bytes = new Uint8Array(Math.min(Number(size), MOST_BYTES));
-    let length = 0;
-    // What is written meanwhile does not make it endless.
-    while (length < bytes.length) {
-      const count = read(file.fd, bytes.subarray(length));
-      if (count === 0) break;
-      length += count;
-    }
-    return decodeText(bytes.subarray(0, length));
+    return openInRoot(root, path);
   } catch (error) {
-    if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return "";
+    if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return null;
     throw error;
   }
 }

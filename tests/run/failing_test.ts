@@ -1,5 +1,6 @@
 import { Directory } from "../../src/directory.ts";
 import type { RunOptions, RunResult } from "../../src/run/options.ts";
+import { execute } from "../../src/run/execute.ts";
 import { run } from "../../src/run/run.ts";
 import {
   keepers,
@@ -10,13 +11,14 @@ import {
   runTest,
   text,
 } from "../support/run_root.ts";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   mountTable,
   openDescriptors,
   ROOT,
   ROOT_URL,
   SCRATCH,
+  withoutProc,
 } from "../support/testing.ts";
 import { MountError } from "../../src/error/error.ts";
 import { endSpawner } from "../../src/run/spawner.ts";
@@ -300,3 +302,17 @@ for (
     assertEquals((await run(root, ["true"], options)).code, 0);
   });
 }
+
+runTest("run() explains what fails once /proc is gone", async () => {
+  using root = Directory.open(makeRoot());
+  Deno.mkdirSync(`${SCRATCH}/root/etc`);
+  Deno.writeTextFileSync(`${SCRATCH}/root/etc/passwd`, "me:x:7:8::/:/bin/sh\n");
+  await run(root, ["true"]);
+  const cases: RunOptions[] = [{}, { profile: "strict" }, { user: "me" }];
+  for (const options of cases) {
+    let failed!: Promise<RunResult>;
+    withoutProc(() => failed = execute(root, ["true"], options));
+    const { cause } = await assertRejects(() => failed, MountError);
+    assertMatch(cause.message, /^\w+\(AT_FDCWD, "\/proc\/.*: ENOENT/);
+  }
+});
