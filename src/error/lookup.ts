@@ -38,11 +38,11 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
     : `In the ${whose} ${quote(path)}, ${link}`;
   // Its subject is the component.
   const before = whose !== "target" && isWhole ? `The ${whose} ` : within;
-  const holder = nameOf(lookup, directory);
+  const holder = () => nameOf(lookup, directory);
   switch (why) {
     case "missing":
       return syscall === "mkdirat"
-        ? `${within}this user may not write to ${holder}`
+        ? `${within}this user may not write to ${holder()}`
         : `${before}${quote(at)} does not exist`;
     case "symlink":
       return `${before}${quote(at)} is a symlink to ${
@@ -57,7 +57,7 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
         at === "" ? "it" : quote(at)
       } is a file, and a directory is needed`;
     case "denied":
-      return `${within}this user may not search ${holder}`;
+      return `${within}this user may not search ${holder()}`;
     case "escape":
       return `${within}".." leads out of the directory`;
   }
