@@ -1,8 +1,7 @@
 /** Writes the README's table of subcommands from what `mountat --help` lists. */
 
-/** The line before the table, and the one behind it. */
-const BEGIN = "<!-- The subcommands: written by `deno task man` -->";
-const END = "<!-- End of the subcommands -->";
+/** The table: its heading, and the rows below. */
+const TABLE = /^\| subcommand .*\n(?:\|.*\n)*/m;
 
 /**
  * The README with a table of what the help lists.
@@ -16,13 +15,9 @@ export function withSubcommands(readme: string, help: string): string {
   ].map(([, name, summary]) =>
     `| \`${name}\` | ${summary!.replaceAll(/\s+/g, " ")} |`
   );
-  const begin = readme.indexOf(BEGIN) + BEGIN.length;
-  const end = readme.indexOf(END);
-  if (end < begin) throw new Error("The README has no place for the table");
+  if (!TABLE.test(readme)) throw new Error("The README has no such table");
   const table = ["| subcommand | what it does |", "| --- | --- |", ...rows];
-  return `${readme.slice(0, begin)}\n\n${table.join("\n")}\n\n${
-    readme.slice(end)
-  }`;
+  return readme.replace(TABLE, () => `${table.join("\n")}\n`);
 }
 
 if (import.meta.main) {
