@@ -1,6 +1,8 @@
 /**
  * Runs every file of tests, in a process each and several at a time: `deno task
- * test`. Given arguments, it is `deno test -A` with them.
+ * test`. With `--shuffle` or `--shuffle=SEED`, the tests of each file are run in
+ * a random order, the same for the same seed. Given other arguments, it is `deno
+ * test -A` with them.
  *
  * A file has a process of its own, as its tests look at the process: at its
  * descriptors, its threads, its children. What it has of the machine, its mounts
@@ -102,20 +104,48 @@ const NONE: Counts = countsBy(() => ({ tests: 0, steps: 0 }));
 /** What breaks without a test that fails counts as one. */
 const BROKEN: Counts = { ...NONE, failed: { tests: 1, steps: 0 } };
 
-/** Runs every file of tests below `tests`, and returns the exit status. */
-async function runAll(): Promise<number> {
+/** How many seconds of a file are worth a line. */
+const SLOW = 10;
+
+/**
+ * The seed that `--shuffle` says, or a new one.
+ *
+ * @param args The arguments.
+ * @returns null without that option, undefined when there are other arguments.
+ */
+export function seedIn(args: readonly string[]): number | null | undefined {
+  if (args.length === 0) return null;
+  const match = /^--shuffle(?:=(\d+))?$/.exec(args.join(" "));
+  if (match === null) return undefined;
+  return Number(match[1] ?? Math.floor(Math.random() * 2 ** 32));
+}
+
+/**
+ * Runs every file of tests below `tests`.
+ *
+ * @param seed What makes the order of the tests in a file; null: as they stand.
+ * @returns The exit status.
+ */
+async function runAll(seed: number | null): Promise<number> {
   const began = performance.now();
+  const order = seed === null ? [] : [`--shuffle=${seed}`];
+  if (seed !== null) console.log(`Shuffled with the seed ${seed}`);
   // The largest files tend to take longest: none is left to run alone.
   const files = testsIn("tests")
     .toSorted((a, b) => weight(b) - weight(a)).map(({ path }) => path);
   const count = files.length;
   const all: Counts[] = [];
   const broken: string[] = [];
+  const times: [seconds: number, file: string][] = [];
   // As deno test does, but once for all.
   const checking = deno("check", "--quiet", ...files);
   async function work(): Promise<void> {
     for (let file = files.shift(); file !== undefined; file = files.shift()) {
-      const [output, success] = await deno("test", "-A", "--no-check", file);
+      const started = performance.now();
+      const [output, success] = await deno(
+        ...["test", "-A", "--no-check", ...order, file],
+      );
+      times.push([(performance.now() - started) / 1000, file]);
       console.log(output.trimEnd());
       const counts = countsIn(output) ?? NONE;
       all.push(counts);
@@ -132,6 +162,10 @@ async function runAll(): Promise<number> {
     broken.push("deno check");
   }
   if (broken.length > 0) console.log(`\nFailed: ${broken.sort().join(" ")}`);
+  const slow = times.filter(([seconds]) => seconds >= SLOW)
+    .toSorted(([a], [b]) => b - a)
+    .map(([seconds, file]) => `${file} (${Math.round(seconds)}s)`);
+  if (slow.length > 0) console.log(`\nSlow: ${slow.join(" ")}`);
   const seconds = (performance.now() - began) / 1000;
   console.log(`\n${formatCounts(all, count, seconds)}`);
   return broken.length === 0 ? 0 : 1;
@@ -141,7 +175,8 @@ async function runAll(): Promise<number> {
 const AT_A_TIME = Math.max(2, Math.min(navigator.hardwareConcurrency, 4));
 
 if (import.meta.main) {
-  if (Deno.args.length === 0) Deno.exit(await runAll());
+  const seed = seedIn(Deno.args);
+  if (seed !== undefined) Deno.exit(await runAll(seed));
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: ["test", "-A", ...Deno.args],
   }).spawn().status;

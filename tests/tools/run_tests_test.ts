@@ -1,7 +1,17 @@
-import { type Counts, countsIn, formatCounts } from "../../tools/run_tests.ts";
+import {
+  type Counts,
+  countsIn,
+  formatCounts,
+  seedIn,
+} from "../../tools/run_tests.ts";
 import { gatedTest, missingPermission, ROOT } from "../support/testing.ts";
 import { execute } from "../distribution/process.ts";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertNotEquals,
+} from "@std/assert";
 
 /** Counts, each [tests, steps]. */
 function counts(passed: number[], failed: number[], ignored: number[]): Counts {
@@ -49,6 +59,15 @@ Deno.test("formatCounts() is such a line, of all together", () => {
     "FAILED | 3 passed (3 steps) | 4 failed | 5 ignored (6 steps) (1s, 2 files)",
   );
   assertEquals(countsIn(line), counts([3, 3], [4], [5, 6]));
+});
+
+Deno.test("seedIn() knows --shuffle alone", () => {
+  assertEquals(seedIn([]), null);
+  assertEquals(seedIn(["--shuffle=7"]), 7);
+  assertNotEquals(seedIn(["--shuffle"]), seedIn(["--shuffle"]));
+  for (const args of [["a"], ["--shuffle", "a"], ["--shuffle=a"]]) {
+    assertEquals(seedIn(args), undefined);
+  }
 });
 
 /** Files of tests, and how a run of them ends. */
@@ -114,3 +133,34 @@ for (
     },
   );
 }
+
+gatedTest(
+  "deno task test --shuffle hands the seed to each file",
+  missingPermission(["run", "read", "write", "env"]),
+  async () => {
+    const directory = Deno.makeTempDirSync();
+    try {
+      Deno.writeTextFileSync(`${directory}/deno.json`, "{}");
+      Deno.mkdirSync(`${directory}/tests`);
+      const names = Array.from({ length: 9 }, (_, at) => `the ${at}th`);
+      const file = "tests/many_test.ts";
+      Deno.writeTextFileSync(
+        `${directory}/${file}`,
+        names.map((name) => `Deno.test("${name}", () => {});`).join("\n"),
+      );
+      const order = async (...args: string[]) => {
+        const { stdout } = await execute([Deno.execPath(), ...args], {
+          cwd: directory,
+        });
+        return stdout.match(/the \dth/g);
+      };
+      const run = ["run", "-A", `${ROOT}tools/run_tests.ts`];
+      const shuffled = await order("test", "--shuffle=3", file);
+      assertNotEquals(shuffled, names);
+      assertEquals(await order(...run, "--shuffle=3"), shuffled);
+      assertEquals(await order(...run), names);
+    } finally {
+      Deno.removeSync(directory, { recursive: true });
+    }
+  },
+);
