@@ -69,7 +69,7 @@ async function describeAll(): Promise<CommandDescription[]> {
  * permission or, of `bb_mounter_at`, any failure; of `run` 125 for those.
  */
 export async function main(args: string[]): Promise<number> {
-  // Where a byte is no UTF-8, Deno has put this.
+  // Deno puts this in place of bytes that are not UTF-8.
   if (args.some((arg) => arg.includes("\ufffd"))) {
     const { exactArguments } = await import("./src/cli/arguments.ts");
     args = exactArguments(args);
@@ -101,7 +101,7 @@ async function runCommand(word: string, args: string[]): Promise<number> {
   const name = word || "bb_mounter_at";
   const [command] = await Promise.all([
     COMMANDS[name]!(),
-    // That one loads it when something fails.
+    // bb_mounter_at loads it only if something fails.
     ...name === "bb_mounter_at" ? [] : [import("./src/late.ts")],
   ]);
   try {
@@ -167,7 +167,7 @@ function reportFor(word: string, error: unknown): void {
 /** True if arguments ask for JSON, which may be none that can be parsed. */
 function asksForJson(word: string, args: readonly string[]): boolean {
   const end = args.findIndex((arg) =>
-    // What follows is the command.
+    // The words after it are the command.
     word === "run" ? !arg.startsWith("-") : arg === "--"
   );
   return args.slice(0, end === -1 ? undefined : end).includes("--json");

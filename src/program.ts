@@ -48,7 +48,7 @@ export async function runProgram(
   const status = await main(Deno.args);
   // In one file with the rest nothing was loaded, which makes it turn.
   if (url === import.meta.url) await turn();
-  // What is still being written must not keep the program from its end.
+  // Do not wait for output that is still being written.
   Deno.exit(status);
 }
 

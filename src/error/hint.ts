@@ -127,7 +127,7 @@ function lookForHint(
   return undefined;
 }
 
-/** Where there is one of a file system, if not in the whole system. */
+/** For file systems that exist once: in which namespace, if not in the system. */
 const ONE_IN: Readonly<Record<string, string>> = {
   sysfs: "in a network namespace",
   mqueue: "in an IPC namespace",

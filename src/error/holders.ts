@@ -172,7 +172,7 @@ class Search implements HolderSearch {
   #lookAtProcesses(): void {
     this.#self = readlinkat(AT_FDCWD, "/proc/self");
     const others = numbersIn("/proc").filter((pid) => pid !== this.#self);
-    // What this process started is younger than what the system did.
+    // Processes that this one started are the youngest: look at those first.
     for (const pid of [this.#self, ...others.reverse()]) {
       if (this.#timeIsUp()) return;
       try {
@@ -203,8 +203,8 @@ class Search implements HolderSearch {
       if (thread === pid) continue;
       waiting = this.#lookAtThread(`${process}/task/${thread}`, who) || waiting;
     }
-    // Who waits for a server may hold the lock (mmap_lock) that reading what is
-    // mapped takes, and the reader would wait with it.
+    // Reading the mapped files takes the process's mmap_lock. A process that
+    // waits for a server may hold it, and the reader would wait, too.
     if (waiting) this.#waiting++;
     else this.#lookAtMappings(process, who);
   }
@@ -327,8 +327,8 @@ class Search implements HolderSearch {
       return this.#leadsTo(`${process}/map_files/${name}`, pid);
     } catch (error) {
       if (!isErrno(error, EPERM)) throw error;
-      // That link takes CAP_SYS_ADMIN in the first user namespace. The device
-      // is the mount's, and may be that of another mount of the file system.
+      // Reading that link needs CAP_SYS_ADMIN in the first user namespace. The
+      // device number alone does not tell two mounts of a file system apart.
       const { mountPoint } = this.#mount!;
       return path.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`)
         ? { isRoot: false, copy: false }
@@ -412,7 +412,7 @@ export function busyHint(
     const unfound = `Something uses it, but was not found (${
       doubts || UNSEEN
     })`;
-    // What the table does not have may have others inside.
+    // A mount that the table lacks may have others inside.
     return mountPoint === undefined
       ? unfound
       : `${unfound}; lazy unmounting still removes it`;

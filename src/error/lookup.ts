@@ -125,7 +125,7 @@ function findStop(
     inRoot
       ? { fd: dirfd, path: "" }
       : { fd: openPlace(open, AT_FDCWD, "/").fd, path: "/" };
-  // Where the walk is: the last one, and what leads there.
+  // The directories of the walk: the last is the current one.
   let above = [path.startsWith("/") ? top() : { fd: dirfd, path: "" }];
   let via: Stop["via"];
   let links = 0;

@@ -23,7 +23,7 @@ const SYS_ADMIN: Capability = ["CAP_SYS_ADMIN", 21n];
 const SETGID: Capability = ["CAP_SETGID", 6n];
 const SETUID: Capability = ["CAP_SETUID", 7n];
 
-/** What calls take that do not take CAP_SYS_ADMIN, or not alone. */
+/** The capabilities of calls that need others than CAP_SYS_ADMIN alone. */
 const TAKES: Readonly<Record<string, readonly Capability[]>> = {
   setns: [SYS_ADMIN, ["CAP_SYS_CHROOT", 18n]],
   setgroups: [SETGID],

@@ -137,7 +137,7 @@ function openSelf(dirfd: number, resolve: number): OwnedFd {
     const how = { flags, resolve: resolve | RESOLVE_CACHED };
     return new OwnedFd(openat2(dirfd, ".", how), "directory", true);
   } catch (error) {
-    // What is no directory was told first.
+    // A descriptor of a file has failed before, with ENOTDIR.
     if (isErrno(error, EAGAIN, EACCES)) return openItself(dirfd);
     // RESOLVE_CACHED came with Linux 5.12.
     if (!isErrno(error, EINVAL)) throw error;

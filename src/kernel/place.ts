@@ -132,7 +132,7 @@ function topmostOn(id: bigint): bigint | null {
       top = cover;
     }
   } catch (error) {
-    // What is in no mount tree has nothing on it that could be unmounted.
+    // On a mount that is in no mount tree, nothing could be unmounted.
     if (isErrno(error, ENOENT, EINVAL)) return id;
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
     return isUniqueId(id) ? null : topmostInTable(id);

@@ -135,8 +135,8 @@ export function isGoneFrom(process: string, id: bigint): boolean {
 export function listByTable(process = THIS_THREAD): MountInfo[] {
   const table = readMountinfo(process);
   const ids = uniqueIds(process);
-  // Where nothing covers the root of another namespace, listmount(2) takes what
-  // is mounted on it first for the root, and tells of nothing else.
+  // If nothing covers the root of another namespace, listmount(2) takes the
+  // first mount on it for the root, and lists nothing else.
   const [first] = table;
   const lacks = process !== THIS_THREAD && first && !ids?.has(first.id);
   return fromTable(table, lacks ? null : ids);
@@ -333,7 +333,7 @@ function select(
   );
   const chosen = new Set(starts);
   const children = Map.groupBy(tree, ({ parentId }) => parentId);
-  // What is added while the set is walked is walked, too.
+  // Elements that are added during the loop are visited, too.
   for (const { id } of chosen) {
     if (id === base) continue;
     for (const child of children.get(id) ?? []) chosen.add(child);

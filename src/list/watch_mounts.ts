@@ -295,7 +295,7 @@ interface Beginning {
 }
 
 function begin(process: string, list: () => MountInfo[]): Beginning {
-  // What happens once this is open is told: only then is looked what there is.
+  // Open this before the first listing, so that no change is missed.
   const events = openEvents(process);
   if (events !== null) {
     using opened = new DisposableStack();
@@ -394,7 +394,7 @@ export class KnownMounts {
   moved(id: bigint, find: Find, list: () => MountInfo[]): MountEvent[] {
     const from = this.#mounts.get(id);
     const mount = find(id);
-    // That it is gone meanwhile is an event to come.
+    // If it is gone meanwhile, another event will say so.
     if (mount === null && from === undefined) return this.attached(id, find);
     if (mount === null || mount === from) return [];
     // It came into sight or left it, with all that is in it.

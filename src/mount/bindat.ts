@@ -190,7 +190,7 @@ function attributesAt({ dirfd, path }: At): number | undefined {
   }
 }
 
-/** What mount(2) ignores with a bind, whose file system is in use; and itself. */
+/** The words that mount(2) ignores with a bind: those of a file system. */
 const IGNORED_FLAGS = [
   "bind",
   ...SUPERBLOCK_FLAGS.filter((word) => word !== "ro" && word !== "rw"),

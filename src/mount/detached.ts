@@ -24,7 +24,7 @@ export interface FileSystem {
   readonly type: string;
   /** Its parameters, in order. */
   readonly parameters: readonly Parameter[];
-  /** What the mount gets. */
+  /** The attributes that the mount gets. */
   readonly change: AttributeChange;
   /** Gives the mount its id map, null for none. */
   readonly mapIds: ((mount: OwnedFd) => void) | null;
@@ -42,7 +42,7 @@ export interface FileSystem {
 
 /** How a file system is made without changing one that is there. */
 export interface Creation {
-  /** What is said to it. */
+  /** Its parameters, in order. */
   readonly parameters: readonly Parameter[];
   /** Makes or finds it, with the context's descriptor. */
   readonly create: (context: number) => void;
@@ -93,7 +93,7 @@ export function createDetachedMount(
   }
 }
 
-/** Whether the file system is to be read-only: the later of two opposites wins. */
+/** True if the file system is to be read-only: the last of `ro` and `rw` counts. */
 function isReadOnly(parameters: readonly Parameter[]): boolean {
   return parameters.findLast(({ key }) => key === "ro" || key === "rw")?.key ===
     "ro";

@@ -89,7 +89,7 @@ export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
   }
 }
 
-/** Where /proc has a child of this process, whatever PID namespace it is of. */
+/** The directory of a child in /proc, which may be of another PID namespace. */
 function pathOf(child: number): string {
   using process = new OwnedFd(pidfdOpen(child));
   return `/proc/${readFields(`/proc/self/fdinfo/${process.fd}`)("Pid")}`;

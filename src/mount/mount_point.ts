@@ -124,7 +124,7 @@ function searchable(mode: number): number {
   return mode | (mode & 0o444) >> 2;
 }
 
-/** What was made and could not be removed. */
+/** A file or directory that was made and could not be removed. */
 export interface LeftPath {
   /** The directory that it is in, open until the `CreatedPaths` are disposed of. */
   readonly parent: number;
@@ -170,7 +170,7 @@ export class CreatedPaths implements Disposable {
       ? this.#pass(openDirectoryAt(dirfd, "/", resolve))
       : dirfd;
     for (let i = 0;; i++) {
-      // Where ".." leads is for the whole way to say: alone it leads out.
+      // ".." must be resolved with all names before it: by itself it leads out.
       const opened = names[i] === ".."
         ? openDirectoryAt(dirfd, pathOf(names, i, absolute), resolve)
         : this.#openOrMake(at, names[i]!, mode, resolve);
@@ -228,7 +228,7 @@ export class CreatedPaths implements Disposable {
       const flags = isDirectory ? AT_REMOVEDIR : 0;
       this.#created.push({ parent, name, flags });
     } catch (error) {
-      // What is there already, opening tells.
+      // It exists already: opening it tells what it is.
       if (!isErrno(error, EEXIST)) throw error;
     }
   }

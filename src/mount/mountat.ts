@@ -205,7 +205,7 @@ function withLong(fileSystem: FileSystem): FileSystem {
   return hasLong(type, parameters) ? { ...fileSystem, makeLong } : fileSystem;
 }
 
-/** What mount(2) makes of a type like `fuse.sshfs`, and fsopen(2) does not. */
+/** The subtype of a type like `fuse.sshfs`, which fsopen(2) does not take. */
 function subtypeOf(type: string): Parameter[] {
   const end = type.indexOf(".");
   if (end === -1) return [];
@@ -214,7 +214,7 @@ function subtypeOf(type: string): Parameter[] {
   return [{ key: "subtype", value: subtype }];
 }
 
-/** What a loop device is to show. */
+/** The file that a loop device shows, and which part of it. */
 interface LoopImage extends LoopOptions {
   /** The path of the file. */
   readonly image: string;

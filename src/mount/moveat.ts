@@ -381,8 +381,8 @@ function replaceByClone(
   } catch (error) {
     const takeBack: UndoStep = {
       step: () => {
-        // The original, and its peers, would lose what is inside with the copy.
-        // What the peers of the holder have got of that stays there.
+        // Otherwise, unmounting the copy would unmount the mounts inside the
+        // original and its peers. Copies in the holder's peers stay.
         propagate(clone, MS_PRIVATE);
         const { holder, name } = mountPoint;
         umountByStrategy(undefined, holder.fd, name, MNT_DETACH);
@@ -410,7 +410,7 @@ function mountsInside(
 ): MountInfo[] {
   const children = Map.groupBy(table, ({ parentId }) => parentId);
   const inside = new Set(children.get(id));
-  // What is added while the set is walked is walked, too.
+  // Elements that are added during the loop are visited, too.
   for (const mount of inside) {
     for (const child of children.get(mount.id) ?? []) inside.add(child);
   }
@@ -457,7 +457,7 @@ export function joinGroups(
     try {
       using from = openAt(copy, path);
       using to = openAt(root, path);
-      // What another mount covers can't be reached.
+      // A mount that another one covers can't be reached.
       if (mountIdAt(to.fd) === id) joinGroup(from.fd, to.fd);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;

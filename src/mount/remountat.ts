@@ -258,8 +258,9 @@ function remount(
     }
     throw error;
   }
-  // What the others below got, and the propagation: a mount that is shared
-  // again would be so in another peer group.
+  // The recursive change overwrote the mount's own attributes: set them again.
+  // The propagation comes last, because it can't be undone: a mount that is made
+  // shared again is in another peer group.
   if (changes(recursive) || own.propagation !== 0) {
     changeAttributes(fd, 0, own);
   }
@@ -291,7 +292,7 @@ function attributesAt(fd: number): number {
     if (!isErrno(error, ENOSYS, EPERM)) throw error;
     const line = lineAt(fd, "");
     if (line === undefined) throw new SyscallError("statmount", ENOENT, []);
-    // Which alone has no word there.
+    // The mount table has no word for strictatime.
     const words = ["strictatime", ...line.options];
     return changeOfNew(parseMountOptions(words)).attrSet;
   }

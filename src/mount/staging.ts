@@ -31,11 +31,11 @@ import { cString, flagNames } from "../sys/call.ts";
 import { MOVE_MOUNT_FLAGS, OPEN_TREE_FLAGS } from "../sys/mount.ts";
 
 /**
- * A place to attach mounts inside mounts that are attached to nothing themselves.
+ * A place to attach mounts inside mounts that are not attached themselves.
  *
- * Before Linux 6.15 the kernel neither attaches into such a mount nor copies it.
- * Where it answers so, the mounts are brought into a mount namespace of their own,
- * and are attached there.
+ * Before Linux 6.15, the kernel neither attaches anything to such a mount nor
+ * copies it. If it refuses, the mounts are moved into a mount namespace of their
+ * own, and are attached there.
  */
 export class Staging implements Disposable {
   #namespace: StagingNamespace | null = null;

@@ -1,7 +1,7 @@
 /**
- * What is said again to a file system that is there already: a reconfiguration
- * takes what is not said for its default, in many, and so does a further mount
- * of one that there is one of.
+ * The options that are repeated to a file system that exists already. In many
+ * file systems, a reconfiguration resets the options that it does not name. A
+ * further mount of a file system that exists once does so, too.
  */
 import { type Parameter, SUPERBLOCK_FLAGS } from "../options/mount_options.ts";
 import {
@@ -36,7 +36,7 @@ const FORGETTING: ReadonlyMap<string, RegExp> = new Map([
 /** A security module's words, which no file system takes and none forgets. */
 const SECURITY = /^(seclabel$|((fs|def|root)?context|smackfs\w+)=)/;
 
-/** What is to be said before the parameters of a reconfiguration. */
+/** The parameters to repeat before those of a reconfiguration. */
 export interface SaidAgain {
   readonly parameters: readonly Parameter[];
   /** True if the file system may refuse all of it, and then keeps it. */
@@ -44,10 +44,10 @@ export interface SaidAgain {
 }
 
 /**
- * What has to be said again so that a reconfiguration changes nothing else.
+ * Finds the parameters to repeat so that a reconfiguration changes nothing else.
  *
- * @param superblock The file system, null where nothing is known of it.
- * @param named What is to change.
+ * @param superblock The file system, null if nothing is known of it.
+ * @param named The parameters that change.
  */
 export function saidAgain(
   superblock: Superblock | null,

@@ -245,7 +245,7 @@ export class MountTree implements Disposable {
     try {
       const { mountPoint, created } = attachBeneath(
         this.fd,
-        // What is in no table is not to be swept.
+        // A mount that is in no table needs no record.
         { ...plan, make, finish: null, record: null },
         (mount, at, beneath) => this.#staging.attach(mount, at, beneath),
       );

@@ -116,8 +116,8 @@ function toUint64(text: unknown): bigint | null {
   return BigInt.asUintN(64, value) === value ? value : null;
 }
 
-// Where records are: store.ts opens that. Who may not write there need not load
-// more than this.
+// The place of the records, which store.ts opens. A process that may not write
+// there loads only this file.
 
 /** The name of the directory of records. */
 export const NAME = "mountat";

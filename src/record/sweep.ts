@@ -400,7 +400,7 @@ function whyNotUnmounted(
 ): Refusal | null {
   if (isProcessRoot(id)) return IS_ROOT;
   const covered = place?.topmost() !== id;
-  // What is inside would go, too, whoever made it.
+  // Mounts inside it would go, too, whoever made them.
   if (!covered && (whole || listmount(id, { count: 1 }).length === 0)) {
     return null;
   }

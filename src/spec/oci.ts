@@ -123,7 +123,7 @@ function parseOptions(
   type: string | undefined,
 ): SortedWords {
   if (options === undefined) return { options: [] };
-  // What runc doesn't know it joins with commas, for the kernel to split again.
+  // runc joins options that it doesn't know with commas; the kernel splits them.
   return sortWords(
     items(options).filter(({ value }) => value !== null).flatMap((option) =>
       placedWords(Array.from(string(option), (text) => ({ ...option, text })))

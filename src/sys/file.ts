@@ -688,7 +688,7 @@ export const DT_UNKNOWN = 0;
 
 export const DT_DIR = 4;
 
-/** What a directory has of a file. */
+/** An entry of a directory. */
 export interface DirectoryEntry {
   /** Its name. */
   readonly name: string;
@@ -762,7 +762,7 @@ export function pipe2(
   return [ends[0]!, ends[1]!];
 }
 
-/** What {@linkcode nameToHandleAt} found. */
+/** The result of {@linkcode nameToHandleAt}. */
 export interface FileHandle {
   /** The handle's type, which the file system chose. */
   type: number;

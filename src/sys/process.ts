@@ -460,7 +460,7 @@ let functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"] | undefined;
 
 let environAddress: bigint | null | undefined;
 
-/** Where the variable is; null where the C library has no dlsym(3), before glibc 2.34. */
+/** The variable's address; null if the C library has no dlsym(3), before glibc 2.34. */
 function findEnviron(): bigint | null {
   try {
     const { symbols } = Deno.dlopen(libraryPath(), DLSYM);

@@ -40,7 +40,7 @@ export const PROCESSORS: Readonly<Record<string, number>> = {
   SCMP_ARCH_AARCH64: 0xc000_00b7,
 };
 
-/** What an argument is compared with: `struct scmp_arg_cmp`. */
+/** How an argument is compared: `struct scmp_arg_cmp`. */
 export interface Comparison {
   readonly index: number;
   readonly op: number;
@@ -92,19 +92,19 @@ const COMPARISON_SIZE = 24;
 /** A name that no processor has, __NR_SCMP_ERROR. */
 const UNKNOWN = -1;
 
-/** What has been added already. */
+/** The rule has been added already. */
 const EEXIST = 17;
 
 /**
  * Writes a filter to a file, as a program for the kernel: `struct sock_filter[]`.
- * What a call is that no kernel has is passed over.
+ * Calls that no kernel has are left out.
  *
  * `int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);`
  *
  * See seccomp_rule_add(3), seccomp_export_bpf(3).
  *
- * @throws {SyscallError} What libseccomp answers.
- * @throws {UnsupportedError} Where libseccomp is not installed.
+ * @throws {SyscallError} If libseccomp fails.
+ * @throws {UnsupportedError} If libseccomp is not installed.
  * @throws {Deno.errors.NotCapable} Without `--allow-ffi` for it.
  */
 export function exportFilter(

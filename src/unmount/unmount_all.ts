@@ -118,7 +118,7 @@ export function unmountBelow(
         searchLimit = Math.max(0, Math.floor(searchLimit - spent));
       }
     }
-    // What failed may have been covered by what is gone by now.
+    // A mount that failed may have been covered by one that is gone now.
     const progress = unmounted.length > before;
     const done = !progress && (last || failed.length === 0) &&
       // A directory that is moved away and back meanwhile hides what is in it.

@@ -161,7 +161,7 @@ export function unmountCounting(
       try {
         umountExplained(attempted, place, flags, strategy);
       } catch (error) {
-        // What is no directory's descriptor fails as such.
+        // If the descriptor is not a directory's, say that.
         if (holder === null && name !== ".") {
           openDirectoryAt(directory, parent).close();
         }
