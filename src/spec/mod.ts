@@ -3,8 +3,6 @@
  * fstab(5). It is pure code: it mounts nothing, needs no permission, and runs
  * in any JavaScript engine.
  *
- * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
- *
  * An entry that can't be done as it is written is a {@linkcode SpecSyntaxError}
  * with its line and column: no entry gets less than it asks for.
  *

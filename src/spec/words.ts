@@ -1,4 +1,6 @@
 /**
+ * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
+ *
  * The option words of mount(8) and of the OCI runtime specification, and what
  * becomes of each. `TABLE` and `PATTERNS` have them all.
  */

@@ -1,4 +1,7 @@
 /**
+ * Room `sys`: System calls, one function each, a file for each family of the
+ * manual; and the only `Deno.dlopen`.
+ *
  * The system calls: their numbers on each processor, and what the C library's
  * variadic `syscall` takes for them, as the man page of section 2 gives it. The
  * numbers are from arch/x86/entry/syscalls/syscall_64.tbl (x86_64) and

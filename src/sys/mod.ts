@@ -4,9 +4,6 @@
  * a `TypeError` or `RangeError`; if the kernel refuses, that is a {@linkcode
  * SyscallError}.
  *
- * Room `sys`: System calls, one function each, a file for each family of the
- * manual; and the only `Deno.dlopen`.
- *
  * Text is UTF-8. A byte from the kernel that is not UTF-8 becomes the lone
  * surrogate U+DC80…U+DCFF with the byte in its low eight bits, and that becomes
  * the byte again on its way back.
