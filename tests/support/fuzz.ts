@@ -1,13 +1,13 @@
 /** Arbitrary input: how much of it there is, and what may come of it. */
 import fc from "npm:fast-check@4.11.0";
 import { assert } from "@std/assert";
-import { gatedTest, numberOf } from "./testing.ts";
+import { gatedTest, numberOf, timesOf } from "./testing.ts";
 
 /** How many inputs a property is tried with, where that is not said. */
 const SAMPLE = 150;
 
 /** How many inputs were asked for; undefined for a sample. */
-export const RUNS = numberOf("FUZZ_RUNS");
+export const RUNS = timesOf("FUZZ_RUNS", 20_000);
 
 /** The same for everybody, so that who changes nothing sees nothing new. */
 const SEED = numberOf("FUZZ_SEED") ??

@@ -60,7 +60,21 @@ export function numberOf(variable: string): number | undefined {
   const value = granted({ name: "env", variable })
     ? Deno.env.get(variable)
     : undefined;
-  return value === undefined ? undefined : Number(value);
+  if (value === undefined) return undefined;
+  if (!/^\d+$/.test(value)) throw new RangeError(`${variable}=${value}`);
+  return Number(value);
+}
+
+/**
+ * How often something is tried that could be tried for ever.
+ *
+ * @param variable The variable of the environment that says it.
+ * @param often What the tasks for that, which set MOUNTAT_TEST_LONG, do without it.
+ * @returns undefined for a sample among all other tests.
+ */
+export function timesOf(variable: string, often: number): number | undefined {
+  const isLong = numberOf("MOUNTAT_TEST_LONG") === 1;
+  return numberOf(variable) ?? (isLong ? often : undefined);
 }
 
 /** In CI nothing may be ignored: what is missing fails there. */

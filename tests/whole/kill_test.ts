@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { commandLine, run, shellCommand } from "../support/program.ts";
-import { mountsBelow, numberOf, SCRATCH } from "../support/testing.ts";
+import { mountsBelow, numberOf, SCRATCH, timesOf } from "../support/testing.ts";
 import { recordingTest, recordNames } from "../support/records.ts";
 import { makeRoot } from "../support/run_root.ts";
 import { umount2 } from "../../src/sys/mount.ts";
@@ -67,7 +67,7 @@ const JOBS: Readonly<Record<string, Job>> = {
 
 const SIGNALS = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const;
 
-const RUNS = numberOf("KILL_RUNS");
+const RUNS = timesOf("KILL_RUNS", 1_000);
 const SEED = numberOf("KILL_SEED") ?? (RUNS === undefined ? 1 : Date.now());
 
 /** How long nobody waits: something stays then. */
