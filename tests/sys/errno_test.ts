@@ -3,7 +3,7 @@ import { errnoCode, errnoText } from "../../src/sys/errno.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { close, openat2 } from "../../src/sys/file.ts";
 import { openTree } from "../../src/sys/mount.ts";
-import { gatedTest, missingPermission } from "../support/testing.ts";
+import { gatedTest, missingPermission, timesOf } from "../support/testing.ts";
 import {
   bindUncompiled,
   errno,
@@ -39,26 +39,36 @@ const calls: [() => void, number][] = [
   [() => openTree(-1, "", 0x80000000), 22],
 ];
 
-// Three million failing calls, each an Error with a stack trace, would take
-// minutes; what disturbs errno is the garbage, and that is made all the same.
+/** How many calls fail in each of the two tests; `deno task test:long`: more. */
+const CALLS = timesOf("LONG_CALLS", 10_000_000) ?? 100_000;
+
+/** Does something again and again while garbage is made and collected. */
+function whileGarbageIsMade(rounds: number, round: () => void): void {
+  let garbage: unknown[] = [];
+  for (let i = 0; i < rounds; i++) {
+    round();
+    garbage.push({ i, text: `garbage ${i}`, list: [i, i] });
+    if (garbage.length > 10_000) garbage = [];
+  }
+  assert(garbage.length > 0);
+}
+
+// So many failing calls, each an Error with a stack trace, would take minutes;
+// what disturbs errno is the garbage, and that is made all the same.
 gatedTest(
-  "errno is right for 3 million failing calls while garbage is made",
+  `errno is right for ${CALLS} failing calls while garbage is made`,
   missingPermission(["ffi"]),
   () => {
     const { stackTraceLimit } = Error as { stackTraceLimit?: number };
     (Error as { stackTraceLimit?: number }).stackTraceLimit = 0;
     try {
       let wrong = 0;
-      let garbage: unknown[] = [];
-      for (let i = 0; i < 1_000_000; i++) {
+      whileGarbageIsMade(CALLS / calls.length, () => {
         for (const [call, errno] of calls) {
           if (errnoOf(call) !== errno) wrong++;
         }
-        garbage.push({ i, text: `garbage ${i}`, list: [i, i] });
-        if (garbage.length > 10_000) garbage = [];
-      }
+      });
       assertEquals(wrong, 0);
-      assert(garbage.length > 0);
     } finally {
       Object.assign(Error, { stackTraceLimit });
     }
@@ -67,7 +77,7 @@ gatedTest(
 
 // The first calls of a process are these. It is read as in src/sys.
 gatedTest(
-  "errno is right for 2 million failing calls that Deno does not compile",
+  `errno is right for ${CALLS} failing calls that Deno does not compile`,
   missingPermission(["ffi"]),
   () => {
     const close = bindUncompiled(["i32"]);
@@ -75,18 +85,14 @@ gatedTest(
     const path = cString("path", "");
     const how = new Uint8Array(24);
     const wrong: unknown[] = [];
-    let garbage: unknown[] = [];
-    for (let i = 0; i < 1_000_000; i++) {
+    whileGarbageIsMade(CALLS / 2, () => {
       const closed = close(NR.close, -1);
       if (closed === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
       if (closed !== -1 || errno[0] !== 9) wrong.push([closed, errno[0]]);
       const fd = openat2(NR.openat2, -100, path, how, how.length);
       if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
       if (fd !== -1 || errno[0] !== 2) wrong.push([fd, errno[0]]);
-      garbage.push({ i, text: `garbage ${i}`, list: [i, i] });
-      if (garbage.length > 10_000) garbage = [];
-    }
+    });
     assertEquals(wrong, []);
-    assert(garbage.length > 0);
   },
 );
