@@ -66,7 +66,7 @@ function countsBy(
 }
 
 /** The files of tests in a folder, and in those there, with their sizes. */
-function testsIn(folder: string): { path: string; size: number }[] {
+export function testsIn(folder: string): { path: string; size: number }[] {
   return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
     const path = `${folder}/${name}`;
     if (isDirectory) return testsIn(path);

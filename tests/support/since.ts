@@ -2,10 +2,14 @@
 import { listmount, statmount } from "../../src/sys/statmount.ts";
 import {
   AT_FDCWD,
+  AT_HANDLE_FID,
+  AT_HANDLE_MNT_ID_UNIQUE,
   LSMT_ROOT,
   STATMOUNT_SB_SOURCE,
   STATMOUNT_SUPPORTED_MASK,
 } from "../../src/sys/constants.ts";
+import { memfdCreate, MFD_EXEC, nameToHandleAt } from "../../src/sys/file.ts";
+import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import { openTreeAttr } from "../../src/sys/mount.ts";
 import { type Features, features } from "../../src/kernel/features.ts";
 import { gatedTest, kernelTest, missingFor, type Needs } from "./testing.ts";
@@ -13,8 +17,18 @@ import { SyscallError } from "../../src/sys/error.ts";
 
 /** Whether the kernel does what came with a version. */
 const PROBES = {
+  // The file systems in memory take id maps since then, too.
+  "6.3": () =>
+    answers(() => new OwnedFd(memfdCreate("6.3", MFD_EXEC)).close()) ===
+      undefined,
+  "6.5": () =>
+    answers(() => nameToHandleAt(AT_FDCWD, "/", AT_HANDLE_FID)) !== "EINVAL",
   "6.8": () => answers(() => statmount(0n)) !== "ENOSYS",
   "6.11": () => answers(() => listmount(LSMT_ROOT, { nsId: 1n })) === "ENOENT",
+  "6.12": () =>
+    answers(() =>
+      nameToHandleAt(AT_FDCWD, "/", AT_HANDLE_FID | AT_HANDLE_MNT_ID_UNIQUE)
+    ) !== "EINVAL",
   "6.13": () => knows(STATMOUNT_SB_SOURCE),
   "6.15": () =>
     knows(STATMOUNT_SUPPORTED_MASK) &&

@@ -30,6 +30,7 @@ import {
   missingPermission,
   SCRATCH,
 } from "../support/testing.ts";
+import { kernelTestSince } from "../support/since.ts";
 import {
   attach,
   closedFd,
@@ -193,7 +194,8 @@ kernelTest("mountSetattr() takes attributes that change nothing", () => {
   assertEquals(tableOptions(scratch.path), "rw,relatime");
 });
 
-kernelTest(
+kernelTestSince(
+  "6.3",
   "mountSetattr() gives a detached mount an id map",
   () =>
     withUserNamespace(["0 1000 10"], ["0 2000 10"], (usernsFd) => {

@@ -1,9 +1,5 @@
-import {
-  gatedTest,
-  kernelTest,
-  missingPermission,
-  SCRATCH,
-} from "../support/testing.ts";
+import { kernelTestSince } from "../support/since.ts";
+import { gatedTest, missingPermission, SCRATCH } from "../support/testing.ts";
 import { close, dup, openat2, readlinkat, statx } from "../../src/sys/file.ts";
 import {
   AT_EMPTY_PATH,
@@ -59,7 +55,8 @@ gatedTest(
   },
 );
 
-kernelTest(
+kernelTestSince(
+  "6.13",
   "what a tracer asks of mounts changes no answer that has to grow",
   () => {
     using root = Directory.open(SCRATCH);
