@@ -22,7 +22,14 @@ import {
   STATX_TYPE,
 } from "../sys/constants.ts";
 import { OwnedFd, procPath } from "./owned_fd.ts";
-import { getdents64, openat2, read, readlinkat, statx } from "../sys/file.ts";
+import {
+  getdents64,
+  openat2,
+  openat2IfThere,
+  read,
+  readlinkat,
+  statx,
+} from "../sys/file.ts";
 import { openTree } from "../sys/mount.ts";
 import { isErrno } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOTDIR } from "../sys/errno.ts";
@@ -84,6 +91,24 @@ export function openAt(dirfd: number, path: string): OwnedFd {
   return path === "."
     ? openSelf(dirfd, BENEATH)
     : openAgain(dirfd, path, O_PATH, BENEATH);
+}
+
+/**
+ * Opens what a name in a directory is of as a place in the tree, if there is
+ * anything.
+ *
+ * @param flags `O_*` besides `O_PATH`.
+ * @returns Null for ENOENT.
+ * @throws {SyscallError} As {@linkcode openDirectoryAt}, but not ENOENT.
+ */
+export function openIfThere(
+  dirfd: number,
+  name: string,
+  flags = 0,
+): OwnedFd | null {
+  const how = { flags: O_PATH | O_CLOEXEC | flags, resolve: BENEATH };
+  const fd = again(() => openat2IfThere(dirfd, name, how));
+  return fd === -1 ? null : new OwnedFd(fd, "directory", true);
 }
 
 /**
@@ -161,7 +186,6 @@ export function openBeneath(
   return openAgain(dirfd, path, flags, BENEATH, mode);
 }
 
-/** Opens a path, again while the kernel can't tell whether it stays inside. */
 function openAgain(
   dirfd: number,
   path: string,
@@ -170,10 +194,15 @@ function openAgain(
   mode = 0,
 ): OwnedFd {
   const how = { flags: flags | O_CLOEXEC, mode, resolve };
+  const fd = again(() => openat2(dirfd, path, how));
+  return new OwnedFd(fd, "directory", true);
+}
+
+/** Opens a path, again while the kernel can't tell whether it stays inside. */
+function again(open: () => number): number {
   for (let attempt = 1;; attempt++) {
     try {
-      const fd = openat2(dirfd, path, how);
-      return new OwnedFd(fd, "directory", true);
+      return open();
     } catch (error) {
       // A `..` was looked up while something, anywhere, was renamed or mounted:
       // the kernel can't tell whether it left the directory (openat2(2)).

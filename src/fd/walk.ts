@@ -1,9 +1,20 @@
-import { O_CLOEXEC, O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
+import {
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+} from "../sys/constants.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { openat2, readlinkat, statx } from "../sys/file.ts";
 import { AT_EMPTY_PATH, STATX_TYPE } from "../sys/constants.ts";
-import { BENEATH, openDirectoryAt, S_IFLNK, S_IFMT } from "./open.ts";
+import {
+  BENEATH,
+  openDirectoryAt,
+  openIfThere,
+  S_IFLNK,
+  S_IFMT,
+} from "./open.ts";
 import { OwnedFd } from "./owned_fd.ts";
 import { quote } from "../base/text.ts";
 
@@ -107,9 +118,8 @@ function partsOf(path: string): string[] {
  */
 function lookUp(holder: number, name: string): OwnedFd | string | null {
   try {
-    return openDirectoryAt(holder, name);
+    return openIfThere(holder, name, O_DIRECTORY);
   } catch (error) {
-    if (isErrno(error, ENOENT)) return null;
     if (!isErrno(error, ENOTDIR, ELOOP)) throw error;
   }
   const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;

@@ -1,5 +1,7 @@
 /** Capabilities of a command: capabilities(7). */
 import { readFile } from "../fd/open.ts";
+import { readFields } from "../kernel/process.ts";
+import { type CapabilitySets, capget } from "../sys/process.ts";
 import { LITTLE_ENDIAN } from "../sys/layout.ts";
 import { nearest, received } from "../base/check.ts";
 
@@ -110,14 +112,6 @@ export function parseCapabilities(names: readonly Capability[]): number[] {
   });
 }
 
-// include/uapi/linux/capability.h
-export const _LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
-
-/** A `struct __user_cap_header_struct` of the calling thread. */
-export const CAPABILITY_HEADER: Uint8Array<ArrayBuffer> = new Uint8Array(
-  new Uint32Array([_LINUX_CAPABILITY_VERSION_3, 0]).buffer,
-);
-
 /** What is done for a command to have no more capabilities than some. */
 export interface CapabilityChange {
   /** The numbers of those that no program it executes can get. */
@@ -141,25 +135,44 @@ export function changeCapabilities(
   stays: boolean,
   anew: boolean,
 ): CapabilityChange {
+  const own = capget();
+  if (anew) return findChange(kept, stays, anew, own);
+  const { effective, permitted, inheritable } = own;
+  const key = [kept, stays, effective, permitted, inheritable].join();
+  // The bounding set may have fewer by now: it changes nothing to drop them again.
+  if (known?.key !== key) {
+    known = { key, change: findChange(kept, stays, anew, own) };
+  }
+  return known.change;
+}
+
+/** What was found out last: most commands of a process are to have the same. */
+let known: { key: string; change: CapabilityChange } | null = null;
+
+function findChange(
+  kept: readonly number[] | null,
+  stays: boolean,
+  anew: boolean,
+  { effective, permitted, inheritable }: CapabilitySets,
+): CapabilityChange {
   const mask = kept === null
     ? ~0n
     : kept.reduce((bits, number) => bits | 1n << BigInt(number), 0n);
   const has = (bits: bigint, number: number) =>
     (bits >> BigInt(number) & 1n) !== 0n;
-  const status = readFile("/proc/thread-self/status");
-  const own = (field: string) =>
-    BigInt(`0x${new RegExp(`^${field}:\\s*(\\w+)$`, "m").exec(status)![1]}`);
+  const status = readFields("/proc/thread-self/status");
+  const ofStatus = (name: string) => BigInt(`0x${status(name)}`);
   const last = Number(readFile("/proc/sys/kernel/cap_last_cap"));
-  const bounding = own("CapBnd");
+  const bounding = ofStatus("CapBnd");
   const sets = new DataView(new ArrayBuffer(24));
-  ["CapEff", "CapPrm", "CapInh"].forEach((field, i) => {
-    const set = stays ? own(field) & mask : 0n;
+  [effective, permitted, inheritable].forEach((bits, i) => {
+    const set = stays ? bits & mask : 0n;
     sets.setUint32(i * 4, Number(set & 0xffff_ffffn), LITTLE_ENDIAN);
     sets.setUint32(12 + i * 4, Number(set >> 32n), LITTLE_ENDIAN);
   });
   const all = Array.from({ length: last + 1 }, (_, number) => number);
   const before = anew ? ~0n : bounding;
-  const ambient = anew && stays ? own("CapAmb") & mask : 0n;
+  const ambient = anew && stays ? ofStatus("CapAmb") & mask : 0n;
   return {
     dropped: all.filter((number) => has(before & ~(bounding & mask), number)),
     sets: new Uint8Array(sets.buffer),

@@ -13,7 +13,14 @@ import { attempt, explain, MountError } from "../error/error.ts";
 import { type Spawner, spawner } from "./spawner.ts";
 import { withUser } from "./user.ts";
 import { HeldSignals, Terminal } from "./signals.ts";
-import { make, makeDev, makeProc, makeSys, RootTree } from "./root_tree.ts";
+import {
+  DetachedRoot,
+  make,
+  makeDev,
+  makeProc,
+  makeSys,
+  RootTree,
+} from "./root_tree.ts";
 import { MountPoints } from "./mount_points.ts";
 import { Guarding, openGuarded, withoutDevices } from "./guard.ts";
 import { GUARDED } from "./profile.ts";
@@ -55,12 +62,13 @@ import {
  * @throws {TypeError | RangeError | MountError | UnsupportedError}
  */
 export async function execute(
-  root: HasFd | MountTree,
+  root: HasFd | MountTree | DetachedRoot,
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
   const fd = descriptorOf(root);
-  const from = root instanceof MountTree ? root : { fd };
+  const isWhole = root instanceof MountTree || root instanceof DetachedRoot;
+  const from = isWhole ? root : { fd };
   const given = parseRun(command, options);
   given.abort?.throwIfAborted();
   const plan = options.user === undefined
@@ -75,7 +83,7 @@ export async function execute(
 }
 
 async function runPlanned(
-  root: HasFd | MountTree,
+  root: HasFd | MountTree | DetachedRoot,
   plan: Plan,
 ): Promise<RunResult> {
   using owned = new DisposableStack();
@@ -181,13 +189,15 @@ function furnish(
 ): { late: Expected[]; passedOver: PassedOver[] } {
   const { plan, tree, place, tty } = job;
   const strict = plan.profile === "strict";
+  // Among nodes it could make others, of the host's disks.
+  const makesNodes = strict && plan.mayMakeNodes;
   const wanted = EXPECTED.filter((name) => plan[name]);
   tree.makeRoom(wanted);
+  const tops = plan.mounts.map(({ target }) => tree.topOf(target.path));
   const late = wanted.filter((name) =>
-    !plan.mounts.some((mount) => tree.leadsInto(name, mount.target.path)) &&
+    !tops.includes(null) && !tops.includes(name) &&
     (name !== "sys" || place.sys !== null) &&
-    // Nodes take a mount that leads to devices.
-    (name !== "dev" || place.makesDevices && !strict)
+    (name !== "dev" || place.makesDevices && !makesNodes)
   );
   const early = wanted.filter((name) => !late.includes(name));
   const sysShows = early.includes("sys") && plan.network === "none";

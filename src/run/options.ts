@@ -319,6 +319,8 @@ export interface Plan {
   readonly hostUts: boolean;
   readonly network: "host" | "none";
   readonly profile: Profile;
+  /** True if, in the profile `"strict"`, the command may make device nodes. */
+  readonly mayMakeNodes: boolean;
   /** The kernel's program that filters system calls, null for none. */
   readonly filter: Uint8Array | null;
   readonly asPid1: boolean;
@@ -351,6 +353,8 @@ export interface Shows {
 
 /** A timer can't be set for longer. */
 const MOST_MILLISECONDS = 0x7fff_ffff;
+
+const CAP_MKNOD = CAPABILITIES.indexOf("CAP_MKNOD");
 
 /** The last id is none: it means "leave it". */
 const MOST_ID = 0xffff_fffe;
@@ -508,6 +512,8 @@ export function parseRun(
     hostUts: checkSwitch("hostUts", options.hostUts ?? false),
     network,
     profile,
+    mayMakeNodes: (uid === undefined || uid === 0) &&
+      (kept?.includes(CAP_MKNOD) ?? true),
     asPid1: checkFirst(options),
     newSession: checkSwitch("newSession", options.newSession ?? false),
     timeout: options.timeout === undefined

@@ -47,6 +47,7 @@ import {
   open,
   openAt,
   openDirectoryAt,
+  openIfThere,
   S_IFDIR,
   S_IFLNK,
   typeOf,
@@ -84,6 +85,23 @@ import type { OptionsInput } from "../options/mount_options.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 
+/**
+ * A mount that is attached to nothing and private, and becomes a command's root
+ * itself, not a copy of it.
+ */
+export class DetachedRoot {
+  readonly mount: OwnedFd;
+
+  /** @param mount The mount; whoever runs the command closes it. */
+  constructor(mount: OwnedFd) {
+    this.mount = mount;
+  }
+
+  get fd(): number {
+    return this.mount.fd;
+  }
+}
+
 /** A command's root. */
 export class RootTree implements Disposable {
   #root: OwnedFd;
@@ -99,7 +117,7 @@ export class RootTree implements Disposable {
   readonly #makes: boolean;
 
   /**
-   * Takes a detached copy of the caller's.
+   * Takes a detached copy of the caller's, unless that is detached itself.
    *
    * @param from The caller's.
    * @param points Keeps what is mounted on, and outlives the command.
@@ -108,17 +126,14 @@ export class RootTree implements Disposable {
    * @throws {SyscallError}
    */
   constructor(
-    from: HasFd | MountTree,
+    from: HasFd | MountTree | DetachedRoot,
     points: MountPoints,
     makes: boolean,
     attributes = 0,
   ) {
     this.#points = points;
     this.#makes = makes;
-    const clone = from instanceof MountTree
-      ? cloneOfTree(from)
-      : cloneTree(from.fd, "", AT_RECURSIVE);
-    this.#root = makePrivate(clone, AT_RECURSIVE, attributes);
+    this.#root = makePrivate(detach(from), AT_RECURSIVE, attributes);
     this.staging.hold(this.#root);
   }
 
@@ -169,10 +184,11 @@ export class RootTree implements Disposable {
 
   #isDirectory(name: string): boolean {
     try {
-      this.pointAt(name);
-      return true;
+      const point = openIfThere(this.fd, name, O_DIRECTORY);
+      if (point !== null) this.#found.set(name, point);
+      return point !== null;
     } catch (error) {
-      if (isErrno(error, ENOENT, ENOTDIR, ELOOP)) return false;
+      if (isErrno(error, ENOTDIR, ELOOP)) return false;
       throw error;
     }
   }
@@ -190,17 +206,16 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * True if a target may be in one of the directories at the top, by its name or
-   * through a symlink.
+   * The directory at the top that a target may be in, by its name; null where a
+   * symlink leads to any.
    */
-  leadsInto(name: string, target: string): boolean {
-    if (target.split("/").find((part) => part !== ".") === name) return true;
+  topOf(target: string): string | null {
     try {
-      openAt(this.fd, target).close();
+      openIfThere(this.fd, target)?.close();
     } catch (error) {
-      return isErrno(error, ELOOP, EXDEV);
+      if (isErrno(error, ELOOP, EXDEV)) return null;
     }
-    return false;
+    return target.split("/").find((part) => part !== ".") ?? null;
   }
 
   /**
@@ -437,6 +452,14 @@ export class RootTree implements Disposable {
     this.#root.close();
     this.staging[Symbol.dispose]();
   }
+}
+
+/** A mount that is attached to nothing, of a command's own. */
+function detach(from: HasFd | MountTree | DetachedRoot): OwnedFd {
+  if (from instanceof DetachedRoot) return from.mount;
+  return from instanceof MountTree
+    ? cloneOfTree(from)
+    : cloneTree(from.fd, "", AT_RECURSIVE);
 }
 
 /** Makes a file or directory where nobody but the command sees it. */

@@ -36,9 +36,14 @@ import { DEVICE_LINKS, DEVICES, S_IFCHR } from "./root_tree.ts";
 import { S_IFREG } from "../fd/open.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { quote } from "../base/text.ts";
-import { SIG_DFL, SIG_SETMASK, sigaction, TIOCSPGRP } from "../sys/process.ts";
+import {
+  CAPABILITY_HEADER,
+  SIG_DFL,
+  SIG_SETMASK,
+  sigaction,
+  TIOCSPGRP,
+} from "../sys/process.ts";
 import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
-import { CAPABILITY_HEADER } from "./capabilities.ts";
 import { SECCOMP_MODE_FILTER } from "../sys/seccomp.ts";
 import { KEYCTL_JOIN_SESSION_KEYRING } from "./profile.ts";
 import type { Plan } from "./options.ts";

@@ -1,9 +1,10 @@
 /** One action: from a request to how its command ended. */
 import { parseRun, type RunOptions, type RunResult } from "../run/options.ts";
-import { run } from "../run/run.ts";
+import { execute } from "../run/execute.ts";
+import { DetachedRoot } from "../run/root_tree.ts";
 import { MountError } from "../error/error.ts";
 import { printable } from "../base/text.ts";
-import { closeElsewhere, write } from "../sys/file.ts";
+import { write } from "../sys/file.ts";
 import type { HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import type { MountSpec } from "../options/spec.ts";
 import type { RunRequest } from "./generated/buildbarn/runner/runner_pb.ts";
@@ -106,15 +107,16 @@ async function runLogged(
     cwd: workingDirectory(request),
   };
   if (areMapped && temporary !== null) inputs.give(temporary, false);
-  const mapped = areMapped ? inputs.mapped(root) : null;
+  using mapped = areMapped ? inputs.mapped(root) : null;
   try {
-    return await run(mapped ?? root, command, options);
+    return await execute(
+      mapped === null ? root : new DetachedRoot(mapped),
+      command,
+      options,
+    );
   } catch (error) {
     checkRequest(error, () => parseRun(command, options));
     return endedInstead(error, options.cwd!, own.stderr);
-  } finally {
-    // To close it takes as long as to start a command.
-    if (mapped !== null) await closeElsewhere(mapped.release());
   }
 }
 

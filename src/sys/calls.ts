@@ -26,6 +26,8 @@ interface CallDescription {
 
 /** A row a call, in the order of their names. */
 export const CALLS = {
+  // int capget(cap_user_header_t hdrp, cap_user_data_t datap);
+  capget: { x86_64: 125, aarch64: 90, parameters: ["buffer", "buffer"] },
   capset: { x86_64: 126, aarch64: 91 },
   chdir: { x86_64: 80, aarch64: 49 },
   chroot: { x86_64: 161, aarch64: 51 },

@@ -21,6 +21,8 @@ import {
   STATX,
 } from "./layout.ts";
 import { bindElsewhere, errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
+import { isErrno } from "./error.ts";
+import { ENOENT } from "./errno.ts";
 import { decodeText, quote } from "../base/text.ts";
 import {
   AT_EMPTY_PATH,
@@ -119,6 +121,37 @@ const HOW_NAMES: OptionNames<OpenHow> = {
  * EAGAIN when something was renamed or mounted meanwhile (try again).
  */
 export function openat2(dirfd: number, path: string, how: OpenHow): number {
+  return openUnless(0, dirfd, path, how);
+}
+
+/**
+ * As {@linkcode openat2}, for those who look whether something is there: an error
+ * takes longer than the call.
+ *
+ * @returns The descriptor, -1 for ENOENT.
+ * @throws {SyscallError} As {@linkcode openat2}, but not ENOENT.
+ */
+export function openat2IfThere(
+  dirfd: number,
+  path: string,
+  how: OpenHow,
+): number {
+  try {
+    return openUnless(ENOENT, dirfd, path, how);
+  } catch (error) {
+    // A tracer was told of it.
+    if (isErrno(error, ENOENT)) return -1;
+    throw error;
+  }
+}
+
+/** @param expected The error number that is no failure, unless there is a tracer. */
+function openUnless(
+  expected: number,
+  dirfd: number,
+  path: string,
+  how: OpenHow,
+): number {
   dirfd = int32("dirfd", dirfd);
   checkOptions(how, HOW_NAMES);
   const { flags, mode = 0, resolve = 0 } = how;
@@ -128,6 +161,7 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
   const bytes = passString("path", path);
   const fd = libc.openat2(NR.openat2, dirfd, bytes, openHow, SIZE);
   if (fd === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (fd === -1 && errno[0] === expected && !tracer) return fd;
   if (fd === -1 || tracer) {
     settle(fd, "openat2", [
       { fd: dirfd },
@@ -709,30 +743,34 @@ export interface DirectoryEntry {
  */
 export function readDirectory(fd: number): DirectoryEntry[] {
   fd = int32("fd", fd);
-  const view = new DataView(new ArrayBuffer(BUFFER_SIZE));
-  const buffer = new Uint8Array(view.buffer);
   const length = libc.getdents64(
     NR.getdents64,
     fd,
-    buffer,
+    direntBuffer,
     BigInt(BUFFER_SIZE),
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  if (length === -1 || tracer) {
-    settle(length, "getdents64", [{ fd }, "…", String(BUFFER_SIZE)]);
-  }
+  // Before a tracer is told, which may make calls of its own.
   const entries: DirectoryEntry[] = [];
   for (let at = 0; at < length;) {
     const start = at + DIRENT64.d_name;
-    const end = buffer.indexOf(0, start);
+    const end = direntBuffer.indexOf(0, start);
     entries.push({
-      name: decodeText(buffer.subarray(start, end)),
-      type: view.getUint8(at + DIRENT64.d_type),
+      name: decodeText(direntBuffer.subarray(start, end)),
+      type: direntView.getUint8(at + DIRENT64.d_type),
     });
-    at += view.getUint16(at + DIRENT64.d_reclen, LITTLE_ENDIAN);
+    at += direntView.getUint16(at + DIRENT64.d_reclen, LITTLE_ENDIAN);
+  }
+  if (length === -1 || tracer) {
+    settle(length, "getdents64", [{ fd }, "…", String(BUFFER_SIZE)]);
   }
   return entries;
 }
+
+/** Used again by each call, and read before the next. */
+const direntBuffer = new Uint8Array(new ArrayBuffer(BUFFER_SIZE));
+
+const direntView = new DataView(direntBuffer.buffer);
 
 /**
  * Makes a pipe.

@@ -164,6 +164,44 @@ export function decodeUsage(view: DataView): Usage {
   };
 }
 
+// include/uapi/linux/capability.h
+export const _LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
+
+/** A `struct __user_cap_header_struct` of the calling thread. */
+export const CAPABILITY_HEADER: Uint8Array<ArrayBuffer> = new Uint8Array(
+  new Uint32Array([_LINUX_CAPABILITY_VERSION_3, 0]).buffer,
+);
+
+/** Sets of capabilities, a bit each. */
+export interface CapabilitySets {
+  readonly effective: bigint;
+  readonly permitted: bigint;
+  readonly inheritable: bigint;
+}
+
+/**
+ * Asks for the capabilities of the calling thread.
+ *
+ * `int capget(cap_user_header_t hdrp, cap_user_data_t datap);`
+ *
+ * See capget(2).
+ */
+export function capget(): CapabilitySets {
+  const result = libc.capget(NR.capget, CAPABILITY_HEADER, capabilityData);
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  // The low halves come first.
+  const set = (i: number) =>
+    BigInt(capabilityWords[i]!) | BigInt(capabilityWords[3 + i]!) << 32n;
+  const sets = { effective: set(0), permitted: set(1), inheritable: set(2) };
+  if (result === -1 || tracer) settle(result, "capget", ["…", "…"]);
+  return sets;
+}
+
+/** Two `struct __user_cap_data_struct`: used again by each call. */
+const capabilityWords = new Uint32Array(new ArrayBuffer(24));
+
+const capabilityData = new Uint8Array(capabilityWords.buffer);
+
 /**
  * Opens a descriptor of a process, which can be read from once it has ended.
  *

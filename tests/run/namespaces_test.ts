@@ -62,6 +62,33 @@ rootTest("run() shows a network of its own in every sysfs", async () => {
   assertEquals(out, "/other/class/net:\nlo\n\n/sys/class/net:\nlo\n0x9\n");
 });
 
+rootTest("run() gives nodes in /dev to who can't make any", async () => {
+  const path = makeRoot();
+  using root = Directory.open(path);
+  const probe = `
+    for n in null zero full random urandom tty; do [ -c /dev/$n ] || echo $n; done
+    echo x >/dev/null && head -c 2 /dev/zero | wc -c
+    grep -c ' /dev rw,nosuid,nodev' /proc/self/mountinfo
+    mknod /dev/n c 1 3; mknod /dev/shm/n c 1 3
+    mount -o remount,dev /dev/shm`;
+  const strict: RunOptions = { profile: "strict" };
+  for (
+    const options of [
+      { ...strict, capabilities: ["CAP_DAC_OVERRIDE", "CAP_FOWNER"] } as const,
+      { ...strict, uid: 1000 },
+    ]
+  ) {
+    const { out, err } = await shell(root, probe, options);
+    assertEquals(out, "2\n0\n");
+    assertEquals(err.trimEnd().split("\n").map((line) => line.slice(0, 6)), [
+      "mknod:",
+      "mknod:",
+      "mount:",
+    ], err);
+    assert(err.includes("Operation not permitted"), err);
+  }
+});
+
 rootTest("run() keeps the profile strict, whatever is mounted", async () => {
   const path = makeRoot();
   Deno.mkdirSync(`${path}/src`);

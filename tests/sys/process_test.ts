@@ -7,6 +7,7 @@ import {
 import { assert, assertEquals } from "@std/assert";
 import {
   __WALL,
+  _LINUX_CAPABILITY_VERSION_3,
   CLD_EXITED,
   P_PID,
   SIG_BLOCK,
@@ -57,10 +58,7 @@ import {
   PR_SET_NO_NEW_PRIVS,
   PR_SET_SECCOMP,
 } from "../../src/run/steps.ts";
-import {
-  _LINUX_CAPABILITY_VERSION_3,
-  CAPABILITIES,
-} from "../../src/run/capabilities.ts";
+import { CAPABILITIES } from "../../src/run/capabilities.ts";
 import { SECCOMP_MODE_FILTER } from "../../src/sys/seccomp.ts";
 import { KEYCTL_JOIN_SESSION_KEYRING } from "../../src/run/profile.ts";
 import { RESOURCES } from "../../src/run/limits.ts";
