@@ -18,6 +18,7 @@ import {
   fchownat,
   openat2,
   readDirectory,
+  statx,
 } from "../sys/file.ts";
 import { isErrno } from "../sys/error.ts";
 import { EINVAL, ELOOP, ENOENT, ENOSYS, ENOTDIR, EXDEV } from "../sys/errno.ts";
@@ -30,6 +31,7 @@ import {
   O_NOFOLLOW,
   RESOLVE_NO_XDEV,
   STATMOUNT_FS_TYPE,
+  STATX_UID,
 } from "../sys/constants.ts";
 import { statmount } from "../sys/statmount.ts";
 import type { ServePlan } from "./options.ts";
@@ -63,9 +65,34 @@ export class Inputs implements Disposable {
    */
   areMapped(root: OwnedFd): boolean {
     const { protectInputs, uid } = this.#plan;
-    if (protectInputs !== null) return protectInputs === "idmap";
-    // Of the worker's own file system no file can be written to.
-    return uid === 0 && !isFuse(root.fd);
+    if (protectInputs === "none") return false;
+    const areMapped = protectInputs === "idmap" ||
+      // Of the worker's own file system no file can be written to.
+      protectInputs === null && uid === 0 && !isFuse(root.fd);
+    this.#checkOwner(root, areMapped);
+    return areMapped;
+  }
+
+  /**
+   * Checks that the input files are another user's than the command: their owner
+   * may change them, whatever their modes and maps.
+   */
+  #checkOwner(root: OwnedFd, areMapped: boolean): void {
+    // Who makes an action's directory makes its files.
+    const { uid: owner } = statx(root.fd, "..", 0, STATX_UID);
+    const inside = areMapped ? owner! - FIRST_ID : owner!;
+    const isOwner = areMapped
+      ? inside >= 0 && inside < IDS
+      : inside === this.#plan.uid && !isFuse(root.fd);
+    if (!isOwner) return;
+    throw new StatusError(
+      "INTERNAL",
+      areMapped
+        ? `The input files can't be protected: they belong to user ${owner}, and users ${FIRST_ID} to ${
+          FIRST_ID + IDS - 1
+        } are the commands'; run the worker as another user`
+        : `The input files can't be protected: they belong to user ${owner}, whom commands run as; run commands as another user, or with protectInputs "none"`,
+    );
   }
 
   /**

@@ -67,8 +67,18 @@ const MESSAGE_SIZE = 16 << 20;
 
 const ALLOW = { allow: {} };
 
+/** What a worker runs as, where not as root with its umask. */
+interface WorkerUser {
+  /** A command that starts it. */
+  readonly wrapper?: readonly string[];
+  /** Whose its directories are. */
+  readonly uid?: number;
+  /** The umask that its configuration sets. */
+  readonly umask?: number;
+}
+
 /** Configurations of a cluster on loopback. */
-function configurations(kind: "native" | "fuse") {
+function configurations(kind: "native" | "fuse", { umask }: WorkerUser) {
   const [storage, clients, workers] = [freePort(), freePort(), freePort()]
     .map((port) => `127.0.0.1:${port}`) as [string, string, string];
   const server = (address: string) => [{
@@ -161,6 +171,7 @@ function configurations(kind: "native" | "fuse") {
       }],
     },
     bb_worker: {
+      ...umask === undefined ? {} : { global: { setUmask: { umask } } },
       blobstore: {
         contentAddressableStorage: kind === "native" ? blobs : {
           readCaching: {
@@ -206,24 +217,29 @@ class Cluster implements AsyncDisposable {
   readonly #processes: Deno.ChildProcess[] = [];
   readonly address: string;
 
-  constructor(kind: "native" | "fuse") {
+  constructor(kind: "native" | "fuse", user: WorkerUser = {}) {
     for (const name of ["build", "cache", "socket"]) {
       Deno.mkdirSync(`${WORKER}/${name}`, { recursive: true });
     }
-    const { address, ...programs } = configurations(kind);
+    if (user.uid !== undefined) {
+      for (const name of ["build", "cache"]) {
+        Deno.chownSync(`${WORKER}/${name}`, user.uid, user.uid);
+      }
+      Deno.chmodSync(`${WORKER}/cache`, 0o700);
+      Deno.writeTextFileSync(`${WORKER}/filepool`, "");
+      Deno.chownSync(`${WORKER}/filepool`, user.uid, user.uid);
+    }
+    const { address, ...programs } = configurations(kind, user);
     this.address = address;
     for (const [name, configuration] of Object.entries(programs)) {
       const file = `${SCRATCH}/${name}.json`;
       Deno.writeTextFileSync(file, JSON.stringify(configuration));
-      const log = `${SCRATCH}/${name}.log`;
+      const wrapper = name === "bb_worker" ? user.wrapper ?? [] : [];
       this.#processes.push(
         new Deno.Command("sh", {
           args: [
-            "-c",
-            'exec "$0" "$1" > "$2" 2>&1',
-            `${BIN}/${name}`,
-            file,
-            log,
+            ...["-c", 'exec "$@" > "$0" 2>&1', `${SCRATCH}/${name}.log`],
+            ...[...wrapper, `${BIN}/${name}`, file],
           ],
           stdin: "null",
         }).spawn(),
@@ -438,4 +454,78 @@ function exists(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
+}
+
+/** Starts a program as a user with some capabilities. */
+function asUser(uid: number, ...capabilities: string[]): string[] {
+  const all = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
+  return [
+    ...["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"],
+    ...[`--inh-caps=${all}`, `--ambient-caps=${all}`, `--bounding-set=${all}`],
+  ];
+}
+
+const CASES: [string, WorkerUser, string[], number?][] = [
+  ["root idmap", {}, []],
+  ["1000 idmap", { uid: 1000, wrapper: asUser(1000) }, []],
+  ["1000 idmap caps", {
+    uid: 1000,
+    wrapper: asUser(1000, "dac_override", "fowner", "dac_read_search"),
+  }, []],
+  [
+    "1000 idmap override",
+    { uid: 1000, wrapper: asUser(1000, "dac_override") },
+    [],
+  ],
+  ["1000 idmap override fowner", {
+    uid: 1000,
+    wrapper: asUser(1000, "dac_override", "fowner"),
+  }, []],
+  ["root, mode 1234", {}, ["--user", "1234", "--protect-inputs", "mode"]],
+  ["root, mode 1234 umask", { umask: 0 }, ["--user", "1234"]],
+  ["root, idmap 1234", {}, ["--user", "1234", "--protect-inputs", "idmap"]],
+  ["1000, mode 1234 umask", { uid: 1000, wrapper: asUser(1000), umask: 0 }, [
+    "--user",
+    "1234",
+  ]],
+  ["1000, mode 1000", { uid: 1000, wrapper: asUser(1000) }, ["--user", "1000"]],
+];
+for (const [name, user, options] of CASES) {
+  clusterTest(`explore ${name}`, PROGRAMS, async () => {
+    await using cluster = new Cluster("native", user);
+    const file = `${SCRATCH}/runner.json`;
+    Deno.writeTextFileSync(
+      file,
+      JSON.stringify({
+        buildDirectoryPath: BUILD,
+        grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
+        global: { setUmask: { umask: 0 } },
+      }),
+    );
+    await using _runner = await RunnerProcess.start([
+      "--config",
+      file,
+      ...options,
+    ]);
+    await using actions = new Actions(cluster.address);
+    for (
+      const script of [
+        "id; mkdir -p out/deep && echo made > out/deep/file; echo x > src/new; rm src/new",
+        "ls -ln /src /; cat src/input; chmod u+w src/input; echo poison >> src/input; rm -f src/input; echo poison > src/input",
+        "cat src/input",
+      ]
+    ) {
+      const outcome = await Promise.race([
+        actions.execute(script, { outputs: ["out/deep/file"] }).catch(String),
+        new Promise((r) => setTimeout(r, 15000, "late")),
+      ]);
+      console.log(name, JSON.stringify(outcome));
+      if (outcome === "late") break;
+    }
+    console.log([...Deno.readDirSync(BUILD)].map(({ name }) => name));
+    console.log(
+      Deno.readTextFileSync(`${SCRATCH}/bb_worker.log`).split("\n").slice(-4)
+        .join("\n"),
+    );
+  });
 }

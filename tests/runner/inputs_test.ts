@@ -242,6 +242,51 @@ runnerTest(
 );
 
 runnerTest(
+  "no command runs as a user that the worker's files belong to",
+  async () => {
+    for (
+      const [owner, options, told] of [
+        [1234, ["--user", "1234"], /belong to user 1234, whom commands run as/],
+        [
+          1234,
+          ["--user", "1234", "--protect-inputs", "mode"],
+          /belong to user 1234, whom commands run as/,
+        ],
+        [70_000, [], /belong to user 70000, and users 70000 to 135535 are/],
+        [135_535, [], /belong to user 135535, and users 70000/],
+        [135_536, [], null],
+        [1234, ["--user", "1234", "--protect-inputs", "none"], null],
+        [1234, ["--user", "1234", "--protect-inputs", "idmap"], null],
+        [1235, ["--user", "1234"], null],
+      ] as const
+    ) {
+      await using _runner = await RunnerProcess.start([...OPTIONS, ...options]);
+      await using client = new Client();
+      using action = new Action("1");
+      const cached = link(action, "src/input");
+      for (const path of [action.path, action.root, cached]) {
+        Deno.chownSync(path, owner, owner);
+      }
+      const before = state(cached);
+      const { status, message } = await client.run(
+        action.shell("chmod u+w src/input && echo poison > src/input; :"),
+      );
+      const what = JSON.stringify([owner, options]);
+      assertEquals(status, told === null ? "OK" : "INTERNAL", what);
+      if (told !== null) assertMatch(message!, told);
+      const isNone = (options as readonly string[]).includes("none");
+      assertEquals(
+        Deno.readTextFileSync(cached) === "poison\n",
+        isNone,
+        what,
+      );
+      if (!isNone) assertEquals(state(cached), before, what);
+      Deno.removeSync(cached);
+    }
+  },
+);
+
+runnerTest(
   "an action that forks without end is stopped by its limits",
   async () => {
     await using _runner = await RunnerProcess.start([
