@@ -10,6 +10,7 @@ import {
 } from "./support.ts";
 import { programTest } from "../support/program.ts";
 import { missingPermission, mountsBelow, SCRATCH } from "../support/testing.ts";
+import { possessionsOf } from "../support/possessions.ts";
 import { processesWith } from "../support/run_root.ts";
 import { umount2 } from "../../src/sys/mount.ts";
 import { MNT_DETACH } from "../../src/sys/constants.ts";
@@ -30,7 +31,7 @@ function clusterTest(
   if (there) {
     programTest(name, fn, {
       missing: missingClient(),
-      commands: ["busybox"],
+      commands: ["busybox", "setpriv"],
     });
     return;
   }
@@ -69,10 +70,9 @@ const ALLOW = { allow: {} };
 
 /** What a worker runs as, where not as root with its umask. */
 interface WorkerUser {
-  /** A command that starts it. */
-  readonly wrapper?: readonly string[];
-  /** Whose its directories are. */
+  /** The user, who then has no capability but these. */
   readonly uid?: number;
+  readonly capabilities?: readonly string[];
   /** The umask that its configuration sets. */
   readonly umask?: number;
 }
@@ -212,6 +212,16 @@ function configurations(kind: "native" | "fuse", { umask }: WorkerUser) {
   };
 }
 
+/** What starts a program as a user. */
+function wrapperFor({ uid, capabilities = [] }: WorkerUser): string[] {
+  if (uid === undefined) return [];
+  const all = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
+  return [
+    ...["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"],
+    ...[`--inh-caps=${all}`, `--ambient-caps=${all}`, `--bounding-set=${all}`],
+  ];
+}
+
 /** The programs of a cluster, but for the runner. */
 class Cluster implements AsyncDisposable {
   readonly #processes: Deno.ChildProcess[] = [];
@@ -234,7 +244,7 @@ class Cluster implements AsyncDisposable {
     for (const [name, configuration] of Object.entries(programs)) {
       const file = `${SCRATCH}/${name}.json`;
       Deno.writeTextFileSync(file, JSON.stringify(configuration));
-      const wrapper = name === "bb_worker" ? user.wrapper ?? [] : [];
+      const wrapper = name === "bb_worker" ? wrapperFor(user) : [];
       this.#processes.push(
         new Deno.Command("sh", {
           args: [
@@ -346,31 +356,68 @@ for (const kind of ["native", "fuse"] as const) {
         assertEquals(after.stdout, "input\n", attack);
       }
 
-      const begin = performance.now();
-      let next = 0;
-      await Promise.all(Array.from({ length: 8 }, async () => {
-        while (next < 120) {
-          const i = next++;
-          const outcome = await actions.execute(
-            `echo ${i} > out; cat out /proc/self/stat > /dev/null; exit $((${i} % 5))`,
-            { outputs: ["out"] },
-          );
-          assertEquals([outcome.code, outcome.exitCode], [0, i % 5]);
-          assertEquals(outcome.outputs, { out: `${i}\n` });
-        }
-      }));
-      const seconds = (performance.now() - begin) / 1000;
-
+      const before = possessionsOf(runner.process.pid);
+      const rate = await eightAtATime(actions);
       const one = await measure(actions);
-      console.log(
-        `${kind}: one action ${one}; 120 actions 8 at a time ${
-          (120 / seconds).toFixed(1)
-        } a second`,
+      console.log(`${kind}: one action ${one}; ${rate}`);
+      const after = possessionsOf(runner.process.pid);
+      assertEquals(
+        [after.mounts, after.children, after.zombies],
+        [before.mounts, before.children, 0],
       );
       // The worker has removed all of it.
       assertEquals([...Deno.readDirSync(BUILD)].map(({ name }) => name), []);
     },
   );
+}
+
+clusterTest(
+  "a worker goes on when its runner was killed, and nothing is left",
+  PROGRAMS,
+  async () => {
+    await using cluster = new Cluster("native");
+    const options = ["--build-directory", BUILD, "--listen", SOCKET];
+    const first = await RunnerProcess.start(options);
+    await using actions = new Actions(cluster.address);
+    const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    const lost = actions.execute(`sleep ${word} & sleep ${word}`);
+    while (processesWith(word).length < 2) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await first.end("SIGKILL");
+    assertEquals((await lost).code, UNAVAILABLE);
+    await using _second = await RunnerProcess.start(options);
+    let next = await actions.execute("cat src/input");
+    while (next.code === UNAVAILABLE) {
+      next = await actions.execute("cat src/input");
+    }
+    assertEquals([next.code, next.stdout], [0, "input\n"]);
+    assertEquals(processesWith(word), []);
+    assertEquals([...Deno.readDirSync(BUILD)], []);
+  },
+);
+
+/** Executes 120 actions, 8 at a time, and tells how many a second. */
+async function eightAtATime(
+  actions: Actions,
+  more: object = {},
+): Promise<string> {
+  const count = 120;
+  const begin = performance.now();
+  let next = 0;
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    while (next < count) {
+      const i = next++;
+      const outcome = await actions.execute(
+        `echo ${i} > out; cat out; exit $((${i} % 5))`,
+        { outputs: ["out"], ...more },
+      );
+      assertEquals([outcome.code, outcome.exitCode], [0, i % 5]);
+      assertEquals(outcome.outputs, { out: `${i}\n` });
+    }
+  }));
+  const seconds = (performance.now() - begin) / 1000;
+  return `8 at a time ${(count / seconds).toFixed(1)} a second`;
 }
 
 /** The median of actions that do nothing, one at a time. */
@@ -439,10 +486,11 @@ clusterTest(
         first = await actions.execute("true", inputs);
       }
       assertEquals([first.code, first.exitCode], [0, 0], first.message);
-      medians.push(`${which} ${await measure(actions, inputs)}`);
+      const rate = await eightAtATime(actions, inputs);
+      medians.push(`${which} ${await measure(actions, inputs)}, ${rate}`);
     }
     assert(medians.length === 2);
-    console.log(medians.join(", "));
+    console.log(medians.join("; "));
   },
 );
 
@@ -456,76 +504,85 @@ function exists(path: string): boolean {
   }
 }
 
-/** Starts a program as a user with some capabilities. */
-function asUser(uid: number, ...capabilities: string[]): string[] {
-  const all = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
-  return [
-    ...["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"],
-    ...[`--inh-caps=${all}`, `--ambient-caps=${all}`, `--bounding-set=${all}`],
-  ];
-}
+/** What a worker that is not root needs: to remove what actions leave. */
+const REMOVING = ["dac_override", "fowner"];
 
-const CASES: [string, WorkerUser, string[], number?][] = [
-  ["root idmap", {}, []],
-  ["1000 idmap", { uid: 1000, wrapper: asUser(1000) }, []],
-  ["1000 idmap caps", {
-    uid: 1000,
-    wrapper: asUser(1000, "dac_override", "fowner", "dac_read_search"),
-  }, []],
-  [
-    "1000 idmap override",
-    { uid: 1000, wrapper: asUser(1000, "dac_override") },
-    [],
-  ],
-  ["1000 idmap override fowner", {
-    uid: 1000,
-    wrapper: asUser(1000, "dac_override", "fowner"),
-  }, []],
-  ["root, mode 1234", {}, ["--user", "1234", "--protect-inputs", "mode"]],
-  ["root, mode 1234 umask", { umask: 0 }, ["--user", "1234"]],
-  ["root, idmap 1234", {}, ["--user", "1234", "--protect-inputs", "idmap"]],
-  ["1000, mode 1234 umask", { uid: 1000, wrapper: asUser(1000), umask: 0 }, [
-    "--user",
-    "1234",
-  ]],
-  ["1000, mode 1000", { uid: 1000, wrapper: asUser(1000) }, ["--user", "1000"]],
+/** Workers and runners with the users that they and their commands are. */
+const USERS: readonly {
+  readonly worker: WorkerUser;
+  readonly runner: readonly string[];
+  /** What the action's result says; null for one that works. */
+  readonly told: RegExp | null;
+}[] = [
+  { worker: {}, runner: [], told: null },
+  { worker: {}, runner: ["--user", "1234"], told: /Permission denied/ },
+  { worker: { umask: 0 }, runner: ["--user", "1234"], told: null },
+  {
+    worker: {},
+    runner: ["--user", "1234", "--protect-inputs", "idmap"],
+    told: null,
+  },
+  ...[{ runner: [] }, { runner: ["--user", "1234"] }].flatMap(({ runner }) => [
+    {
+      worker: { uid: 1000, umask: 0 },
+      runner,
+      told: /Failed to remove build directory/,
+    },
+    {
+      worker: { uid: 1000, umask: 0, capabilities: REMOVING },
+      runner,
+      told: null,
+    },
+  ]),
+  {
+    worker: { uid: 1000 },
+    runner: ["--user", "1000"],
+    told: /belong to user 1000, whom commands run as/,
+  },
 ];
-for (const [name, user, options] of CASES) {
-  clusterTest(`explore ${name}`, PROGRAMS, async () => {
-    await using cluster = new Cluster("native", user);
-    const file = `${SCRATCH}/runner.json`;
-    Deno.writeTextFileSync(
-      file,
-      JSON.stringify({
-        buildDirectoryPath: BUILD,
-        grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
-        global: { setUmask: { umask: 0 } },
-      }),
-    );
-    await using _runner = await RunnerProcess.start([
-      "--config",
-      file,
-      ...options,
-    ]);
-    await using actions = new Actions(cluster.address);
-    for (
-      const script of [
-        "id; mkdir -p out/deep && echo made > out/deep/file; echo x > src/new; rm src/new",
-        "ls -ln /src /; cat src/input; chmod u+w src/input; echo poison >> src/input; rm -f src/input; echo poison > src/input",
-        "cat src/input",
-      ]
-    ) {
-      const outcome = await Promise.race([
-        actions.execute(script, { outputs: ["out/deep/file"] }).catch(String),
-        new Promise((r) => setTimeout(r, 15000, "late")),
+
+for (const { worker, runner: options, told } of USERS) {
+  const { uid = 0, umask = 0o22, capabilities } = worker;
+  const rights = uid === 0 ? "all" : capabilities?.join() ?? "no";
+  const is = `user ${uid}, umask ${umask.toString(8)}, ${rights} capabilities`;
+  const outcome = told === null ? "runs actions" : `tells ${told}`;
+  clusterTest(
+    `a worker (${is}) with a runner (${options.join(" ")}) ${outcome}`,
+    PROGRAMS,
+    async () => {
+      await using cluster = new Cluster("native", worker);
+      const file = `${SCRATCH}/runner.json`;
+      Deno.writeTextFileSync(
+        file,
+        JSON.stringify({
+          buildDirectoryPath: BUILD,
+          grpcServers: [{ listenPaths: [SOCKET], authenticationPolicy: ALLOW }],
+          // Who is not root can connect, too.
+          global: { setUmask: { umask: 0 } },
+        }),
+      );
+      await using _runner = await RunnerProcess.start([
+        ...["--config", file, ...options],
       ]);
-      console.log(name, JSON.stringify(outcome));
-      if (outcome === "late") break;
-    }
-    console.log([...Deno.readDirSync(BUILD)].map(({ name }) => name));
-    console.log(
-      Deno.readTextFileSync(`${SCRATCH}/bb_worker.log`).split("\n").slice(-4)
-        .join("\n"),
-    );
-  });
+      await using actions = new Actions(cluster.address);
+      const script = `cat src/input; mkdir -p out/deep out/closed out/sticky
+        echo made > out/deep/file && echo x > out/closed/file && : > src/new
+        : > out/sticky/file; chmod 1777 out/sticky; chmod 000 out/closed
+        chmod u+w src/input; echo poison >> src/input; [ -e out/deep/file ]`;
+      const outputs = ["out/deep/file"];
+      const outcome = await actions.execute(script, { outputs });
+      if (told !== null) {
+        assert(outcome.code !== 0 || outcome.exitCode !== 0);
+        const said = outcome.message + outcome.stderr +
+          Object.values(outcome.logs).join();
+        assertMatch(said, told);
+        return;
+      }
+      assertEquals([outcome.code, outcome.exitCode], [0, 0], outcome.stderr);
+      assertEquals(outcome.outputs, { "out/deep/file": "made\n" });
+      const after = await actions.execute("cat src/input");
+      assertEquals([after.code, after.stdout], [0, "input\n"]);
+      assertEquals([...Deno.readDirSync(BUILD)], []);
+    },
+  );
 }
