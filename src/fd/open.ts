@@ -31,7 +31,7 @@ import {
   statx,
 } from "../sys/file.ts";
 import { openTree } from "../sys/mount.ts";
-import { isErrno } from "../sys/error.ts";
+import { isErrno, lacks } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOTDIR } from "../sys/errno.ts";
 import { decodeText } from "../base/text.ts";
 
@@ -165,7 +165,7 @@ function openSelf(dirfd: number, resolve: number): OwnedFd {
     // A descriptor of a file has failed before, with ENOTDIR.
     if (isErrno(error, EAGAIN, EACCES)) return openItself(dirfd);
     // RESOLVE_CACHED came with Linux 5.12.
-    if (!isErrno(error, EINVAL)) throw error;
+    if (!lacks("openat2, with RESOLVE_CACHED", error, EINVAL)) throw error;
     return openAgain(dirfd, ".", O_PATH | O_DIRECTORY, resolve);
   }
 }

@@ -13,7 +13,12 @@ import {
   STATX_TYPE,
 } from "../sys/constants.ts";
 import { nameToHandleAt, statx, statxMount } from "../sys/file.ts";
-import { isErrno, type SyscallError, UnsupportedError } from "../sys/error.ts";
+import {
+  isErrno,
+  lacks,
+  type SyscallError,
+  UnsupportedError,
+} from "../sys/error.ts";
 import { listmount, statmount } from "../sys/statmount.ts";
 import { EACCES, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { isDirectory, S_IFDIR, S_IFMT, UNASKED } from "../fd/open.ts";
@@ -81,7 +86,8 @@ function idOfClosed(
   } catch (error) {
     if (isErrno(error, EACCES)) throw reason;
     // Before Linux 6.12.
-    if (!isErrno(error, EINVAL, ENOSYS, EPERM)) throw error;
+    const what = "name_to_handle_at, with AT_HANDLE_MNT_ID_UNIQUE";
+    if (!lacks(what, error, EINVAL, ENOSYS, EPERM)) throw error;
   }
   const { mntId } = statx(dirfd, path, flags | UNASKED, 0);
   const id = uniqueIdOf(known(mntId));
@@ -104,7 +110,7 @@ function uniqueIdOf(tableId: bigint): bigint | undefined {
       }
     });
   } catch (error) {
-    if (isErrno(error, ENOSYS)) return tableId;
+    if (lacks("listmount, for a unique id", error, ENOSYS)) return tableId;
     throw error;
   }
 }
@@ -134,7 +140,8 @@ export function isMounted(id: bigint): boolean | null {
     return true;
   } catch (error) {
     if (isErrno(error, ENOENT)) return false;
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for what is mounted";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     if (isUniqueId(id)) return null;
     // Before Linux 6.8 the id is the one in the table.
     const table = tableUnlessMissing();
@@ -162,7 +169,8 @@ export function isTopmostOn(id: bigint, below: bigint): boolean {
       listmount(id, { count: 1 }).length === 0;
   } catch (error) {
     if (isErrno(error, ENOENT, EINVAL)) return false;
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for what is topmost";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     return !isUniqueId(id) && isTopmostInTable(Number(id), Number(below));
   }
 }
@@ -179,8 +187,9 @@ export function idInTable(id: bigint): number {
     return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
   } catch (error) {
     // Before Linux 6.8 no mount has another.
-    if (isErrno(error, ENOSYS)) return Number(id);
-    throw error;
+    const what = "statmount, for the id in the table";
+    if (!lacks(what, error, ENOSYS)) throw error;
+    return Number(id);
   }
 }
 

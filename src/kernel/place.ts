@@ -10,7 +10,7 @@ import {
   STATMOUNT_MNT_POINT,
 } from "../sys/constants.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { isErrno, lacks, SyscallError } from "../sys/error.ts";
 import {
   EAGAIN,
   EINVAL,
@@ -134,7 +134,8 @@ function topmostOn(id: bigint): bigint | null {
   } catch (error) {
     // On a mount that is in no mount tree, nothing could be unmounted.
     if (isErrno(error, ENOENT, EINVAL)) return id;
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for what covers a root";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     return isUniqueId(id) ? null : topmostInTable(id);
   }
 }
@@ -170,7 +171,8 @@ function nameOf(fd: number, id?: bigint): string | null {
   try {
     path = pathOf(fd);
   } catch (error) {
-    if (!isErrno(error, ENOENT, ENAMETOOLONG)) throw error;
+    const what = "/proc, for the name of a mount point";
+    if (!lacks(what, error, ENOENT, ENAMETOOLONG)) throw error;
     path = id === undefined ? null : pathOfMount(id);
   }
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
@@ -183,7 +185,8 @@ export function pathOfMount(id: bigint): string | null {
     return statmount(id, STATMOUNT_MNT_POINT).mntPoint || null;
   } catch (error) {
     if (isErrno(error, ENOENT)) return null;
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for the path of a mount";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     return isUniqueId(id) ? null : pathInTable(id);
   }
 }

@@ -4,7 +4,7 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile } from "../fd/open.ts";
 import { THIS_THREAD } from "./mountinfo.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
-import { isErrno } from "../sys/error.ts";
+import { isErrno, lacks } from "../sys/error.ts";
 import { ENOENT, ESRCH } from "../sys/errno.ts";
 
 /** The rights of a thread. */
@@ -145,7 +145,8 @@ export function dispositionsOfChild(pidfd: number): Dispositions | null {
   try {
     children = readFile(`/proc/${name}/task/${name}/children`);
   } catch (error) {
-    if (!isErrno(error, ENOENT)) throw error;
+    const what = "/proc, for the children of a process";
+    if (!lacks(what, error, ENOENT)) throw error;
     return { ignores: () => false, catches: () => false };
   }
   const [child] = children.split(" ");

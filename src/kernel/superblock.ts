@@ -17,7 +17,7 @@ import {
 } from "../sys/constants.ts";
 import { statmount } from "../sys/statmount.ts";
 import { statx } from "../sys/file.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { lacks, SyscallError } from "../sys/error.ts";
 import { ENOSYS, EPERM } from "../sys/errno.ts";
 
 /** A file system that is mounted, as far as the kernel tells. */
@@ -54,11 +54,23 @@ export function superblockAt(fd: number): Superblock | null {
     };
     if (mntOpts !== undefined) return told;
   } catch (error) {
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for the options of a file system";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
   }
   // It has no options, or the kernel does not tell them there.
   const line = found(() => lineAt(fd, ""));
   return line === undefined ? told : superblockIn(line);
+}
+
+/** The type of the file system that a descriptor lies in. */
+export function fileSystemTypeAt(fd: number): string {
+  try {
+    return statmount(mountIdAt(fd), STATMOUNT_FS_TYPE).fsType!;
+  } catch (error) {
+    const what = "statmount, for the type of a file system";
+    if (!lacks(what, error, ENOSYS)) throw error;
+  }
+  return lineAt(fd, "")!.type;
 }
 
 /**

@@ -25,7 +25,7 @@ import {
   STATMOUNT_SB_BASIC,
   STATMOUNT_SB_SOURCE,
 } from "../sys/constants.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { fallBack, isErrno, lacks, SyscallError } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { readMountinfo, THIS_THREAD } from "../kernel/mountinfo.ts";
 import { isDeleted, isMountRoot, open, pathOf } from "../fd/open.ts";
@@ -53,7 +53,7 @@ export function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
   try {
     return ask();
   } catch (error) {
-    if (isErrno(error, ENOSYS, EPERM, ...others)) return null;
+    if (lacks("listmount", error, ENOSYS, EPERM, ...others)) return null;
     throw error;
   }
 }
@@ -77,7 +77,9 @@ export function askForAll(
     knowsSources ||= answer.sbSource !== undefined;
     mounts.push(translate(answer));
   }
-  return knowsSources || mounts.length === 0 ? mounts : null;
+  if (knowsSources || mounts.length === 0) return mounts;
+  fallBack("statmount, with STATMOUNT_SB_SOURCE");
+  return null;
 }
 
 function askFor(

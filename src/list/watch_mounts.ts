@@ -9,7 +9,7 @@ import {
   processId,
 } from "./list_mounts.ts";
 import { attempt, explain } from "../error/error.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { fallBack, isErrno, SyscallError } from "../sys/error.ts";
 import type { MountInfo } from "./mount_info.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { type HasFd, OwnedFd, procPath } from "../fd/owned_fd.ts";
@@ -332,8 +332,9 @@ function openEvents(process: string): OwnedFd | null {
     namespace.close();
     return group;
   } catch (error) {
-    if (error instanceof SyscallError) return null;
-    throw error;
+    if (!(error instanceof SyscallError)) throw error;
+    fallBack("fanotify_init, with FAN_REPORT_MNT");
+    return null;
   }
 }
 

@@ -39,7 +39,7 @@ import {
 import { mountId } from "../kernel/mount_id.ts";
 import { statmount } from "../sys/statmount.ts";
 import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { fallBack, lacks, SyscallError } from "../sys/error.ts";
 import { ENOSYS } from "../sys/errno.ts";
 import { type At, lookupOfCaller } from "../error/attempt.ts";
 import { attempt } from "../error/error.ts";
@@ -185,8 +185,9 @@ function attributesAt({ dirfd, path }: At): number | undefined {
     return Number(statmount(id, STATMOUNT_MNT_BASIC).mntAttr);
   } catch (error) {
     // It is of another mount namespace, attached to nothing, or before Linux 6.8.
-    if (error instanceof SyscallError) return undefined;
-    throw error;
+    if (!(error instanceof SyscallError)) throw error;
+    fallBack("statmount, for attributes of a source");
+    return undefined;
   }
 }
 
@@ -229,7 +230,8 @@ function setPropagation(
     mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, { propagation });
   } catch (error) {
     // Before Linux 5.12 a single mount stays a peer.
-    if (flags !== 0 || !isErrno(error, ENOSYS)) throw error;
+    const what = "mount_setattr, for propagation";
+    if (flags !== 0 || !lacks(what, error, ENOSYS)) throw error;
   }
 }
 
@@ -257,7 +259,7 @@ export function cloneTree(
       const fd = openTreeAttr(dirfd, path, all, attributes);
       return new OwnedFd(fd, "mount", true);
     } catch (error) {
-      if (!isErrno(error, ENOSYS)) throw error;
+      if (!lacks("open_tree_attr", error, ENOSYS)) throw error;
     }
   }
   const clone = cloneTree(dirfd, path, flags);

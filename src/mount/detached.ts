@@ -15,7 +15,7 @@ import {
   readLog,
 } from "../sys/fscontext.ts";
 import { afterChange, bindable, changeAttributes } from "./change.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { isErrno, lacks, SyscallError } from "../sys/error.ts";
 import { quote } from "../base/text.ts";
 
 /** A file system to mount. */
@@ -215,7 +215,8 @@ function setDescriptor(context: number, key: string, fd: number): void {
     fsconfigSetFd(context, key, fd);
   } catch (error) {
     // A kernel that takes no descriptor there takes its number.
-    if (!NUMBERS.includes(key) || !isErrno(error, EINVAL)) throw error;
+    const what = "fsconfig, with FSCONFIG_SET_FD for a number";
+    if (!NUMBERS.includes(key) || !lacks(what, error, EINVAL)) throw error;
     readLog(context);
     fsconfigSetString(context, key, String(fd));
   }

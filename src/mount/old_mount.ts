@@ -10,7 +10,7 @@ import { explain, MountError } from "../error/error.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { detachedTmpfs } from "../kernel/probe.ts";
 import { mkdirat } from "../sys/file.ts";
-import { SyscallError } from "../sys/error.ts";
+import { fallBack, SyscallError } from "../sys/error.ts";
 import { EINVAL } from "../sys/errno.ts";
 import {
   CLONE_NEWNS,
@@ -59,6 +59,7 @@ export function makeLong(
       return make({ ...fileSystem, parameters: split }, attempted);
     } catch (error) {
       if (old === null || !isUnknownLayer(error)) throw error;
+      fallBack("fsconfig, with lowerdir+");
     }
   }
   const mount = mountDetached(type, old!, attempted);

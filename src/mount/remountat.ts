@@ -34,7 +34,7 @@ import {
 } from "../sys/constants.ts";
 import { statmount } from "../sys/statmount.ts";
 import { lineAt, mountIdAt } from "../kernel/mount_id.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { lacks, SyscallError } from "../sys/error.ts";
 import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { type Attempt, lookupOf } from "../error/attempt.ts";
 import { fsconfigReconfigure, fspick } from "../sys/fscontext.ts";
@@ -289,7 +289,8 @@ function attributesAt(fd: number): number {
   try {
     return Number(statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC).mntAttr);
   } catch (error) {
-    if (!isErrno(error, ENOSYS, EPERM)) throw error;
+    const what = "statmount, for attributes";
+    if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     const line = lineAt(fd, "");
     if (line === undefined) throw new SyscallError("statmount", ENOENT, []);
     // The mount table has no word for strictatime.

@@ -13,7 +13,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
-import { isErrno } from "../sys/error.ts";
+import { fallBack, isErrno } from "../sys/error.ts";
 import { EINVAL } from "../sys/errno.ts";
 import { attachesToDetached, detachedTmpfs } from "../kernel/probe.ts";
 import {
@@ -101,6 +101,7 @@ export class Staging implements Disposable {
       } catch (error) {
         const old = isErrno(error, EINVAL) && attachesToDetached() === false;
         if (!old) throw error;
+        fallBack("move_mount, into a detached mount");
         this.#namespace = new StagingNamespace();
       }
     }

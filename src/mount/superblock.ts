@@ -11,7 +11,7 @@ import {
 } from "../kernel/superblock.ts";
 import type { Creation } from "./detached.ts";
 import { fsconfigCreate, fsconfigCreateExclusive } from "../sys/fscontext.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { lacks, SyscallError } from "../sys/error.ts";
 import { EBUSY, EOPNOTSUPP } from "../sys/errno.ts";
 
 /** These keep over a reconfiguration what is not said (seen on Linux 6.18). */
@@ -202,7 +202,8 @@ function createIfToldApart(context: number): void {
     fsconfigCreateExclusive(context);
   } catch (error) {
     // Before Linux 6.6 it can't.
-    if (!isErrno(error, EOPNOTSUPP)) throw error;
+    const what = "fsconfig, with FSCONFIG_CMD_CREATE_EXCL";
+    if (!lacks(what, error, EOPNOTSUPP)) throw error;
     fsconfigCreate(context);
   }
 }

@@ -20,7 +20,7 @@ import {
   STATX_UID,
 } from "../sys/constants.ts";
 import { quote } from "../base/text.ts";
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { isErrno, lacks, SyscallError } from "../sys/error.ts";
 import {
   EACCES,
   EEXIST,
@@ -213,7 +213,8 @@ function namespaceId(): bigint | undefined {
     return statmount(root, STATMOUNT_MNT_NS_ID).mntNsId;
   } catch (error) {
     // Nor is it known where a seccomp filter hides the call.
-    if (isErrno(error, ENOSYS, EPERM)) return undefined;
+    const what = "statmount, for the namespace";
+    if (lacks(what, error, ENOSYS, EPERM)) return undefined;
     throw error;
   }
 }
@@ -250,7 +251,8 @@ function isIn(id: bigint, namespace: MountNamespace): boolean {
   } catch (error) {
     // Linux 6.17 and before answers the same to who may not ask.
     if (isErrno(error, ENOENT)) return !mayAskAboutAll();
-    if (isErrno(error, EINVAL, EPERM)) return true;
+    const what = "statmount, with an id of another namespace";
+    if (lacks(what, error, EINVAL, EPERM)) return true;
     throw error;
   }
 }

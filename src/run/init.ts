@@ -21,7 +21,7 @@ import {
   write,
 } from "../sys/file.ts";
 import { EACCES, EINVAL, EPERM } from "../sys/errno.ts";
-import { isErrno } from "../sys/error.ts";
+import { lacks } from "../sys/error.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { make } from "./root_tree.ts";
 import type { Architecture } from "../sys/calls.ts";
@@ -76,7 +76,7 @@ export function openInit(): OwnedFd {
     return inMemory(program);
   } catch (error) {
     // The sysctl vm.memfd_noexec, or a security module.
-    if (!isErrno(error, EACCES, EPERM)) throw error;
+    if (!lacks("memfd_create", error, EACCES, EPERM)) throw error;
   }
   return onTmpfs(program);
 }
@@ -102,7 +102,7 @@ function sinceLinux63<T>(call: (flag: number) => T, flag: number): T {
   try {
     return call(flag);
   } catch (error) {
-    if (!isErrno(error, EINVAL)) throw error;
+    if (!lacks("memfd_create, with MFD_EXEC", error, EINVAL)) throw error;
   }
   return call(0);
 }

@@ -8,8 +8,7 @@ import { createUserNamespace, openIdmap } from "../mount/idmap.ts";
 import { cloneTree } from "../mount/bindat.ts";
 import { mountSetattr } from "../sys/mount.ts";
 import { attempt } from "../error/error.ts";
-import { mountIdAt } from "../kernel/mount_id.ts";
-import { readMountinfo } from "../kernel/mountinfo.ts";
+import { fileSystemTypeAt } from "../kernel/superblock.ts";
 import { BENEATH } from "../fd/open.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import {
@@ -21,7 +20,7 @@ import {
   statx,
 } from "../sys/file.ts";
 import { isErrno } from "../sys/error.ts";
-import { EINVAL, ELOOP, ENOENT, ENOSYS, ENOTDIR, EXDEV } from "../sys/errno.ts";
+import { EINVAL, ELOOP, ENOENT, ENOTDIR, EXDEV } from "../sys/errno.ts";
 import {
   AT_EMPTY_PATH,
   MOUNT_ATTR_NODEV,
@@ -30,10 +29,8 @@ import {
   O_DIRECTORY,
   O_NOFOLLOW,
   RESOLVE_NO_XDEV,
-  STATMOUNT_FS_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
-import { statmount } from "../sys/statmount.ts";
 import type { ServePlan } from "./options.ts";
 import { StatusError } from "./status.ts";
 import { MountError } from "../error/error.ts";
@@ -129,7 +126,7 @@ export class Inputs implements Disposable {
       throw new StatusError(
         "INTERNAL",
         `The input files can't be protected: ${
-          typeAt(root.fd)
+          fileSystemTypeAt(root.fd)
         } has no id maps (${error.message}); run commands as another user than root, or with protectInputs "none"`,
         { cause: error },
       );
@@ -228,16 +225,5 @@ function openIfDirectory(dirfd: number, name: string): OwnedFd | null {
 }
 
 function isFuse(fd: number): boolean {
-  return /^fuse(\.|$)/.test(typeAt(fd));
-}
-
-/** The type of the file system that a descriptor lies in. */
-function typeAt(fd: number): string {
-  const id = mountIdAt(fd);
-  try {
-    return statmount(id, STATMOUNT_FS_TYPE).fsType!;
-  } catch (error) {
-    if (!isErrno(error, ENOSYS)) throw error;
-  }
-  return readMountinfo().find((line) => BigInt(line.id) === id)!.type;
+  return /^fuse(\.|$)/.test(fileSystemTypeAt(fd));
 }

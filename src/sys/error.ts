@@ -63,6 +63,66 @@ export function isErrno(
   return error instanceof SyscallError && numbers.includes(error.errno);
 }
 
+/**
+ * What a kernel may lack, or a seccomp filter hide, so that something is done in
+ * another way. tests/whole/fallbacks_test.ts has a test for each.
+ */
+export type Fallback =
+  | "statmount, for attributes"
+  | "statmount, for attributes of a source"
+  | "statmount, for the id in the table"
+  | "statmount, for the namespace"
+  | "statmount, for the options of a file system"
+  | "statmount, for the path of a mount"
+  | "statmount, for the type of a file system"
+  | "statmount, for what covers a root"
+  | "statmount, for what is mounted"
+  | "statmount, for what is topmost"
+  | "statmount, with STATMOUNT_SB_SOURCE"
+  | "statmount, with an id of another namespace"
+  | "listmount"
+  | "listmount, for a unique id"
+  | "name_to_handle_at, with AT_HANDLE_MNT_ID_UNIQUE"
+  | "openat2, with RESOLVE_CACHED"
+  | "memfd_create"
+  | "memfd_create, with MFD_EXEC"
+  | "fsconfig, with FSCONFIG_CMD_CREATE_EXCL"
+  | "fsconfig, with FSCONFIG_SET_FD for a number"
+  | "fsconfig, with lowerdir+"
+  | "mount_setattr, for propagation"
+  | "open_tree_attr"
+  | "move_mount, into a detached mount"
+  | "fanotify_init, with FAN_REPORT_MNT"
+  | "makecontext"
+  | "/proc, for unmounting"
+  | "/proc, for the name of a mount point"
+  | "/proc, for the children of a process";
+
+let listener: ((missing: Fallback) => void) | null = null;
+
+/** Has a function told of each fallback from now on; returns the one before. */
+export function onFallback(next: typeof listener): typeof listener {
+  const before = listener;
+  listener = next;
+  return before;
+}
+
+/** Says that something is done in another way. */
+export function fallBack(missing: Fallback): void {
+  listener?.(missing);
+}
+
+/** True if an error, one of these numbers, says that something is missing. */
+export function lacks(
+  missing: Fallback,
+  error: unknown,
+  ...numbers: number[]
+): error is SyscallError {
+  if (!isErrno(error, ...numbers)) return false;
+  fallBack(missing);
+  return true;
+}
+
 /** A descriptor among the arguments of a call: a tracer may say what it leads to. */
 export interface DescriptorArgument {
   /** The descriptor's number, or `AT_FDCWD`. */

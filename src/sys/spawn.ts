@@ -5,7 +5,7 @@
  */
 import { addressOf, type ThreadCall, wordsOf } from "./thread.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
-import { UnsupportedError } from "./error.ts";
+import { fallBack, UnsupportedError } from "./error.ts";
 import { cString, flagNames, int32, settle, tracer, uint32 } from "./call.ts";
 import { LITTLE_ENDIAN, SIGSET_SIZE, UCONTEXT } from "./layout.ts";
 import {
@@ -249,6 +249,7 @@ export function cloneSleeping(flags: number, seconds: number): number {
     ]).pid;
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
+    fallBack("makecontext");
   }
   sleepSymbols ??= Deno.dlopen(libraryPath(), SLEEP_SYMBOLS).symbols;
   // It grows downwards, in the child's copy of it.

@@ -1,5 +1,5 @@
 /** The ways to name a mount point to umount2(2), which takes only paths. */
-import { isErrno, SyscallError } from "../sys/error.ts";
+import { fallBack, isErrno, SyscallError } from "../sys/error.ts";
 import { EINVAL, ENOENT } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";
 import { UMOUNT_NOFOLLOW } from "../sys/constants.ts";
@@ -76,6 +76,7 @@ export function umountByStrategy(
     umountByDescriptor(dirfd, name, flags);
   } catch (error) {
     if (!isErrno(error, ENOENT) || hasProc()) throw error;
+    fallBack("/proc, for unmounting");
     unmounterOf("worker")(dirfd, name, flags);
   }
 }

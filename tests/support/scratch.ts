@@ -194,21 +194,33 @@ export function withoutDetachedTargets(): Disposable {
 }
 
 /** Runs something while a call is refused with EPERM, as by a seccomp filter. */
-export function withCallRefused(name: "statmount", fn: () => void): void {
+export function withCallRefused(name: keyof typeof libc, fn: () => void): void {
   // linkat(2) of a directory is EPERM for everybody, and takes what
   // move_mount(2) takes.
   const linkat = Deno.build.arch === "aarch64" ? 37 : 265;
   const directory = encodeText("/\0");
   const link = encodeText("/nowhere\0");
+  replacing(
+    name,
+    () => () => libc.move_mount(linkat, AT_FDCWD, directory, AT_FDCWD, link, 0),
+    fn,
+  );
+}
+
+/** Runs something while a call is made by another function. */
+export function replacing<N extends keyof typeof libc>(
+  name: N,
+  replacement: (real: (typeof libc)[N]) => (typeof libc)[N],
+  fn: () => void,
+): void {
   const real = libc[name];
-  Object.defineProperty(libc, name, {
-    value: () =>
-      libc.move_mount(linkat, AT_FDCWD, directory, AT_FDCWD, link, 0),
-  });
+  const configurable = true;
+  const value = replacement(real);
+  Object.defineProperty(libc, name, { configurable, value });
   try {
     fn();
   } finally {
-    Object.defineProperty(libc, name, { value: real });
+    Object.defineProperty(libc, name, { configurable, value: real });
   }
 }
 

@@ -23,6 +23,7 @@ const PROBES = {
       undefined,
   "6.5": () =>
     answers(() => nameToHandleAt(AT_FDCWD, "/", AT_HANDLE_FID)) !== "EINVAL",
+  "6.6": () => features().createExclusive === true,
   "6.8": () => answers(() => statmount(0n)) !== "ENOSYS",
   "6.11": () => answers(() => listmount(LSMT_ROOT, { nsId: 1n })) === "ENOENT",
   "6.12": () =>
