@@ -48,6 +48,7 @@ import {
   becomeCommand,
   beginTable,
   copySysfs,
+  enterCopyOf,
   enterDirectory,
   enterRoot,
   makeDevices,
@@ -316,8 +317,11 @@ function describeCommand(
     const name = GUARDED.find((name) => name === attempted.target);
     if (name !== undefined) strict?.add(name, fd);
   }
-  const covers = strict?.cover() ?? [];
-  enterRoot(table, empty, root, [...placed, ...covers]);
+  // What is attached to nothing is copied where it was made.
+  const made = place.copiesDetached ? strict?.cover() : undefined;
+  enterCopyOf(table, empty);
+  const covers = made ?? strict?.cover() ?? [];
+  enterRoot(table, root, [...placed, ...covers]);
   strict?.protect();
   enterDirectory(table, cwd);
   if (kind !== "first") table.vfork(CLONE_OF_KIND[kind]);

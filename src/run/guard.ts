@@ -1,6 +1,7 @@
 /** How the profile `"strict"` is kept: what is covered, read-only, or no device. */
 import {
   AT_EMPTY_PATH,
+  AT_FDCWD,
   AT_RECURSIVE,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
@@ -45,21 +46,25 @@ interface Found {
 
 /** What covers files and directories, and which ones there are on this machine. */
 export class Guard implements Disposable {
-  readonly #covers: OwnedFd;
+  readonly #covers: OwnedFd | null;
   readonly #found: Readonly<Record<Guarded, Found>>;
 
-  /** @throws {SyscallError | MountError} */
-  constructor() {
+  /**
+   * @param makesCovers False where they are in the root of the mount namespace that
+   * the command's is a copy of.
+   * @throws {SyscallError | MountError}
+   */
+  constructor(makesCovers: boolean) {
     this.#found = {
       proc: find("proc", READ_ONLY),
       sys: find("sys", []),
     };
-    this.#covers = makeCovers();
+    this.#covers = makesCovers ? makeCovers() : null;
   }
 
-  /** The descriptor of the covers. */
-  get fd(): number {
-    return this.#covers.fd;
+  /** The descriptor of the covers, null where they are in a root. */
+  get fd(): number | null {
+    return this.#covers?.fd ?? null;
   }
 
   /** What there is in one of the file systems. */
@@ -68,7 +73,7 @@ export class Guard implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#covers.close();
+    this.#covers?.close();
   }
 }
 
@@ -83,7 +88,7 @@ export class Guarding {
   constructor(guard: Guard, table: CallTable) {
     this.#guard = guard;
     this.#table = table;
-    this.#covers = table.pass(guard.fd);
+    this.#covers = guard.fd === null ? AT_FDCWD : table.pass(guard.fd);
   }
 
   /**
@@ -95,7 +100,10 @@ export class Guarding {
     this.#roots.set(name, root);
   }
 
-  /** Makes covers, in the mount namespace that the guard was made in. */
+  /**
+   * Makes covers: in the mount namespace that the guard was made in, or that has
+   * them in its root.
+   */
   cover(): Placed[] {
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     return [...this.#roots].flatMap(([name, at]) =>
@@ -144,11 +152,14 @@ const COVER = { directory: "directory", file: "file" };
 /** An empty directory and an empty file, neither of which can be written to. */
 function makeCovers(): OwnedFd {
   const mount = make("tmpfs", "", ".");
-  return afterChange(mount, () => {
-    mkdirat(mount.fd, COVER.directory, 0o755);
-    makeFile(mount.fd, COVER.file);
-    mountSetattr(mount.fd, "", AT_EMPTY_PATH, { attrSet: UNWRITABLE });
-  });
+  return afterChange(mount, () => fillWithCovers(mount));
+}
+
+/** Puts into an empty mount what covers files and directories. */
+export function fillWithCovers({ fd }: OwnedFd): void {
+  mkdirat(fd, COVER.directory, 0o755);
+  makeFile(fd, COVER.file);
+  mountSetattr(fd, "", AT_EMPTY_PATH, { attrSet: UNWRITABLE });
 }
 
 function find(name: Guarded, readOnly: readonly string[]): Found {
@@ -189,9 +200,12 @@ function typeAt(root: number, path: string): number | null {
  * @throws {UnsupportedError} Where somebody has put something else there.
  */
 export function openGuarded(root: number, name: Guarded): OwnedFd {
-  const opened = openDirectoryAt(root, name);
-  if (isMountRoot(opened.fd)) return opened;
-  opened.close();
+  using owned = new DisposableStack();
+  const opened = owned.use(openDirectoryAt(root, name));
+  if (isMountRoot(opened.fd)) {
+    owned.move();
+    return opened;
+  }
   throw new UnsupportedError(
     `Somebody has renamed ${quote(name)} in the root meanwhile`,
   );

@@ -13,11 +13,12 @@ import { stopIgnoring } from "../sys/process.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno } from "../sys/error.ts";
 import { EPERM } from "../sys/errno.ts";
+import { attachesToDetached } from "../kernel/probe.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
 import { MountError } from "../error/error.ts";
 import { openInit } from "./init.ts";
-import { Guard } from "./guard.ts";
+import { fillWithCovers, Guard } from "./guard.ts";
 import { InitProcess } from "./init_process.ts";
 import { makeInnerUserNamespace } from "./namespaces.ts";
 import { CallTable, Descriptors, SOCKET } from "./table.ts";
@@ -61,6 +62,11 @@ export class Spawner implements Disposable {
   readonly empty: OwnedFd;
   /** Whether device nodes can be made. */
   readonly makesDevices: boolean;
+  /**
+   * Whether what is attached to nothing can be copied, as since Linux 6.15. If not,
+   * there is no `sys`, and what covers files is in the root of `empty`.
+   */
+  readonly copiesDetached: boolean;
   /** A sysfs, to be copied; null where none may be mounted. */
   readonly sys: OwnedFd | null;
   /** The user namespace of commands, null for this process's. */
@@ -73,9 +79,12 @@ export class Spawner implements Disposable {
     stopIgnoring("SIGCHLD");
     using owned = new DisposableStack();
     this.init = owned.use(openInit());
-    this.empty = owned.use(makeEmptyNamespace(this.init));
+    this.copiesDetached = attachesToDetached() !== false;
+    this.empty = owned.use(
+      makeEmptyNamespace(this.init, !this.copiesDetached),
+    );
     this.makesDevices = mayMakeDevices();
-    this.sys = makeSysfs();
+    this.sys = this.copiesDetached ? makeSysfs() : null;
     if (this.sys !== null) owned.use(this.sys);
     this.userNamespace = makeInnerUserNamespace();
     owned.move();
@@ -83,7 +92,7 @@ export class Spawner implements Disposable {
 
   /** What the profile `"strict"` takes. */
   guard(): Guard {
-    return this.#guard ??= new Guard();
+    return this.#guard ??= new Guard(this.copiesDetached);
   }
 
   [Symbol.dispose](): void {
@@ -95,12 +104,17 @@ export class Spawner implements Disposable {
   }
 }
 
-/** No namespace leads to it but through its descriptor. */
-function makeEmptyNamespace(init: OwnedFd): OwnedFd {
+/**
+ * No namespace leads to it but through its descriptor.
+ *
+ * @param covers Whether the covers of a `Guard` are in its root.
+ */
+function makeEmptyNamespace(init: OwnedFd, covers: boolean): OwnedFd {
   using nothing = createDetachedMount(
     parseFileSystem({ type: "tmpfs" }),
     { action: "make an empty mount namespace", target: "." },
   );
+  if (covers) fillWithCovers(nothing);
   const table = new CallTable();
   const tree = table.pass(nothing.fd);
   table.call("unshare", [CLONE_NEWNS]);

@@ -205,21 +205,23 @@ function mounting(type: string, target: string): Attempt {
   return { action: () => `mount ${type} on ${quote(target)}`, target, type };
 }
 
+/** Goes into a mount namespace that is a copy of another. */
+export function enterCopyOf(table: CallTable, namespace: number): void {
+  table.call("setns", [namespace, CLONE_NEWNS]);
+  table.call("unshare", [CLONE_NEWNS]);
+}
+
 /**
- * Goes into a mount namespace that holds a tree and nothing else.
+ * Makes a tree the root of this mount namespace.
  *
- * @param empty A mount namespace with nothing in it, of which that is a copy.
  * @param tree The tree, which is attached to nothing.
  * @param placed What is mounted in it then.
  */
 export function enterRoot(
   table: CallTable,
-  empty: number,
   tree: number,
   placed: readonly Placed[],
 ): void {
-  table.call("setns", [empty, CLONE_NEWNS]);
-  table.call("unshare", [CLONE_NEWNS]);
   // Below it stays an empty directory, as below the root of any system.
   table.call("move_mount", [tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);
   // By its path root would go wherever a link of the root's leads.
