@@ -9,6 +9,7 @@ import {
   running,
   runTest,
   shell,
+  shellUntil,
   text,
 } from "../support/run_root.ts";
 import {
@@ -216,10 +217,8 @@ for (const hostPid of [false, true]) {
         `mkfifo /dev/shm/p /dev/shm/ready; exec 4<>/dev/shm/p 5<>/dev/shm/ready
         sh -c '${save("child")}' & setsid true; read x <&5
         trap 'wait; cat /dev/shm/saved; exit 7' TERM; echo; ${wait}`;
-      const { code, signal, timedOut, out } = await shell(root, script, {
-        hostPid,
-        timeout: 500,
-      });
+      const ended = await shellUntil(500, root, script, { hostPid });
+      const { code, signal, timedOut, out } = ended;
       assertEquals([code, signal, timedOut, out], [
         7,
         null,
@@ -233,10 +232,11 @@ for (const hostPid of [false, true]) {
 runTest("run() kills all that does not end after its timeout", async () => {
   using root = Directory.open(makeRoot());
   const mark = crypto.randomUUID();
-  const { code, signal, timedOut, usage } = await shell(
+  const { code, signal, timedOut, usage } = await shellUntil(
+    200,
     root,
-    `trap '' TERM; sh -c 'while :; do :; done' ${mark} & while :; do :; done`,
-    { timeout: 200, killAfter: 100 },
+    `trap '' TERM; sh -c 'while :; do :; done' ${mark} & echo; while :; do :; done`,
+    { killAfter: 100 },
   );
   assertEquals([code, signal, timedOut], [137, "SIGKILL", true]);
   assert(usage.userTime > 0);

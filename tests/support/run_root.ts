@@ -48,6 +48,7 @@ export function runTest(
       endStagingThread();
     }
   }, {
+    ...needs,
     permissions: ["read", "write", "run", "env", ...permissions],
     commands: ["busybox", ...commands],
   });
@@ -117,6 +118,22 @@ export async function shell(
     out: text.decode(result.stdout),
     err: text.decode(result.stderr),
   };
+}
+
+/**
+ * Runs a shell's script that ends by its timeout, once it has written something:
+ * if it had not by then, on a busy machine, it is run again with a longer one.
+ */
+export async function shellUntil(
+  timeout: number,
+  root: Directory | MountTree,
+  script: string,
+  options: RunOptions = {},
+): Promise<RunResult & { out: string; err: string }> {
+  const result = await shell(root, script, { ...options, timeout });
+  return result.out === "" && timeout < 60_000
+    ? await shellUntil(4 * timeout, root, script, options)
+    : result;
 }
 
 /** Registers a test for both ways to build a root, where the kernel has both. */
