@@ -1,171 +1,379 @@
+/**
+ * Nothing is led out of a directory by who may rename and replace all in it. A
+ * sample is run with the other tests; `deno task test:hostile` makes
+ * HOSTILE_ATTEMPTS, from HOSTILE_SEED on.
+ */
+import { kernelTestSince } from "../support/since.ts";
 import {
-  kernelTest,
-  mountsBelow,
-  mountTable,
-  numberOf,
-  ROOT,
-  SCRATCH,
-} from "../support/testing.ts";
+  attemptsOf,
+  contest,
+  HOSTILE,
+  ignoringLoss,
+  isInside,
+  linesOutside,
+  makeHostile,
+  stateOutside,
+  takeLeft,
+  unmountEach,
+  type Way,
+} from "../support/contest.ts";
+import { mountTable, SCRATCH } from "../support/testing.ts";
+import { recordText, writeRecord } from "../support/records.ts";
+import { makeRoot } from "../support/run_root.ts";
+import { assert, assertEquals } from "@std/assert";
+import { bbMounter } from "../../src/cli/bb_mounter.ts";
+import type { Command } from "../../src/cli/command.ts";
+import { bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
 import { Directory } from "../../src/directory.ts";
 import { MountError } from "../../src/error/error.ts";
-import { assert, assertEquals, assertGreater } from "@std/assert";
-import type { Mount } from "../../src/mount/mount.ts";
+import { pathOf } from "../../src/fd/open.ts";
 import { applyMounts, planNamed } from "../../src/mount/apply.ts";
-import { makeDev, RootTree } from "../../src/run/root_tree.ts";
+import type { Mount } from "../../src/mount/mount.ts";
+import { MountTree } from "../../src/mount/tree.ts";
+import { sweep } from "../../src/record/sweep.ts";
 import { MountPoints } from "../../src/run/mount_points.ts";
-import { SyscallError } from "../../src/sys/error.ts";
-import { hold } from "../support/held.ts";
-import { names } from "../support/run_root.ts";
+import { makeDev, RootTree } from "../../src/run/root_tree.ts";
+import { run } from "../../src/run/run.ts";
+import { endSpawner } from "../../src/run/spawner.ts";
+import { endStagingThread } from "../../src/mount/staging.ts";
+import { parseFstab } from "../../src/spec/fstab.ts";
+import { parseOciMounts } from "../../src/spec/oci.ts";
+import { UMOUNT_NOFOLLOW } from "../../src/sys/constants.ts";
+import { mount, umount2 } from "../../src/sys/mount.ts";
 
-kernelTest(
-  "a hostile directory leads no mount or unmount outside",
+const EXTENT = { sample: 1_000, share: 0.1 };
+
+/** What the attacker replaces. */
+const NAMES = [
+  ...["+a", "+a/m", "a/f", "+d", "+d/m"],
+  ...["proc", "sys", "dev", "run", "dev/null"],
+];
+
+const TMPFS = { type: "tmpfs" } as const;
+
+/** What could not be done as something was mounted, or no longer was. */
+const MOUNTED = ["EBUSY", "EINVAL", "EEXIST", "ENOTEMPTY"];
+
+kernelTestSince(
+  "6.8",
+  `a hostile directory leads nothing outside, in ${
+    attemptsOf(EXTENT)
+  } attempts`,
   async () => {
-    using outer = Directory.open(SCRATCH);
-    outer.mkdir("root/a/m", { recursive: true });
-    outer.mkdir("outside/m", { recursive: true });
-    // One that must stay, where a misled unmount would find it.
-    using victim = outer.mount("outside/m", { type: "tmpfs" });
-    using root = outer.openDirectory("root");
-    const swapper = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "-A",
-        `${ROOT}tests/fixtures/swapper.ts`,
-        `${SCRATCH}/root`,
-        `${SCRATCH}/outside`,
-      ],
-      stdin: "null",
-      stdout: "piped",
-    }).spawn();
-    // It says so when it starts.
-    const ready = swapper.stdout.getReader();
-    await ready.read();
-    const outcomes: Record<string, number> = {};
-    function count(outcome: string): void {
-      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-    }
-    const before = mountTable().length;
-    for (let i = 0; i < 10_000; i++) {
-      try {
-        const mount = root.mount("a/m", { type: "tmpfs", mkdir: i % 2 === 0 });
-        count("mounted");
-        // By its handle it always goes, by its name when it is still there.
-        if (i % 3 === 0) unmountByName(root, count);
-        disposePatiently(mount);
-      } catch (error) {
-        if (!(error instanceof MountError)) throw error;
-        count(error.code);
-        assert(
-          ["ENOENT", "ELOOP", "ENOTDIR", "EINVAL", "EAGAIN"].includes(
-            error.code,
-          ),
-          error.message,
-        );
-      }
-      if (mountTable().length !== before) {
-        assertEquals(mountTable().length, before, JSON.stringify(mountTable()));
-      }
-    }
-    Deno.removeSync(`${SCRATCH}/root/ready`);
-    await ready.cancel();
-    await swapper.status;
-    assert(victim.mounted);
-    assertEquals(mountsBelow(`${SCRATCH}/outside`).length, 1);
-    assertEquals(mountsBelow(`${SCRATCH}/root`).length, 0);
-    // It was a contest: both sides won some.
-    assertGreater(outcomes["mounted"] ?? 0, 100, JSON.stringify(outcomes));
-    assertGreater(outcomes["ELOOP"] ?? 0, 10, JSON.stringify(outcomes));
-  },
-  { permissions: ["run", "read", "write"] },
-);
-
-/** How often what leads to a mount point is replaced. */
-const SWAPS = numberOf("MOUNTAT_TEST_SWAPS") ?? 30_000;
-
-kernelTest(
-  `a hostile root leads nothing outside by its symlinks, in ${SWAPS} swaps`,
-  async () => {
-    const path = `${SCRATCH}/root`;
-    const outside = `${SCRATCH}/outside`;
-    Deno.mkdirSync(`${path}/a/m`, { recursive: true });
-    Deno.mkdirSync(`${outside}/m`, { recursive: true });
+    makeHostile();
+    makeRoot();
     Deno.writeTextFileSync(`${SCRATCH}/file`, "");
-    const host = names("/etc");
-    using outer = Directory.open(SCRATCH);
-    // One that must stay, where a misled mount or rmdir(2) would find it.
-    using victim = outer.mount("outside/m", { type: "tmpfs" });
-    using root = Directory.open(path);
-    await using swapper = await hold([
-      ...[Deno.execPath(), "run", "-A", `${ROOT}tests/fixtures/swapper.ts`],
-      ...[path, outside, String(SWAPS)],
-    ]);
-    let goesOn = true;
-    const ended = swapper.written().finally(() => goesOn = false);
-    const outcomes: Record<string, number> = {};
-    const table = mountTable();
-    for (let i = 0; goesOn; i++) {
-      const way = WAYS[i % WAYS.length]!;
-      let outcome = "done";
-      try {
-        way(root);
-      } catch (error) {
-        const kernels = error instanceof MountError ||
-          error instanceof SyscallError;
-        if (!kernels) throw error;
-        outcome = error.code;
-        assert(LOST.includes(outcome), error.message);
-      }
-      const key = `${way.name} ${outcome}`;
-      outcomes[key] = (outcomes[key] ?? 0) + 1;
-      // It is asked whether the other process has ended.
-      if (i % 64 === 0) await new Promise((resolve) => setTimeout(resolve));
-    }
-    await ended;
-    assert(victim.mounted);
-    assertEquals(mountTable(), table);
-    assertEquals([names(outside), names(`${outside}/m`)], [["m"], []]);
-    assertEquals(names("/etc"), host);
-    assertEquals(names(SCRATCH), ["file", "outside", "root"]);
-    // It was a contest: all won some.
-    for (const { name } of WAYS) {
-      const told = JSON.stringify(outcomes);
-      assertGreater(outcomes[`${name} done`] ?? 0, SWAPS / 3000, told);
-      assert(LOST.some((code) => `${name} ${code}` in outcomes), told);
+    Deno.mkdirSync(SOURCE);
+    using root = Directory.open(HOSTILE);
+    try {
+      await contest({
+        names: NAMES,
+        ...EXTENT,
+        mounts: true,
+        naive: NAIVE,
+        ways: waysIn(root),
+      });
+    } finally {
+      endSpawner();
+      endStagingThread();
     }
   },
-  { permissions: ["run", "read", "write", "env"] },
+  {
+    permissions: ["run", "read", "write", "env"],
+    commands: ["busybox", "cc", "mount"],
+  },
 );
 
-const LOST = ["ENOENT", "ELOOP", "ENOTDIR", "EINVAL", "EEXIST", "ENOTEMPTY"];
-
-/** Who makes mount points through the symlinks of a root. */
-const WAYS: readonly ((root: Directory) => void)[] = [
-  function mountat(root) {
-    disposePatiently(root.mount("a/m/x", {
-      type: "tmpfs",
-      mkdir: true,
-      symlinks: "inRoot",
-    }));
+/** Mounts and unmounts by paths, some of which are looked at before. */
+const NAIVE = [
+  {
+    name: "mount(8)",
+    once: () =>
+      mountsOutside(() => util("mount", "-t", "tmpfs", "naive", PATH)),
   },
-  function applied(root) {
-    const source = `${SCRATCH}/file`;
-    applyMounts(
-      root,
-      [{ type: "bind", source, target: "a/m/y/file", mkdir: true }],
-      { symlinks: "inRoot" },
-    ).unmount({ lazy: true });
+  {
+    name: "mount(2)",
+    once: () =>
+      mountsOutside(() => {
+        if (seemsInside()) mount("naive", PATH, "tmpfs", 0, null);
+      }),
   },
-  function run(root) {
-    using points = new MountPoints();
-    using tree = new RootTree(root, points, true);
-    tree.makeRoom(["proc", "dev"]);
-    tree.put("dev", makeDev(tree.staging));
-    for (const target of ["a/m/z", "a/w"]) {
-      tree.add(planNamed({ type: "tmpfs", target }, target));
-    }
-    tree.seal();
+  {
+    name: "umount(8)",
+    once: () => unmountsOutside(() => util("umount", PATH)),
+  },
+  {
+    name: "umount2(2)",
+    once: () =>
+      unmountsOutside(() => {
+        if (seemsInside()) umount2(PATH, UMOUNT_NOFOLLOW);
+      }),
+  },
+  {
+    name: "mkdir(2)",
+    once() {
+      const before = stateOutside();
+      ignoringLoss(() => {
+        if (seemsInside()) Deno.mkdirSync(`${PATH}/x`);
+      });
+      return String(stateOutside()) !== String(before);
+    },
   },
 ];
+
+const PATH = `${HOSTILE}/a/m`;
+
+function seemsInside(): boolean {
+  return isInside(Deno.realPathSync(PATH));
+}
+
+function util(command: string, ...args: string[]): void {
+  new Deno.Command(command, { args, stderr: "null" }).outputSync();
+}
+
+function mountsOutside(work: () => void): boolean {
+  ignoringLoss(work);
+  const misled = linesOutside().length > 0;
+  unmountEach(naiveLine);
+  return misled;
+}
+
+/** A line of the mount table that one of the naive made. */
+function naiveLine(): string | undefined {
+  return mountTable().find((line) => line.includes(" - tmpfs naive "));
+}
+
+function unmountsOutside(work: () => void): boolean {
+  using outside = Directory.open(`${SCRATCH}/outside`);
+  const victims = ["m", "a/m"].map((path) => outside.mount(path, TMPFS));
+  using root = Directory.open(HOSTILE);
+  ignoringLoss(() => {
+    using _ = root.mount("a/m", TMPFS);
+    work();
+  });
+  const misled = victims.some((victim) => !victim.mounted);
+  for (const victim of victims) disposePatiently(victim);
+  return misled;
+}
+
+/** The attacker, who tidies up, may get into what is bound: it is empty. */
+const SOURCE = `${SCRATCH}/source`;
+
+const FSTAB = parseFstab(`none /a/m tmpfs\n${SOURCE} /d/m none bind\n`);
+
+const OCI = parseOciMounts(
+  JSON.stringify({
+    ociVersion: "1.0.0",
+    mounts: [
+      { destination: "/a/m/y", type: "tmpfs", source: "none" },
+      {
+        destination: "/d/m/z",
+        type: "none",
+        source: SOURCE,
+        options: ["bind"],
+      },
+    ],
+  }),
+  { bundle: "." },
+);
+
+const QUIET = { json: false, quiet: true, progressAfter: Infinity };
+
+/** All that mounts, unmounts, makes or lists something beneath a directory. */
+function waysIn(root: Directory): Way[] {
+  /** Mounts on a name, and does something meanwhile. */
+  function whileMounted(work: (mount: Mount) => void, target = "a/m"): void {
+    const mount = root.mount(target, TMPFS);
+    try {
+      work(mount);
+    } finally {
+      disposePatiently(mount);
+    }
+  }
+  return [
+    {
+      name: "mount",
+      loses: MOUNTED,
+      once: () => whileMounted(() => {}),
+    },
+    {
+      name: "mount, made",
+      loses: MOUNTED,
+      once: () =>
+        disposePatiently(root.mount("a/m/x", { ...TMPFS, mkdir: true })),
+    },
+    {
+      name: "mount in the root",
+      loses: MOUNTED,
+      once() {
+        const options = { mkdir: true, symlinks: "inRoot" } as const;
+        disposePatiently(root.mount("a/m/x", { ...TMPFS, ...options }));
+      },
+    },
+    {
+      name: "bind",
+      loses: MOUNTED,
+      once: () =>
+        disposePatiently(
+          root.bind(`${SCRATCH}/file`, "a/f", { mkdir: true }),
+        ),
+    },
+    {
+      name: "move",
+      loses: MOUNTED,
+      once: () =>
+        whileMounted(() => disposePatiently(root.move("a/m", root, "d/m"))),
+    },
+    {
+      name: "remount",
+      loses: MOUNTED,
+      once: () =>
+        whileMounted(() => root.remount("a/m", { options: "ro,noexec" })),
+    },
+    {
+      name: "unmount",
+      loses: MOUNTED,
+      once: () => whileMounted(() => root.unmount("a/m")),
+    },
+    {
+      name: "unmount --recursive",
+      loses: MOUNTED,
+      once: () =>
+        whileMounted(() => {
+          using directory = root.openDirectory("a");
+          directory.unmountAll({ lazy: true });
+        }),
+    },
+    {
+      name: "list",
+      once() {
+        using directory = root.openDirectory("a");
+        const mounts = [...root.mounts(), ...directory.mounts()];
+        const outside = mounts.filter(({ target }) =>
+          // The scratch directory's own is that of the whole.
+          !isInside(target) && target !== SCRATCH
+        );
+        assertEquals(outside, []);
+      },
+    },
+    {
+      name: "openDirectory",
+      once() {
+        using directory = root.openDirectory("a/m");
+        assert(isInside(pathOf(directory.fd)), pathOf(directory.fd));
+      },
+    },
+    {
+      name: "mkdir",
+      loses: MOUNTED,
+      once: () => root.mkdir("a/m/y/z", { recursive: true }),
+    },
+    {
+      name: "MountTree.attach",
+      loses: MOUNTED,
+      once() {
+        using tree = MountTree.create(TMPFS);
+        disposePatiently(tree.attach(root, "a/m"));
+      },
+    },
+    {
+      name: "MountTree.mount",
+      loses: MOUNTED,
+      once() {
+        using tree = MountTree.from(root);
+        tree.mount("a/m", { ...TMPFS, mkdir: true });
+        tree.bind(`${SCRATCH}/file`, "d/m/f", {
+          ...{ mkdir: true, symlinks: "inRoot" },
+        });
+      },
+    },
+    {
+      name: "apply --fstab",
+      loses: MOUNTED,
+      once: () => applied(root, FSTAB),
+    },
+    {
+      name: "apply --oci",
+      loses: MOUNTED,
+      once: () => applied(root, OCI),
+    },
+    {
+      name: "record and sweep",
+      rare: 4,
+      loses: MOUNTED,
+      once: () =>
+        whileMounted(({ id }) => {
+          writeRecord(recordText([id]));
+          const { left, ignored } = sweep();
+          assertEquals(ignored, []);
+          if (left[0]?.error) throw left[0].error;
+        }),
+    },
+    {
+      name: "mount points of run",
+      loses: MOUNTED,
+      once() {
+        using points = new MountPoints();
+        using tree = new RootTree(root, points, true);
+        tree.makeRoom(["proc", "dev"]);
+        tree.put("dev", makeDev(tree.staging));
+        for (const target of ["a/m/z", "a/w"]) {
+          tree.add(planNamed({ type: "tmpfs", target }, target));
+        }
+        tree.seal();
+      },
+    },
+    {
+      name: "run",
+      rare: 16,
+      loses: MOUNTED,
+      async once() {
+        const command = ["/bin/true"];
+        const { code } = await run(root, command, { stdin: "null" });
+        assertEquals(code, 0);
+      },
+    },
+    {
+      name: "the main job",
+      rare: 16,
+      loses: MOUNTED,
+      async once() {
+        return await jobOf(bbMounterAt, { directory: HOSTILE, delay: 0 });
+      },
+    },
+    {
+      name: "bb_mounter",
+      rare: 16,
+      loses: MOUNTED,
+      async once() {
+        const job = { directory: HOSTILE, delay: 0, legacy: false };
+        return await jobOf(bbMounter, job);
+      },
+    },
+  ];
+}
+
+function applied(root: Directory, specs: typeof OCI): void {
+  applyMounts(root, specs, { symlinks: "inRoot" }).unmount({ lazy: true });
+}
+
+/** Runs a job of the program; what it says of failures is not heard. */
+async function jobOf<Arguments>(
+  { run }: Command<Arguments>,
+  job: Arguments,
+): Promise<string> {
+  const { error } = console;
+  console.error = () => {};
+  try {
+    const status = await run(job, QUIET);
+    assert([0, 1, 32, 64].includes(status), `${status}`);
+    if (status === 0) return "done";
+    await takeLeft();
+    return `status ${status}`;
+  } finally {
+    console.error = error;
+  }
+}
 
 /** The other process, when it looks at the mount, keeps it busy for a moment. */
 function disposePatiently(mount: Mount): void {
@@ -176,15 +384,5 @@ function disposePatiently(mount: Mount): void {
       const busy = error instanceof MountError && error.code === "EBUSY";
       if (!busy || attempt === 10_000) throw error;
     }
-  }
-}
-
-function unmountByName(root: Directory, count: (outcome: string) => void) {
-  try {
-    root.unmount("a/m");
-    count("unmounted by name");
-  } catch (error) {
-    if (!(error instanceof MountError)) throw error;
-    count(`unmount ${error.code}`);
   }
 }
