@@ -60,14 +60,34 @@ export const CALLS = {
   },
   // int fcntl(int fd, int cmd, int arg);
   fcntl: { x86_64: 72, aarch64: 25, parameters: ["i32", "i32", "i32"] },
+  // ssize_t fgetxattr(int fd, const char *name, void *value, size_t size);
+  fgetxattr: {
+    x86_64: 193,
+    aarch64: 10,
+    parameters: ["i32", "buffer", "buffer", "usize"],
+  },
+  // ssize_t flistxattr(int fd, char *list, size_t size);
+  flistxattr: {
+    x86_64: 196,
+    aarch64: 13,
+    parameters: ["i32", "buffer", "usize"],
+  },
   // int flock(int fd, int op);
   flock: { x86_64: 73, aarch64: 32, parameters: ["i32", "i32"] },
+  // int fremovexattr(int fd, const char *name);
+  fremovexattr: { x86_64: 199, aarch64: 16, parameters: ["i32", "buffer"] },
   // int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);
   fsconfig: {
     x86_64: 431,
     aarch64: 431,
     since: "5.2",
     parameters: ["i32", "u32", "buffer", "buffer", "i32"],
+  },
+  // int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags);
+  fsetxattr: {
+    x86_64: 190,
+    aarch64: 7,
+    parameters: ["i32", "buffer", "buffer", "usize", "i32"],
   },
   // int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);
   fsmount: {
@@ -113,6 +133,14 @@ export const CALLS = {
     since: "6.8",
     parameters: ["buffer", "buffer", "usize", "u32"],
   },
+  // ssize_t llistxattr(const char *path, char *list, size_t size);
+  llistxattr: {
+    x86_64: 195,
+    aarch64: 12,
+    parameters: ["buffer", "buffer", "usize"],
+  },
+  // int lremovexattr(const char *path, const char *name);
+  lremovexattr: { x86_64: 198, aarch64: 15, parameters: ["buffer", "buffer"] },
   // int memfd_create(const char *name, unsigned int flags);
   memfd_create: { x86_64: 319, aarch64: 279, parameters: ["buffer", "u32"] },
   // int mkdirat(int dirfd, const char *path, mode_t mode);
@@ -194,6 +222,12 @@ export const CALLS = {
   },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags);
   recvmsg: { x86_64: 47, aarch64: 212, parameters: ["i32", "buffer", "i32"] },
+  // int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned int flags);
+  renameat2: {
+    x86_64: 316,
+    aarch64: 276,
+    parameters: ["i32", "buffer", "i32", "buffer", "u32"],
+  },
   // int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);
   rt_sigaction: {
     x86_64: 13,
@@ -250,6 +284,12 @@ export const CALLS = {
   unlinkat: { x86_64: 263, aarch64: 35, parameters: ["i32", "buffer", "i32"] },
   // int unshare(unsigned long flags);
   unshare: { x86_64: 272, aarch64: 97, parameters: ["u64"] },
+  // int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags);
+  utimensat: {
+    x86_64: 280,
+    aarch64: 88,
+    parameters: ["i32", "buffer", "buffer", "i32"],
+  },
   // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage);
   waitid: {
     x86_64: 247,

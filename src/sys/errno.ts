@@ -200,6 +200,9 @@ export const ENODEV = 19;
 /** Not a directory. */
 export const ENOTDIR = 20;
 
+/** Is a directory. */
+export const EISDIR = 21;
+
 /** Invalid argument. */
 export const EINVAL = 22;
 

@@ -31,6 +31,9 @@ import {
   AT_HANDLE_MNT_ID_UNIQUE,
   AT_NO_AUTOMOUNT,
   AT_REMOVEDIR,
+  AT_RENAME_EXCHANGE,
+  AT_RENAME_NOREPLACE,
+  AT_RENAME_WHITEOUT,
   AT_STATX_DONT_SYNC,
   AT_STATX_FORCE_SYNC,
   AT_SYMLINK_FOLLOW,
@@ -530,6 +533,59 @@ export function unlinkat(
 }
 
 /**
+ * Renames a file or directory; a file of the new name, or an empty directory, is
+ * replaced at once.
+ *
+ * `int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned int flags);`
+ *
+ * See renameat2(2).
+ *
+ * @param olddirfd The directory that a relative `oldpath` starts at.
+ * @param oldpath The file. A symlink there is not followed.
+ * @param newdirfd The directory that a relative `newpath` starts at.
+ * @param newpath Its new name. A symlink there is not followed.
+ * @param flags `AT_RENAME_*`.
+ * @throws {SyscallError} EISDIR when a file would replace a directory, ENOTDIR the
+ * other way round, ENOTEMPTY or EEXIST for a directory that is not empty, EXDEV
+ * where the two are on different mounts.
+ */
+export function renameat2(
+  olddirfd: number,
+  oldpath: string,
+  newdirfd: number,
+  newpath: string,
+  flags: number = 0,
+): void {
+  olddirfd = int32("olddirfd", olddirfd);
+  const from = passString("oldpath", oldpath);
+  newdirfd = int32("newdirfd", newdirfd);
+  const to = passString("newpath", newpath, 1);
+  flags = uint32("flags", flags);
+  const result = libc.renameat2(
+    NR.renameat2,
+    olddirfd,
+    from,
+    newdirfd,
+    to,
+    flags,
+  );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "renameat2", [
+      { fd: olddirfd },
+      quote(oldpath),
+      { fd: newdirfd },
+      quote(newpath),
+      flagNames(flags, {
+        RENAME_NOREPLACE: AT_RENAME_NOREPLACE,
+        RENAME_EXCHANGE: AT_RENAME_EXCHANGE,
+        RENAME_WHITEOUT: AT_RENAME_WHITEOUT,
+      }),
+    ]);
+  }
+}
+
+/**
  * Makes a symbolic link.
  *
  * `int symlinkat(const char *target, int newdirfd, const char *linkpath);`
@@ -652,6 +708,56 @@ export function fchownat(
 }
 
 /**
+ * Changes when a file was last read and written.
+ *
+ * `int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags);`
+ *
+ * See utimensat(2).
+ *
+ * @param dirfd Where a relative path starts; with `AT_EMPTY_PATH` and an empty
+ * path the file itself.
+ * @param path The file.
+ * @param atime When it was last read.
+ * @param mtime When it was last written.
+ * @param flags `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW` or 0.
+ * @throws {SyscallError} EPERM when it is another user's.
+ */
+export function utimensat(
+  dirfd: number,
+  path: string,
+  atime: StatxTimestamp,
+  mtime: StatxTimestamp,
+  flags: number = 0,
+): void {
+  dirfd = int32("dirfd", dirfd);
+  const times = new BigInt64Array(
+    [atime.sec, BigInt(atime.nsec), mtime.sec, BigInt(mtime.nsec)],
+  );
+  const bytes = passString("path", path);
+  const bits = flags32("flags", flags);
+  const result = libc.utimensat(
+    NR.utimensat,
+    dirfd,
+    bytes,
+    new Uint8Array(times.buffer),
+    bits,
+  );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (result === -1 || tracer) {
+    settle(result, "utimensat", [
+      { fd: dirfd },
+      quote(path),
+      `[${timeText(atime)}, ${timeText(mtime)}]`,
+      flagNames(bits >>> 0, { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW }),
+    ]);
+  }
+}
+
+function timeText({ sec, nsec }: StatxTimestamp): string {
+  return `{tv_sec=${sec}, tv_nsec=${nsec}}`;
+}
+
+/**
  * Makes a directory the working directory: of every thread that shares it with
  * the calling one, see `unshare` with `CLONE_FS`.
  *
@@ -719,6 +825,8 @@ export function getdents64(fd: number): string[] {
 
 // dirent.h: of the types these alone matter here.
 export const DT_UNKNOWN = 0;
+
+export const DT_CHR = 2;
 
 export const DT_DIR = 4;
 
