@@ -53,7 +53,9 @@ Input files are hard links into the worker's cache. By default, commands of root
 them through an id map, in which nobody owns them: they can be read and executed, but
 not changed, renamed or removed. On disk the command's directories and outputs then
 belong to ids from 70000 on, so bb_worker must be root. On FUSE, and for commands of
-another user, there is no id map.
+another user, there is no id map. With --protect-inputs overlay, commands may change and
+remove their inputs: they see them through an overlay, and their changes are merged into
+the input root when they have ended.
 
 For each action there is a line on stderr, as JSON with --json; with --quiet only for
 actions that could not be run. SIGTERM stops the runner: running actions get the time
@@ -152,8 +154,14 @@ entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
   async run({ config: file, check, options: given }, { json, quiet }) {
     const config = file === null ? null : readConfig(file);
     const options = { ...config?.options, ...given } as ServeOptions;
-    checkArguments(() => parseServe(options));
+    const { buildDirectory, protectInputs } = checkArguments(() =>
+      parseServe(options)
+    );
     if (check) {
+      if (protectInputs === "overlay") {
+        const { checkOverlays } = await import("../runner/overlay.ts");
+        await checkOverlays(buildDirectory);
+      }
       printData(json ? formatJson({ valid: true }) : "Valid");
       return 0;
     }

@@ -91,33 +91,43 @@ async function runLogged(
   using temporary = request.temporaryDirectory === ""
     ? null
     : openNamed(build, "temporary_directory", request.temporaryDirectory);
-  const areMapped = inputs.areMapped(root);
+  const protection = inputs.protectionOf(root);
+  const isMapped = protection === "idmap";
   const options: RunOptions = {
     ...plan.run,
-    ...areMapped ? { capabilities: CAPABILITIES_IF_MAPPED } : {},
+    ...isMapped ? { capabilities: CAPABILITIES_IF_MAPPED } : {},
     ...own,
     mounts: [
       ...temporary === null ? [] : [bindOfTemporary(
         temporary,
-        areMapped ? inputs.idmap : null,
+        isMapped ? inputs.idmap : null,
       )],
       ...plan.run.mounts!,
     ],
     env: environment(plan, request),
     cwd: workingDirectory(request),
   };
-  if (areMapped && temporary !== null) inputs.give(temporary, false);
-  using mapped = areMapped ? inputs.mapped(root) : null;
-  try {
-    return await execute(
-      mapped === null ? root : new DetachedRoot(mapped),
-      command,
-      options,
-    );
-  } catch (error) {
-    checkRequest(error, () => parseRun(command, options));
-    return endedInstead(error, options.cwd!, own.stderr);
+  const runIn = async (tree: HasFd | DetachedRoot): Promise<Ended> => {
+    try {
+      return await execute(tree, command, options);
+    } catch (error) {
+      checkRequest(error, () => parseRun(command, options));
+      return endedInstead(error, options.cwd!, own.stderr);
+    }
+  };
+  if (protection === null) return await runIn(root);
+  if (temporary !== null) inputs.giveTemporary(temporary);
+  if (protection === "idmap") {
+    using mapped = inputs.mapped(root);
+    return await runIn(new DetachedRoot(mapped));
   }
+  using holder = openNamed(build, "input_root_directory", `${rootName}/..`);
+  return await inputs.overlaid(
+    root,
+    holder,
+    (overlay) => runIn(new DetachedRoot(overlay)),
+    own.signal,
+  );
 }
 
 /** Wherever /tmp is in the root: the action's own, which the worker removes. */

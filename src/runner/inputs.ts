@@ -9,28 +9,18 @@ import { cloneTree } from "../mount/bindat.ts";
 import { mountSetattr } from "../sys/mount.ts";
 import { attempt } from "../error/error.ts";
 import { fileSystemTypeAt } from "../kernel/superblock.ts";
-import { BENEATH } from "../fd/open.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
-import {
-  DT_DIR,
-  DT_UNKNOWN,
-  fchownat,
-  openat2,
-  readDirectory,
-  statx,
-} from "../sys/file.ts";
-import { isErrno } from "../sys/error.ts";
-import { EINVAL, ELOOP, ENOENT, ENOTDIR, EXDEV } from "../sys/errno.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
+import { DT_DIR, DT_UNKNOWN, fchownat, statx } from "../sys/file.ts";
+import { EINVAL } from "../sys/errno.ts";
 import {
   AT_EMPTY_PATH,
   MOUNT_ATTR_NODEV,
   MS_PRIVATE,
-  O_CLOEXEC,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  RESOLVE_NO_XDEV,
   STATX_UID,
 } from "../sys/constants.ts";
+import { Descent, openIfDirectory, openToRead } from "./descent.ts";
+import { changeThroughOverlay } from "./overlay.ts";
+import { entriesOf } from "./remove.ts";
 import type { ServePlan } from "./options.ts";
 import { StatusError } from "./status.ts";
 import { MountError } from "../error/error.ts";
@@ -55,19 +45,22 @@ export class Inputs implements Disposable {
   }
 
   /**
-   * Whether the files of an input root are to be protected by an id map.
+   * How the files of an input root are to be protected, null where nothing is to
+   * be done.
    *
    * @param root The input root.
    * @throws {SyscallError | UnsupportedError}
    */
-  areMapped(root: OwnedFd): boolean {
+  protectionOf(root: OwnedFd): "idmap" | "overlay" | null {
     const { protectInputs, uid } = this.#plan;
-    if (protectInputs === "none") return false;
+    if (protectInputs === "none") return null;
+    // Whoever owns the files, those that are changed are others.
+    if (protectInputs === "overlay") return protectInputs;
     const areMapped = protectInputs === "idmap" ||
       // Of the worker's own file system no file can be written to.
       protectInputs === null && uid === 0 && !isFuse(root.fd);
     this.#checkOwner(root, areMapped);
-    return areMapped;
+    return areMapped ? "idmap" : null;
   }
 
   /**
@@ -88,7 +81,7 @@ export class Inputs implements Disposable {
         ? `The input files can't be protected: they belong to user ${owner}, and users ${FIRST_ID} to ${
           FIRST_ID + IDS - 1
         } are the commands'; run the worker as another user`
-        : `The input files can't be protected: they belong to user ${owner}, whom commands run as; run commands as another user, or with protectInputs "none"`,
+        : `The input files can't be protected: they belong to user ${owner}, whom commands run as; run commands as another user, or with protectInputs "overlay"`,
     );
   }
 
@@ -107,7 +100,7 @@ export class Inputs implements Disposable {
         attrSet: MOUNT_ATTR_NODEV,
         propagation: MS_PRIVATE,
       });
-      this.give(root, true);
+      this.#give(root, true);
       return clone;
     } catch (error) {
       clone.close();
@@ -141,6 +134,38 @@ export class Inputs implements Disposable {
   }
 
   /**
+   * Runs a command that sees an input root through an overlay, and merges its
+   * changes into that.
+   *
+   * @param root The input root.
+   * @param holder The directory above it.
+   * @param run Runs the command with the mount that it gets as the root.
+   * @param signal Its reason is thrown once it is aborted.
+   * @returns What `run` returned.
+   * @throws What `run` throws: nothing has changed then.
+   * @throws {MountError | SyscallError | UnsupportedError | Error} What can't be
+   * made, or merged.
+   */
+  async overlaid<T>(
+    root: OwnedFd,
+    holder: OwnedFd,
+    run: (overlay: OwnedFd) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    this.#give(root, true);
+    return await changeThroughOverlay(root, holder, run, signal);
+  }
+
+  /**
+   * Gives an action's temporary directory to the command.
+   *
+   * @throws {SyscallError}
+   */
+  giveTemporary(directory: OwnedFd): void {
+    this.#give(directory, false);
+  }
+
+  /**
    * Gives a directory to the command.
    *
    * @param directory The directory.
@@ -148,9 +173,13 @@ export class Inputs implements Disposable {
    * are.
    * @throws {SyscallError}
    */
-  give(directory: OwnedFd, recursive: boolean): void {
-    const { uid, gid } = this.#plan;
-    giveDirectories(directory.fd, FIRST_ID + uid, FIRST_ID + gid, recursive);
+  #give(directory: OwnedFd, recursive: boolean): void {
+    const { uid, gid, protectInputs } = this.#plan;
+    const isOverlaid = protectInputs === "overlay";
+    // Without an id map root may write to any directory.
+    if (isOverlaid && uid === 0) return;
+    const first = isOverlaid ? 0 : FIRST_ID;
+    giveDirectories(directory.fd, first + uid, first + gid, recursive);
   }
 
   [Symbol.dispose](): void {
@@ -168,60 +197,34 @@ function giveDirectories(
   gid: number,
   recursive: boolean,
 ): void {
-  using open = new DisposableStack();
-  const stack = [openToRead(root, ".")];
-  open.defer(() => stack.forEach((directory) => directory.close()));
-  /** The names that wait, of each directory that is open. */
+  using way = new Descent();
+  /** The names that wait, of each directory on the way. */
   const waiting: string[][] = [];
-  for (;;) {
-    const directory = stack.at(-1)!;
-    if (waiting.length < stack.length) {
-      fchownat(directory.fd, "", uid, gid, AT_EMPTY_PATH);
-      waiting.push(recursive ? directoriesIn(directory.fd) : []);
+  way.enter(openToRead(root, "."));
+  while (way.depth > 0) {
+    if (waiting.length < way.depth) {
+      fchownat(way.fd, "", uid, gid, AT_EMPTY_PATH);
+      waiting.push(recursive ? directoriesIn(way.fd) : []);
     }
     const name = waiting.at(-1)!.pop();
-    if (name !== undefined) {
-      const inside = openIfDirectory(directory.fd, name);
-      if (inside !== null) stack.push(inside);
+    if (name === undefined) {
+      waiting.pop();
+      way.leave();
       continue;
     }
-    waiting.pop();
-    stack.pop()!.close();
-    if (stack.length === 0) return;
+    const inside = openIfDirectory(way.fd, name);
+    if (inside !== null) way.enter(inside);
   }
 }
 
 function directoriesIn(fd: number): string[] {
   const names: string[] = [];
-  for (;;) {
-    const some = readDirectory(fd);
-    if (some.length === 0) return names;
+  for (let some; (some = entriesOf(fd)) !== null;) {
     for (const { name, type } of some) {
-      if (type !== DT_DIR && type !== DT_UNKNOWN) continue;
-      if (name !== "." && name !== "..") names.push(name);
+      if (type === DT_DIR || type === DT_UNKNOWN) names.push(name);
     }
   }
-}
-
-function openToRead(dirfd: number, name: string): OwnedFd {
-  return new OwnedFd(
-    openat2(dirfd, name, {
-      flags: O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-      resolve: BENEATH | RESOLVE_NO_XDEV,
-    }),
-    "directory",
-    true,
-  );
-}
-
-/** Opens a directory, unless it is none, is gone, or is a mount's root. */
-function openIfDirectory(dirfd: number, name: string): OwnedFd | null {
-  try {
-    return openToRead(dirfd, name);
-  } catch (error) {
-    if (isErrno(error, ENOTDIR, ELOOP, ENOENT, EXDEV)) return null;
-    throw error;
-  }
+  return names;
 }
 
 function isFuse(fd: number): boolean {

@@ -15,11 +15,14 @@ import type { Usage } from "../sys/process.ts";
  * - `idmap`: the input root is bound with an id map in which the command owns
  *   the directories and its own files. Input files have no owner there: nobody,
  *   not even root, can write to, rename or remove them.
+ * - `overlay`: the command sees the input root through an overlay, and may change
+ *   and remove everything. Its changes are merged into the input root when it has
+ *   ended; the files that it has changed or removed stay as they are elsewhere.
  * - `mode`: only by the files' permissions. For commands that are not root, of
  *   a worker whose umask is 0.
  * - `none`: not at all.
  */
-export type InputProtection = "idmap" | "mode" | "none";
+export type InputProtection = "idmap" | "overlay" | "mode" | "none";
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions {
@@ -202,7 +205,12 @@ export const CAPABILITIES_IF_MAPPED: readonly Capability[] = CAPABILITIES
   .filter((name) => name !== "CAP_CHOWN");
 
 /** The words for them. */
-export const PROTECTIONS: readonly string[] = ["idmap", "mode", "none"];
+export const PROTECTIONS: readonly string[] = [
+  "idmap",
+  "overlay",
+  "mode",
+  "none",
+];
 
 /** As gRPC's libraries have it. */
 const MESSAGE_SIZE = 4 << 20;

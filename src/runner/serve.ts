@@ -20,6 +20,7 @@ import { type Ended, runAction } from "./action.ts";
 import { checkPath, openBuildDirectory } from "./build_directory.ts";
 import { Connection } from "./connection.ts";
 import { Inputs } from "./inputs.ts";
+import { checkOverlays } from "./overlay.ts";
 import {
   parseServe,
   type Runner,
@@ -211,10 +212,14 @@ const MOST_CLOSING = 1000;
  * @throws {SocketError} For a socket that another process serves, or that
  * strangers could replace.
  * @throws {MountError | UnsupportedError} If commands can't be run: rights are
- * missing, or the kernel is too old.
+ * missing, the kernel is too old, or the build directory can't have the overlays
+ * that are asked for.
  */
 export async function serve(options: ServeOptions): Promise<Runner> {
   const plan = parseServe(options);
+  if (plan.protectInputs === "overlay") {
+    await checkOverlays(plan.buildDirectory);
+  }
   await warmUp();
   const runner = new RunnerServer(plan);
   try {

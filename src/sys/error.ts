@@ -87,6 +87,7 @@ export type Fallback =
   | "memfd_create"
   | "memfd_create, with MFD_EXEC"
   | "fsconfig, with FSCONFIG_CMD_CREATE_EXCL"
+  | "fsconfig, with FSCONFIG_SET_FD for a layer"
   | "fsconfig, with FSCONFIG_SET_FD for a number"
   | "fsconfig, with lowerdir+"
   | "mount_setattr, for propagation"

@@ -1,16 +1,19 @@
 /** Input files are hard links into the worker's cache: nothing may change them. */
 import {
   Action,
+  appears,
   BUILD,
   Client,
   RunnerProcess,
   runnerTest,
   SOCKET,
 } from "./support.ts";
-import { SCRATCH } from "../support/testing.ts";
+import { Directory } from "../../src/directory.ts";
+import { programTest, run as runProgram } from "../support/program.ts";
+import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { processesWith } from "../support/run_root.ts";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 
 const OPTIONS = ["--build-directory", BUILD, "--listen", SOCKET];
 
@@ -37,8 +40,8 @@ function state(path: string): unknown {
   };
 }
 
-/** What an action of root might do to an input, each of which must fail. */
-const ATTACKS = [
+/** What an action of root might do to an input. */
+const CHANGES = [
   "echo x > $f",
   "echo x >> $f",
   "echo x 1<> $f",
@@ -58,9 +61,13 @@ const ATTACKS = [
   "mv $f $f.new",
   "mv $f /tmp/moved",
   "ln $f $f.link",
-  "ln $f /tmp/link",
   "cp /bin/busybox $f",
   "cp -f /bin/busybox $f",
+];
+
+/** What it might do to the machine, each of which must fail. */
+const ATTACKS = [
+  "ln $f /tmp/link",
   // By these, which are opened alone here, a command would have the host.
   ": >> /proc/sys/kernel/core_pattern",
   ": >> /proc/sysrq-trigger",
@@ -76,6 +83,11 @@ const ATTACKS = [
   "mknod /dev/disk b $major $minor",
 ];
 
+/** What the attacks have for names. */
+function variables(device: number): string {
+  return `f=/src/deep/input major=${device >> 8} minor=${device & 0xff}`;
+}
+
 runnerTest("no action of root can change its inputs", async () => {
   await using _runner = await RunnerProcess.start();
   await using client = new Client();
@@ -83,11 +95,8 @@ runnerTest("no action of root can change its inputs", async () => {
   const cached = link(action, "src/deep/input", 0o555);
   const before = state(cached);
   const device = Deno.statSync(cached).dev;
-  const variables = `f=/src/deep/input major=${device >> 8} minor=${
-    device & 0xff
-  }`;
-  for (const [i, attack] of ATTACKS.entries()) {
-    const script = `${variables}; ${attack}`;
+  for (const [i, attack] of [...CHANGES, ...ATTACKS].entries()) {
+    const script = `${variables(device)}; ${attack}`;
     const stream = { stdoutPath: `1/out${i}`, stderrPath: `1/err${i}` };
     const { response } = await client.run(
       action.shell(
@@ -181,7 +190,13 @@ runnerTest(
       "--groups",
       "7,8",
     ];
-    for (const [way, works] of [["idmap", true], ["mode", false]] as const) {
+    for (
+      const [way, works, first] of [
+        ["idmap", true, 70_000],
+        ["overlay", true, 0],
+        ["mode", false],
+      ] as const
+    ) {
       await using _runner = await RunnerProcess.start([
         ...user,
         "--protect-inputs",
@@ -190,7 +205,7 @@ runnerTest(
       await using client = new Client();
       const action = new Action(way);
       const cached = link(action, "src/input");
-      const before = state(cached);
+      const before = content(cached);
       const { response } = await client.run(
         action.shell(
           "id; cat /src/input > /dev/null; echo x > /src/input; rm -f /src/input; touch /src/made; touch /tmp/made",
@@ -199,14 +214,279 @@ runnerTest(
       assertEquals(response.exitCode, works ? "0" : "1", way + action.stderr);
       assertEquals(action.stdout, "uid=1234 gid=2345 groups=7,8\n");
       if (works) {
-        assertEquals(state(cached), before);
-        assertEquals(Deno.statSync(`${action.root}/src/made`).uid, 71_234);
+        assertEquals(content(cached), before);
+        for (const made of ["root/src/made", "root/src", "tmp/made"]) {
+          const { uid } = Deno.statSync(`${action.path}/${made}`);
+          assertEquals(uid, first + 1234);
+        }
       }
       action[Symbol.dispose]();
       Deno.removeSync(cached);
     }
   },
 );
+
+const OVERLAY = [...OPTIONS, "--protect-inputs", "overlay"];
+
+/** The names in an action's directory. */
+function namesOf(action: Action): string[] {
+  return [...Deno.readDirSync(action.path)].map(({ name }) => name).sort();
+}
+
+/** Those that are there once its command has run. */
+const NAMES = ["root", "server_logs", "stderr", "stdout", "tmp"];
+
+/** What only its owner knows of a file: its other names come and go. */
+function content(path: string): unknown {
+  const { ino, mode, uid, gid, size, mtime } = Deno.statSync(path);
+  return {
+    ino,
+    mode,
+    uid,
+    gid,
+    size,
+    mtime,
+    text: Deno.readTextFileSync(path),
+  };
+}
+
+runnerTest(
+  "an action changes its inputs through an overlay, and nobody else's",
+  async () => {
+    await using _runner = await RunnerProcess.start(OVERLAY);
+    await using client = new Client();
+    for (const [i, attack] of [...CHANGES, ...ATTACKS].entries()) {
+      const succeeds = i < CHANGES.length;
+      using action = new Action("1");
+      const cached = link(action, "src/deep/input", 0o555);
+      const before = content(cached);
+      const { status, response } = await client.run(
+        action.shell(
+          `set -e; ${
+            variables(Deno.statSync(cached).dev)
+          }; mkdir /out; ${attack}`,
+        ),
+      );
+      assertEquals(
+        [status, response.exitCode === "0"],
+        ["OK", succeeds],
+        attack,
+      );
+      assertEquals(content(cached), before, attack);
+      assertEquals(namesOf(action), NAMES);
+      const root = `${action.root}/src/deep`;
+      const names = [...Deno.readDirSync(action.root)].map(({ name }) => name);
+      assertEquals(names.sort(), ["bin", "out", "src"].slice(0, 3), attack);
+      if (attack.startsWith("rm -rf")) {
+        assertEquals([...Deno.readDirSync(`${action.root}/src`)], []);
+      } else if (/^(rm|mv)/.test(attack)) {
+        assertEquals(
+          [...Deno.readDirSync(root)].map(({ name }) => name),
+          attack.endsWith(".new") ? ["input.new"] : [],
+        );
+      } else if (succeeds) {
+        // It is a file of its own by now.
+        const { ino } = Deno.statSync(`${root}/input`);
+        assert(ino !== Deno.statSync(cached).ino, attack);
+      }
+      Deno.removeSync(cached);
+    }
+  },
+);
+
+runnerTest(
+  "what an overlay's command did is there when it is answered",
+  async () => {
+    await using _runner = await RunnerProcess.start(OVERLAY);
+    await using client = new Client();
+    const action = new Action("1");
+    const cached = link(action, "src/input");
+    Deno.mkdirSync(`${action.root}/kept`);
+    const script =
+      `rm -r /src; mkdir /src; echo made > /src/made; ln /src/made /src/linked
+    chmod 700 /kept; echo t > /tmp/t; mv /tmp/t /kept/; rm /bin/mv; exit 3`;
+    // An absolute way to write it, and a slash at its end.
+    for (const inputRootDirectory of ["1/root", "./1//root/"]) {
+      const { status, response } = await client.run(
+        action.shell(script, {
+          inputRootDirectory,
+          stdoutPath: `1/out${inputRootDirectory.length}`,
+          stderrPath: `1/err${inputRootDirectory.length}`,
+        }),
+      );
+      assertEquals([status, response.exitCode], ["OK", "3"]);
+      assertEquals(
+        [...Deno.readDirSync(`${action.root}/src`)].map(({ name }) => name)
+          .sort(),
+        ["linked", "made"],
+      );
+      const [made, linked] = ["made", "linked"].map((name) =>
+        Deno.statSync(`${action.root}/src/${name}`)
+      );
+      assertEquals([made!.ino, made!.nlink], [linked!.ino, 2]);
+      assertEquals(Deno.statSync(`${action.root}/kept`).mode! & 0o777, 0o700);
+      assertEquals(Deno.readTextFileSync(`${action.root}/kept/t`), "t\n");
+      assertThrows(
+        () => Deno.lstatSync(`${action.root}/bin/mv`),
+        Deno.errors.NotFound,
+      );
+      Deno.symlinkSync("busybox", `${action.root}/bin/mv`);
+    }
+    // Its worker's own name is the last.
+    assertEquals(Deno.statSync(cached).nlink, 1);
+    // There is nothing above it to have the layers in.
+    const { status, message } = await client.run(
+      action.shell("true", { inputRootDirectory: "1/.." }),
+    );
+    assertEquals(status, "INVALID_ARGUMENT");
+    assertMatch(message!, /leaves the build directory/);
+  },
+);
+
+runnerTest("what was not run to its end is not merged", async () => {
+  await using _runner = await RunnerProcess.start(OVERLAY);
+  await using client = new Client();
+  const action = new Action("1");
+  link(action, "src/input");
+  const before = [...Deno.readDirSync(action.root)].length;
+  const answer = await client.run(
+    action.shell("rm -r /src; mkdir /new; while :; do sleep 1; done"),
+    { timeout: 1 },
+  );
+  assertEquals(answer.status, "DEADLINE_EXCEEDED");
+  // It was answered before the runner had: the client has a clock of its own.
+  while (namesOf(action).length > NAMES.length) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assertEquals(namesOf(action), NAMES);
+  assertEquals([...Deno.readDirSync(action.root)].length, before);
+});
+
+runnerTest(
+  "a runner that is killed while a command runs leaves no overlay",
+  async () => {
+    const runner = await RunnerProcess.start(OVERLAY);
+    await using client = new Client();
+    const action = new Action("1");
+    const cached = link(action, "src/input");
+    const before = content(cached);
+    const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    const answer = client.run(
+      action.shell(`echo x > /src/input; : > /tmp/begun; sleep ${word}`),
+    );
+    await appears(`${action.path}/tmp/begun`);
+    await runner.end("SIGKILL");
+    assertEquals((await answer).status, "UNAVAILABLE");
+    while (processesWith(word).length > 0) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    assertEquals(mountsBelow(BUILD), []);
+    assertEquals(content(cached), before);
+    assertEquals(
+      Deno.readTextFileSync(`${action.root}/src/input`),
+      "#!/bin/sh\necho input\n",
+    );
+    // What is left is in the action's directory, which the worker removes.
+    assertEquals(namesOf(action).length, NAMES.length + 1);
+    action[Symbol.dispose]();
+  },
+);
+
+runnerTest(
+  "a runner that is killed while it merges leaves no overlay",
+  async () => {
+    const runner = await RunnerProcess.start(OVERLAY);
+    await using client = new Client();
+    const action = new Action("1");
+    const cached = link(action, "src/input");
+    const before = content(cached);
+    const answer = client.run(
+      action.shell(
+        "echo x > /src/input; cd /src; seq 30000 | while read n; do : > $n; done",
+      ),
+    );
+    while ([...Deno.readDirSync(`${action.root}/src`)].length < 2) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await runner.end("SIGKILL");
+    assertEquals((await answer).status, "UNAVAILABLE");
+    assert([...Deno.readDirSync(`${action.root}/src`)].length < 30_000);
+    assertEquals(mountsBelow(BUILD), []);
+    assertEquals(content(cached), before);
+    action[Symbol.dispose]();
+  },
+);
+
+runnerTest("an action whose changes can't be merged fails", async () => {
+  Deno.mkdirSync(BUILD, { recursive: true });
+  const image = `${SCRATCH}/image`;
+  Deno.writeTextFileSync(image, "");
+  Deno.truncateSync(image, 8 << 20);
+  const { success } = new Deno.Command("mkfs.ext4", {
+    args: ["-q", "-m", "0", image],
+  }).outputSync();
+  assert(success);
+  using scratch = Directory.open(SCRATCH);
+  using _disk = scratch.mount("build", {
+    type: "ext4",
+    source: image,
+    options: "loop",
+  });
+  await using _runner = await RunnerProcess.start(OVERLAY);
+  await using client = new Client();
+  const action = new Action("1");
+  const cached = link(action, "src/input");
+  const before = content(cached);
+  // No room is left for the names in the directory that they are to go to.
+  const { status, message } = await client.run(
+    action.shell(
+      `rm /src/input; cd /src
+      seq 200 | while read n; do : > $n-${"x".repeat(200)}; done
+      dd if=/dev/zero of=/fill bs=1k; exit 0`,
+    ),
+  );
+  assertEquals(status, "INTERNAL");
+  assertMatch(message!, /^The changes can't be merged: renameat2.*: ENOSPC/);
+  assertEquals(namesOf(action), NAMES);
+  assertEquals(content(cached), before);
+}, ["mkfs.ext4"]);
+
+programTest("where no overlay can be, the runner does not start", () => {
+  const program = (...args: string[]) =>
+    runProgram([...OVERLAY, ...args], {
+      entry: "runner.ts",
+      permissions: ["-A"],
+    });
+  Deno.mkdirSync(BUILD);
+  Deno.mkdirSync(`${SCRATCH}/socket`);
+  for (const layer of ["lower", "upper", "work"]) {
+    Deno.mkdirSync(`${SCRATCH}/${layer}`);
+  }
+  const layers = ["lower", "upper", "work"]
+    .map((layer) => `${layer}dir=${SCRATCH}/${layer}`).join();
+  for (
+    const [type, options, reason] of [
+      // It has no extended attributes.
+      ["ramfs", null, /EOPNOTSUPP/],
+      ["overlay", layers, /EINVAL/],
+    ] as const
+  ) {
+    mount("none", BUILD, type, 0, options);
+    for (const args of [[], ["--check-config"]]) {
+      const { code, stdout, stderr } = program(...args);
+      assertEquals([code, stdout], [1, ""], type);
+      assertMatch(stderr, /build" can't be protected by an overlay: /);
+      assertMatch(stderr, reason);
+      assertEquals([...Deno.readDirSync(BUILD)], []);
+    }
+    umount2(BUILD);
+  }
+  assertEquals(program("--check-config").code, 0);
+  assertEquals([...Deno.readDirSync(BUILD)], []);
+  // The worker may make it later.
+  Deno.removeSync(BUILD);
+  assertEquals(program("--check-config").code, 0);
+});
 
 runnerTest(
   "without protection the runner says so, and inputs are the command's",
@@ -257,6 +537,7 @@ runnerTest(
         [135_536, [], null],
         [1234, ["--user", "1234", "--protect-inputs", "none"], null],
         [1234, ["--user", "1234", "--protect-inputs", "idmap"], null],
+        [1234, ["--user", "1234", "--protect-inputs", "overlay"], null],
         [1235, ["--user", "1234"], null],
       ] as const
     ) {
@@ -267,7 +548,9 @@ runnerTest(
       for (const path of [action.path, action.root, cached]) {
         Deno.chownSync(path, owner, owner);
       }
-      const before = state(cached);
+      const isOverlaid = (options as readonly string[]).includes("overlay");
+      const look = isOverlaid ? content : state;
+      const before = look(cached);
       const { status, message } = await client.run(
         action.shell("chmod u+w src/input && echo poison > src/input; :"),
       );
@@ -280,7 +563,7 @@ runnerTest(
         isNone,
         what,
       );
-      if (!isNone) assertEquals(state(cached), before, what);
+      if (!isNone) assertEquals(look(cached), before, what);
       Deno.removeSync(cached);
     }
   },

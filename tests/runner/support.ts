@@ -54,8 +54,15 @@ export function missingClient(): string | null {
 }
 
 /** Registers a test of a runner with a client. */
-export function runnerTest(name: string, fn: () => Promise<void>): void {
-  programTest(name, fn, { missing: missingClient(), commands: ["busybox"] });
+export function runnerTest(
+  name: string,
+  fn: () => Promise<void>,
+  commands: readonly string[] = [],
+): void {
+  programTest(name, fn, {
+    missing: missingClient(),
+    commands: ["busybox", ...commands],
+  });
 }
 
 /** The lines that a process writes, and those that were read. */

@@ -12,6 +12,7 @@ import {
 } from "../support/testing.ts";
 import { missingSince, type Version } from "../support/since.ts";
 import {
+  namesAt,
   open,
   replacing,
   withCallRefused,
@@ -27,12 +28,13 @@ import {
   AT_FDCWD,
   CLONE_NEWNS,
   MNT_DETACH,
+  O_RDONLY,
   O_RDWR,
   RESOLVE_CACHED,
   STATMOUNT_SB_SOURCE,
   STATX_MNT_ID,
 } from "../../src/sys/constants.ts";
-import { MFD_EXEC } from "../../src/sys/file.ts";
+import { MFD_EXEC, unlinkat } from "../../src/sys/file.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { pidfdOpen, setns, unshare, waitid } from "../../src/sys/process.ts";
 import { fsconfigSetString, fsopen } from "../../src/sys/fscontext.ts";
@@ -59,6 +61,7 @@ import type * as Spawn from "../../src/sys/spawn.ts";
 import { watchMounts } from "../../src/list/watch_mounts.ts";
 import { thisNamespace, whereabouts } from "../../src/record/store.ts";
 import { openInit } from "../../src/run/init.ts";
+import { mountOverlay } from "../../src/runner/overlay.ts";
 
 /** Something that is done, and another way to it. */
 interface Way {
@@ -299,6 +302,26 @@ const WAYS: Record<Fallback, Way> = {
       replacing("fsconfig", (real) => (number, fd, command, ...args) =>
         // No kernel knows this command.
         real(number, fd, command === 8 ? 99 : command, ...args), fn),
+  },
+  "fsconfig, with FSCONFIG_SET_FD for a layer": {
+    since: "6.13",
+    ask: (root) => {
+      for (const name of ["lower", "upper", "work"]) root.mkdir(name);
+      Deno.writeTextFileSync(`${SCRATCH}/lower/file`, "");
+      using lower = open(`${SCRATCH}/lower`, O_RDONLY);
+      using upper = open(`${SCRATCH}/upper`, O_RDONLY);
+      using work = open(`${SCRATCH}/work`, O_RDONLY);
+      using overlay = mountOverlay(lower, upper, work);
+      unlinkat(overlay.fd, "file");
+      return namesAt(`${SCRATCH}/upper`);
+    },
+    without: (fn) =>
+      replacing(
+        "fsconfig",
+        (real) => (number, fd, command, key, value, aux) =>
+          real(number, fd, command, key, value, command === 5 ? -1 : aux),
+        fn,
+      ),
   },
   "fsconfig, with FSCONFIG_SET_FD for a number": {
     varies: true,
