@@ -1,5 +1,10 @@
 /** A command that was started, until it has ended. */
-import { type SignalName, signalName, SIGNALS } from "../sys/layout.ts";
+import {
+  type RealTimeSignal,
+  type SignalName,
+  signalName,
+  SIGNALS,
+} from "../sys/layout.ts";
 import { kill, type Usage } from "../sys/process.ts";
 import { dispositionsOfChild } from "../kernel/process.ts";
 import type { InitProcess, Report } from "./init_process.ts";
@@ -10,7 +15,7 @@ export interface Outcome {
   /** Its exit status; 128 plus the signal's number if a signal ended it. */
   readonly code: number;
   /** The signal that ended it, null when it exited. */
-  readonly signal: SignalName | null;
+  readonly signal: SignalName | RealTimeSignal | null;
   /** What it used. */
   readonly usage: Usage;
 }
@@ -125,15 +130,11 @@ export class CommandProcess implements Disposable {
     const status = command?.status ?? SIGNALS.SIGKILL;
     const number = status & 0x7f;
     if (number === 0) return { code: status >> 8, signal: null, usage };
-    const killed = number === SIGNALS.SIGKILL;
-    const name = killed && this.#endedBy !== null
-      ? this.#endedBy
-      : signalName(number);
-    return {
-      code: 128 + (name === null ? number : SIGNALS[name]),
-      signal: name,
-      usage,
-    };
+    if (number === SIGNALS.SIGKILL && this.#endedBy !== null) {
+      const signal = this.#endedBy;
+      return { code: 128 + SIGNALS[signal], signal, usage };
+    }
+    return { code: 128 + number, signal: signalName(number), usage };
   }
 
   /** Kills it, unless it has ended. */

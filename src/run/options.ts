@@ -273,9 +273,11 @@ export interface RunResult {
   readonly code: number;
   /**
    * The signal that ended it, or null if it exited. After a timeout it is
-   * SIGTERM, or SIGKILL if that was needed.
+   * SIGTERM, or SIGKILL if that was needed. A real-time signal has its name from
+   * `kill -l` of bash(1), like "SIGRTMIN+1"; the two without one there are "SIG32"
+   * and "SIG33".
    */
-  readonly signal: Deno.Signal | null;
+  readonly signal: Deno.Signal | `SIGRTM${string}` | `SIG${32 | 33}` | null;
   /** True if it was still running at its `timeout`, however it ended then. */
   readonly timedOut: boolean;
   /** The resources used by it and by children that it waited for. */

@@ -269,8 +269,25 @@ export const SIGSET_SIZE = 8;
 /** A signal by its name. */
 export type SignalName = keyof typeof SIGNALS;
 
-/** The name of a signal, null for one of the real-time signals. */
-export function signalName(number: number): SignalName | null {
+/** The names that {@linkcode signalName} gives to real-time signals. */
+export type RealTimeSignal = `SIGRTM${string}` | `SIG${32 | 33}`;
+
+/**
+ * The name of a signal. A real-time signal has the one of bash's `kill -l`, which
+ * starts at 34: the two below are the C library's own.
+ */
+export function signalName(number: number): SignalName | RealTimeSignal {
   const names = Object.keys(SIGNALS) as SignalName[];
-  return names.find((name) => SIGNALS[name] === number) ?? null;
+  const name = names.find((name) => SIGNALS[name] === number);
+  if (name !== undefined) return name;
+  if (number < SIGRTMIN) return `SIG${number as 32 | 33}`;
+  const [above, below] = [number - SIGRTMIN, SIGRTMAX - number];
+  if (above === 0) return "SIGRTMIN";
+  if (below === 0) return "SIGRTMAX";
+  return above <= below ? `SIGRTMIN+${above}` : `SIGRTMAX-${below}`;
 }
+
+/** The first real-time signal of the C library's: signal(7). */
+const SIGRTMIN = 34;
+
+const SIGRTMAX = 64;

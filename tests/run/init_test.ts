@@ -87,6 +87,9 @@ rootTest("run() tells signals as without a PID namespace", async () => {
       ["kill -ALRM $$", 142, "SIGALRM", ""],
       ["kill -PIPE $$", 141, "SIGPIPE", ""],
       ["kill -SEGV $$", 139, "SIGSEGV", ""],
+      ["kill -32 $$", 160, "SIG32", ""],
+      ["kill -35 $$", 163, "SIGRTMIN+1", ""],
+      ["kill -63 $$", 191, "SIGRTMAX-1", ""],
       // Its last process reads no more: the other ends by SIGPIPE.
       [
         "{ while :; do echo x; done; echo $? >&2; } | head -n1; sh -c 'kill -PIPE $$'; exit $?",

@@ -64,11 +64,18 @@ servedTest(
 );
 
 servedTest("Run tells the signal that ended a command", async (client) => {
-  for (const name of ["KILL", "TERM", "SEGV"]) {
+  for (
+    const [signal, name] of [
+      ["KILL", "KILL"],
+      ["TERM", "TERM"],
+      ["SEGV", "SEGV"],
+      ["35", "RTMIN+1"],
+    ] as const
+  ) {
     const action = new Action(name);
     const { response } = await client.run(
       action.shell(
-        `sh -c 'kill -${name} $$' & wait $!; kill -${name} $$; sleep 9`,
+        `sh -c 'kill -${signal} $$' & wait $!; kill -${signal} $$; sleep 9`,
       ),
     );
     assertEquals(response.exitCode, "-1");

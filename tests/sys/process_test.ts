@@ -70,6 +70,7 @@ import {
   POLLFD,
   RUSAGE,
   SIGINFO,
+  signalName,
   SIGNALS,
   UCONTEXT,
 } from "../../src/sys/layout.ts";
@@ -226,3 +227,22 @@ gatedTest("structs of processes equal the C library's", missing, () => {
   const [context] = ask(["sizeof(ucontext_t)"]);
   assert(context! <= UCONTEXT.SIZE && UCONTEXT.SIZE % 16 === 0);
 });
+
+gatedTest(
+  "signalName() has the names of bash's kill -l",
+  missingCommand(["bash"]),
+  () => {
+    const { stdout } = new Deno.Command("bash", {
+      args: ["-c", "for i in {1..64}; do kill -l $i; done"],
+    }).outputSync();
+    const names = new TextDecoder().decode(stdout).trimEnd().split("\n");
+    const numbers = Array.from({ length: 64 }, (_, i) => i + 1)
+      .filter((number) => number !== 32 && number !== 33);
+    assertEquals(
+      numbers.map(signalName),
+      // Of the two it prints empty lines, or none.
+      names.filter((name) => name !== "").map((name) => `SIG${name}`),
+    );
+    assertEquals([32, 33].map(signalName), ["SIG32", "SIG33"]);
+  },
+);
