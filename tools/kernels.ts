@@ -70,6 +70,7 @@ const TESTS = [
   "tests/file_systems",
   "tests/options",
   "tests/runner",
+  "tests/whole/fallbacks_test.ts",
 ];
 
 /** What takes longer than the rest, emulated: only with `--all`. */

@@ -545,25 +545,26 @@ export const FEATURES: readonly FeatureDescription[] = [
     feature: "statmountByFd",
     name: "STATMOUNT_BY_FD",
     since: "7.0",
-    without: "statmount(2) takes ids alone, as it is used here",
+    without:
+      "the mount that a descriptor lies in takes statx(2), too, to ask for",
   },
   {
     feature: "openTreeNamespace",
     name: "OPEN_TREE_NAMESPACE",
     since: "7.0",
-    without: "a new mount namespace starts as a copy of another, as here",
+    without: "a new mount namespace starts as a copy of another, or empty",
   },
   {
     feature: "fsmountNamespace",
     name: "FSMOUNT_NAMESPACE",
     since: "7.1",
-    without: "a new mount namespace starts as a copy of another, as here",
+    without: "a new mount namespace starts as a copy of another, or empty",
   },
   {
     feature: "emptyMountNamespace",
     name: "CLONE_EMPTY_MNTNS",
     since: "7.1",
-    without: "a new mount namespace starts as a copy of another, as here",
+    without: "an empty mount namespace is kept for commands, and copied",
   },
 ];
 

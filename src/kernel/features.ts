@@ -2,7 +2,7 @@
  * Room `kernel`: What the kernel and /proc say of mounts and processes: ids,
  * the table, places, rights, features. It only looks.
  */
-import { refusedClone3, uname } from "../sys/process.ts";
+import { uname } from "../sys/process.ts";
 import { privileges } from "./process.ts";
 import {
   fsconfigCreate,
@@ -18,6 +18,7 @@ import {
   hasProc,
   knowsFlag,
   knowsMountBeneath,
+  makesEmptyNamespaces,
   mayMount,
   NOT_OPEN,
   refusedMove,
@@ -29,8 +30,6 @@ import { listmount, statmount } from "../sys/statmount.ts";
 import {
   AT_FDCWD,
   AT_NO_AUTOMOUNT,
-  CLONE_EMPTY_MNTNS,
-  CLONE_NEWNS,
   FSMOUNT_NAMESPACE,
   O_RDONLY,
   OPEN_TREE_NAMESPACE,
@@ -190,11 +189,7 @@ export function features(): Features {
       openTree(NOT_OPEN, "x", OPEN_TREE_NAMESPACE)
     ),
     fsmountNamespace: knowsFlag(() => fsmount(NOT_OPEN, FSMOUNT_NAMESPACE)),
-    // It is the one of the two that can be tried and leaves the thread as it is.
-    emptyMountNamespace: knowsFlag(
-      () => refusedClone3(CLONE_EMPTY_MNTNS | BigInt(CLONE_NEWNS)),
-      "EFAULT",
-    ),
+    emptyMountNamespace: makesEmptyNamespaces(),
     mayMount: mayMount(),
     sysAdmin: found?.sysAdmin,
     initialUserNamespace: found?.initialUserNamespace,

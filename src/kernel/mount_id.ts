@@ -7,6 +7,7 @@ import {
   AT_SYMLINK_FOLLOW,
   AT_SYMLINK_NOFOLLOW,
   LSMT_ROOT,
+  STATMOUNT_BY_FD,
   STATMOUNT_MNT_BASIC,
   STATX_MNT_ID,
   STATX_MNT_ID_UNIQUE,
@@ -19,7 +20,7 @@ import {
   type SyscallError,
   UnsupportedError,
 } from "../sys/error.ts";
-import { listmount, statmount } from "../sys/statmount.ts";
+import { listmount, type Statmount, statmount } from "../sys/statmount.ts";
 import { EACCES, EINVAL, ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { isDirectory, S_IFDIR, S_IFMT, UNASKED } from "../fd/open.ts";
 import { lineOf, type MountinfoLine, readMountinfo } from "./mountinfo.ts";
@@ -179,6 +180,33 @@ function isTopmostInTable(id: number, below: number): boolean {
   const table = tableUnlessMissing() ?? [];
   return lineOf(table, id)?.parentId === below &&
     !table.some(({ parentId }) => parentId === id);
+}
+
+/** False once statmount(2) has refused a descriptor, as before Linux 7.0. */
+let takesDescriptors = true;
+
+/**
+ * Asks for the mount that a descriptor lies in: in one call where the kernel takes
+ * the descriptor. That tells of mounts in other namespaces, too, and of those that
+ * were lazily unmounted.
+ *
+ * @param fd The descriptor.
+ * @param mask `STATMOUNT_*`: what is wanted.
+ * @throws {SyscallError} As statmount(2): ENOENT for a mount that is attached to
+ * nothing, ENOSYS before Linux 6.8.
+ * @throws {UnsupportedError} Before Linux 5.8.
+ */
+export function statmountAt(fd: number, mask: number): Statmount {
+  if (takesDescriptors) {
+    try {
+      return statmount(0n, mask, { nsFd: fd, flags: STATMOUNT_BY_FD });
+    } catch (error) {
+      const what = "statmount, with STATMOUNT_BY_FD";
+      if (!lacks(what, error, EINVAL)) throw error;
+      takesDescriptors = false;
+    }
+  }
+  return statmount(mountIdAt(fd), mask);
 }
 
 /** The id that the mount table has for a mount. */

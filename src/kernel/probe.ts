@@ -1,7 +1,10 @@
 /** Probes: calls that tell by their errors what the kernel and this thread can do. */
 import { moveMount } from "../sys/mount.ts";
+import { refusedClone3 } from "../sys/process.ts";
 import {
   AT_FDCWD,
+  CLONE_EMPTY_MNTNS,
+  CLONE_NEWNS,
   MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
@@ -41,6 +44,15 @@ export function knowsFlag(
   const code = errorOf(call);
   if (code === last) return true;
   return code === "EINVAL" || code === "ENOSYS" ? false : undefined;
+}
+
+/**
+ * True if a mount namespace can start empty: clone3(2) is the one of the two calls
+ * that can be tried and leaves the thread as it is.
+ */
+export function makesEmptyNamespaces(): boolean | undefined {
+  const flags = CLONE_EMPTY_MNTNS | BigInt(CLONE_NEWNS);
+  return knowsFlag(() => refusedClone3(flags), "EFAULT");
 }
 
 /**

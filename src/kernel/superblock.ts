@@ -1,6 +1,6 @@
 /** File systems that are mounted, and what the kernel shows of their options. */
 import { SUPERBLOCK_FLAGS } from "../options/mount_options.ts";
-import { lineAt, mountIdAt } from "./mount_id.ts";
+import { lineAt, mountIdAt, statmountAt } from "./mount_id.ts";
 import {
   type MountinfoLine,
   readMountinfo,
@@ -65,7 +65,7 @@ export function superblockAt(fd: number): Superblock | null {
 /** The type of the file system that a descriptor lies in. */
 export function fileSystemTypeAt(fd: number): string {
   try {
-    return statmount(mountIdAt(fd), STATMOUNT_FS_TYPE).fsType!;
+    return statmountAt(fd, STATMOUNT_FS_TYPE).fsType!;
   } catch (error) {
     const what = "statmount, for the type of a file system";
     if (!lacks(what, error, ENOSYS)) throw error;

@@ -36,7 +36,7 @@ import {
   parseMountOptions,
   SUPERBLOCK_FLAGS,
 } from "../options/mount_options.ts";
-import { mountId } from "../kernel/mount_id.ts";
+import { mountId, statmountAt } from "../kernel/mount_id.ts";
 import { statmount } from "../sys/statmount.ts";
 import { mountSetattr, openTree, openTreeAttr } from "../sys/mount.ts";
 import { fallBack, lacks, SyscallError } from "../sys/error.ts";
@@ -181,10 +181,12 @@ export function planBind(
 /** The attributes of the mount that a path leads to, where the kernel tells. */
 function attributesAt({ dirfd, path }: At): number | undefined {
   try {
-    const id = mountId(dirfd, path, path === "" ? AT_EMPTY_PATH : 0);
-    return Number(statmount(id, STATMOUNT_MNT_BASIC).mntAttr);
+    const { mntAttr } = path === ""
+      ? statmountAt(dirfd, STATMOUNT_MNT_BASIC)
+      : statmount(mountId(dirfd, path, 0), STATMOUNT_MNT_BASIC);
+    return Number(mntAttr);
   } catch (error) {
-    // It is of another mount namespace, attached to nothing, or before Linux 6.8.
+    // It is attached to nothing, of another mount namespace, or before Linux 6.8.
     if (!(error instanceof SyscallError)) throw error;
     fallBack("statmount, for attributes of a source");
     return undefined;

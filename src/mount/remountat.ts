@@ -32,8 +32,7 @@ import {
   MOUNT_ATTR_RDONLY,
   STATMOUNT_MNT_BASIC,
 } from "../sys/constants.ts";
-import { statmount } from "../sys/statmount.ts";
-import { lineAt, mountIdAt } from "../kernel/mount_id.ts";
+import { lineAt, statmountAt } from "../kernel/mount_id.ts";
 import { lacks, SyscallError } from "../sys/error.ts";
 import { ENOENT, ENOSYS, EPERM } from "../sys/errno.ts";
 import { type Attempt, lookupOf } from "../error/attempt.ts";
@@ -287,7 +286,7 @@ function changeReversibly(
 /** The `MOUNT_ATTR_*` of the mount whose root a descriptor is. */
 function attributesAt(fd: number): number {
   try {
-    return Number(statmount(mountIdAt(fd), STATMOUNT_MNT_BASIC).mntAttr);
+    return Number(statmountAt(fd, STATMOUNT_MNT_BASIC).mntAttr);
   } catch (error) {
     const what = "statmount, for attributes";
     if (!lacks(what, error, ENOSYS, EPERM)) throw error;

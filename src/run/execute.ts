@@ -48,8 +48,8 @@ import {
   becomeCommand,
   beginTable,
   copySysfs,
-  enterCopyOf,
   enterDirectory,
+  enterEmptyNamespace,
   enterRoot,
   makeDevices,
   makeProcfs,
@@ -276,7 +276,7 @@ function describeCommand(
   const table = new CallTable();
   const numberOf = (fd: number) => table.pass(fd);
   const root = numberOf(tree.fd);
-  const empty = numberOf(place.empty.fd);
+  const empty = place.empty === null ? null : numberOf(place.empty.fd);
   const points = Object.fromEntries(late.map((name) => [
     name,
     numberOf(tree.pointAt(name).fd),
@@ -319,7 +319,7 @@ function describeCommand(
   }
   // What is attached to nothing is copied where it was made.
   const made = place.copiesDetached ? strict?.cover() : undefined;
-  enterCopyOf(table, empty);
+  enterEmptyNamespace(table, empty);
   const covers = made ?? strict?.cover() ?? [];
   enterRoot(table, root, [...placed, ...covers]);
   strict?.protect();

@@ -11,9 +11,9 @@ import {
 } from "../sys/constants.ts";
 import { stopIgnoring } from "../sys/process.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
-import { isErrno } from "../sys/error.ts";
+import { fallBack, isErrno } from "../sys/error.ts";
 import { EPERM } from "../sys/errno.ts";
-import { attachesToDetached } from "../kernel/probe.ts";
+import { attachesToDetached, makesEmptyNamespaces } from "../kernel/probe.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 import { parseFileSystem } from "../mount/mountat.ts";
 import { MountError } from "../error/error.ts";
@@ -58,13 +58,17 @@ export class Spawner implements Disposable {
   readonly identity: string;
   /** The program of the first process. */
   readonly init: OwnedFd;
-  /** A mount namespace with nothing in it: new ones are copies of that. */
-  readonly empty: OwnedFd;
+  /**
+   * A mount namespace with nothing in it: new ones are copies of that. Null where
+   * the kernel makes them empty.
+   */
+  readonly empty: OwnedFd | null;
   /** Whether device nodes can be made. */
   readonly makesDevices: boolean;
   /**
    * Whether what is attached to nothing can be copied, as since Linux 6.15. If not,
-   * there is no `sys`, and what covers files is in the root of `empty`.
+   * there is no `sys`, and what covers files is in the root of `empty`, which is
+   * there.
    */
   readonly copiesDetached: boolean;
   /** A sysfs, to be copied; null where none may be mounted. */
@@ -80,9 +84,12 @@ export class Spawner implements Disposable {
     using owned = new DisposableStack();
     this.init = owned.use(openInit());
     this.copiesDetached = attachesToDetached() !== false;
-    this.empty = owned.use(
-      makeEmptyNamespace(this.init, !this.copiesDetached),
-    );
+    if (!this.copiesDetached) fallBack("open_tree, of a detached mount");
+    const isMade = makesEmptyNamespaces() === true;
+    if (!isMade) fallBack("unshare, with UNSHARE_EMPTY_MNTNS");
+    this.empty = isMade && this.copiesDetached
+      ? null
+      : owned.use(makeEmptyNamespace(this.init, !this.copiesDetached));
     this.makesDevices = mayMakeDevices();
     this.sys = this.copiesDetached ? makeSysfs() : null;
     if (this.sys !== null) owned.use(this.sys);
@@ -97,7 +104,7 @@ export class Spawner implements Disposable {
 
   [Symbol.dispose](): void {
     this.init.close();
-    this.empty.close();
+    this.empty?.close();
     this.sys?.close();
     this.userNamespace?.close();
     this.#guard?.[Symbol.dispose]();

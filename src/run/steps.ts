@@ -31,6 +31,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
   RESOLVE_NO_MAGICLINKS,
+  UNSHARE_EMPTY_MNTNS,
 } from "../sys/constants.ts";
 import { DEVICE_LINKS, DEVICES, S_IFCHR } from "./root_tree.ts";
 import { S_IFREG } from "../fd/open.ts";
@@ -205,9 +206,20 @@ function mounting(type: string, target: string): Attempt {
   return { action: () => `mount ${type} on ${quote(target)}`, target, type };
 }
 
-/** Goes into a mount namespace that is a copy of another. */
-export function enterCopyOf(table: CallTable, namespace: number): void {
-  table.call("setns", [namespace, CLONE_NEWNS]);
+/**
+ * Goes into a mount namespace with nothing in it.
+ *
+ * @param empty The one that it is a copy of; null where the kernel makes it empty.
+ */
+export function enterEmptyNamespace(
+  table: CallTable,
+  empty: number | null,
+): void {
+  if (empty === null) {
+    table.call("unshare", [UNSHARE_EMPTY_MNTNS]);
+    return;
+  }
+  table.call("setns", [empty, CLONE_NEWNS]);
   table.call("unshare", [CLONE_NEWNS]);
 }
 

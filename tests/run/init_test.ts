@@ -519,7 +519,7 @@ runTest("run() tells a tracer what was called for the command", async () => {
     setTracer(before);
   }
   const names = calls.map(({ syscall }) => syscall);
-  for (const name of ["clone", "setns", "chroot", "mknodat", "prctl"]) {
+  for (const name of ["clone", "unshare", "chroot", "mknodat", "prctl"]) {
     assert(names.includes(name), name);
   }
   const { args, result, errno } = calls.find(({ syscall }) =>

@@ -3,9 +3,20 @@ import { assert, assertEquals } from "@std/assert";
 import { Directory } from "../../src/directory.ts";
 import type { RunOptions } from "../../src/run/options.ts";
 
-import { makeRoot, rootTest, runTest, shell } from "../support/run_root.ts";
-import { SCRATCH } from "../support/testing.ts";
+import {
+  evaluate,
+  makeRoot,
+  rootTest,
+  runTest,
+  shell,
+  text,
+} from "../support/run_root.ts";
+import { ROOT, SCRATCH } from "../support/testing.ts";
+import { has, kernelTestSince } from "../support/since.ts";
+import { withoutCall } from "../support/scratch.ts";
 import { mountat } from "../../src/mount/mountat.ts";
+import { endSpawner, spawner } from "../../src/run/spawner.ts";
+import { setTracer, type TracedCall } from "../../src/sys/call.ts";
 
 const KINDS = [{}, { asPid1: true }, { hostPid: true }] as const;
 
@@ -32,6 +43,87 @@ runTest(
       }
     }
   },
+);
+
+/** What a command sees mounted, and that it may mount; no ids and devices. */
+const LOOK = `
+  cut -d' ' -f4- /proc/self/mountinfo
+  mount -t tmpfs t /bin/../m && umount /m && echo may mount
+  unshare -m true && echo may unshare
+  umount -l / && echo uncovered`;
+
+runTest(
+  "run() keeps an empty mount namespace where the kernel makes none",
+  async () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/m`);
+    using root = Directory.open(path);
+    const seen: string[] = [];
+    for (const kept of has("emptyMountNamespace") ? [false, true] : [true]) {
+      endSpawner();
+      if (kept) withoutCall("clone3", spawner);
+      assertEquals(spawner().empty !== null, kept);
+      const calls: TracedCall[] = [];
+      const before = setTracer((call) => calls.push(call));
+      try {
+        const { out, err } = await shell(root, LOOK);
+        assertEquals(err, "");
+        seen.push(out);
+      } finally {
+        setTracer(before);
+      }
+      assertEquals(calls.some(({ syscall }) => syscall === "setns"), kept);
+    }
+    const [first, ...others] = seen;
+    assert(first!.endsWith("\nmay mount\nmay unshare\nuncovered\n"), first);
+    for (const other of others) assertEquals(other, first);
+  },
+);
+
+runTest(
+  "a command in a user namespace may mount a procfs in one of its own",
+  () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/m`);
+    const script = `
+      import { Directory } from "${ROOT}mod.ts";
+      import { run } from "${ROOT}src/run/mod.ts";
+      using root = Directory.open(${JSON.stringify(path)});
+      const nested = "mount -t proc proc /m && ls -d /m/1";
+      const { code } = await run(root, [
+        "unshare", "-Urmpf", "sh", "-c", nested,
+      ], { env: { PATH: "/bin" } });
+      Deno.exitCode = code;`;
+    const { stdout, stderr } = evaluate(script, ["unshare", "-Urm"]);
+    assertEquals([text.decode(stdout), text.decode(stderr)], ["/m/1\n", ""]);
+  },
+  { commands: ["unshare"] },
+);
+
+kernelTestSince(
+  "7.1",
+  "procfs can't be made in an empty mount namespace of a user namespace",
+  () => {
+    const script = `
+      import { fsconfigCreate, fsmount, fsopen, unshare } from "${ROOT}src/sys/mod.ts";
+      import { UNSHARE_EMPTY_MNTNS } from "${ROOT}src/sys/constants.ts";
+      const [before, after] = [1, 2].map(() => {
+        const context = fsopen("proc");
+        fsconfigCreate(context);
+        return context;
+      });
+      fsmount(before);
+      unshare(UNSHARE_EMPTY_MNTNS);
+      try {
+        fsmount(after);
+        console.log("made");
+      } catch (error) {
+        console.log(error.code);
+      }`;
+    const { stdout, stderr } = evaluate(script, ["unshare", "-Urmpf"]);
+    assertEquals([text.decode(stdout), text.decode(stderr)], ["EPERM\n", ""]);
+  },
+  { permissions: ["run", "read", "env"], commands: ["unshare"] },
 );
 
 rootTest("run() mounts an mqueue of the command's IPC namespace", async () => {

@@ -31,6 +31,8 @@ import {
   O_RDONLY,
   O_RDWR,
   RESOLVE_CACHED,
+  STATMOUNT_BY_FD,
+  STATMOUNT_MNT_BASIC,
   STATMOUNT_SB_SOURCE,
   STATX_MNT_ID,
 } from "../../src/sys/constants.ts";
@@ -57,11 +59,13 @@ import {
   superblockAt,
   superblockOf,
 } from "../../src/kernel/superblock.ts";
+import type * as MountId from "../../src/kernel/mount_id.ts";
 import type * as Spawn from "../../src/sys/spawn.ts";
 import { watchMounts } from "../../src/list/watch_mounts.ts";
 import { thisNamespace, whereabouts } from "../../src/record/store.ts";
 import { openInit } from "../../src/run/init.ts";
 import { mountOverlay } from "../../src/runner/overlay.ts";
+import { endSpawner, spawner } from "../../src/run/spawner.ts";
 
 /** Something that is done, and another way to it. */
 interface Way {
@@ -86,6 +90,18 @@ interface Way {
 const UNKNOWN = 0x4000_0000;
 
 const TMPFS = { type: "tmpfs", mkdir: true } as const;
+
+function withoutTargets(fn: () => void): void {
+  using _ = withoutDetachedTargets();
+  fn();
+}
+
+/** Makes what commands are started with. */
+function startAnew(): void {
+  endSpawner();
+  spawner();
+  endSpawner();
+}
 
 const withoutStatmount = (fn: () => void) => withoutCall("statmount", fn);
 
@@ -170,7 +186,10 @@ const WAYS: Record<Fallback, Way> = {
   },
   "statmount, for the options of a file system": {
     since: "6.8",
-    ask: (root) => inMount(root, superblockAt),
+    ask: (root) => {
+      const { type, readOnly, options } = inMount(root, superblockAt)!;
+      return { type, readOnly, options };
+    },
     without: withoutStatmount,
   },
   "statmount, for the path of a mount": {
@@ -203,6 +222,19 @@ const WAYS: Record<Fallback, Way> = {
     ask: (root) =>
       inMount(root, (fd) => isTopmostOn(mountIdAt(fd), mountIdAt(root.fd))),
     without: withReusedIds,
+  },
+  "statmount, with STATMOUNT_BY_FD": {
+    since: "7.0",
+    from: "6.8",
+    module: "kernel/mount_id.ts",
+    ask: (root, { statmountAt }: typeof MountId) =>
+      inMount(root, (fd) => {
+        const { mntId } = statmountAt(fd, STATMOUNT_MNT_BASIC);
+        return mntId === mountIdAt(fd);
+      }),
+    without: askingStatmount((_, flags) =>
+      flags === STATMOUNT_BY_FD ? UNKNOWN : flags
+    ),
   },
   "statmount, with STATMOUNT_SB_SOURCE": {
     since: "6.13",
@@ -406,10 +438,17 @@ const WAYS: Record<Fallback, Way> = {
         endStagingThread();
       }
     },
-    without: (fn) => {
-      using _ = withoutDetachedTargets();
-      fn();
-    },
+    without: withoutTargets,
+  },
+  "open_tree, of a detached mount": {
+    since: "6.15",
+    ask: startAnew,
+    without: withoutTargets,
+  },
+  "unshare, with UNSHARE_EMPTY_MNTNS": {
+    since: "7.1",
+    ask: startAnew,
+    without: (fn) => withoutCall("clone3", fn),
   },
   "fanotify_init, with FAN_REPORT_MNT": {
     since: "6.15",
