@@ -22,6 +22,7 @@
  *
  * @module
  */
+import "./src/late.ts";
 import { merged } from "./src/runner/merged.ts";
 
 export { serve } from "./src/runner/serve.ts";

@@ -47,8 +47,8 @@ class RunnerServer implements Runner {
   #running = 0;
   /** Whether it takes no calls any more. */
   #stopping = false;
-  /** Ends all actions. */
-  readonly #ending = new AbortController();
+  /** Ends all actions that run. */
+  #ending = new AbortController();
 
   constructor(plan: ServePlan) {
     this.#plan = plan;
@@ -150,7 +150,14 @@ class RunnerServer implements Runner {
   }
 
   killActions(): void {
-    this.#ending.abort(stopped());
+    const ending = this.#ending;
+    // Later ones are not meant.
+    this.#ending = new AbortController();
+    ending.abort(
+      this.#stopping
+        ? stopped()
+        : new StatusError("UNAVAILABLE", "The runner has killed its actions"),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

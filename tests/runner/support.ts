@@ -132,15 +132,21 @@ export class RunnerProcess implements AsyncDisposable {
     this.log = new Lines(process.stderr);
   }
 
-  /** Starts one, and waits until it serves. */
+  /**
+   * Starts one, and waits until it serves.
+   *
+   * @param options The program's.
+   * @param flags Deno's, besides its permissions.
+   */
   static async start(
     options: string[] = ["--build-directory", BUILD, "--listen", SOCKET],
+    flags: string[] = [],
   ): Promise<RunnerProcess> {
     Deno.mkdirSync(BUILD, { recursive: true });
     Deno.mkdirSync(`${SCRATCH}/socket`, { recursive: true });
     const [command, ...args] = commandLine(options, {
       entry: "runner.ts",
-      permissions: ["-A"],
+      permissions: ["-A", ...flags],
     });
     const runner = new RunnerProcess(
       new Deno.Command(command!, {
