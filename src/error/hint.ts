@@ -68,6 +68,9 @@ function lookForHint(
   const { type = "", source, image, from, onto, remounted, unmounted } =
     attempted;
   const { syscall, code, message } = cause;
+  if (syscall === "execveat" && ["EACCES", "EPERM"].includes(code)) {
+    return "A security module or a seccomp filter may forbid to execute memory";
+  }
   if (code === "EPERM" && image === undefined) {
     return permissionHint(cause, type);
   }

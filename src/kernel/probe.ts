@@ -70,8 +70,10 @@ export function mayMount(): boolean | undefined {
 
 /** True if there is a /proc that has this process. */
 export function hasProc(): boolean {
-  // A directory is no link (EINVAL). statx(2) may be hidden.
-  return errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd")) === "EINVAL";
+  // A directory is no link (EINVAL). statx(2) may be hidden. What else is wrong
+  // says nothing of /proc: who needs it hears of that.
+  const code = errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd"));
+  return code !== "ENOENT" && code !== "ENOTDIR";
 }
 
 /**

@@ -2,7 +2,7 @@ import { lookupOf } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { parseMode, parseTarget, type Target } from "../options/target.ts";
 import { BENEATH, open, openAt, openDirectoryAt } from "../fd/open.ts";
-import { close, dup, flock, mkdirat, openat2, unlinkat } from "../sys/file.ts";
+import { dup, flock, mkdirat, openat2, unlinkat } from "../sys/file.ts";
 import {
   AT_REMOVEDIR,
   LOCK_EX,
@@ -330,7 +330,7 @@ function openToLock(directory: number): OwnedFd | null {
 /** Makes an empty file, where nothing of its name may be. */
 export function makeFile(dirfd: number, name: string, mode = 0o644): void {
   const flags = O_CREAT | O_EXCL | O_CLOEXEC;
-  close(openat2(dirfd, name, { flags, mode, resolve: BENEATH }));
+  new OwnedFd(openat2(dirfd, name, { flags, mode, resolve: BENEATH })).close();
 }
 
 function openUnlessMissing(

@@ -37,6 +37,8 @@ export class CommandProcess implements Disposable {
   /** Whether it leads a session, and in it a process group. */
   readonly #leads: boolean;
   #endedBy: SignalName | null = null;
+  /** Why it could not be told something, and was killed. */
+  #failure: { readonly error: unknown } | null = null;
 
   /**
    * @param init The first process, which was given the table; this object ends it.
@@ -61,18 +63,22 @@ export class CommandProcess implements Disposable {
    * @param sent Whether the terminal has sent it already.
    */
   signal(name: SignalName, sent = false): void {
-    if (this.#isSpared(name)) return this.#endBy(name);
-    if (sent) return;
-    // A shell takes it that its children have a terminal's signals, too.
-    const all = this.#leads && OF_TERMINALS.includes(name);
-    this.#init.order(all ? -NUMBER_IN_NAMESPACE : 0, SIGNALS[name]);
+    this.#orKill(() => {
+      if (this.#isSpared(name)) return this.#endBy(name);
+      if (sent) return;
+      // A shell takes it that its children have a terminal's signals, too.
+      const all = this.#leads && OF_TERMINALS.includes(name);
+      this.#init.order(all ? -NUMBER_IN_NAMESPACE : 0, SIGNALS[name]);
+    });
   }
 
   /** Sends a signal to all that it has started, and to itself. */
   signalAll(name: SignalName): void {
     const all = this.#kind === "group" ? -this.#init.pid : -1;
-    if (this.#isSpared(name)) this.#endBy(name);
-    else this.#init.order(all, SIGNALS[name]);
+    this.#orKill(() => {
+      if (this.#isSpared(name)) this.#endBy(name);
+      else this.#init.order(all, SIGNALS[name]);
+    });
   }
 
   /** Kills it, and all that it has started, at once. */
@@ -85,12 +91,27 @@ export class CommandProcess implements Disposable {
    * way with that; returns once this process goes on.
    */
   suspend(name: SignalName): void {
-    if (this.#minds(name)) return;
-    // The first process of a PID namespace is spared what the terminal has sent.
-    if (this.#kind === "first") this.#init.order(0, SIGNALS.SIGSTOP);
-    // Unlike SIGSTOP this stops nobody whom no shell would let go on.
-    kill(Deno.pid, SIGNALS.SIGTTOU);
-    this.#init.order(0, SIGNALS.SIGCONT);
+    this.#orKill(() => {
+      if (this.#minds(name)) return;
+      // The first process of a PID namespace is spared what the terminal has sent.
+      if (this.#kind === "first") this.#init.order(0, SIGNALS.SIGSTOP);
+      // Unlike SIGSTOP this stops nobody whom no shell would let go on.
+      kill(Deno.pid, SIGNALS.SIGTTOU);
+      this.#init.order(0, SIGNALS.SIGCONT);
+    });
+  }
+
+  /**
+   * Does something that nobody waits for; if that fails, kills it, and tells at the
+   * end why.
+   */
+  #orKill(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#failure ??= { error };
+      this.kill();
+    }
   }
 
   #isSpared(name: SignalName): boolean {
@@ -119,6 +140,7 @@ export class CommandProcess implements Disposable {
   async outcome(): Promise<Outcome> {
     const report = await this.#init.ended();
     this.#table.trace(report.failures);
+    if (this.#failure !== null) throw this.#failure.error;
     const failure = report.failures.find((one) => this.#table.isFatal(one));
     if (failure !== undefined) throw this.#table.error(failure);
     return this.#outcomeOf(report);

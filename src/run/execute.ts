@@ -251,10 +251,11 @@ function startWithContexts(
   );
   table.call("sendmsg", [SOCKET, new Descriptors(contexts), 0]);
   table.call("close_range", [SOCKET + 1, 0xffff_ffff, 0]);
+  table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
   const bytes = table.encode({ next: true });
   init.send(bytes, table.descriptors, streams.map(({ fd }) => fd));
   init.start(place.init);
-  return init.receive(table).map((fd) => new OwnedFd(fd, "context"));
+  return init.receive(table);
 }
 
 function begin(table: CallTable, plan: Plan, kind: Kind): void {

@@ -19,7 +19,9 @@
  *
  * Where a call fails, the errno and the entry's distance from BASE are written to
  * the socket, 32 bits each. Unless the high bits of its number's word are set the
- * process ends then.
+ * process ends then. It also ends where a call of its own fails: in place of the
+ * distance there is the negative number of that step, one of those below. Where
+ * that can't be written, it exits with the errno.
  *
  * Once it waits, each message to it is a process and a signal, 32 bits each, as
  * of kill(2), where 0 is the command. It waits for every child that it has or is
@@ -58,6 +60,19 @@
 #define SOCKET 3
 #define TABLE 4
 
+/* Its own steps: OWN_STEPS in table.ts. */
+#define CLOSE_STREAMS 1
+#define CLOSE_OTHERS 2
+#define RECEIVE 3
+#define MAP 4
+#define CLOSE_TABLE 5
+#define LEAVE_GROUP 6
+#define GO_TO_ROOT 7
+#define WATCH 8
+#define WAIT 9
+#define READ_ORDER 10
+#define REAP 11
+
         .text
         .globl _start
         /* Elf64_Ehdr, elf(5) */
@@ -81,6 +96,12 @@ segment:
 
 #if defined __x86_64__
         .intel_syntax noprefix
+        .macro must step
+        mov     ecx, -\step
+        cmp     rax, -4095
+        jae     broken
+        .endm
+
 _start: sub     rsp, FRAME
         mov     r12d, SOCKET
         call    close_all
@@ -104,6 +125,7 @@ receive:
         mov     edx, 0x40000000 /* MSG_CMSG_CLOEXEC */
         mov     eax, 47 /* recvmsg */
         syscall
+        must    RECEIVE
         cmp     eax, 8
         jne     exit
         mov     edi, BASE
@@ -114,9 +136,11 @@ receive:
         xor     r9d, r9d
         mov     eax, 9 /* mmap */
         syscall
+        must    MAP
         mov     edi, TABLE
         mov     eax, 3 /* close */
         syscall
+        must    CLOSE_TABLE
         mov     ebx, BASE
 
 next:   mov     eax, [rbx]
@@ -161,11 +185,13 @@ part:   mov     rdi, [rbx + 8]
         xor     esi, esi
         mov     eax, 109 /* setpgid */
         syscall
+        must    LEAVE_GROUP
         /* What the command has open is for that to close. */
         call    close_all
         lea     rdi, [rip + root]
         mov     eax, 80 /* chdir */
         syscall
+        must    GO_TO_ROOT
         mov     qword ptr [rsp + SIGNALS], 0x10000 /* SIGCHLD */
         mov     edi, -1
         lea     rsi, [rsp + SIGNALS]
@@ -173,6 +199,7 @@ part:   mov     rdi, [rbx + 8]
         xor     r10d, r10d
         mov     eax, 289 /* signalfd4: it becomes 0 */
         syscall
+        must    WATCH
         mov     rax, 0x100000000 /* POLLIN */
         mov     [rsp + POLLED], rax
         mov     al, SOCKET
@@ -184,8 +211,9 @@ wait:   mov     rdi, rsp
         xor     r10d, r10d
         mov     eax, 271 /* ppoll */
         syscall
-        test    eax, eax
-        jle     wait
+        cmp     eax, -4 /* EINTR */
+        je      wait
+        must    WAIT
         cmp     byte ptr [rsp + POLLED + 14], 0
         je      children
         mov     edi, SOCKET
@@ -193,6 +221,7 @@ wait:   mov     rdi, rsp
         mov     edx, 8
         xor     eax, eax /* read */
         syscall
+        must    READ_ORDER
         cmp     eax, 8
         jne     leave
         mov     edi, [rsp + ORDER]
@@ -216,8 +245,9 @@ reap:   mov     rdi, -1
         lea     r10, [rsp + ENDED + 8]
         mov     eax, 61 /* wait4 */
         syscall
+        must    REAP
         test    eax, eax
-        jle     wait
+        jz      wait
         cmp     eax, ebp
         jne     reap
         lea     rsi, [rsp + ENDED]
@@ -225,16 +255,14 @@ reap:   mov     rdi, -1
         call    write
         jmp     leave
 
-failed: neg     eax
-        lea     ecx, [rbx - BASE]
-        mov     [rsp], eax
-        mov     [rsp + 4], ecx
-        mov     rsi, rsp
-        mov     edx, 8
-        call    write
+failed: lea     ecx, [rbx - BASE]
+        call    tell
         cmp     dword ptr [rbx + 4], 0
         jne     after
         /* The child that fails to become the command ends alone. */
+        jmp     exit
+
+broken: call    tell
         jmp     exit
 
 leave:  xor     edi, edi
@@ -242,12 +270,23 @@ leave:  xor     edi, edi
         mov     eax, 62 /* kill */
         syscall
 exit:   xor     edi, edi
+exit_with:
         mov     eax, 231 /* exit_group */
         syscall
 
+        /* The frame begins above the address that it returns to. */
+tell:   neg     eax
+        mov     [rsp + 8], eax
+        mov     [rsp + 12], ecx
+        lea     rsi, [rsp + 8]
+        mov     edx, 8
 write:  mov     edi, r12d
         mov     eax, 1 /* write */
         syscall
+        mov     edi, eax
+        neg     edi
+        cmp     rax, -4095
+        jae     exit_with
         ret
 
         /* All but the socket. */
@@ -257,13 +296,21 @@ close_all:
         xor     edx, edx
         mov     eax, 436 /* close_range */
         syscall
+        must    CLOSE_STREAMS
         mov     edi, SOCKET + 1
         mov     esi, -1
         mov     eax, 436 /* close_range */
         syscall
+        must    CLOSE_OTHERS
         ret
 
 #elif defined __aarch64__
+        .macro must step
+        mov     w9, -\step
+        cmn     x0, 4095
+        b.hs    broken
+        .endm
+
 _start: sub     sp, sp, FRAME
         mov     w21, SOCKET
         bl      close_all
@@ -285,6 +332,7 @@ receive:
         mov     x2, 0x40000000 /* MSG_CMSG_CLOEXEC */
         mov     x8, 212 /* recvmsg */
         svc     0
+        must    RECEIVE
         cmp     x0, 8
         b.ne    exit
         mov     x0, BASE
@@ -295,9 +343,11 @@ receive:
         mov     x5, 0
         mov     x8, 222 /* mmap */
         svc     0
+        must    MAP
         mov     x0, TABLE
         mov     x8, 57 /* close */
         svc     0
+        must    CLOSE_TABLE
         mov     x19, BASE
 
 next:   ldp     x8, x0, [x19]
@@ -336,11 +386,13 @@ part:   mov     x1, 0 /* The stack is the child's, too, until it goes on. */
         mov     x1, 0
         mov     x8, 154 /* setpgid */
         svc     0
+        must    LEAVE_GROUP
         /* What the command has open is for that to close. */
         bl      close_all
         adr     x0, root
         mov     x8, 49 /* chdir */
         svc     0
+        must    GO_TO_ROOT
         mov     x0, 0x10000 /* SIGCHLD */
         str     x0, [sp, SIGNALS]
         mov     x0, -1
@@ -349,6 +401,7 @@ part:   mov     x1, 0 /* The stack is the child's, too, until it goes on. */
         mov     x3, 0
         mov     x8, 74 /* signalfd4: it becomes 0 */
         svc     0
+        must    WATCH
         mov     x0, 0x100000000 /* POLLIN */
         add     x1, x0, SOCKET
         stp     x0, x1, [sp, POLLED]
@@ -359,8 +412,9 @@ wait:   mov     x0, sp
         mov     x3, 0
         mov     x8, 73 /* ppoll */
         svc     0
-        cmp     w0, 0
-        b.le    wait
+        cmn     w0, 4 /* EINTR */
+        b.eq    wait
+        must    WAIT
         ldrh    w0, [sp, POLLED + 14]
         cbz     w0, children
         mov     x0, SOCKET
@@ -368,6 +422,7 @@ wait:   mov     x0, sp
         mov     x2, 8
         mov     x8, 63 /* read */
         svc     0
+        must    READ_ORDER
         cmp     x0, 8
         b.ne    leave
         ldp     w0, w1, [sp, ORDER]
@@ -391,8 +446,8 @@ reap:   mov     x0, -1
         add     x3, sp, ENDED + 8
         mov     x8, 260 /* wait4 */
         svc     0
-        cmp     w0, 0
-        b.le    wait
+        must    REAP
+        cbz     w0, wait
         cmp     w0, w20
         b.ne    reap
         add     x1, sp, ENDED
@@ -400,16 +455,15 @@ reap:   mov     x0, -1
         bl      write
         b       leave
 
-failed: neg     w0, w0
-        mov     x1, BASE
-        sub     w1, w19, w1
-        stp     w0, w1, [sp]
-        mov     x1, sp
-        mov     x2, 8
-        bl      write
+failed: mov     x9, BASE
+        sub     w9, w19, w9
+        bl      tell
         ldr     w0, [x19, 4]
         cbnz    w0, after
         /* The child that fails to become the command ends alone. */
+        b       exit
+
+broken: bl      tell
         b       exit
 
 leave:  mov     x0, 0
@@ -417,12 +471,20 @@ leave:  mov     x0, 0
         mov     x8, 129 /* kill */
         svc     0
 exit:   mov     x0, 0
+exit_with:
         mov     x8, 94 /* exit_group */
         svc     0
 
+tell:   neg     w0, w0
+        stp     w0, w9, [sp]
+        mov     x1, sp
+        mov     x2, 8
 write:  mov     w0, w21
         mov     x8, 64 /* write */
         svc     0
+        cmn     x0, 4095
+        neg     x0, x0
+        b.hs    exit_with
         ret
 
         /* All but the socket. */
@@ -432,9 +494,11 @@ close_all:
         mov     x2, 0
         mov     x8, 436 /* close_range */
         svc     0
+        must    CLOSE_STREAMS
         mov     x0, SOCKET + 1
         mov     w1, -1
         svc     0
+        must    CLOSE_OTHERS
         ret
 #endif
 

@@ -12,7 +12,7 @@ import { type Ended, kill, pidfdOpen, waitid } from "../sys/process.ts";
 import { dup, memfdCreate, MFD_CLOEXEC, write } from "../sys/file.ts";
 import { MSG_DONTWAIT, recvmsg, sendmsg, socketpair } from "../sys/socket.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
-import { isErrno, UnsupportedError } from "../sys/error.ts";
+import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
 import { EAGAIN, ECONNRESET, EPIPE, ESRCH } from "../sys/errno.ts";
 import { LITTLE_ENDIAN, RUSAGE, SIGNALS } from "../sys/layout.ts";
 import { decodeUsage, type Usage } from "../sys/process.ts";
@@ -117,33 +117,59 @@ export class InitProcess implements Disposable {
       call("execveat", program.fd, path, args, env, AT_EMPTY_PATH),
     ];
     const flags = CLONE_VM | CLONE_VFORK | (this.#isGroup ? 0 : CLONE_NEWPID);
-    const { pid } = cloneCalls(flags, calls, NOT_EXECUTED);
+    const { pid, errno } = cloneCalls(flags, calls, NOT_EXECUTED);
     this.#pid = pid;
     this.#theirs.close();
     try {
+      if (errno !== 0) this.#failToStart(errno);
       this.#process = new OwnedFd(pidfdOpen(pid));
     } catch (error) {
-      this.kill();
-      waitid(pid);
-      this.#pid = 0;
+      if (this.#pid !== 0) this.#end();
       throw error;
     }
   }
 
+  /** @throws {SyscallError} Of what it did before it was executed. */
+  #failToStart(errno: number): never {
+    const { status } = this.#end();
+    throw status === NOT_EXECUTED
+      ? new SyscallError("execveat", errno, ['"mountat init"', "…", "…"])
+      : new SyscallError("dup3", errno, ["…", String(SOCKET), "0"]);
+  }
+
+  #end(): Ended {
+    this.kill();
+    const ended = waitid(this.#pid);
+    this.#pid = 0;
+    return ended;
+  }
+
   /**
-   * Waits for the descriptors that a table lets it send.
+   * Waits for the descriptors that a table lets it send, and for a message with
+   * none after them: that all of the table was done.
    *
    * @throws {SyscallError | MountError | UnsupportedError} Of the call that failed.
    */
-  receive(table: CallTable): number[] {
-    const message = new Uint8Array(FAILURE_SIZE);
-    const { count, descriptors } = recvmsg(this.#ours.fd, message);
-    if (count !== FAILURE_SIZE) table.trace([]);
-    if (descriptors.length > 0) return descriptors;
-    if (count !== FAILURE_SIZE) throw new UnsupportedError(NOT_STARTED);
-    const failure = failureOf(new DataView(message.buffer));
-    table.trace([failure]);
-    throw table.error(failure);
+  receive(table: CallTable): OwnedFd[] {
+    using received = new DisposableStack();
+    const all: OwnedFd[] = [];
+    for (;;) {
+      const message = new Uint8Array(FAILURE_SIZE);
+      const { count, descriptors } = this.#read(message);
+      for (const fd of descriptors) {
+        all.push(received.use(new OwnedFd(fd, "descriptor", true)));
+      }
+      if (descriptors.length > 0) continue;
+      if (count === 0) throw new UnsupportedError(SILENT);
+      if (count === FAILURE_SIZE) {
+        const failure = failureOf(new DataView(message.buffer));
+        table.trace([failure]);
+        throw table.error(failure);
+      }
+      table.trace([]);
+      received.move();
+      return all.map((fd) => fd.closeWhenDropped());
+    }
   }
 
   /**
@@ -203,22 +229,34 @@ export class InitProcess implements Disposable {
       }
     }
     this.#close();
-    if (own.status === NOT_EXECUTED) throw new UnsupportedError(NOT_STARTED);
+    if (command === null && failures.length === 0 && own.status !== null) {
+      throw own.status === 0
+        ? new UnsupportedError(SILENT)
+        : new SyscallError("write", own.status, [String(SOCKET), "…", "…"]);
+    }
     return { failures, command, own };
   }
 
   *#messages(): Generator<DataView> {
     for (;;) {
       const message = new Uint8Array(STATUS_SIZE + RUSAGE.SIZE);
-      try {
-        const { count } = recvmsg(this.#ours.fd, message, MSG_DONTWAIT);
-        if (count === 0) return;
-        yield new DataView(message.buffer, 0, count);
-      } catch (error) {
-        // It left some of what was sent unread.
-        if (!isErrno(error, ECONNRESET)) throw error;
-      }
+      const { count } = this.#read(message, MSG_DONTWAIT);
+      if (count === 0) return;
+      yield new DataView(message.buffer, 0, count);
     }
+  }
+
+  #read(
+    message: Uint8Array<ArrayBuffer>,
+    flags = 0,
+  ): ReturnType<typeof recvmsg> {
+    try {
+      return recvmsg(this.#ours.fd, message, flags);
+    } catch (error) {
+      // It left some of what was sent unread: that is said once, and first.
+      if (!isErrno(error, ECONNRESET)) throw error;
+    }
+    return recvmsg(this.#ours.fd, message, flags);
   }
 
   #close(): void {
@@ -229,22 +267,17 @@ export class InitProcess implements Disposable {
 
   /** Ends it, unless it has ended. */
   [Symbol.dispose](): void {
-    if (this.#pid !== 0) {
-      this.kill();
-      waitid(this.#pid);
-      this.#pid = 0;
-    }
+    if (this.#pid !== 0) this.#end();
     this.#close();
   }
 }
 
-const NOT_STARTED =
-  "The first process of a command can't be executed: a security module may forbid it";
+const SILENT = "The first process of the command ended without a word";
 
 function failureOf(message: DataView): Failure {
   return {
     errno: message.getUint32(0, LITTLE_ENDIAN),
-    offset: message.getUint32(4, LITTLE_ENDIAN),
+    offset: message.getInt32(4, LITTLE_ENDIAN),
   };
 }
 

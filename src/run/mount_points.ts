@@ -96,11 +96,11 @@ export class MountPoints implements Disposable {
 
   /**
    * Makes a directory or an empty file to mount on, in a directory that is used.
-   * Every user may pass it, whatever this process's umask.
    *
+   * @returns It; see {@linkcode letPass}.
    * @throws {SyscallError} What mkdirat(2) and openat2(2) answer.
    */
-  make(directory: number, name: string, isFile: boolean): void {
+  make(directory: number, name: string, isFile: boolean): OwnedFd {
     const entry = used.get(keyOf(look(directory)))!;
     using owned = new DisposableStack();
     const parent = owned.use(new OwnedFd(dup(directory)));
@@ -111,7 +111,7 @@ export class MountPoints implements Disposable {
     );
     entry.made.push({ parent, name, at: at.closeWhenDropped(), isFile });
     owned.move();
-    if (!isFile) letPass(at);
+    return at;
   }
 
   /** Leaves what was made: who knows what goes on using it. */
@@ -197,8 +197,13 @@ function lockShared(directory: number): OwnedFd | null | "taken" {
 /** Nobody notifies who waits for it. */
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
-/** Gives a new directory the permissions that the umask has taken. */
-function letPass(directory: OwnedFd): void {
+/**
+ * Gives a new directory the permissions that the umask has taken: every user may
+ * pass it.
+ *
+ * @throws {SyscallError}
+ */
+export function letPass(directory: OwnedFd): void {
   const { mode } = statx(directory.fd, "", AT_EMPTY_PATH, STATX_MODE);
   if ((mode! & 0o755) === 0o755) return;
   // Somebody may have put another there since: an empty one betrays nothing.

@@ -75,7 +75,7 @@ import { identify, mountIdAt } from "../kernel/mount_id.ts";
 import { quote } from "../base/text.ts";
 import { walkInRoot } from "../fd/walk.ts";
 import { makeFile } from "../mount/mount_point.ts";
-import type { MountPoints } from "./mount_points.ts";
+import { letPass, type MountPoints } from "./mount_points.ts";
 import {
   fsconfigReconfigure,
   fsconfigSetFlag,
@@ -196,13 +196,15 @@ export class RootTree implements Disposable {
   /** Makes a directory in the root, where there is nothing and it may be. */
   #make(name: string): boolean {
     if (!this.#makes) return false;
+    let made: OwnedFd;
     try {
-      this.#points.make(this.fd, name, false);
-      return true;
+      made = this.#points.make(this.fd, name, false);
     } catch (error) {
       if (isErrno(error, EEXIST, ...UNWRITABLE)) return false;
       throw error;
     }
+    letPass(made);
+    return true;
   }
 
   /**
@@ -331,20 +333,22 @@ export class RootTree implements Disposable {
   /** @returns False where it may not be made, or would not be safe. */
   #makeInPlace(directory: OwnedFd, name: string, isFile: boolean): boolean {
     const { fd } = directory;
+    let made: OwnedFd;
     try {
       if (this.#isOwn(directory)) {
         makeHere(fd, name, isFile);
         return true;
       }
       if (!this.#makes || !this.#points.use(fd)) return false;
-      this.#points.make(fd, name, isFile);
-      return true;
+      made = this.#points.make(fd, name, isFile);
     } catch (error) {
       // It has come meanwhile: opening tells what it is.
       if (isErrno(error, EEXIST)) return true;
       if (isErrno(error, ...UNWRITABLE)) return false;
       throw error;
     }
+    if (!isFile) letPass(made);
+    return true;
   }
 
   /** @param but What is not to be seen of it. */

@@ -10,7 +10,7 @@ import {
   O_CLOEXEC,
 } from "../sys/constants.ts";
 import { stopIgnoring } from "../sys/process.ts";
-import { OwnedFd } from "../fd/owned_fd.ts";
+import type { OwnedFd } from "../fd/owned_fd.ts";
 import { fallBack, isErrno } from "../sys/error.ts";
 import { EPERM } from "../sys/errno.ts";
 import { attachesToDetached, makesEmptyNamespaces } from "../kernel/probe.ts";
@@ -140,12 +140,13 @@ function makeEmptyNamespace(init: OwnedFd, covers: boolean): OwnedFd {
   table.call("pivot_root", [".", "."]);
   table.call("umount2", [".", MNT_DETACH]);
   table.call("sendmsg", [SOCKET, new Descriptors([namespace]), 0]);
+  table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
   using process = new InitProcess();
   const { fd } = nothing;
   process.send(table.encode({ next: true }), table.descriptors, [fd, fd, fd]);
   process.start(init);
   const [made] = process.receive(table);
-  return new OwnedFd(made!);
+  return made!;
 }
 
 /** It is the same file system wherever it is mounted. */

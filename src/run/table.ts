@@ -128,9 +128,24 @@ const NO_CALL: Entry = { name: "clone", operands: [], options: {} };
 /** A call that failed, as the first process tells it. */
 export interface Failure {
   readonly errno: number;
-  /** Its entry's distance from the first. */
+  /** Its entry's distance from the first; negative for one of the OWN_STEPS. */
   readonly offset: number;
 }
+
+/** What the first process does besides its tables: init.S has the numbers. */
+const OWN_STEPS: readonly (readonly [syscall: string, args: string[]])[] = [
+  ["close_range", ["0", "2", "0"]],
+  ["close_range", ["4", "-1", "0"]],
+  ["recvmsg", [String(SOCKET), "…", "MSG_CMSG_CLOEXEC"]],
+  ["mmap", [`0x${BASE.toString(16)}`, "…"]],
+  ["close", [String(FIRST_OPENED)]],
+  ["setpgid", ["0", "0"]],
+  ["chdir", ['"/"']],
+  ["signalfd4", ["-1", "[SIGCHLD]", "8", "0"]],
+  ["ppoll", ["…", "2", "NULL", "NULL"]],
+  ["read", [String(SOCKET), "…", "8"]],
+  ["wait4", ["-1", "…", "WNOHANG|__WALL", "…"]],
+];
 
 /** A table. */
 export class CallTable {
@@ -322,6 +337,9 @@ export class CallTable {
   /** Tells a tracer of the calls that were made, until one failed. */
   trace(failures: readonly Failure[]): void {
     if (tracer === null) return;
+    const own = failures.find(({ offset }) => offset < 0);
+    // What was made before it is not known.
+    if (own !== undefined) return;
     const failed = new Map(
       failures.map(({ offset, errno }) => [offset / ENTRY_SIZE, errno]),
     );
@@ -340,16 +358,22 @@ export class CallTable {
 
   /** Whether a call's failure ended the whole. */
   isFatal({ offset }: Failure): boolean {
-    return !this.#entries[offset / ENTRY_SIZE]!.options.mayFail;
+    return offset < 0 || !this.#entries[offset / ENTRY_SIZE]!.options.mayFail;
   }
 
   /** The error of a call that failed. */
   error({ errno, offset }: Failure): Error {
+    if (offset < 0) return errorOfOwnStep({ errno, offset });
     const entry = this.#entries[offset / ENTRY_SIZE]!;
     const { name, operands, options: { attempted } } = entry;
     const cause = new SyscallError(nameOf(name), errno, operands.map(print));
     return attempted === undefined ? cause : explain(attempted, cause);
   }
+}
+
+function errorOfOwnStep({ errno, offset }: Failure): SyscallError {
+  const [name, args] = OWN_STEPS[-offset - 1]!;
+  return new SyscallError(name, errno, args);
 }
 
 /** The kernel's name of a call. */

@@ -1,4 +1,5 @@
-import { close, pipe2, read, write } from "../sys/file.ts";
+import { OwnedFd } from "../fd/owned_fd.ts";
+import { pipe2, read, write } from "../sys/file.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../sys/constants.ts";
 import { POLLIN, ppoll } from "../sys/event.ts";
 
@@ -49,35 +50,46 @@ export async function waitReady(
 
 async function waitForAll(): Promise<void> {
   try {
-    const [reading, writing] = pipe2(O_CLOEXEC | O_NONBLOCK);
-    const byte = new Uint8Array(1);
-    let woken = false;
-    wake = () => {
-      if (!woken) write(writing, byte);
-      woken = true;
-    };
-    try {
-      while (waiters.size > 0) {
-        const asked = [...waiters];
-        const [first, ...rest] = await ppoll([
-          { fd: reading, events: POLLIN },
-          ...asked,
-        ]);
-        if (first !== 0) read(reading, byte);
-        woken = false;
-        for (const [i, waiter] of asked.entries()) {
-          if (rest[i] === 0) continue;
-          waiters.delete(waiter);
-          waiter.settle.resolve();
-        }
-      }
-    } finally {
-      wake = null;
-      close(reading);
-      close(writing);
-    }
+    while (waiters.size > 0) await waitByPipe();
   } catch (error) {
     for (const { settle } of waiters) settle.reject(error);
     waiters.clear();
+  }
+}
+
+/** Waits until nobody waits any more, or the pipe that wakes is of no use. */
+async function waitByPipe(): Promise<void> {
+  const ends = pipe2(O_CLOEXEC | O_NONBLOCK).map((fd) => new OwnedFd(fd));
+  using reading = ends[0]!;
+  using writing = ends[1]!;
+  const byte = new Uint8Array(1);
+  let woken = false;
+  wake = () => {
+    if (woken) return;
+    woken = true;
+    try {
+      write(writing.fd, byte);
+    } catch {
+      // That wakes, too.
+      writing.close();
+    }
+  };
+  try {
+    while (waiters.size > 0 && !writing.closed) {
+      const asked = [...waiters];
+      const [first, ...rest] = await ppoll([
+        { fd: reading.fd, events: POLLIN },
+        ...asked,
+      ]);
+      if (first !== 0) read(reading.fd, byte);
+      woken = false;
+      for (const [i, waiter] of asked.entries()) {
+        if (rest[i] === 0) continue;
+        waiters.delete(waiter);
+        waiter.settle.resolve();
+      }
+    }
+  } finally {
+    wake = null;
   }
 }

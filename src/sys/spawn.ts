@@ -89,6 +89,8 @@ const CLONE_SYMBOLS = {
   setcontext: { type: "pointer" },
   // long syscall(long number, ...);
   syscall: { type: "pointer" },
+  // void *memcpy(void *dest, const void *src, size_t n);
+  memcpy: { parameters: ["pointer", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 let cloneSymbols:
@@ -99,6 +101,11 @@ let cloneSymbols:
 export interface CallingProcess {
   /** Its number in this PID namespace. */
   readonly pid: number;
+  /**
+   * The error number of the last of its calls that failed by the time it ended or
+   * executed a program, 0 for none; with `CLONE_VM`.
+   */
+  readonly errno: number;
 }
 
 /**
@@ -130,7 +137,8 @@ export function cloneCalls(
   status = 0,
 ): CallingProcess {
   cloneSymbols ??= bindClone();
-  const { getcontext, makecontext, setcontext, syscall, clone } = cloneSymbols;
+  const { getcontext, makecontext, setcontext, syscall, clone, memcpy } =
+    cloneSymbols;
   // Without it the C library would end this process's affairs.
   const exit = { name: "exit_group", args: [status], text: [] } as const;
   const chain = [...calls, exit];
@@ -141,7 +149,9 @@ export function cloneCalls(
   const view = new DataView(memory.buffer);
   const address = addressOf(memory);
   const signals = new Uint8Array(SIGSET_SIZE);
-  setSignalMask(new Uint8Array(SIGSET_SIZE).fill(0xff), signals);
+  if (!setSignalMask(new Uint8Array(SIGSET_SIZE).fill(0xff), signals)) {
+    settle(-1, "rt_sigprocmask", ["SIG_SETMASK", "~[]", "…", "8"]);
+  }
   chain.forEach((call, i) => {
     const at = i * UCONTEXT.SIZE;
     const context = memory.subarray(at, at + UCONTEXT.SIZE);
@@ -170,13 +180,18 @@ export function cloneCalls(
     makecontext(context, syscall, CALL_WORDS, ...words);
   });
   const top = address + BigInt(memory.length) & ~15n;
+  // With its memory the process shares this thread's errno.
+  memcpy(libc.errnoLocation, new Uint8Array(4), ERRNO_SIZE);
   const pid = clone(setcontext, top, flags, memory);
-  if (pid === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  setSignalMask(signals, null);
+  libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  const number = errno[0]!;
+  // What has just succeeded is not forbidden: only a tracer refuses it now.
+  if (!setSignalMask(signals, null)) setSignalMask(signals, null);
+  errno[0] = number;
   if (pid === -1 || tracer) {
     settle(pid, "clone", [flagNames(flags >>> 0, NAMES)]);
   }
-  return { pid };
+  return { pid, errno: (flags & CLONE_VM) === 0 ? 0 : number };
 }
 
 function bindClone(): Deno.DynamicLibrary<typeof CLONE_SYMBOLS>["symbols"] {
@@ -194,14 +209,16 @@ function bindClone(): Deno.DynamicLibrary<typeof CLONE_SYMBOLS>["symbols"] {
 function setSignalMask(
   mask: Uint8Array<ArrayBuffer>,
   before: Uint8Array<ArrayBuffer> | null,
-): void {
-  libc.rt_sigprocmask(
+): boolean {
+  const result = libc.rt_sigprocmask(
     NR.rt_sigprocmask,
     SIG_SETMASK,
     mask,
     before,
     BigInt(SIGSET_SIZE),
   );
+  if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  return result !== -1;
 }
 
 /** More than sleep(3) needs. */

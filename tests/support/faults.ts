@@ -20,14 +20,14 @@ export function faultEnvironment(
   log?: string,
 ): Record<string, string> {
   return {
-    LD_PRELOAD: library(),
+    LD_PRELOAD: faultLibrary(),
     ...(fault === null ? {} : { FAULT: faultText(fault) }),
     ...(log === undefined ? {} : { FAULT_LOG: log }),
   };
 }
 
-/** The library; what uses it must not see it change. */
-function library(): string {
+/** The library's path; what uses it must not see it change. */
+export function faultLibrary(): string {
   const path = `${SCRATCH}/faults`;
   try {
     Deno.statSync(path);

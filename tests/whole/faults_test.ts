@@ -1,6 +1,7 @@
 /**
- * Every system call of every job fails once. A sample of it is run with the
- * other tests; `deno task test:faults` runs all of it, FAULTS=JOB that of a job.
+ * Every system call of every job, and of all that the library offers, fails once.
+ * A sample of it is run with the other tests; `deno task test:faults` runs all of
+ * it, FAULTS=JOB that of a job.
  */
 import { assert } from "@std/assert";
 import {
@@ -11,9 +12,12 @@ import {
 import {
   type Fault,
   faultEnvironment,
+  faultLibrary,
   loggedCalls,
 } from "../support/faults.ts";
-import { mountsBelow, SCRATCH } from "../support/testing.ts";
+import { mountsBelow, ROOT, SCRATCH } from "../support/testing.ts";
+import { makeRoot } from "../support/run_root.ts";
+import { OPERATIONS } from "../fixtures/operations.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { MNT_DETACH } from "../../src/sys/constants.ts";
 
@@ -217,4 +221,60 @@ for (const [name, job] of Object.entries(JOBS)) {
     console.log(`${name}: ${faults.length} faults`);
     assert(failures.length === 0, failures.join("\n"));
   }, { commands: ["cc", "sh"] });
+}
+
+/** With a sample, one of so many faults of the library is tried; each code in turn. */
+const LIBRARY_STRIDE = wanted === undefined ? 401 : 1;
+
+/** What is tried in a user namespace, too. */
+const UNPRIVILEGED = ["run", "run, with mounts", "mountat", "bindat"];
+
+const GROUPS: Readonly<Record<string, string[]>> = wanted === undefined
+  ? { "the library": Object.keys(OPERATIONS) }
+  : Object.fromEntries(Object.keys(OPERATIONS).map((name) => [name, [name]]));
+
+/** Does it in a process of its own, which goes on after each fault. */
+async function tryLibrary(
+  operations: readonly string[],
+  wrapper: readonly string[] = [],
+): Promise<void> {
+  const root = makeRoot();
+  Deno.mkdirSync(`${root}/etc`);
+  Deno.writeTextFileSync(`${root}/etc/passwd`, "me:x:7:8::/:/bin/sh\n");
+  const library = faultLibrary();
+  const [command, ...args] = [
+    ...wrapper,
+    ...["env", `LD_PRELOAD=${library}`, Deno.execPath(), "run", "-A"],
+    ...["--no-prompt", `${ROOT}tests/fixtures/faulty.ts`],
+    ...[library, SCRATCH, String(LIBRARY_STRIDE), ...operations],
+  ];
+  const { code, signal, stdout, stderr } = await new Deno.Command(command!, {
+    args,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    signal: AbortSignal.timeout(600_000),
+  }).output();
+  const text = new TextDecoder();
+  const lines = text.decode(stdout).trimEnd().split("\n");
+  const said = `${lines.at(-1)}: ${signal ?? code} ${text.decode(stderr)}`;
+  const wrong = lines.filter((line) => line.startsWith("wrong"));
+  if (wanted !== undefined) console.log(lines.at(-1));
+  assert(wrong.length === 0, wrong.join("\n"));
+  assert(code === 0, said);
+}
+
+for (const [name, operations] of Object.entries(GROUPS)) {
+  if (wanted !== undefined && wanted !== "all" && wanted !== name) continue;
+  programTest(
+    `${name} leaves nothing and goes on, whatever fails`,
+    async () => {
+      await tryLibrary(operations);
+    },
+    { commands: ["busybox", "cc", "env"] },
+  );
+  const unprivileged = operations.filter((one) => UNPRIVILEGED.includes(one));
+  if (unprivileged.length === 0) continue;
+  programTest(`${name} does so in a user namespace`, async () => {
+    await tryLibrary(unprivileged, ["unshare", "-Urmpf", "--mount-proc"]);
+  }, { commands: ["busybox", "cc", "env", "unshare"] });
 }
