@@ -8,7 +8,7 @@ import {
 import { GENERIC_OPTIONS, splitWords } from "../options/mount_options.ts";
 import type { IdMaps } from "../options/attributes.ts";
 import { isIdmapWord, parseIdmapWord } from "../spec/words.ts";
-import { formatJson, printData, UsageError } from "./print.ts";
+import { formatJson, OutputError, printData, UsageError } from "./print.ts";
 import { Directory } from "../directory.ts";
 import type { Mount } from "../mount/mount.ts";
 
@@ -135,8 +135,14 @@ export function mountAndKeep(
 ): number {
   using root = Directory.open(directory);
   using made = mount(root);
+  try {
+    if (json) printData(formatJson({ id: Number(made.id), directory, name }));
+  } catch (error) {
+    // The exit status says that nothing was done.
+    if (!(error instanceof OutputError)) made.keep();
+    throw error;
+  }
   made.keep();
-  if (json) printData(formatJson({ id: Number(made.id), directory, name }));
   return 0;
 }
 

@@ -66,6 +66,26 @@ export function printMessage(text: string): void {
 /** The exit status when some of several mounts or unmounts failed: mount(8). */
 export const SOME_FAILED = 64;
 
+/**
+ * Prints data, and then in any case what failed: nobody need read the data.
+ *
+ * @param print Prints the data.
+ * @param tell Says what failed, and returns the exit status.
+ * @returns The exit status.
+ */
+export function printAndTell(print: () => void, tell: () => number): number {
+  let unprinted: unknown = null;
+  try {
+    print();
+  } catch (error) {
+    unprinted = error;
+  }
+  const status = tell();
+  if (unprinted === null) return status;
+  if (status === 0) throw unprinted;
+  return Math.max(status, report(unprinted));
+}
+
 /** The hints that were printed: what goes for many mounts is said once. */
 const hinted = new Set<string>();
 

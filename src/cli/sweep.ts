@@ -8,6 +8,7 @@ import {
 import { Progress } from "./progress.ts";
 import {
   formatJson,
+  printAndTell,
   printData,
   printMessage,
   report,
@@ -56,9 +57,10 @@ unmounted, 64 if some of several could not.`,
     using progress = new Progress(done, manner);
     const result = sweepCounting(options, progress.step);
     progress[Symbol.dispose]();
-    if (manner.json) printData(formatJson(toData(result)));
-    else if (!manner.quiet) tell(result, options);
-    return reportFailures(result);
+    return printAndTell(() => {
+      if (manner.json) printData(formatJson(toData(result)));
+      else if (!manner.quiet) tell(result, options);
+    }, () => reportFailures(result));
   },
 };
 

@@ -10,6 +10,7 @@ import { Directory } from "../directory.ts";
 import { Progress } from "./progress.ts";
 import {
   formatJson,
+  printAndTell,
   printData,
   report,
   SOME_FAILED,
@@ -122,7 +123,10 @@ could be unmounted, 64 if some of several could not.`,
         step,
       );
     progress[Symbol.dispose]();
-    return tell(unmounted, failures, manner);
+    return printAndTell(
+      () => tell(unmounted, failures, manner),
+      () => reportFailures(unmounted, failures),
+    );
   },
 };
 
@@ -180,12 +184,12 @@ function unmountTarget(
   }
 }
 
-/** Says what was unmounted and what not, and returns the exit status. */
+/** Says what was unmounted, and as JSON what not. */
 function tell(
   unmounted: string[],
   failures: MountError[],
   { json, quiet }: Manner,
-): number {
+): void {
   if (json) {
     const failed = failures.map(({ target, syscall, errno, code, hint }) => ({
       target,
@@ -200,6 +204,10 @@ function tell(
       printData(`Unmounted ${quote(target)}.`);
     }
   }
+}
+
+/** Says what could not be unmounted, and returns the exit status. */
+function reportFailures(unmounted: string[], failures: MountError[]): number {
   let status = 0;
   // Of a stack all but the topmost fail alike.
   const messages = Map.groupBy(failures, ({ message }) => message);
