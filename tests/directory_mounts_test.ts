@@ -1,4 +1,5 @@
 import { kernelTest, mountsBelow, SCRATCH } from "./support/testing.ts";
+import { stoppedClock } from "./support/held.ts";
 import { mkdirat, openat2 } from "../src/sys/file.ts";
 import {
   AT_FDCWD,
@@ -190,6 +191,7 @@ kernelTest("Directory.unmountAll() goes on, and names each failure", () => {
   const inA = open(`${SCRATCH}/a/busy/file`);
   const inB = open(`${SCRATCH}/b/file`);
   using root = Directory.open(SCRATCH);
+  using _ = stoppedClock();
   const { error, failures } = failuresOf(root);
   assertEquals(failures, [
     ["b", "EBUSY"],

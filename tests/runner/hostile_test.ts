@@ -14,7 +14,7 @@ import {
 } from "../support/contest.ts";
 import { SCRATCH } from "../support/testing.ts";
 import { makeRoot } from "../support/run_root.ts";
-import { assert, assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 import { create } from "@bufbuild/protobuf";
 import { Directory } from "../../src/directory.ts";
 import { pathOf } from "../../src/fd/open.ts";
@@ -80,7 +80,8 @@ kernelTestSince(
               using file = createLog(build, "stdout_path", "1/stdout");
               assertInside(file.fd);
               const { nlink } = statx(file.fd, "", AT_EMPTY_PATH, STATX_NLINK);
-              assertEquals(nlink, 1);
+              // The attacker may have removed it.
+              assert(nlink! <= 1, `${nlink} names`);
               takeLogs(build);
             },
           },

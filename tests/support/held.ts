@@ -51,3 +51,14 @@ export async function hold(
     },
   };
 }
+
+/**
+ * Lets no time pass until it is disposed of: however busy the machine is, the
+ * search for who holds a mount comes to its end.
+ */
+export function stoppedClock(): Disposable {
+  const now = performance.now();
+  const real = performance.now;
+  performance.now = () => now;
+  return { [Symbol.dispose]: () => void (performance.now = real) };
+}
