@@ -921,7 +921,7 @@ programTest("run leaves nothing when it is killed at any time", async () => {
   await reader.cancel();
   await measured.status;
   let ran = 0;
-  const rounds = 200;
+  const rounds = 32;
   const batch = 4;
   for (let round = 0; round < rounds; round += batch) {
     await Promise.all(
@@ -943,5 +943,5 @@ programTest("run leaves nothing when it is killed at any time", async () => {
   assertEquals(names(root), ["bin", ...left]);
   for (const name of left) assertEquals(names(`${root}/${name}`), []);
   // Neither only early nor only late.
-  assert(ran > 5 && ran < rounds - 5, String(ran));
+  assert(ran > 0 && ran < rounds, String(ran));
 }, NEEDS);

@@ -17,7 +17,7 @@ import {
 } from "../../src/run/root_tree.ts";
 
 /** In how many roots a command runs. */
-const STARTS = Math.ceil(attemptsOf({ sample: 2_500, share: 0.1 }) / 5);
+const STARTS = Math.ceil(attemptsOf({ sample: 1_250, share: 0.1 }) / 5);
 
 /** How many are made ready in the contest. */
 const ROOTS = 4 * STARTS;
@@ -111,7 +111,7 @@ runTest(CONTEST, async () => {
   }
   assertEquals(Deno.readTextFileSync(`${outside}/null`), "");
   // It was a contest: both sides won some.
-  if (STARTS > 500) console.log(JSON.stringify({ starts, others }));
+  if (STARTS > 250) console.log(JSON.stringify({ starts, others }));
   assert((starts["seen"] ?? 0) > 10, JSON.stringify(starts));
   for (const outcomes of [starts, others]) {
     const [won, ...lost] = ["done", "ELOOP", "ENOTDIR", "ENOENT"].map((code) =>

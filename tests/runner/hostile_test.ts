@@ -5,6 +5,7 @@
  */
 import { kernelTestSince } from "../support/since.ts";
 import {
+  assertInside,
   attemptsOf,
   contest,
   HOSTILE,
@@ -17,7 +18,6 @@ import { makeRoot } from "../support/run_root.ts";
 import { assert } from "@std/assert";
 import { create } from "@bufbuild/protobuf";
 import { Directory } from "../../src/directory.ts";
-import { pathOf } from "../../src/fd/open.ts";
 import { runAction } from "../../src/runner/action.ts";
 import {
   checkPath,
@@ -122,10 +122,6 @@ kernelTestSince(
     commands: ["busybox", "cc"],
   },
 );
-
-function assertInside(fd: number): void {
-  assert(isInside(pathOf(fd)), pathOf(fd));
-}
 
 /** Removes what an attempt wrote, where it can be found. */
 function takeLogs(build: Directory): void {

@@ -11,6 +11,8 @@ import { names } from "./run_root.ts";
 import { Directory } from "../../src/directory.ts";
 import { MountError } from "../../src/error/error.ts";
 import type { Mount } from "../../src/mount/mount.ts";
+import { pathOf } from "../../src/fd/open.ts";
+import { isMounted, mountIdAt } from "../../src/kernel/mount_id.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { setTracer } from "../../src/sys/call.ts";
 import { umount2 } from "../../src/sys/mount.ts";
@@ -287,6 +289,16 @@ function placeOf(id: bigint): string | null {
 /** True if a path is in the attacker's hands. */
 export function isInside(path: string): boolean {
   return [HOSTILE, LOOT].some((own) => `${path}/`.startsWith(`${own}/`));
+}
+
+/**
+ * Throws if a descriptor is of something outside. What was in a mount that the
+ * attacker has detached meanwhile has a path there alone.
+ */
+export function assertInside(fd: number): void {
+  const path = pathOf(fd);
+  const inside = isInside(path) || isMounted(mountIdAt(fd)) === false;
+  assert(inside, path);
 }
 
 /** Does what may fail, as there is something else now. */

@@ -5,6 +5,7 @@
  */
 import { kernelTestSince } from "../support/since.ts";
 import {
+  assertInside,
   attemptsOf,
   contest,
   HOSTILE,
@@ -26,7 +27,6 @@ import type { Command } from "../../src/cli/command.ts";
 import { bbMounterAt } from "../../src/cli/bb_mounter_at.ts";
 import { Directory } from "../../src/directory.ts";
 import { MountError } from "../../src/error/error.ts";
-import { pathOf } from "../../src/fd/open.ts";
 import { applyMounts, planNamed } from "../../src/mount/apply.ts";
 import type { Mount } from "../../src/mount/mount.ts";
 import { MountTree } from "../../src/mount/tree.ts";
@@ -260,7 +260,7 @@ function waysIn(root: Directory): Way[] {
       name: "openDirectory",
       once() {
         using directory = root.openDirectory("a/m");
-        assert(isInside(pathOf(directory.fd)), pathOf(directory.fd));
+        assertInside(directory.fd);
       },
     },
     {
