@@ -185,7 +185,7 @@ async function withFailing(
   return failed;
 }
 
-rootTest("run() leaves nothing whichever call fails", async () => {
+rootTest("run() leaves nothing whichever call fails", async (apart) => {
   const path = makeRoot();
   Deno.mkdirSync(`${path}/etc`);
   // Covered, and so is the root.
@@ -214,7 +214,8 @@ rootTest("run() leaves nothing whichever call fails", async () => {
   const descriptors = openDescriptors();
   const table = mountTable();
   const failures: Record<string, number> = {};
-  for (let n = 1;; n++) {
+  // Most calls are those of the other way, which tries them all.
+  for (let n = 1;; n += apart ? 5 : 1) {
     let outcome: unknown;
     const failed = await withFailing(n, async () => {
       outcome = await attempt().catch((error) => error);
@@ -242,6 +243,7 @@ rootTest("run() leaves nothing whichever call fails", async () => {
     assertEquals(openDescriptors(), descriptors, `${n}: ${failed}`);
   }
   assertEquals(mountTable(), table);
+  if (apart) return;
   for (
     const name of [
       "fsconfig",

@@ -136,13 +136,20 @@ export async function shellUntil(
     : result;
 }
 
-/** Registers a test for both ways to build a root, where the kernel has both. */
-export function rootTest(name: string, fn: () => Promise<void>): void {
-  runTest(name, fn);
+/**
+ * Registers a test for both ways to build a root, where the kernel has both.
+ *
+ * @param fn Is told true for a root that is built in a namespace of its own.
+ */
+export function rootTest(
+  name: string,
+  fn: (apart: boolean) => Promise<void>,
+): void {
+  runTest(name, () => fn(false));
   if (!has("attachToDetached")) return;
   runTest(`${name}, built in a namespace of its own`, async () => {
     using _ = withoutDetachedTargets();
-    await fn();
+    await fn(true);
   });
 }
 
