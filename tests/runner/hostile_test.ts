@@ -18,15 +18,7 @@ import { makeRoot } from "../support/run_root.ts";
 import { assert } from "@std/assert";
 import { create } from "@bufbuild/protobuf";
 import { Directory } from "../../src/directory.ts";
-import { runAction } from "../../src/runner/action.ts";
-import {
-  checkPath,
-  createLog,
-  openNamed,
-} from "../../src/runner/build_directory.ts";
 import { RunRequestSchema } from "../../src/runner/generated/buildbarn/runner/runner_pb.ts";
-import { Inputs } from "../../src/runner/inputs.ts";
-import { parseServe } from "../../src/runner/options.ts";
 import { endSpawner } from "../../src/run/spawner.ts";
 import { AT_EMPTY_PATH, STATX_NLINK } from "../../src/sys/constants.ts";
 import { statx, unlinkat } from "../../src/sys/file.ts";
@@ -45,6 +37,13 @@ kernelTestSince(
     attemptsOf(EXTENT)
   } attempts`,
   async () => {
+    // gRPC reads the environment as it is loaded.
+    const { runAction } = await import("../../src/runner/action.ts");
+    const { checkPath, createLog, openNamed } = await import(
+      "../../src/runner/build_directory.ts"
+    );
+    const { Inputs } = await import("../../src/runner/inputs.ts");
+    const { parseServe } = await import("../../src/runner/options.ts");
     makeHostile();
     Deno.mkdirSync(`${HOSTILE}/1`);
     makeRoot("root/1/root");
