@@ -275,7 +275,7 @@ describes the end: code, signal, timedOut and usage.`,
       const named = Object.entries({ user, uid, gid, groups }).find(([, id]) =>
         id !== undefined
       );
-      return await runRootless(rootless, named?.[0] ?? null);
+      return await runRootless(rootless, named?.[0] ?? null, FORWARDED);
     }
     try {
       const mounts = [

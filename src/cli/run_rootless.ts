@@ -2,6 +2,8 @@ import { stopIgnoring } from "../sys/process.ts";
 import { hasProc } from "../kernel/probe.ts";
 import { UnsupportedError } from "../sys/error.ts";
 import { programCommand } from "../program.ts";
+import { FROM_TERMINAL } from "../run/signals.ts";
+import type { SignalName } from "../sys/layout.ts";
 
 /** What gets the rights to mount: the user is root in there. */
 const UNSHARE = ["--user", "--map-root-user", "--mount"];
@@ -14,6 +16,7 @@ const SEVERAL_IDS = [...UNSHARE, "--map-auto"];
  *
  * @param args The arguments of `run`.
  * @param option The option that takes another id, null for none.
+ * @param forwarded The signals that go to it.
  * @returns Its exit status.
  * @throws {UnsupportedError} Where the system lets this user have none, or no
  * other ids, and where /proc is missing.
@@ -21,6 +24,7 @@ const SEVERAL_IDS = [...UNSHARE, "--map-auto"];
 export async function runRootless(
   args: readonly string[],
   option: string | null,
+  forwarded: readonly SignalName[],
 ): Promise<number> {
   if (!hasProc()) {
     throw new UnsupportedError(
@@ -48,7 +52,7 @@ export async function runRootless(
   const child = new Deno.Command("unshare", {
     args: [...unshare, ...keep, ...programCommand(), ...inner],
   }).spawn();
-  using _ = forwardTo(child);
+  using _ = forwardTo(child, forwarded);
   const { code } = await child.status;
   return code;
 }
@@ -63,12 +67,21 @@ async function refusalOf(options: readonly string[]): Promise<string | null> {
   return success ? null : new TextDecoder().decode(stderr).trim();
 }
 
-function forwardTo(child: Deno.ChildProcess): Disposable {
+function forwardTo(
+  child: Deno.ChildProcess,
+  signals: readonly SignalName[],
+): Disposable {
   const taken = new DisposableStack();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of signals) {
     const listener = () => {
       // A terminal has sent it to the child, too.
-      if (signal !== "SIGINT" || !Deno.stdin.isTerminal()) child.kill(signal);
+      if (FROM_TERMINAL.includes(signal) && Deno.stdin.isTerminal()) return;
+      try {
+        child.kill(signal);
+      } catch (error) {
+        // It has ended.
+        if (!(error instanceof TypeError)) throw error;
+      }
     };
     Deno.addSignalListener(signal, listener);
     taken.defer(() => Deno.removeSignalListener(signal, listener));

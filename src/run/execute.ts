@@ -12,7 +12,7 @@ import { SyscallError, UnsupportedError } from "../sys/error.ts";
 import { attempt, explain, MountError } from "../error/error.ts";
 import { type Spawner, spawner } from "./spawner.ts";
 import { withUser } from "./user.ts";
-import { HeldSignals, Terminal } from "./signals.ts";
+import { FROM_TERMINAL, HeldSignals, Terminal } from "./signals.ts";
 import {
   DetachedRoot,
   make,
@@ -411,13 +411,6 @@ async function attend(
 
 /** How long the first process has to kill all others. */
 const LAST_MILLISECONDS = 1000;
-
-/** What a terminal sends to the whole foreground: termios(3). */
-const FROM_TERMINAL: readonly SignalName[] = [
-  "SIGINT",
-  "SIGQUIT",
-  "SIGWINCH",
-];
 
 /** What stops a job: Ctrl-Z, and reading while another has the terminal. */
 const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN"];

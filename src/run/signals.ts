@@ -8,6 +8,13 @@ import {
 } from "../sys/process.ts";
 import { SyscallError } from "../sys/error.ts";
 
+/** What a terminal sends to the whole foreground: termios(3). */
+export const FROM_TERMINAL: readonly SignalName[] = [
+  "SIGINT",
+  "SIGQUIT",
+  "SIGWINCH",
+];
+
 /**
  * Holds back signals that this process would end by, for as long as it is not
  * disposed of. What it ignores, under nohup(1) say, it goes on ignoring, and so

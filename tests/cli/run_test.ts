@@ -763,6 +763,36 @@ for (const runtime of ["runc", "crun"]) {
   );
 }
 
+programTest("run --rootless forwards the signals that run does", async () => {
+  const signals =
+    "ALRM HUP INT IO PROF PWR QUIT TERM URG USR1 USR2 VTALRM WINCH".split(" ");
+  const traps = signals.map((name) => `trap 'echo ${name}' ${name}`).join("; ");
+  const script = `${traps}; echo go; while :; do sleep 0.01; done`;
+  const [command, ...args] = commandLine(
+    ["run", "--rootless", makeRoot(), "sh", "-c", script],
+    { permissions: ["--allow-ffi", "--allow-run"] },
+  );
+  const child = new Deno.Command(command!, {
+    args,
+    stdin: "null",
+    stdout: "piped",
+    // The shell tells there which of its children a terminal's signal ended.
+    stderr: "null",
+    signal: AbortSignal.timeout(60_000),
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const told = [(await reader.read()).value];
+  for (const name of signals) {
+    child.kill(`SIG${name}` as Deno.Signal);
+    told.push((await reader.read()).value);
+    if (told.at(-1) === undefined) break;
+  }
+  assertEquals(told, ["go", ...signals].map((line) => `${line}\n`));
+  child.kill("SIGKILL");
+  while (!(await reader.read()).done);
+  await child.status;
+}, { commands: ["busybox", "unshare", "setpriv"] });
+
 programTest("run --rootless takes other ids where newuidmap gives them", () => {
   const root = makeRoot();
   Deno.mkdirSync(`${root}/etc`);
