@@ -26,9 +26,9 @@ import { Guarding, openGuarded, withoutDevices } from "./guard.ts";
 import { GUARDED } from "./profile.ts";
 import { enterCommandsNamespaces, enterNamespaces } from "./namespaces.ts";
 import type { PassedOver } from "../mount/apply.ts";
-import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
+import { descriptorOf, type HasFd, OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { CommandProcess, type Kind, type Outcome } from "./command.ts";
-import { dup } from "../sys/file.ts";
+import { dup, openat2, readlinkat, type Statx, statx } from "../sys/file.ts";
 import { findPrograms } from "./program.ts";
 import { LentStreams } from "./lent_streams.ts";
 import { isTerminal } from "../sys/process.ts";
@@ -36,9 +36,15 @@ import { cloneTree } from "../mount/bindat.ts";
 import { makePrivate } from "../mount/change.ts";
 import { explainExecution } from "./why_not_executed.ts";
 import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
   CLONE_NEWPID,
   FSOPEN_CLOEXEC,
   MOUNT_ATTR_NODEV,
+  O_CLOEXEC,
+  O_NOFOLLOW,
+  O_PATH,
+  STATX_INO,
 } from "../sys/constants.ts";
 import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
@@ -165,13 +171,39 @@ interface Job {
 function copyTerminal(streams: Streams): OwnedFd | null {
   const terminal = streams.find(({ fd, isPipe }) => !isPipe && isTerminal(fd));
   if (terminal === undefined) return null;
+  return copyMount(terminal.fd) ?? copyNamed(terminal.fd);
+}
+
+/** @returns Null for what another mount namespace has. */
+function copyMount(fd: number): OwnedFd | null {
   try {
-    return makePrivate(cloneTree(terminal.fd, "", 0), 0);
+    return makePrivate(cloneTree(fd, "", 0), 0);
   } catch (error) {
-    // It is of another mount namespace: of who started this container, say.
     if (!(error instanceof SyscallError)) throw error;
     return null;
   }
+}
+
+/** Copies a file of another mount namespace, if it has the same name here. */
+function copyNamed(fd: number): OwnedFd | null {
+  try {
+    const name = readlinkat(AT_FDCWD, procPath(fd));
+    const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    using named = new OwnedFd(openat2(AT_FDCWD, name, { flags }));
+    return isSameFile(fd, named.fd) ? copyMount(named.fd) : null;
+  } catch (error) {
+    // In a container it has none: who started that has it.
+    if (!(error instanceof SyscallError)) throw error;
+    return null;
+  }
+}
+
+function isSameFile(one: number, other: number): boolean {
+  const [{ devMajor, devMinor, ino }, found] = [one, other].map((fd) =>
+    statx(fd, "", AT_EMPTY_PATH, STATX_INO)
+  ) as [Statx, Statx];
+  return found.devMajor === devMajor && found.devMinor === devMinor &&
+    found.ino === ino;
 }
 
 /** The file systems that every command expects. */

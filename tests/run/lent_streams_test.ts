@@ -172,8 +172,20 @@ runTest("a command's terminal has a name that every user can open", () => {
     const args = ["run", ...more, path, ...script];
     assertEquals(say(...commandLine(args, { permissions: ["-A"] })), expected);
   }
+  // Where it is of another mount namespace.
+  for (
+    const [wrapper, ...more] of [
+      [["unshare", "--mount"]],
+      [["unshare", "--mount"], "--uid=1000"],
+      [[], "--rootless"],
+    ] as const
+  ) {
+    const args = ["run", ...more, path, ...script];
+    const options = { permissions: ["-A"], wrapper: [...wrapper] };
+    assertEquals(say(...commandLine(args, options)), expected);
+  }
   // As under bubblewrap, which has no other users.
   if (missingCommand(["bwrap"]) !== null) return;
   const bwrap = ["bwrap", "--bind", path, "/", "--proc", "/proc"];
   assertEquals(say(...bwrap, "--dev", "/dev", ...script), expected);
-}, { commands: ["script"] });
+}, { commands: ["script", "unshare", "setpriv"] });
