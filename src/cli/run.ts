@@ -22,6 +22,7 @@ import type { SignalName } from "../sys/layout.ts";
 import type { LimitOption } from "../run/limits.ts";
 import type { Capability } from "../run/capabilities.ts";
 import { privileges } from "../kernel/process.ts";
+import { SyscallError } from "../sys/error.ts";
 
 /** The parsed arguments of `run`. */
 export interface Arguments {
@@ -544,7 +545,7 @@ function reportFailure(error: unknown): number {
   const { failed, notFound, notExecutable } = STATUS;
   report(error, failed, "run");
   const refused = error instanceof MountError && error.code === "EPERM";
-  if (refused && !privileges().sysAdmin) {
+  if (refused && lacksRights()) {
     printMessage("  hint: mountat run --rootless gets the rights by itself");
   }
   if (!(error instanceof MountError) || error.syscall !== "execve") {
@@ -553,4 +554,14 @@ function reportFailure(error: unknown): number {
   if (["ENOENT", "ENAMETOOLONG"].includes(error.code)) return notFound;
   // Those are of the process that was to execute it.
   return ["EAGAIN", "ENOMEM"].includes(error.code) ? failed : notExecutable;
+}
+
+/** @returns False, too, where /proc does not tell. */
+function lacksRights(): boolean {
+  try {
+    return !privileges().sysAdmin;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return false;
+  }
 }

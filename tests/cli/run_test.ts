@@ -13,6 +13,7 @@ import { mountTable, SCRATCH } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 import { asNobody, denoDirectory } from "../support/nobody.ts";
 import { onTerminal } from "../support/terminal.ts";
+import { runTraced } from "../support/strace.ts";
 
 const NEEDS = { commands: ["busybox"] };
 
@@ -658,6 +659,20 @@ programTest("a file that the caller names may have 16 MiB", () => {
     assertEquals(tell(0x100_0000)[1], undefined);
   }
 });
+
+programTest(
+  "run explains a refusal where /proc does not tell its rights",
+  () => {
+    const { ended } = runTraced(["run", makeRoot(), "true"], [
+      "--trace=readlinkat",
+      "--inject=readlinkat:error=EPERM",
+    ]);
+    assertEquals([ended.code, ended.stderr.split("\n").slice(0, -2)], [125, [
+      'mountat: Cannot run "true": readlinkat: EPERM (Operation not permitted)',
+    ]]);
+  },
+  { commands: ["busybox", "strace"] },
+);
 
 programTest("run --rootless says that it needs /proc", () => {
   const { code, stderr } = run(["run", "--rootless", makeRoot(), "true"], {
