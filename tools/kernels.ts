@@ -1,15 +1,17 @@
 /**
  * Boots other kernels, and runs the program and tests on them: `deno task
- * test:kernels`. Arguments are kernels (see KERNELS) and files of tests; without
- * them it is all of both.
+ * test:kernels`. Arguments are kernels (see KERNELS), files and folders of tests,
+ * and `--all` for what is slow, too; without them it is every kernel, with its
+ * tests. The exit status is 1 if anything failed.
  *
- * The kernels are Debian's for x86_64, downloaded by apt-get into a cache with
- * lists of its own: nothing is installed. qemu emulates the processor, as KVM is
- * not everywhere. This machine's root is shared by virtiofs, read-only, and lies
- * under an overlay: what is installed here is there, and nothing changes here.
+ * The kernels are Debian's, downloaded by apt-get into a cache with lists of its
+ * own: nothing is installed. qemu emulates the processor, as KVM is not everywhere.
+ * This machine's root is shared by virtiofs, read-only, and lies under an overlay:
+ * what is installed here is there, and nothing changes here. For another processor
+ * a root is made of Debian's packages, with Deno's build from npm.
  *
- * Needs Debian or Ubuntu, root, and their packages qemu-system-x86,
- * qemu-system-common, busybox-static, cpio and xz-utils.
+ * Needs Debian or Ubuntu, root, npm, and the packages qemu-system-x86,
+ * qemu-system-arm, qemu-system-common, busybox-static, cpio and xz-utils.
  */
 import { countsIn, testsIn } from "./run_tests.ts";
 
@@ -17,13 +19,29 @@ import { countsIn, testsIn } from "./run_tests.ts";
 interface Kernel {
   readonly suite: string;
   readonly processor: Processor;
+  /** Its tests, if not TESTS. */
+  readonly tests?: readonly string[];
 }
 
 const KERNELS: Readonly<Record<string, Kernel>> = {
   "6.1": { suite: "bookworm", processor: "x86_64" },
   "6.12": { suite: "trixie", processor: "x86_64" },
   newest: { suite: "unstable", processor: "x86_64" },
-  aarch64: { suite: "trixie", processor: "aarch64" },
+  aarch64: {
+    suite: "trixie",
+    processor: "aarch64",
+    // What may differ by the processor.
+    tests: [
+      "tests/sys",
+      "tests/mount/mountat_test.ts",
+      "tests/mount/tree_test.ts",
+      "tests/unmount",
+      "tests/list/list_mounts_test.ts",
+      "tests/run/init_test.ts",
+      "tests/run/namespaces_test.ts",
+      "tests/run/seccomp_test.ts",
+    ],
+  },
 };
 
 type Processor = typeof Deno.build.arch;
@@ -74,13 +92,22 @@ const TESTS = [
 ];
 
 /** What takes longer than the rest, emulated: only with `--all`. */
-const SLOW = ["tests/sys/errno_test.ts"];
+const SLOW = [
+  "tests/run/failing_test.ts",
+  "tests/run/hostile_root_test.ts",
+  "tests/runner/endurance_test.ts",
+  "tests/runner/hostile_test.ts",
+  "tests/sys/errno_test.ts",
+];
+
+/** What starts the program hundreds of times, or hardly asks the kernel: as SLOW. */
+const MORE = ["tests/base", "tests/cli", "tests/spec"];
 
 /** How many jobs are run at a time: there is a processor for each. */
 const AT_A_TIME = 2;
 
 /** The time that a job may take there, in seconds. */
-const MOST_SECONDS = 600;
+const MOST_SECONDS = 1200;
 
 /** Builds of modules that the kernel may have instead of what is built in. */
 const MODULES = [
@@ -161,6 +188,26 @@ function word(text: string): string {
 
 function jobs(program: string, tests: readonly string[]): Job[] {
   const deno = word(program);
+  const cli = `${deno} run -A cli.ts`;
+  const commands: Readonly<Record<string, string>> = {
+    // One after another: each changes what that before it made.
+    "mount to umount":
+      `mkdir -p /tmp/a /tmp/b && ${cli} mount -t tmpfs --mkdir /tmp/a tmp &&
+      ${cli} bind --mkdir --read-only /tmp/a/tmp /tmp/a bound && mkdir /tmp/b/tmp &&
+      ${cli} move /tmp/a /tmp/b tmp && ${cli} remount -o ro /tmp/b tmp &&
+      ${cli} list /tmp/b && ${cli} umount /tmp/b tmp && ${cli} umount --recursive /tmp/a &&
+      ! grep -E ' /tmp/[ab]/' /proc/self/mountinfo`,
+    ...Object.fromEntries(
+      ["", "--strict", "--rootless", "--rootless --strict"].map((
+        options,
+        i,
+      ) => [
+        `run ${options}`.trimEnd(),
+        `mkdir -p /tmp/run${i}/bin && cp /bin/busybox /tmp/run${i}/bin &&
+      test "$(${cli} run ${options} /tmp/run${i} /bin/busybox sh -c 'echo $$')" = 2`,
+      ]),
+    ),
+  };
   return [
     { name: "kernel", command: "uname -r" },
     { name: "doctor", command: `${deno} run -A cli.ts doctor` },
@@ -169,6 +216,7 @@ function jobs(program: string, tests: readonly string[]): Job[] {
       command:
         `mkdir -p /tmp/root/proc /tmp/root/sys && ${deno} run --allow-ffi cli.ts /tmp/root 0`,
     },
+    ...Object.entries(commands).map(([name, command]) => ({ name, command })),
     ...tests.map((name) => ({
       name,
       command: `${deno} test -A --no-check ${word(name)}`,
@@ -472,10 +520,14 @@ async function boot(
       }).spawn();
       let text = "";
       const decoded = emulator.stdout.pipeThrough(new TextDecoderStream());
+      let timer: ReturnType<typeof setTimeout> | undefined;
       for await (const part of decoded) {
+        clearTimeout(timer);
+        timer = setTimeout(() => end(emulator), 2000 * MOST_SECONDS);
         text += part;
         tell(text);
       }
+      clearTimeout(timer);
     } finally {
       end(share);
       await share.status;
@@ -567,12 +619,7 @@ async function main(args: readonly string[]): Promise<number> {
   const kernels = args.filter((arg) => Object.hasOwn(KERNELS, arg));
   const all = args.includes("--all");
   const tests = args.filter((arg) => !kernels.includes(arg) && arg !== "--all");
-  const files = (tests.length === 0 ? TESTS : tests).flatMap((path) =>
-    path.endsWith(".ts") ? path : testsIn(path).map(({ path }) => path).sort()
-      .filter((path) => all || !SLOW.includes(path))
-  );
-  // It takes long there.
-  await run([Deno.execPath(), "cache", "cli.ts", "runner.ts", ...files]);
+  const chosen = kernels.length === 0 ? Object.keys(KERNELS) : kernels;
   const info = await run([Deno.execPath(), "info", "--json"]);
   const { denoDir } = JSON.parse(info);
   const home = Deno.env.get("XDG_CACHE_HOME") ??
@@ -580,8 +627,16 @@ async function main(args: readonly string[]): Promise<number> {
   const cache = `${home}/mountat-kernels`;
   const results: Result[] = [];
   const lacking: string[] = [];
-  for (const name of kernels.length === 0 ? Object.keys(KERNELS) : kernels) {
+  for (const name of chosen) {
     const kernel = KERNELS[name]!;
+    const usual = kernel.tests ?? (all ? [...TESTS, ...MORE] : TESTS);
+    const paths = tests.length === 0 ? usual : tests;
+    const files = paths.flatMap((path) =>
+      path.endsWith(".ts") ? path : testsIn(path).map(({ path }) => path).sort()
+        .filter((path) => all || !SLOW.includes(path))
+    );
+    // It takes long there.
+    await run([Deno.execPath(), "cache", "cli.ts", "runner.ts", ...files]);
     const folder = await download(kernel, cache);
     console.log(`\n${folder.split("/").at(-1)}`);
     const root = await rootFor(kernel, cache);
