@@ -11,7 +11,7 @@ import { attempt } from "../error/error.ts";
 import { fileSystemTypeAt } from "../kernel/superblock.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 import { DT_DIR, DT_UNKNOWN, fchownat, statx } from "../sys/file.ts";
-import { EINVAL } from "../sys/errno.ts";
+import { EINVAL, EPERM } from "../sys/errno.ts";
 import {
   AT_EMPTY_PATH,
   MOUNT_ATTR_NODEV,
@@ -21,6 +21,7 @@ import {
 import { Descent, openIfDirectory, openToRead } from "./descent.ts";
 import { changeThroughOverlay } from "./overlay.ts";
 import { entriesOf } from "./remove.ts";
+import { isErrno } from "../sys/error.ts";
 import type { ServePlan } from "./options.ts";
 import { StatusError } from "./status.ts";
 import { MountError } from "../error/error.ts";
@@ -129,7 +130,18 @@ export class Inputs implements Disposable {
   /** A user namespace with the id map. */
   get idmap(): number {
     const map: IdMap = { inside: FIRST_ID, outside: 0, length: IDS };
-    this.#namespace ??= createUserNamespace({ uids: [map], gids: [map] });
+    try {
+      this.#namespace ??= createUserNamespace({ uids: [map], gids: [map] });
+    } catch (error) {
+      if (!isErrno(error, EPERM)) throw error;
+      throw new StatusError(
+        "INTERNAL",
+        `The input files can't be protected: an id map with root in it takes CAP_SETUID, CAP_SETGID and CAP_SETFCAP (${
+          (error as Error).message
+        })`,
+        { cause: error },
+      );
+    }
     return this.#namespace.fd;
   }
 

@@ -63,6 +63,49 @@ servedTest(
   },
 );
 
+servedTest(
+  "Run tells what a command used, each thing by its name",
+  async (client) => {
+    const usageOf = async (id: string, script: string) => {
+      const { response } = await client.run(new Action(id).shell(script));
+      assertEquals(response.exitCode, "0");
+      const { "@type": _, userTime, systemTime, ...rest } =
+        response.resourceUsage[0];
+      const seconds = parseFloat(userTime) + parseFloat(systemTime);
+      return { seconds, ...rest };
+    };
+    const small = await usageOf("small", ":");
+    const much = await usageOf(
+      "much",
+      "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; i=0; while [ $i -lt 9 ]; do i=$((i+1)); sleep 0.001; done",
+    );
+    const number = (usage: typeof small, name: string) => Number(usage[name]);
+    // The memory is the command's, and nothing of the runner's.
+    assert(number(small, "maximumResidentSetSize") < 8 << 20);
+    assert(number(much, "maximumResidentSetSize") > 64 << 20);
+    assert(number(much, "pageReclaims") > number(small, "pageReclaims"));
+    const waited = "voluntaryContextSwitches";
+    assert(number(much, waited) >= number(small, waited) + 9);
+    assert(much.seconds > 0);
+    // What Linux does not count is not made up.
+    const uncounted = ["swaps", "messagesSent", "messagesReceived"];
+    for (const name of [...uncounted, "signalsReceived"]) {
+      assertEquals(much[name], "0", name);
+    }
+    const names = Object.keys(much).filter((name) => name !== "seconds");
+    assertEquals(
+      names.sort(),
+      [
+        ...["blockInputOperations", "blockOutputOperations"],
+        ...["involuntaryContextSwitches", "maximumResidentSetSize"],
+        ...["messagesReceived", "messagesSent", "pageFaults", "pageReclaims"],
+        ...["signalsReceived", "swaps", "terminationSignal"],
+        "voluntaryContextSwitches",
+      ],
+    );
+  },
+);
+
 servedTest("Run tells the signal that ended a command", async (client) => {
   for (
     const [signal, name] of [
@@ -297,15 +340,18 @@ servedTest(
 servedTest(
   "Run goes on where why it failed can't be written down",
   async (client) => {
-    const names = ["", "missing", "link", "../x", "1/stdout"];
+    const names = ["", "missing", "1/link", "../x", "1/stdout", "/tmp", "a\0b"];
+    Deno.mkdirSync(`${SCRATCH}/outside`);
     for (const serverLogsDirectory of names) {
       const action = new Action("1");
+      Deno.symlinkSync(`${SCRATCH}/outside`, `${action.path}/link`);
       const answer = await client.run(
         action.request([], { serverLogsDirectory }),
       );
       assertEquals(answer.status, "INVALID_ARGUMENT", serverLogsDirectory);
       action[Symbol.dispose]();
     }
+    assertEquals([...Deno.readDirSync(`${SCRATCH}/outside`)], []);
   },
 );
 
@@ -407,6 +453,36 @@ servedTest(
   },
 );
 
+servedTest("a pipe whose reader has gone ends its writer", async (client) => {
+  const answer = await client.run(new Action("1").shell("yes | head -n 1"));
+  assertEquals(exitCode(answer), 0);
+});
+
+servedTest("nothing limits how many actions run at once", async (client) => {
+  const count = 40;
+  const actions = Array.from({ length: count }, (_, i) => whole(String(i)));
+  // Each waits for all others.
+  const script = ": > /tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.02; done";
+  const answers = actions.map((action) => client.run(action.shell(script)));
+  for (const { path } of actions) await appears(`${path}/tmp/begun`);
+  for (const { path } of actions) Deno.writeTextFileSync(`${path}/tmp/go`, "");
+  for (const answer of answers) assertEquals(exitCode(await answer), 0);
+});
+
+servedTest(
+  "a command writes at the top of its root, and finds it as it was",
+  async (client) => {
+    const action = new Action("1");
+    Deno.mkdirSync(`${action.root}/src`);
+    const script =
+      "echo a > /a && mv /a /src/b && ln /src/b /c && mkdir /d && mv /src/b /d/e";
+    assertEquals(exitCode(await client.run(action.shell(script))), 0);
+    const names = [...Deno.readDirSync(action.root)].map(({ name }) => name);
+    // Nothing of /proc, /sys, /dev and /tmp is an output.
+    assertEquals(names.sort(), ["bin", "c", "d", "src"]);
+  },
+);
+
 servedTest("200 actions, 8 at a time", async (client) => {
   let next = 0;
   const outputs = new Set<string>();
@@ -464,6 +540,20 @@ servedTest("a full disk fails actions, and not the runner", async (client) => {
   const more = whole("2");
   assertEquals(exitCode(await client.run(more.request(["true"]))), 0);
 });
+
+servedTest(
+  "an action fills its disk, and the next one runs",
+  async (client) => {
+    mount("none", BUILD, "tmpfs", 0, "size=8m");
+    const action = whole("1");
+    const fill = "dd if=/dev/zero of=/tmp/fill bs=64k";
+    assertEquals(exitCode(await client.run(action.shell(fill))), 1);
+    assert(Deno.statSync(`${action.path}/tmp/fill`).size > 4 << 20);
+    Deno.removeSync(`${action.path}/tmp/fill`);
+    assertEquals(exitCode(await client.run(whole("2").request(["true"]))), 0);
+    umount2(BUILD);
+  },
+);
 
 servedTest(
   "CheckReadiness looks for what the worker has made",

@@ -137,16 +137,19 @@ export class RunnerProcess implements AsyncDisposable {
    *
    * @param options The program's.
    * @param flags Deno's, besides its permissions.
+   * @param wrapper What starts it.
    */
   static async start(
     options: string[] = ["--build-directory", BUILD, "--listen", SOCKET],
     flags: string[] = [],
+    wrapper: string[] = [],
   ): Promise<RunnerProcess> {
     Deno.mkdirSync(BUILD, { recursive: true });
     Deno.mkdirSync(`${SCRATCH}/socket`, { recursive: true });
     const [command, ...args] = commandLine(options, {
       entry: "runner.ts",
       permissions: ["-A", ...flags],
+      wrapper,
     });
     const runner = new RunnerProcess(
       new Deno.Command(command!, {
@@ -321,7 +324,7 @@ function generateMessages(
 
 /** The applets of busybox that actions have. */
 const APPLETS =
-  "sh,cat,echo,env,ls,mkdir,sleep,touch,true,false,id,stat,mv,rm,ln,chmod,chown,dd,head,kill,mount,umount,mknod,ps,pwd,readlink,cp,yes,seq,wc,test,rmdir,hostname,find,mkfifo"
+  "sh,cat,echo,env,ls,mkdir,sleep,touch,true,false,id,stat,mv,rm,ln,chmod,chown,dd,head,kill,mount,umount,mknod,ps,pwd,readlink,cp,yes,seq,wc,test,rmdir,hostname,find,mkfifo,unshare"
     .split(",");
 
 /** An action's directories in the build directory, as a worker makes them. */
