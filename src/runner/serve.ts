@@ -209,7 +209,8 @@ const MOST_CLOSING = 1000;
  * way, nothing of the command is left.
  *
  * Needs what {@linkcode run} needs, and CAP_CHOWN and Linux 5.12 for
- * `protectInputs` "idmap". Needs Deno's permissions `--allow-ffi`;
+ * `protectInputs` "idmap"; CAP_SYS_ADMIN outside any user namespace for
+ * "overlay". Needs Deno's permissions `--allow-ffi`;
  * `--allow-read`, `--allow-write` and `--allow-net` for the socket;
  * `--allow-env` and `--allow-sys` for the gRPC library.
  *

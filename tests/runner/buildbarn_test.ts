@@ -372,6 +372,65 @@ for (const kind of ["native", "fuse"] as const) {
 }
 
 clusterTest(
+  "a cluster's actions change and remove their inputs through an overlay",
+  PROGRAMS,
+  async () => {
+    await using cluster = new Cluster("native");
+    await using runner = await RunnerProcess.start([
+      ...["--build-directory", BUILD, "--listen", SOCKET],
+      ...["--protect-inputs", "overlay"],
+    ]);
+    await using actions = new Actions(cluster.address);
+    const all = ["src/input", "src/new", "src/link", "moved", "out/deep/file"];
+    for (
+      const [script, outputs, exitCode] of [
+        [
+          "echo more >> src/input",
+          { "src/input": "input\nmore\n" },
+        ],
+        [
+          "busybox rm src/input; echo new > src/input; echo why >&2; exit 3",
+          { "src/input": "new\n" },
+          3,
+        ],
+        [
+          "busybox rm -r src; mkdir src; echo a > src/new; busybox ln src/new src/link",
+          { "src/new": "a\n", "src/link": "a\n" },
+        ],
+        [
+          "busybox mv src/input moved; busybox chmod 644 moved; mkdir -p out/deep; busybox cp moved out/deep/file; busybox rm bin/true",
+          { "moved": "input\n", "out/deep/file": "input\n" },
+        ],
+      ] as const
+    ) {
+      const outcome = await actions.execute(script, { outputs: all });
+      assertEquals([outcome.code, outcome.exitCode], [0, exitCode ?? 0]);
+      assertEquals(outcome.outputs, outputs, script);
+      const after = await actions.execute("cat src/input; ls src; true", {
+        outputs: all,
+      });
+      assertEquals(after.stdout, "input\ninput\n", script);
+      assertEquals(after.outputs, { "src/input": "input\n" });
+    }
+    const late = await actions.execute("busybox rm src/input; sleep 60", {
+      timeout: 1,
+    });
+    assertEquals(late.code, 4, late.message);
+    await runner.log.find(/: (DEADLINE_EXCEEDED|CANCELLED) /);
+    const before = possessionsOf(runner.process.pid);
+    const rate = await eightAtATime(actions);
+    const one = await measure(actions);
+    console.log(`native, overlay: one action ${one}; ${rate}`);
+    const after = possessionsOf(runner.process.pid);
+    assertEquals(
+      [after.mounts, after.children, after.zombies],
+      [before.mounts, before.children, 0],
+    );
+    assertEquals([...Deno.readDirSync(BUILD)], []);
+  },
+);
+
+clusterTest(
   "a worker goes on when its runner was killed, and nothing is left",
   PROGRAMS,
   async () => {
@@ -538,6 +597,17 @@ const USERS: readonly {
     worker: { uid: 1000 },
     runner: ["--user", "1000"],
     told: /belong to user 1000, whom commands run as/,
+  },
+  { worker: {}, runner: ["--protect-inputs", "overlay"], told: null },
+  {
+    worker: {},
+    runner: ["--user", "1234", "--protect-inputs", "overlay"],
+    told: null,
+  },
+  {
+    worker: { uid: 1000 },
+    runner: ["--user", "1000", "--protect-inputs", "overlay"],
+    told: null,
   },
 ];
 

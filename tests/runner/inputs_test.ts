@@ -350,22 +350,53 @@ runnerTest(
 );
 
 runnerTest("what was not run to its end is not merged", async () => {
-  await using _runner = await RunnerProcess.start(OVERLAY);
+  await using runner = await RunnerProcess.start(OVERLAY);
   await using client = new Client();
   const action = new Action("1");
   link(action, "src/input");
   const before = [...Deno.readDirSync(action.root)].length;
-  const answer = await client.run(
-    action.shell("rm -r /src; mkdir /new; while :; do sleep 1; done"),
-    { timeout: 1 },
+  const { answer, cancel } = client.call(
+    "run",
+    action.shell("rm -r /src; mkdir /new; : > /tmp/begun; sleep 1000"),
   );
-  assertEquals(answer.status, "DEADLINE_EXCEEDED");
-  // It was answered before the runner had: the client has a clock of its own.
-  while (namesOf(action).length > NAMES.length) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await appears(`${action.path}/tmp/begun`);
+  cancel();
+  assertEquals((await answer).status, "CANCELLED");
+  assertMatch(await runner.log.find(/^1: /), /^1: CANCELLED/);
   assertEquals(namesOf(action), NAMES);
   assertEquals([...Deno.readDirSync(action.root)].length, before);
+});
+
+/** Has a command change more than is merged in a moment, and waits for a part. */
+async function runUntilMerged(client: Client, action: Action) {
+  const call = client.call(
+    "run",
+    action.shell(
+      "echo x > /src/input; cd /src; seq 30000 | while read n; do : > $n; done",
+    ),
+  );
+  while (mergedIn(action) < 2) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return call;
+}
+
+const mergedIn = (action: Action) =>
+  [...Deno.readDirSync(`${action.root}/src`)].length;
+
+runnerTest("a merge ends when the call is cancelled", async () => {
+  await using runner = await RunnerProcess.start(OVERLAY);
+  await using client = new Client();
+  const action = new Action("1");
+  const cached = link(action, "src/input");
+  const before = content(cached);
+  const { answer, cancel } = await runUntilMerged(client, action);
+  cancel();
+  assertEquals((await answer).status, "CANCELLED");
+  assertMatch(await runner.log.find(/^1: /), /^1: CANCELLED/);
+  assert(mergedIn(action) < 30_000);
+  assertEquals(namesOf(action), NAMES);
+  assertEquals(content(cached), before);
 });
 
 runnerTest(
@@ -406,17 +437,10 @@ runnerTest(
     const action = new Action("1");
     const cached = link(action, "src/input");
     const before = content(cached);
-    const answer = client.run(
-      action.shell(
-        "echo x > /src/input; cd /src; seq 30000 | while read n; do : > $n; done",
-      ),
-    );
-    while ([...Deno.readDirSync(`${action.root}/src`)].length < 2) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    const { answer } = await runUntilMerged(client, action);
     await runner.end("SIGKILL");
     assertEquals((await answer).status, "UNAVAILABLE");
-    assert([...Deno.readDirSync(`${action.root}/src`)].length < 30_000);
+    assert(mergedIn(action) < 30_000);
     assertEquals(mountsBelow(BUILD), []);
     assertEquals(content(cached), before);
     action[Symbol.dispose]();
