@@ -12,7 +12,7 @@ import { quote } from "../base/text.ts";
 import { namesIn, open } from "../fd/open.ts";
 import { type HasFd, type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { AT_REMOVEDIR, O_DIRECTORY } from "../sys/constants.ts";
-import { EINVAL, ENOENT } from "../sys/errno.ts";
+import { EINVAL, ENOENT, EOPNOTSUPP } from "../sys/errno.ts";
 import { fallBack, isErrno, UnsupportedError } from "../sys/error.ts";
 import { mkdirat, unlinkat } from "../sys/file.ts";
 import { openToRead } from "./descent.ts";
@@ -120,8 +120,10 @@ export function mountOverlay(
   try {
     return mount("lowerdir+", (layer) => layer);
   } catch (error) {
-    // It takes descriptors since Linux 6.13.
-    if (!(error instanceof MountError && error.errno === EINVAL)) throw error;
+    // It takes descriptors since Linux 6.13, and said EOPNOTSUPP before 6.5.
+    const refused = error instanceof MountError &&
+      [EINVAL, EOPNOTSUPP].includes(error.errno);
+    if (!refused) throw error;
     fallBack("fsconfig, with FSCONFIG_SET_FD for a layer");
     return mount("lowerdir", ({ fd }) => procPath(fd));
   }

@@ -233,11 +233,11 @@ const CHANGES: Record<string, Change> = {
       using file = new OwnedFd(openat2(fd, name, { flags }));
       fsetxattr(file.fd, key, new TextEncoder().encode("value"));
     };
-    set("f", "user.a");
-    set("dir", "user.b");
-    set(".", "user.c");
+    set("f", "trusted.a");
+    set("dir", "trusted.b");
+    set(".", "trusted.c");
     set("dir/sub", "trusted.d");
-    set("run", "user.overlay.opaque");
+    set("run", "trusted.overlayed");
   },
   "deep": ({ fd }) => {
     const parts = Array.from({ length: 100 }, () => "x".repeat(70));
@@ -343,8 +343,8 @@ function changeAllKinds({ fd }: HasFd): void {
   unlinkat(fd, "removed/f");
   unlinkat(fd, "removed", AT_REMOVEDIR);
   using directory = openToRead(fd, "dir");
-  fsetxattr(directory.fd, "user.a", new Uint8Array(3));
-  fremovexattr(directory.fd, "user.b");
+  fsetxattr(directory.fd, "trusted.a", new Uint8Array(3));
+  fremovexattr(directory.fd, "trusted.b");
   fchownat(directory.fd, "", 5, 6, AT_EMPTY_PATH);
   fchmodat(fd, "dir", 0o750);
 }
@@ -358,7 +358,7 @@ function layOutSmall(place: string): { root: string; cached: string[] } {
     Deno.mkdirSync(`${root}/${name}`, { recursive: true });
   }
   using directory = open(`${root}/dir`, O_RDONLY);
-  fsetxattr(directory.fd, "user.b", new Uint8Array(3));
+  fsetxattr(directory.fd, "trusted.b", new Uint8Array(3));
   const cached = NAMES.map((name) => {
     const path = `${place}/${name}`;
     Deno.writeTextFileSync(path, name);
