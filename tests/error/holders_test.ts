@@ -16,7 +16,7 @@ import {
 } from "@std/assert";
 import { MountError } from "../../src/error/error.ts";
 import { compiled } from "../support/compiled.ts";
-import { hold } from "../support/held.ts";
+import { hold, stoppedClock } from "../support/held.ts";
 import { makeDetached, open, withoutCall } from "../support/scratch.ts";
 import {
   mount as mount2,
@@ -60,6 +60,7 @@ function stage(): Directory {
 }
 
 function assertBusy(unmount: () => void, words: string): readonly Holder[] {
+  using _ = stoppedClock();
   const { code, hint, holders } = assertThrows(unmount, MountError);
   assertEquals(code, "EBUSY");
   assert(hint!.includes(words), `${hint} lacks ${words}`);
@@ -408,6 +409,7 @@ kernelTest("unmountAll() names the holders of each mount that is left", () => {
     root.mount(name, { type: "tmpfs", mkdir: true }).keep();
     return open(`${SCRATCH}/${name}`, O_PATH | O_DIRECTORY);
   });
+  using _ = stoppedClock();
   const error = assertThrows(() => root.unmountAll(), UnmountAllError);
   assertEquals(
     error.errors.map(({ holders }) => holders!.map(({ fd }) => fd)),

@@ -154,13 +154,16 @@ async function outcomeOf({ name, once, loses = [] }: Way): Promise<string> {
   try {
     return await once() ?? "done";
   } catch (error) {
-    if (error instanceof SuppressedError && codeOf(error.error) === "EBUSY") {
+    const expected = [...LOST, ...loses];
+    // Not all could be undone: that is told beside the reason.
+    const undoing = error instanceof SuppressedError && codeOf(error.error);
+    if (undoing && expected.includes(undoing)) {
       await takeLeft();
-      return "EBUSY, told";
+      return `${undoing}, told`;
     }
     const code = codeOf(error) ?? codeOf((error as Error).cause);
-    if (code === undefined || ![...LOST, ...loses].includes(code)) {
-      throw new Error(`${name}: ${error}`, { cause: error });
+    if (code === undefined || !expected.includes(code)) {
+      throw new Error(`${name}: ${Deno.inspect(error)}`, { cause: error });
     }
     return code;
   }

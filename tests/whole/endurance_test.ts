@@ -12,6 +12,9 @@ const CYCLES = timesOf("LONG_CYCLES", 1_000_000);
 
 const RUNS = timesOf("LONG_RUNS", 20_000);
 
+/** What the heap for new objects grows to would be many times what else grows. */
+const FLAGS = "--v8-flags=--expose-gc,--max-semi-space-size=1";
+
 /**
  * How many KiB more a process may have at the end. The heaps of eight Workers
  * grow by about a third of that until all is compiled. A piece of malloc(3) has
@@ -26,7 +29,7 @@ async function tenthsOf(
   args: readonly string[],
   wrapper: readonly string[] = [],
 ): Promise<Possessions[]> {
-  const deno = [Deno.execPath(), "run", "-A", "--v8-flags=--expose-gc"];
+  const deno = [Deno.execPath(), "run", "-A", FLAGS];
   const [command, ...rest] = [...wrapper, ...deno];
   const child = new Deno.Command(command!, {
     args: [...rest, `${ROOT}tests/fixtures/${fixture}`, ...args],
