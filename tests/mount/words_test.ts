@@ -15,7 +15,7 @@ import { applyMounts } from "../../src/mount/apply.ts";
 import { MountError } from "../../src/error/error.ts";
 import { parseFstab, parseOciMounts } from "../../src/spec/mod.ts";
 import { run } from "../file_systems/support.ts";
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertGreater, assertThrows } from "@std/assert";
 
 const needs: Needs = {
   permissions: ["run", "read", "write", "env"],
@@ -153,31 +153,30 @@ function isOddRemount(state: string, word: string): boolean {
 kernelTest("words of a remount are as in mount(8), from every state", () => {
   using root = scratch();
   let compared = 0;
-  for (const state of STATES) {
-    for (const word of WORDS) {
-      const [expected, found] = both(
-        () => {
-          mountState(state, "by8");
-          run("mount", "-o", `remount,${word}`, `${SCRATCH}/by8`);
-        },
-        () => {
-          mountState(state, "here");
-          remountat(root, "here", { options: word });
-        },
-      );
-      if (isOddRemount(state, word)) continue;
-      assertEquals(found, expected, `${word} on ${state}`);
-      compared++;
-    }
+  for (const [state, word] of REMOUNTS) {
+    if (isOddRemount(state, word)) continue;
+    const [expected, found] = both(
+      () => {
+        mountState(state, "by8");
+        run("mount", "-o", `remount,${word}`, `${SCRATCH}/by8`);
+      },
+      () => {
+        mountState(state, "here");
+        remountat(root, "here", { options: word });
+      },
+    );
+    assertEquals(found, expected, `${word} on ${state}`);
+    compared++;
   }
-  assertEquals(compared, STATES.length * WORDS.length - odd().length);
+  assertGreater(compared, 350);
 }, needs);
 
-function odd(): string[] {
-  return STATES.flatMap((state) =>
-    WORDS.filter((word) => isOddRemount(state, word))
-  );
-}
+/** What has no effect has none from the first state and from the last. */
+const REMOUNTS = STATES.flatMap((state, at) =>
+  WORDS.filter((word) =>
+    at === 0 || at === STATES.length - 1 || !WITHOUT_EFFECT.includes(word)
+  ).map((word) => [state, word] as const)
+);
 
 kernelTest("a remount does what is named, where mount(8) does not", () => {
   using root = scratch();
