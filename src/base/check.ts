@@ -26,12 +26,34 @@ export function checkOptions<Options extends object>(
       }`,
     );
   }
+  refuseRevoked(what, options);
   for (const name in options) {
-    if (Object.hasOwn(options, name) && !Object.hasOwn(known, name)) {
+    if (!Object.hasOwn(options, name)) continue;
+    if (!Object.hasOwn(known, name)) {
       throw new TypeError(
         `Unknown option ${quote(name)}${nearest(name, Object.keys(known))}`,
       );
     }
+    // A getter is called when the option is read, and no sooner.
+    const { value } = Object.getOwnPropertyDescriptor(options, name) ?? {};
+    refuseRevoked(`"${name}"`, value);
+  }
+}
+
+/**
+ * Refuses a proxy that was revoked, of which the engine itself refuses whatever
+ * is asked.
+ *
+ * @param what The value's name in a message.
+ * @throws {TypeError}
+ */
+export function refuseRevoked(what: string, value: unknown): void {
+  try {
+    Array.isArray(value);
+  } catch (error) {
+    throw new TypeError(`${what} must be no proxy that was revoked`, {
+      cause: error,
+    });
   }
 }
 

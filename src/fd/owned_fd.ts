@@ -1,6 +1,7 @@
 import { EBADF } from "../sys/errno.ts";
 import { SyscallError } from "../sys/error.ts";
 import { close, dup } from "../sys/file.ts";
+import { refuseRevoked } from "../base/check.ts";
 
 /** An object that has a descriptor: a `Directory`, a `MountTree`. */
 export interface HasFd {
@@ -126,6 +127,7 @@ export class InheritableFd implements Disposable {
  * of a closed handle.
  */
 export function descriptorOf(dirfd: number | HasFd): number {
+  if (typeof dirfd === "object") refuseRevoked("A directory", dirfd);
   const fd = typeof dirfd === "number" ? dirfd : dirfd?.fd;
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fff_ffff) {
     throw new TypeError(

@@ -9,7 +9,12 @@ import { attachInTree, MountTree } from "./tree.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
 import { planBind } from "./bindat.ts";
 import { planMount } from "./mountat.ts";
-import { checkOptions, type OptionNames, received } from "../base/check.ts";
+import {
+  checkOptions,
+  type OptionNames,
+  received,
+  refuseRevoked,
+} from "../base/check.ts";
 
 /** Options of {@linkcode applyMounts}. */
 export interface ApplyOptions {
@@ -158,11 +163,13 @@ export function listed(
   name: string,
   specs: readonly MountSpec[],
 ): readonly MountSpec[] {
+  refuseRevoked(`"${name}"`, specs);
   if (!Array.isArray(specs)) {
     throw new TypeError(
       `"${name}" must be an array: received ${received(specs)}`,
     );
   }
+  specs.forEach((spec, i) => refuseRevoked(`${name}[${i}]`, spec));
   const wrong = specs.findIndex((spec) =>
     typeof spec !== "object" || spec === null
   );

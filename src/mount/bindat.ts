@@ -1,4 +1,8 @@
-import { BIND_NAMES, type BindOptions } from "../options/spec.ts";
+import {
+  BIND_NAMES,
+  type BindOptions,
+  parseRecorder,
+} from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
@@ -19,7 +23,7 @@ import {
   parseTarget,
   pathArgument,
 } from "../options/target.ts";
-import { checkOptions } from "../base/check.ts";
+import { checkOptions, refuseRevoked } from "../base/check.ts";
 import { namedWords, parseIdmap } from "../options/attributes.ts";
 import { quote } from "../base/text.ts";
 import {
@@ -174,7 +178,7 @@ export function planBind(
       });
     },
     finish: afterAttach(asked),
-    record: options.record ?? null,
+    record: parseRecorder(options.record),
   };
 }
 
@@ -275,6 +279,7 @@ export function cloneTree(
 function parseSource(
   source: string | URL | HasFd,
 ): At {
+  refuseRevoked("The source", source);
   return typeof source === "object" && !(source instanceof URL)
     ? { dirfd: descriptorOf(source), path: "" }
     : { dirfd: AT_FDCWD, path: pathArgument("The source", source) };

@@ -2,7 +2,11 @@
  * Room `mount`: Making, binding, moving and changing mounts; the handle; the
  * tree.
  */
-import { MOUNT_NAMES, type MountOptions } from "../options/spec.ts";
+import {
+  MOUNT_NAMES,
+  type MountOptions,
+  parseRecorder,
+} from "../options/spec.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
 import { attachBeneath, type MountPlan } from "./attach.ts";
@@ -135,7 +139,7 @@ export function planMount(
     attempted,
     make: () => createDetachedMount(fileSystem, attempted),
     finish: afterAttach({ own: fileSystem.change, recursive: UNCHANGED }),
-    record: options.record ?? null,
+    record: parseRecorder(options.record),
   };
 }
 

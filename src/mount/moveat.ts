@@ -1,4 +1,4 @@
-import type { Recorder } from "../options/spec.ts";
+import { parseRecorder, type Recorder } from "../options/spec.ts";
 import { checkOptions, type OptionNames } from "../base/check.ts";
 import { createMount, type Mount } from "./mount.ts";
 import { descriptorOf, type HasFd, type OwnedFd } from "../fd/owned_fd.ts";
@@ -133,6 +133,7 @@ export function moveat(
   checkOptions(options, MOVE_NAMES);
   const mode = parseMkdir(options.mkdir);
   const beneath = parseBeneath(options.beneath, to);
+  parseRecorder(options.record);
   const attempted = {
     action: `move ${quote(fromTarget)} to ${quote(toTarget)}`,
     target: fromTarget,

@@ -1,5 +1,5 @@
 import type { HasFd } from "../fd/owned_fd.ts";
-import type { OptionNames } from "../base/check.ts";
+import { type OptionNames, received } from "../base/check.ts";
 import { NEW_ATTRIBUTE_NAMES, type NewAttributeOptions } from "./attributes.ts";
 import type { OptionsInput } from "./mount_options.ts";
 
@@ -188,6 +188,21 @@ export interface BindOptions extends NewAttributeOptions {
    * @default {null}
    */
   record?: Recorder | null;
+}
+
+/**
+ * Checks who is to write a mount down.
+ *
+ * @throws {TypeError}
+ */
+export function parseRecorder(
+  record: Recorder | null | undefined,
+): Recorder | null {
+  if (record === undefined || record === null) return null;
+  if (typeof record.add === "function") return record;
+  throw new TypeError(
+    `"record" must be a MountRecord or null: received ${received(record)}`,
+  );
 }
 
 /** Whoever takes `BindOptions` may be given a whole `BindSpec`. */

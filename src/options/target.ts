@@ -1,4 +1,4 @@
-import { received } from "../base/check.ts";
+import { received, refuseRevoked } from "../base/check.ts";
 import { encodeText } from "../base/text.ts";
 
 /**
@@ -103,6 +103,7 @@ export function parseMode(mode: number): number {
  * @throws {TypeError} When it is neither, empty, or the URL of another host.
  */
 export function pathArgument(what: string, path: string | URL): string {
+  refuseRevoked(what, path);
   const text = path instanceof URL ? pathOfUrl(what, path) : path;
   if (typeof text !== "string" || text === "") {
     throw new TypeError(`${what} must be a path or a file: URL`);

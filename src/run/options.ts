@@ -24,7 +24,12 @@ import { inInitialUserNamespace } from "../kernel/process.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
-import { checkOptions, type OptionNames, received } from "../base/check.ts";
+import {
+  checkOptions,
+  type OptionNames,
+  received,
+  refuseRevoked,
+} from "../base/check.ts";
 import { encodeText, quote } from "../base/text.ts";
 import type { Attempt } from "../error/attempt.ts";
 import { attempt } from "../error/error.ts";
@@ -612,6 +617,7 @@ const MOST_DESCRIPTOR = 0xf_ffff;
 
 /** Checks a list, and gives one without gaps. */
 function checkList<T>(what: string, value: readonly T[]): T[] {
+  refuseRevoked(what, value);
   if (Array.isArray(value)) return Array.from(value);
   throw new TypeError(`${what} must be an array, not ${typeof value}`);
 }
