@@ -30,6 +30,20 @@ interface Job {
   /** The mounts below the directory afterwards, by their mount points. */
   readonly mounts?: readonly string[];
   readonly options?: RunOptions;
+  /** The exit status of a failure, where there is one alone. */
+  readonly failed?: number;
+  /** A root to run commands in is copied there before. */
+  readonly hasRoot?: boolean;
+}
+
+/** Runs a command. */
+function runs(...options: string[]): Job {
+  return {
+    hasRoot: true,
+    args: ["run", ...options, "root", "/bin/true"],
+    options: { permissions: ["-A"] },
+    failed: 125,
+  };
 }
 
 const TMPFS = "mkdir -p root/tmp; mount -t tmpfs none root/tmp";
@@ -76,6 +90,10 @@ const JOBS: Readonly<Record<string, Job>> = {
   },
   list: { before: TMPFS, args: ["list", "root"], mounts: ["root/tmp"] },
   sweep: { args: ["sweep"], options: { permissions: ["-A"] } },
+  "the program's run": runs("--tmpfs", "/tmp", "--bind", "/etc:/etc:ro"),
+  "the program's run --host-pid": runs("--host-pid", "--uid", "7"),
+  "the program's run --as-pid-1": runs("--as-pid-1", "--strict"),
+  "the program's run --rootless": runs("--rootless"),
 };
 
 const CODES = ["EPERM", "EBUSY", "ENOMEM", "EMFILE", "EINTR", "ENOSYS", "EIO"];
@@ -95,6 +113,9 @@ const wanted = Deno.permissions.querySync({ name: "env" }).state === "granted"
 /** With a sample, one of so many faults is tried. */
 const STRIDE = wanted === undefined ? 61 : 1;
 
+/** With a sample, one of so many faults of a command or the library is tried. */
+const LIBRARY_STRIDE = wanted === undefined ? 401 : 1;
+
 interface Outcome {
   readonly code: number;
   readonly stderr: string;
@@ -113,17 +134,26 @@ async function tryJob(
   mount("none", directory, "tmpfs", 0, null);
   try {
     if (job.before !== undefined) await shell(directory, job.before);
+    if (job.hasRoot) await shell(directory, `cp -a ${SCRATCH}/root root`);
     const before = contents(directory);
     const outcome = await runJob(job, directory, faultEnvironment(fault, log));
     const { code, stderr, signal } = outcome;
     if (signal !== null) return `ended by ${signal}: ${stderr}`;
     const after = contents(directory);
     const done = sameMounts(after.mounts, job.mounts ?? []);
+    const kept = processesOf(directory);
+    if (kept.length > 0) return `leaves the processes ${kept}: ${stderr}`;
     if (code === 0) {
       return done ? null : `status 0, but there is ${after.mounts}: ${stderr}`;
     }
     if (/Uncaught|\n +at /.test(stderr)) return `crashed: ${stderr}`;
     if (!TOLD.test(stderr)) return `says nothing of it: ${stderr}`;
+    if (code !== (job.failed ?? code)) return `exits with ${code}: ${stderr}`;
+    // The mount points of a command stay where it is in doubt who has them.
+    const inDoubt = job.hasRoot &&
+      (job.args.includes("--host-pid") ||
+        IN_DOUBT.includes(fault?.call ?? ""));
+    if (inDoubt && after.mounts.length === 0) return null;
     const undone = sameMounts(after.mounts, before.mounts) &&
       after.names.join() === before.names.join();
     // Of several unmounts some may be done: 64 says so. What can't be undone
@@ -137,6 +167,23 @@ async function tryJob(
     }
     Deno.removeSync(directory, { recursive: true });
   }
+}
+
+/** A mount point of a command's stays where it is in doubt who has it. */
+const IN_DOUBT = ["flock", "openat2", "statx", "unlinkat"];
+
+/** The processes that work in a directory. */
+function processesOf(directory: string): string[] {
+  return [...Deno.readDirSync("/proc")].map(({ name }) => name)
+    .filter((name) => {
+      try {
+        return /^\d+$/.test(name) &&
+          Deno.readLinkSync(`/proc/${name}/cwd`) === directory;
+      } catch {
+        // It has ended.
+        return false;
+      }
+    });
 }
 
 async function shell(cwd: string, script: string): Promise<void> {
@@ -206,7 +253,9 @@ async function faultsOf(job: Job): Promise<Fault[]> {
 for (const [name, job] of Object.entries(JOBS)) {
   if (wanted !== undefined && wanted !== "all" && wanted !== name) continue;
   programTest(`${name} says what failed, and leaves nothing`, async () => {
-    const faults = (await faultsOf(job)).filter((_, at) => at % STRIDE === 0);
+    if (job.hasRoot) makeRoot();
+    const stride = job.hasRoot ? LIBRARY_STRIDE : STRIDE;
+    const faults = (await faultsOf(job)).filter((_, at) => at % stride === 0);
     const failures: string[] = [];
     let next = 0;
     await Promise.all([0, 1].map(async () => {
@@ -220,11 +269,8 @@ for (const [name, job] of Object.entries(JOBS)) {
     }));
     console.log(`${name}: ${faults.length} faults`);
     assert(failures.length === 0, failures.join("\n"));
-  }, { commands: ["cc", "sh"] });
+  }, { commands: ["busybox", "cc", "cp", "sh"] });
 }
-
-/** With a sample, one of so many faults of the library is tried; each code in turn. */
-const LIBRARY_STRIDE = wanted === undefined ? 401 : 1;
 
 /** What is tried in a user namespace, too. */
 const UNPRIVILEGED = ["run", "run, with mounts", "mountat", "bindat"];

@@ -271,7 +271,15 @@ const SHORT: Readonly<Record<string, readonly string[]>> = {
 /** With fewer Deno itself panics now and then, as it starts. */
 const FEWEST = 28;
 
+/** A file system of its own with no inode left for another file or directory. */
+const FULL_DISK = `mkdir full; mount -t tmpfs -o nr_inodes=1000 none full
+  test ! -e root || cp -a root full; cd full; i=0
+  while true > $i; do i=$((i + 1)); done 2>/dev/null
+  trap '' HUP; "$@" && status=0 || status=$?
+  cd ..; umount full; exit $status`;
+
 const SURROUNDINGS = [
+  FULL_DISK,
   'exec "$@" >&-',
   'exec "$@" >/dev/full',
   'exec "$@" 2>&-',
@@ -286,7 +294,7 @@ for (const [name, args] of Object.entries(SHORT)) {
     makeRoot();
     const failures: string[] = [];
     const stride = RUNS === undefined ? 5 : 1;
-    for (let at = 0; at < SURROUNDINGS.length; at += at < 3 ? 1 : stride) {
+    for (let at = 0; at < SURROUNDINGS.length; at += at < 4 ? 1 : stride) {
       const job: Job = { before: "cp -a ../root root", args };
       const wrong = await endOf(job, start(job, SURROUNDINGS[at]), false);
       if (wrong !== null) failures.push(`${SURROUNDINGS[at]}: ${wrong}`);
