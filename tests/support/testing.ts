@@ -83,6 +83,9 @@ export function timesOf(variable: string, often: number): number | undefined {
   return numberOf(variable) ?? (isLong ? often : undefined);
 }
 
+/** How many mounts there are where many are needed: fewer on a slow machine. */
+export const MANY = numberOf("MOUNTAT_TEST_MANY") ?? 10_000;
+
 /** In CI nothing may be ignored: what is missing fails there. */
 const STRICT = numberOf("MOUNTAT_TEST_STRICT") === 1;
 
