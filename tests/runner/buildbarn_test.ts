@@ -75,10 +75,15 @@ interface WorkerUser {
   readonly capabilities?: readonly string[];
   /** The umask that its configuration sets. */
   readonly umask?: number;
+  /** Whether its FUSE mount is for other users, too. */
+  readonly allowOther?: boolean;
 }
 
 /** Configurations of a cluster on loopback. */
-function configurations(kind: "native" | "fuse", { umask }: WorkerUser) {
+function configurations(
+  kind: "native" | "fuse",
+  { umask, allowOther }: WorkerUser,
+) {
   const [storage, clients, workers] = [freePort(), freePort(), freePort()]
     .map((port) => `127.0.0.1:${port}`) as [string, string, string];
   const server = (address: string) => [{
@@ -121,6 +126,7 @@ function configurations(kind: "native" | "fuse", { umask }: WorkerUser) {
       mount: {
         mountPath: BUILD,
         fuse: {
+          ...allowOther === undefined ? {} : { allowOther },
           directoryEntryValidity: "300s",
           inodeAttributeValidity: "300s",
           mountMethod: "DIRECT",
@@ -653,6 +659,34 @@ for (const { worker, runner: options, told } of USERS) {
       const after = await actions.execute("cat src/input");
       assertEquals([after.code, after.stdout], [0, "input\n"]);
       assertEquals([...Deno.readDirSync(BUILD)], []);
+    },
+  );
+}
+
+for (const allowOther of [true, false]) {
+  clusterTest(
+    `on FUSE another user runs commands ${
+      allowOther ? "" : "only "
+    }with allowOther`,
+    PROGRAMS,
+    async () => {
+      await using cluster = new Cluster("fuse", { allowOther });
+      await using _runner = await RunnerProcess.start([
+        ...["--build-directory", BUILD, "--listen", SOCKET],
+        ...["--user", "1234"],
+      ]);
+      await using actions = new Actions(cluster.address);
+      const script = "id -u; echo poison >> src/input; echo made > out/file";
+      const outputs = ["out/file"];
+      const outcome = await actions.execute(script, { outputs });
+      if (!allowOther) {
+        assert(outcome.exitCode !== 0 || outcome.code !== 0);
+        return;
+      }
+      assertEquals([outcome.code, outcome.exitCode], [0, 0], outcome.stderr);
+      assertEquals(outcome.outputs, { "out/file": "made\n" });
+      const after = await actions.execute("cat src/input");
+      assertEquals(after.stdout, "input\n");
     },
   );
 }

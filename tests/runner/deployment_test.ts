@@ -138,3 +138,25 @@ runnerTest("a capability that id maps need is named", async () => {
   const [first] = await tryAll(less);
   assertMatch(first!, /^: The input files can't be protected: .*CAP_SETFCAP/);
 });
+
+runnerTest(
+  "in a user namespace commands run, and inputs can't be mapped",
+  async () => {
+    const wrapper = ["unshare", "--user", "--map-root-user", "--mount"];
+    for (const way of ["none", "idmap"]) {
+      const options = ["--build-directory", BUILD, "--listen", SOCKET];
+      await using _runner = await RunnerProcess.start(
+        [...options, "--protect-inputs", way],
+        [],
+        wrapper,
+      );
+      await using client = new Client();
+      using action = new Action("1");
+      const { status, message } = await client.run(action.request(["true"]));
+      assertEquals(status, way === "none" ? "OK" : "INTERNAL", message);
+      if (way === "idmap") {
+        assertMatch(message!, /can't be protected: an id map/);
+      }
+    }
+  },
+);
