@@ -196,8 +196,10 @@ for (const [language, { file, source, build }] of Object.entries(LANGUAGES)) {
 
 for (const [user, runAs] of Object.entries(USERS)) {
   debianTest(`bash substitutes processes for ${user}`, async (debian) => {
+    await installed(debian);
+    // What it does not wait for ends with it.
     const script =
-      "diff <(echo one; echo two) <(echo one); echo three | tee >(cat >&2) > /dev/null; wait $!";
+      "diff <(echo one; echo two) <(echo one); echo three > >(cat >&2); wait $!";
     assertEquals(await runAs(debian, ["bash", "-c", script]), {
       code: 0,
       stdout: "2d1\n< two\n",
