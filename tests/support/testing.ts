@@ -102,10 +102,10 @@ export function kernelTest(
   gatedTest(name, missingFor(needs), async () => {
     enterPrivateNamespace();
     const descriptors = openDescriptors();
-    const table = ownTable();
+    const table = mountTable();
     try {
       await fn();
-      const now = ownTable();
+      const now = mountTable();
       assertEquals(now, withoutRemoved(table, now), "The mount table changed");
       assertEquals(openDescriptors(), descriptors, "Open descriptors changed");
     } finally {
@@ -225,15 +225,6 @@ export function withoutProc(body: () => void): void {
 }
 
 /**
- * The lines of this thread's mount table, without the options of the file systems
- * themselves: those of /sys, for one, are the whole machine's, and another test
- * may change them meanwhile in a namespace of its own.
- */
-function ownTable(): string[] {
-  return mountTable().map((line) => line.replace(/( - \S+ \S+) \S+$/, "$1"));
-}
-
-/**
  * The lines that must still be in a mount table: not those whose mount point is
  * gone. If somebody removes a directory in another mount namespace, the kernel
  * takes away what is mounted there in all others: rmdir(2) since Linux 3.18.
@@ -241,7 +232,7 @@ function ownTable(): string[] {
 function withoutRemoved(before: string[], now: string[]): string[] {
   return before.filter((line) => {
     if (now.includes(line)) return true;
-    const [{ mountPoint }] = parseMountinfo(`${line} rw`) as [MountinfoLine];
+    const [{ mountPoint }] = parseMountinfo(line) as [MountinfoLine];
     try {
       statx(AT_FDCWD, mountPoint, AT_SYMLINK_NOFOLLOW, STATX_TYPE);
       return true;
@@ -254,9 +245,18 @@ function withoutRemoved(before: string[], now: string[]): string[] {
   });
 }
 
-/** The lines of this thread's mount table. */
+/**
+ * The lines of this thread's mount table, but for the options of file systems
+ * that are the machine's, /sys/fs/cgroup for one: another test may change them
+ * meanwhile in a namespace of its own.
+ */
 export function mountTable(): string[] {
-  return readFile("/proc/thread-self/mountinfo").trimEnd().split("\n");
+  const lines = readFile("/proc/thread-self/mountinfo").trimEnd().split("\n");
+  return lines.map((line) =>
+    line.split(" ")[4]!.startsWith(SCRATCH)
+      ? line
+      : line.replace(/( - \S+ \S+) \S+$/, "$1 -")
+  );
 }
 
 /** The lines of the mount table whose mount point is at or below a path. */
