@@ -10,7 +10,7 @@ import { explain, MountError } from "../error/error.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { detachedTmpfs } from "../kernel/probe.ts";
 import { mkdirat } from "../sys/file.ts";
-import { fallBack, SyscallError } from "../sys/error.ts";
+import { type Fallback, fallBack, SyscallError } from "../sys/error.ts";
 import { EINVAL } from "../sys/errno.ts";
 import {
   CLONE_NEWNS,
@@ -54,15 +54,19 @@ export function makeLong(
   const { type, parameters, change, mapIds } = fileSystem;
   const split = shortened(type, parameters);
   const old = oldMount(type, parameters);
-  if (split !== null) {
+  let mount: OwnedFd;
+  if (split === null) {
+    mount = mountDetached(type, old!, attempted);
+  } else {
     try {
       return make({ ...fileSystem, parameters: split }, attempted);
     } catch (error) {
-      if (old === null || !isUnknownLayer(error)) throw error;
-      fallBack("fsconfig, with lowerdir+");
+      const missing = old === null ? null : missingFor(error);
+      if (missing === null) throw error;
+      fallBack(missing);
+      mount = mountInstead(error, () => mountDetached(type, old!, attempted));
     }
   }
-  const mount = mountDetached(type, old!, attempted);
   return afterChange(mount, () => {
     changeAttributes(
       mount.fd,
@@ -77,10 +81,30 @@ export function makeLong(
   });
 }
 
-/** True if overlay takes no layers one by one, as before Linux 6.8. */
-function isUnknownLayer(error: unknown): boolean {
-  return error instanceof MountError && error.errno === EINVAL &&
-    /FSCONFIG_SET_STRING, "(lower|data)dir\+"/.test(error.cause.message);
+/**
+ * What an error of overlay says that it lacks, null for nothing. Before Linux 6.5 it
+ * looks at no word until it is made, and tells no reason.
+ */
+function missingFor(error: unknown): Fallback | null {
+  if (!(error instanceof MountError && error.errno === EINVAL)) return null;
+  const { log, cause: { message } } = error;
+  if (/FSCONFIG_SET_STRING, "(lower|data)dir\+"/.test(message)) {
+    return "fsconfig, with lowerdir+";
+  }
+  return log.length === 0 && message.includes("FSCONFIG_CMD_CREATE")
+    ? "fsconfig, of overlay"
+    : null;
+}
+
+/** Mounts after an error, which is the one to tell of if that fails, too. */
+function mountInstead(error: unknown, mount: () => OwnedFd): OwnedFd {
+  try {
+    return mount();
+  } catch (failure) {
+    throw failure instanceof MountError && failure.errno === EINVAL
+      ? error
+      : failure;
+  }
 }
 
 /**

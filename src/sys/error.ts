@@ -90,6 +90,7 @@ export type Fallback =
   | "fsconfig, with FSCONFIG_CMD_CREATE_EXCL"
   | "fsconfig, with FSCONFIG_SET_FD for a layer"
   | "fsconfig, with FSCONFIG_SET_FD for a number"
+  | "fsconfig, of overlay"
   | "fsconfig, with lowerdir+"
   | "mount_setattr, for propagation"
   | "open_tree, of a detached mount"

@@ -4,6 +4,7 @@
  */
 import {
   kernelTest,
+  missingFor,
   type Needs,
   readTest,
   ROOT,
@@ -71,8 +72,6 @@ import { endSpawner, spawner } from "../../src/run/spawner.ts";
 interface Way {
   /** Where kernels before this one take the other way by themselves. */
   readonly since?: Version;
-  /** Where kernels before this one take yet another. */
-  readonly from?: Version;
   /** True if kernels differ in whether they take the other way. */
   readonly varies?: true;
   /** What stands in the way of the test. */
@@ -150,6 +149,24 @@ function attributes(root: Directory, change: () => void): string[] {
   );
 }
 
+/** Mounts an overlay, whose layers have more than 255 bytes. */
+function mountLayers(root: Directory): string {
+  const layers = Array.from({ length: 20 }, (_, i) => {
+    const path = `${SCRATCH}/layer-${"x".repeat(20)}-${i}`;
+    root.mkdir(path.slice(SCRATCH.length + 1));
+    return path;
+  });
+  const options = { lowerdir: layers.join(":") };
+  using _ = root.mount("m", { type: "overlay", options, mkdir: true });
+  return root.mounts().at(-1)!.type;
+}
+
+/** True if a parameter is one of the layers of an overlay. */
+function isLayer(key: Uint8Array | null): boolean {
+  return key !== null &&
+    new TextDecoder().decode(key).startsWith("lowerdir+\0");
+}
+
 /** A file system that there is one of, and that is mounted nowhere. */
 const unmounted = () =>
   SINGLE.find((type) => {
@@ -225,7 +242,7 @@ const WAYS: Record<Fallback, Way> = {
   },
   "statmount, with STATMOUNT_BY_FD": {
     since: "7.0",
-    from: "6.8",
+    missing: () => missingSince("6.8", {}),
     module: "kernel/mount_id.ts",
     ask: (root, { statmountAt }: typeof MountId) =>
       inMount(root, (fd) => {
@@ -238,7 +255,7 @@ const WAYS: Record<Fallback, Way> = {
   },
   "statmount, with STATMOUNT_SB_SOURCE": {
     since: "6.13",
-    from: "6.8",
+    missing: () => missingSince("6.8", {}),
     ask: (root) => root.mounts().map(({ source }) => source),
     without: askingStatmount((request, flags) => {
       const mask = request.getBigUint64(MNT_ID_REQ.param, LITTLE_ENDIAN);
@@ -383,23 +400,33 @@ const WAYS: Record<Fallback, Way> = {
         fn,
       ),
   },
+  "fsconfig, of overlay": {
+    since: "6.5",
+    ask: mountLayers,
+    without: (fn) => {
+      const layered = new Set<number>();
+      replacing(
+        "fsconfig",
+        (real) => (number, fd, command, key, value, aux) => {
+          if (isLayer(key)) {
+            layered.add(fd);
+            return 0;
+          }
+          const isMade = command === 6 && layered.delete(fd);
+          return real(number, fd, command, key, value, isMade ? 1 : aux);
+        },
+        fn,
+      );
+    },
+  },
   "fsconfig, with lowerdir+": {
     since: "6.8",
-    ask: (root) => {
-      const layers = Array.from({ length: 20 }, (_, i) => {
-        const path = `${SCRATCH}/layer-${"x".repeat(20)}-${i}`;
-        root.mkdir(path.slice(SCRATCH.length + 1));
-        return path;
-      });
-      const options = { lowerdir: layers.join(":") };
-      using _ = root.mount("m", { type: "overlay", options, mkdir: true });
-      return root.mounts().at(-1)!.type;
-    },
+    // Before, overlay looks at no word until it is made.
+    missing: () => missingSince("6.5", {}),
+    ask: mountLayers,
     without: (fn) =>
       replacing("fsconfig", (real) => (number, fd, command, key, ...args) => {
-        const isLayer = key !== null &&
-          new TextDecoder().decode(key).startsWith("lowerdir+\0");
-        const name = isLayer ? encodeText("nosuch\0") : key;
+        const name = isLayer(key) ? encodeText("nosuch\0") : key;
         return real(number, fd, command, name, ...args);
       }, fn),
   },
@@ -414,6 +441,8 @@ const WAYS: Record<Fallback, Way> = {
   },
   "open_tree_attr": {
     since: "6.15",
+    // Before, a tmpfs takes no id map.
+    missing: () => missingSince("6.3", {}),
     ask: (root) => {
       using _from = root.mount("from", TMPFS);
       const ids = [{ inside: 0, outside: 5, length: 1 }];
@@ -484,6 +513,8 @@ const WAYS: Record<Fallback, Way> = {
     without: withoutProc,
   },
   "/proc, for the name of a mount point": {
+    // Before, there is none but in /proc.
+    missing: () => missingSince("6.8", {}),
     ask: (root) => root.mount("m", TMPFS).unmount(),
     without: withoutProc,
   },
@@ -539,16 +570,15 @@ for (const [name, way] of Object.entries(WAYS)) {
   const what = name as Fallback;
   kernelTest(`another way is taken without ${what}`, async () => {
     const plain = await take(way, false);
-    const { since, from, varies } = way;
+    const { since, varies } = way;
     if (!varies) {
-      const lacks = (version?: Version) =>
-        version !== undefined && missingSince(version, {}) !== null;
-      assertEquals(plain.missing.has(what), lacks(since) && !lacks(from));
+      const lacks = since !== undefined && missingSince(since, {}) !== null;
+      assertEquals(plain.missing.has(what), lacks);
     }
     const other = await take(way, true);
     assert(other.missing.has(what), [...other.missing].join("; "));
     assertEquals(other.result, plain.result);
-  }, { ...needs, missing: missingSince("6.3", {}) });
+  }, { ...needs, missing: missingFor(needs) ?? way.missing?.() ?? null });
 }
 
 /** The files below a directory. */
