@@ -32,7 +32,7 @@ export type Kind = "child" | "first" | "group";
 /** The process of a command. */
 export class CommandProcess implements Disposable {
   readonly #init: InitProcess;
-  readonly #table: CallTable;
+  readonly #tables: readonly CallTable[];
   readonly #kind: Kind;
   /** Whether it leads a session, and in it a process group. */
   readonly #leads: boolean;
@@ -41,16 +41,16 @@ export class CommandProcess implements Disposable {
   #failure: { readonly error: unknown } | null = null;
 
   /**
-   * @param init The first process, which was given the table; this object ends it.
-   * @param table What makes it the command.
+   * @param init The first process, which was given the tables; this object ends it.
+   * @param tables What makes it the command.
    */
   constructor(
     init: InitProcess,
-    table: CallTable,
+    tables: readonly CallTable[],
     { kind, leads }: { kind: Kind; leads: boolean },
   ) {
     this.#init = init;
-    this.#table = table;
+    this.#tables = tables;
     this.#kind = kind;
     this.#leads = leads;
   }
@@ -139,10 +139,17 @@ export class CommandProcess implements Disposable {
    */
   async outcome(): Promise<Outcome> {
     const report = await this.#init.ended();
-    this.#table.trace(report.failures);
-    if (this.#failure !== null) throw this.#failure.error;
-    const failure = report.failures.find((one) => this.#table.isFatal(one));
-    if (failure !== undefined) throw this.#table.error(failure);
+    let failure = this.#failure;
+    for (const [i, table] of this.#tables.entries()) {
+      const failures = report.failures.filter((one) => one.table === i);
+      table.trace(failures);
+      const fatal = failures.find((one) => table.isFatal(one));
+      if (fatal === undefined) continue;
+      failure ??= { error: table.error(fatal) };
+      // Of the tables after it nothing was done.
+      break;
+    }
+    if (failure !== null) throw failure.error;
     return this.#outcomeOf(report);
   }
 

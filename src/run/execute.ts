@@ -48,18 +48,21 @@ import {
 } from "../sys/constants.ts";
 import { CLONE_VFORK, CLONE_VM } from "../sys/spawn.ts";
 import { type SignalName, SIGNALS } from "../sys/layout.ts";
-import { InitProcess } from "./init_process.ts";
+import { InitProcess, TableFile } from "./init_process.ts";
 import { CallTable, Descriptors, SOCKET } from "./table.ts";
 import {
   becomeCommand,
   beginTable,
   copySysfs,
+  endTable,
   enterDirectory,
   enterEmptyNamespace,
   enterRoot,
+  type Made,
   makeDevices,
   makeProcfs,
   makeSysfs,
+  type Placed,
   takeForeground,
 } from "./steps.ts";
 
@@ -118,7 +121,7 @@ async function runPlanned(
     plan.profile === "strict" ? MOUNT_ATTR_NODEV : 0,
   );
   const job: Job = { plan, kind, init, tree, place, streams, tty };
-  const { late, passedOver } = furnish(job);
+  const { begun, passedOver } = furnish(job);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
   // A job of a shell's, in the foreground or not: as a group of its own what that
   // does would not reach the command.
@@ -126,11 +129,12 @@ async function runPlanned(
     !plan.hostPid && !plan.newSession;
   const leads = !plan.hostPid && !atTerminal;
   using stops = new HeldSignals(atTerminal ? STOPS : []);
-  const table = describeCommand(job, late, {
+  const table = describeCommand(job, begun, {
     leads,
     foreground: plan.hostPid && terminal !== null,
   });
-  using process = new CommandProcess(init, table, { kind, leads });
+  const tables = [begun.table, table];
+  using process = new CommandProcess(init, tables, { kind, leads });
   // What is mounted in it goes with the first process.
   using top = new OwnedFd(dup(tree.fd));
   // From here on the first process holds it.
@@ -211,21 +215,104 @@ const EXPECTED = ["proc", "sys", "dev"] as const;
 
 type Expected = (typeof EXPECTED)[number];
 
+/** What the first process does before it is told of the root. */
+interface Beginning extends Disposable {
+  readonly table: CallTable;
+  readonly file: TableFile;
+  /** What it makes, to be mounted on the root's directories of these names. */
+  readonly made: readonly (readonly [name: Expected, made: Made])[];
+  /** What it makes to be mounted in that. */
+  readonly inside: readonly Placed[];
+}
+
 /**
- * Mounts what a command expects, but for what the first process can do by itself:
+ * Starts the first process. It makes what the command expects, as far as it can do
+ * so by itself, while this process builds the rest.
+ *
+ * @param late What it makes.
+ * @param types The file systems that it opens contexts of.
+ */
+function begin(
+  job: Job,
+  late: readonly Expected[],
+  types: readonly string[],
+): Beginning {
+  const { plan, kind, init, place, streams, tty } = job;
+  const { hostIpc, network, profile } = plan;
+  using own = new DisposableStack();
+  const describe = () => describeBeginning(job, late, types);
+  const begun = types.length > 0 || late.includes("dev") && tty !== null
+    ? own.use(describe())
+    : place.keep([kind, hostIpc, network, profile, late].join(), describe);
+  init.send(begun.file, begun.table.descriptors, streams.map(({ fd }) => fd));
+  init.start(place.init);
+  return begun;
+}
+
+function describeBeginning(
+  { plan, kind, place, tty }: Job,
+  late: readonly Expected[],
+  types: readonly string[],
+): Beginning {
+  const table = new CallTable();
+  const sys = late.includes("sys") && plan.network === "host"
+    ? table.pass(place.sys!.fd)
+    : null;
+  const terminal = late.includes("dev") && tty !== null
+    ? table.pass(tty.fd)
+    : null;
+  const guarding = plan.profile === "strict" && place.copiesDetached
+    ? new Guarding(place.guard(), table)
+    : null;
+  beginTable(table, plan.hostPid);
+  enterNamespaces(table, plan);
+  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
+  const opened = types.map((type) =>
+    table.open("fsopen", [type, FSOPEN_CLOEXEC])
+  );
+  if (opened.length > 0) {
+    table.call("sendmsg", [SOCKET, new Descriptors(opened), 0]);
+  }
+  const made: (readonly [Expected, Made])[] = [];
+  const inside: Placed[] = [];
+  for (const name of late) {
+    if (name === "dev") {
+      const devices = makeDevices(table, terminal);
+      made.push([name, devices.dev]);
+      inside.push(...devices.inside);
+      continue;
+    }
+    const one = name === "proc"
+      ? makeProcfs(table)
+      : sys === null
+      ? makeSysfs(table)
+      : copySysfs(table, sys);
+    made.push([name, one]);
+    inside.push(...guarding?.cover([{ name, at: one.fd }]) ?? []);
+  }
+  endTable(table);
+  const file = new TableFile(table.encode({ next: true }), true);
+  return {
+    table,
+    file,
+    made,
+    inside,
+    [Symbol.dispose]: () => file[Symbol.dispose](),
+  };
+}
+
+/**
+ * Mounts what a command expects, but for what the first process does by itself:
  * that takes less time.
  *
- * @returns What is left to it, and what could not be mounted.
+ * @returns What that does, and what could not be mounted.
  */
-function furnish(
-  job: Job,
-): { late: Expected[]; passedOver: PassedOver[] } {
-  const { plan, tree, place, tty } = job;
+function furnish(job: Job): { begun: Beginning; passedOver: PassedOver[] } {
+  const { plan, init, tree, place, tty } = job;
   const strict = plan.profile === "strict";
   // Among nodes it could make others, of the host's disks.
   const makesNodes = strict && plan.mayMakeNodes;
   const wanted = EXPECTED.filter((name) => plan[name]);
-  tree.makeRoom(wanted);
   const tops = plan.mounts.map(({ target }) => tree.topOf(target.path));
   const late = wanted.filter((name) =>
     !tops.includes(null) && !tops.includes(name) &&
@@ -239,8 +326,10 @@ function furnish(
     ...early.includes("proc") ? ["proc"] : [],
     ...plan.mounts.flatMap(({ shows }) => shows === null ? [] : [shows.type]),
   ];
-  const contexts = types.length === 0 ? [] : startWithContexts(job, types);
+  const begun = begin(job, late, types);
+  const contexts = types.length === 0 ? [] : init.receive(begun.table);
   try {
+    tree.makeRoom(wanted);
     if (early.includes("sys")) {
       tree.put("sys", makeSys(sysShows ? contexts.shift() : undefined));
     }
@@ -265,69 +354,44 @@ function furnish(
       }
     }
     tree.seal();
-    return { late, passedOver };
+    return { begun, passedOver };
   } finally {
     for (const context of contexts) context.close();
   }
 }
 
-/** Starts the first process, and lets it open contexts of file systems. */
-function startWithContexts(
-  { plan, kind, init, place, streams }: Job,
-  types: readonly string[],
-): OwnedFd[] {
-  const table = new CallTable();
-  begin(table, plan, kind);
-  const contexts = types.map((type) =>
-    table.open("fsopen", [type, FSOPEN_CLOEXEC])
-  );
-  table.call("sendmsg", [SOCKET, new Descriptors(contexts), 0]);
-  table.call("close_range", [SOCKET + 1, 0xffff_ffff, 0]);
-  table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
-  const bytes = table.encode({ next: true });
-  init.send(bytes, table.descriptors, streams.map(({ fd }) => fd));
-  init.start(place.init);
-  return init.receive(table);
-}
-
-function begin(table: CallTable, plan: Plan, kind: Kind): void {
-  beginTable(table, plan.hostPid);
-  enterNamespaces(table, plan);
-  if (kind === "first") table.vfork(CLONE_OF_KIND[kind]);
-}
-
-/** Sends the first process what it has to do, and starts it if that is not done. */
+/** Tells the first process what is left to do. */
 function describeCommand(
-  { plan, kind, init, tree, place, streams, tty }: Job,
-  late: readonly Expected[],
+  { plan, kind, init, tree, place }: Job,
+  { table: before, made, inside }: Beginning,
   { leads, foreground }: { leads: boolean; foreground: boolean },
 ): CallTable {
   const { command, cwd, environment } = plan;
   const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5);
   const programs = findPrograms(tree.fd, command[0], cwd, path);
   using owned = new DisposableStack();
-  const table = new CallTable();
+  const table = new CallTable(before);
   const numberOf = (fd: number) => table.pass(fd);
   const root = numberOf(tree.fd);
   const empty = place.empty === null ? null : numberOf(place.empty.fd);
-  const points = Object.fromEntries(late.map((name) => [
-    name,
-    numberOf(tree.pointAt(name).fd),
-  ]));
-  const sys = late.includes("sys") && plan.network === "host"
-    ? numberOf(place.sys!.fd)
-    : -1;
-  const terminal = tty !== null && late.includes("dev")
-    ? numberOf(tty.fd)
-    : null;
-  const strict = plan.profile === "strict"
+  const placed = made.map(([name, one]): Placed => ({
+    ...one,
+    at: numberOf(tree.pointAt(name).fd),
+  }));
+  const guarding = plan.profile === "strict"
     ? new Guarding(place.guard(), table)
     : null;
-  for (const name of GUARDED) {
-    // What the first process makes itself it has a descriptor of.
-    if (strict === null || !plan[name] || late.includes(name)) continue;
-    strict.add(name, numberOf(owned.use(openGuarded(tree.fd, name)).fd));
-  }
+  const guarded = guarding === null
+    ? []
+    : GUARDED.filter((name) => plan[name]).map((name) => {
+      const own = made.find(([made]) => made === name)?.[1];
+      // What the first process has made it has a descriptor of.
+      if (own !== undefined) {
+        return { name, at: own.fd, covered: place.copiesDetached };
+      }
+      const { fd } = owned.use(openGuarded(tree.fd, name));
+      return { name, at: numberOf(fd), covered: false };
+    });
   const userNamespace = place.userNamespace === null
     ? null
     : numberOf(place.userNamespace.fd);
@@ -337,25 +401,14 @@ function describeCommand(
       () => [numberOf(owned.use(new OwnedFd(dup(fd))).fd), fd] as const,
     )
   );
-  const started = init.pid !== 0;
-  if (!started) begin(table, plan, kind);
   if (foreground) takeForeground(table);
-  const placed = late.flatMap((name) => {
-    const at = points[name]!;
-    if (name === "proc") return [makeProcfs(table, at)];
-    if (name === "dev") return makeDevices(table, at, terminal);
-    return [sys === -1 ? makeSysfs(table, at) : copySysfs(table, sys, at)];
-  });
-  for (const { fd, attempted } of placed) {
-    const name = GUARDED.find((name) => name === attempted.target);
-    if (name !== undefined) strict?.add(name, fd);
-  }
+  const bare = guarded.filter(({ covered }) => !covered);
   // What is attached to nothing is copied where it was made.
-  const made = place.copiesDetached ? strict?.cover() : undefined;
+  const early = place.copiesDetached ? guarding?.cover(bare) : undefined;
   enterEmptyNamespace(table, empty);
-  const covers = made ?? strict?.cover() ?? [];
-  enterRoot(table, root, [...placed, ...covers]);
-  strict?.protect();
+  const covers = early ?? guarding?.cover(bare) ?? [];
+  enterRoot(table, root, [...placed, ...inside, ...covers]);
+  guarding?.protect(guarded);
   enterDirectory(table, cwd);
   if (kind !== "first") table.vfork(CLONE_OF_KIND[kind]);
   enterCommandsNamespaces(table, plan, userNamespace);
@@ -366,9 +419,8 @@ function describeCommand(
     programs: programs.length > 1 ? [...programs, programs[0]!] : programs,
     environment,
   });
-  const first = started ? [] : streams.map(({ fd }) => fd);
-  init.send(table.encode(), table.descriptors, first);
-  if (!started) init.start(place.init);
+  using file = new TableFile(table.encode());
+  init.send(file, table.descriptors);
   return table;
 }
 

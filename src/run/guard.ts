@@ -77,12 +77,18 @@ export class Guard implements Disposable {
   }
 }
 
-/** What guards the file systems of a command, in a table. */
+/** A file system of a command's that is guarded. */
+export interface GuardedRoot {
+  readonly name: Guarded;
+  /** The number of a descriptor of its root. */
+  readonly at: number;
+}
+
+/** Guards file systems of a command's, in a table. */
 export class Guarding {
   readonly #guard: Guard;
   readonly #table: CallTable;
   readonly #covers: number;
-  readonly #roots = new Map<Guarded, number>();
 
   /** Passes on what covers, before anything is opened. */
   constructor(guard: Guard, table: CallTable) {
@@ -92,21 +98,12 @@ export class Guarding {
   }
 
   /**
-   * Guards a file system.
-   *
-   * @param root The number of a descriptor of its root.
-   */
-  add(name: Guarded, root: number): void {
-    this.#roots.set(name, root);
-  }
-
-  /**
    * Makes covers: in the mount namespace that the guard was made in, or that has
    * them in its root.
    */
-  cover(): Placed[] {
+  cover(roots: readonly GuardedRoot[]): Placed[] {
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-    return [...this.#roots].flatMap(([name, at]) =>
+    return roots.flatMap(({ name, at }) =>
       this.#guard.found(name).masked.map(([path, isDirectory]) => {
         const attempted = { action: `cover /${name}/${path}`, target: name };
         const args = [
@@ -121,7 +118,7 @@ export class Guarding {
   }
 
   /** Makes read-only what is to be, once the file systems are where they belong. */
-  protect(): void {
+  protect(roots: readonly GuardedRoot[]): void {
     const table = this.#table;
     const attributes = new DataView(new ArrayBuffer(MOUNT_ATTR.SIZE));
     const { attr_set } = MOUNT_ATTR;
@@ -129,7 +126,7 @@ export class Guarding {
     const bytes = new Uint8Array(attributes.buffer);
     const all = AT_EMPTY_PATH | AT_RECURSIVE;
     const clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
-    for (const [name, at] of this.#roots) {
+    for (const { name, at } of roots) {
       for (const path of this.#guard.found(name).readOnly) {
         const attempted = { action: `protect /${name}/${path}`, target: name };
         const options = { attempted };

@@ -9,7 +9,18 @@ import {
 import { cString } from "../sys/call.ts";
 import type { ThreadCall } from "../sys/thread.ts";
 import { type Ended, kill, pidfdOpen, waitid } from "../sys/process.ts";
-import { dup, memfdCreate, MFD_CLOEXEC, write } from "../sys/file.ts";
+import {
+  addSeals,
+  dup,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  memfdCreate,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  write,
+} from "../sys/file.ts";
 import { MSG_DONTWAIT, recvmsg, sendmsg, socketpair } from "../sys/socket.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { isErrno, SyscallError, UnsupportedError } from "../sys/error.ts";
@@ -37,6 +48,9 @@ export interface Report {
   readonly own: Ended;
 }
 
+/** Bytes of what tells that a table is done. */
+const DONE_SIZE = 1;
+
 /** Bytes of what tells of a failure, and of a command's end before the usage. */
 const FAILURE_SIZE = 8;
 
@@ -44,6 +58,44 @@ const STATUS_SIZE = 8;
 
 /** What it ends with where it could not be executed. */
 const NOT_EXECUTED = 127;
+
+/** A table in a file, which first processes map. */
+export class TableFile implements Disposable {
+  readonly #file: OwnedFd;
+  /** How many bytes it has. */
+  readonly length: number;
+
+  /**
+   * @param isShared True if more than one maps it: the command of one could write
+   * to it by /proc/1/map_files.
+   * @throws {SyscallError} EMFILE.
+   */
+  constructor(table: Uint8Array, isShared = false) {
+    const flags = MFD_CLOEXEC | (isShared ? MFD_ALLOW_SEALING : 0);
+    using owned = new DisposableStack();
+    const file = owned.use(
+      new OwnedFd(memfdCreate("mountat table", flags), "table", true),
+    );
+    for (let rest = table; rest.length > 0;) {
+      rest = rest.subarray(write(file.fd, rest));
+    }
+    if (isShared) {
+      const sizes = F_SEAL_SHRINK | F_SEAL_GROW;
+      addSeals(file.fd, F_SEAL_SEAL | F_SEAL_WRITE | sizes);
+    }
+    owned.move();
+    this.#file = file;
+    this.length = table.length;
+  }
+
+  get fd(): number {
+    return this.#file.fd;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
 
 /** A first process. */
 export class InitProcess implements Disposable {
@@ -53,6 +105,8 @@ export class InitProcess implements Disposable {
   #pid = 0;
   /** Whether it is in this process's PID namespace, in a group of its own. */
   readonly #isGroup: boolean;
+  /** How many tables it has told to be done. */
+  #done = 0;
 
   /**
    * Makes the socket to it.
@@ -85,17 +139,18 @@ export class InitProcess implements Disposable {
    * @throws {SyscallError}
    */
   send(
-    table: Uint8Array<ArrayBuffer>,
+    table: TableFile,
     descriptors: readonly number[],
     streams: readonly number[] = [],
   ): void {
-    using file = new OwnedFd(memfdCreate("mountat table", MFD_CLOEXEC));
-    for (let rest = table; rest.length > 0;) {
-      rest = rest.subarray(write(file.fd, rest));
-    }
     const length = new BigUint64Array([BigInt(table.length)]);
-    const fds = [...streams, file.fd, ...descriptors];
-    sendmsg(this.#ours.fd, new Uint8Array(length.buffer), fds);
+    const fds = [...streams, table.fd, ...descriptors];
+    try {
+      sendmsg(this.#ours.fd, new Uint8Array(length.buffer), fds);
+    } catch (error) {
+      // It has ended with the table before: its report tells why.
+      if (this.#pid === 0 || !isErrno(error, EPIPE, ECONNRESET)) throw error;
+    }
   }
 
   /**
@@ -162,11 +217,11 @@ export class InitProcess implements Disposable {
       if (descriptors.length > 0) continue;
       if (count === 0) throw new UnsupportedError(SILENT);
       if (count === FAILURE_SIZE) {
-        const failure = failureOf(new DataView(message.buffer));
+        const failure = this.#failureOf(new DataView(message.buffer));
         table.trace([failure]);
         throw table.error(failure);
       }
-      table.trace([]);
+      this.#done++;
       received.move();
       return all.map((fd) => fd.closeWhenDropped());
     }
@@ -219,8 +274,10 @@ export class InitProcess implements Disposable {
     const failures: Failure[] = [];
     let command: CommandEnd | null = null;
     for (const message of this.#messages()) {
-      if (message.byteLength === FAILURE_SIZE) {
-        failures.push(failureOf(message));
+      if (message.byteLength === DONE_SIZE) {
+        this.#done++;
+      } else if (message.byteLength === FAILURE_SIZE) {
+        failures.push(this.#failureOf(message));
       } else if (message.byteLength === STATUS_SIZE + RUSAGE.SIZE) {
         const status = message.getUint32(0, LITTLE_ENDIAN);
         const { buffer, byteOffset } = message;
@@ -235,6 +292,14 @@ export class InitProcess implements Disposable {
         : new SyscallError("write", own.status, [String(SOCKET), "…", "…"]);
     }
     return { failures, command, own };
+  }
+
+  #failureOf(message: DataView): Failure {
+    return {
+      table: this.#done,
+      errno: message.getUint32(0, LITTLE_ENDIAN),
+      offset: message.getInt32(4, LITTLE_ENDIAN),
+    };
   }
 
   *#messages(): Generator<DataView> {
@@ -273,13 +338,6 @@ export class InitProcess implements Disposable {
 }
 
 const SILENT = "The first process of the command ended without a word";
-
-function failureOf(message: DataView): Failure {
-  return {
-    errno: message.getUint32(0, LITTLE_ENDIAN),
-    offset: message.getInt32(4, LITTLE_ENDIAN),
-  };
-}
 
 /** The arguments that its program is executed with: made once, by address. */
 let words:

@@ -19,7 +19,7 @@ import { parseFileSystem } from "../mount/mountat.ts";
 import { MountError } from "../error/error.ts";
 import { openInit } from "./init.ts";
 import { fillWithCovers, Guard } from "./guard.ts";
-import { InitProcess } from "./init_process.ts";
+import { InitProcess, TableFile } from "./init_process.ts";
 import { makeInnerUserNamespace } from "./namespaces.ts";
 import { CallTable, Descriptors, SOCKET } from "./table.ts";
 import { DEVICES, make, S_IFCHR, SYS_OPTIONS } from "./root_tree.ts";
@@ -76,6 +76,7 @@ export class Spawner implements Disposable {
   /** The user namespace of commands, null for this process's. */
   readonly userNamespace: OwnedFd | null;
   #guard: Guard | null = null;
+  readonly #kept = new Map<string, Disposable>();
 
   constructor(identity: string) {
     this.identity = identity;
@@ -102,7 +103,22 @@ export class Spawner implements Disposable {
     return this.#guard ??= new Guard(this.copiesDetached);
   }
 
+  /**
+   * Makes what is the same for each command of a kind once, and keeps it.
+   *
+   * @param kind All that it depends on.
+   */
+  keep<T extends Disposable>(kind: string, make: () => T): T {
+    let kept = this.#kept.get(kind) as T | undefined;
+    if (kept === undefined) {
+      kept = make();
+      this.#kept.set(kind, kept);
+    }
+    return kept;
+  }
+
   [Symbol.dispose](): void {
+    for (const kept of this.#kept.values()) kept[Symbol.dispose]();
     this.init.close();
     this.empty?.close();
     this.sys?.close();
@@ -143,9 +159,11 @@ function makeEmptyNamespace(init: OwnedFd, covers: boolean): OwnedFd {
   table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
   using process = new InitProcess();
   const { fd } = nothing;
-  process.send(table.encode({ next: true }), table.descriptors, [fd, fd, fd]);
+  using file = new TableFile(table.encode({ next: true }));
+  process.send(file, table.descriptors, [fd, fd, fd]);
   process.start(init);
   const [made] = process.receive(table);
+  table.trace([]);
   return made!;
 }
 

@@ -4,7 +4,9 @@
  */
 import {
   type CallTable,
+  Descriptors,
   FilterProgram,
+  FIRST_OPENED,
   type Operand,
   SOCKET,
   Strings,
@@ -69,25 +71,37 @@ export const PR_CAP_AMBIENT_RAISE = 2;
 
 export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
-/** A mount that was made, and where it goes. */
-export interface Placed {
+/** A mount that was made. */
+export interface Made {
   /** Its descriptor. */
   readonly fd: number;
-  /** The mount point: a descriptor, and a path from there. */
-  readonly at: number;
-  readonly path?: string;
   readonly attempted: Attempt;
 }
 
+/** A mount that was made, and where it goes. */
+export interface Placed extends Made {
+  /** The mount point: a descriptor, and a path from there. */
+  readonly at: number;
+  readonly path?: string;
+}
+
 /**
- * What a table begins with.
+ * What the first table begins with.
  *
  * @param isGroup Whether it leads a process group, with the command in it.
  */
 export function beginTable(table: CallTable, isGroup = false): void {
+  // The file of the next table has its number.
+  table.open("fcntl", [SOCKET, F_DUPFD_CLOEXEC, 0]);
   if (isGroup) table.call("setpgid", [0, 0]);
   table.call("prctl", [PR_SET_NAME, "mountat init", 0, 0, 0]);
   table.call("fcntl", [SOCKET, F_SETFD, FD_CLOEXEC]);
+}
+
+/** What the first table ends with: it tells that it was done. */
+export function endTable(table: CallTable): void {
+  table.call("close", [FIRST_OPENED]);
+  table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
 }
 
 /** Brings the process group of who makes these calls to the foreground. */
@@ -98,43 +112,42 @@ export function takeForeground(table: CallTable): void {
 }
 
 /** Makes a procfs of the PID namespace of who makes these calls. */
-export function makeProcfs(table: CallTable, at: number): Placed {
+export function makeProcfs(table: CallTable): Made {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  return makeFileSystem(table, "proc", {}, attributes, "proc", { at });
+  return makeFileSystem(table, "proc", {}, attributes, "proc");
 }
 
 /** Makes a copy of a sysfs. */
-export function copySysfs(table: CallTable, sys: number, at: number): Placed {
+export function copySysfs(table: CallTable, sys: number): Made {
   const attempted = mounting("sysfs", "sys");
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
   const fd = table.open("open_tree", [sys, "", flags], { attempted });
-  return { fd, at, attempted };
+  return { fd, attempted };
 }
 
 /** Makes a sysfs that shows the network namespace of who makes these calls. */
-export function makeSysfs(table: CallTable, at: number): Placed {
+export function makeSysfs(table: CallTable): Made {
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  return makeFileSystem(table, "sysfs", {}, attributes, "sys", { at });
+  return makeFileSystem(table, "sysfs", {}, attributes, "sys");
 }
 
 /**
- * Makes a /dev, and what is mounted in it, with device nodes.
+ * Makes a /dev with device nodes.
  *
  * @param tty The number of a mount for `console`, null for none.
+ * @returns It, and what is to be mounted in it.
  */
 export function makeDevices(
   table: CallTable,
-  at: number,
   tty: number | null,
-): Placed[] {
+): { dev: Made; inside: Placed[] } {
   const dev = makeFileSystem(
     table,
     "tmpfs",
     { mode: "755" },
     MOUNT_ATTR_NOSUID,
     "dev",
-    { at },
   );
   const { fd, attempted } = dev;
   const mask = table.cell();
@@ -155,26 +168,28 @@ export function makeDevices(
   for (const [name, target] of Object.entries(DEVICE_LINKS)) {
     table.call("symlinkat", [target, fd, name], { attempted });
   }
-  return [
+  const pts = makeFileSystem(
+    table,
+    "devpts",
+    { mode: "620", ptmxmode: "666" },
+    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+    "dev/pts",
+  );
+  const shm = makeFileSystem(
+    table,
+    "tmpfs",
+    { mode: "1777" },
+    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+    "dev/shm",
+  );
+  return {
     dev,
-    makeFileSystem(
-      table,
-      "devpts",
-      { mode: "620", ptmxmode: "666" },
-      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-      "dev/pts",
-      { at: fd, path: "pts" },
-    ),
-    makeFileSystem(
-      table,
-      "tmpfs",
-      { mode: "1777" },
-      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
-      "dev/shm",
-      { at: fd, path: "shm" },
-    ),
-    ...tty === null ? [] : [{ fd: tty, ...place, attempted }],
-  ];
+    inside: [
+      { ...pts, at: fd, path: "pts" },
+      { ...shm, at: fd, path: "shm" },
+      ...tty === null ? [] : [{ fd: tty, ...place, attempted }],
+    ],
+  };
 }
 
 function makeFileSystem(
@@ -183,8 +198,7 @@ function makeFileSystem(
   parameters: Readonly<Record<string, string>>,
   attributes: number,
   target: string,
-  place: { at: number; path?: string },
-): Placed {
+): Made {
   const attempted = mounting(type, target);
   const options = { attempted };
   const context = table.open("fsopen", [type, FSOPEN_CLOEXEC], options);
@@ -199,7 +213,7 @@ function makeFileSystem(
   );
   const args = [context, FSMOUNT_CLOEXEC, attributes];
   const fd = table.open("fsmount", args, options);
-  return { fd, ...place, attempted };
+  return { fd, attempted };
 }
 
 function mounting(type: string, target: string): Attempt {

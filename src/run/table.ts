@@ -36,8 +36,8 @@ const MOVED_SOCKET = -3;
 /** The socket's number, until it is moved. */
 export const SOCKET = 3;
 
-/** The number that what is opened first has there: that of the table before. */
-const FIRST_OPENED = 4;
+/** The number that what is opened first has there: that of the file of the table. */
+export const FIRST_OPENED = 4;
 
 /** That of the first descriptor which comes with the table. */
 const FIRST_PASSED = 5;
@@ -127,6 +127,8 @@ const NO_CALL: Entry = { name: "clone", operands: [], options: {} };
 
 /** A call that failed, as the first process tells it. */
 export interface Failure {
+  /** Which table it is of: the number of those that were done before. */
+  readonly table: number;
   readonly errno: number;
   /** Its entry's distance from the first; negative for one of the OWN_STEPS. */
   readonly offset: number;
@@ -149,6 +151,8 @@ const OWN_STEPS: readonly (readonly [syscall: string, args: string[]])[] = [
 
 /** A table. */
 export class CallTable {
+  /** The number of the first descriptor that comes with it. */
+  readonly #firstPassed: number;
   readonly #entries: Entry[] = [];
   /** The entries, in words of 32 bits: no address takes more. */
   #words = new Int32Array(64 * ENTRY_WORDS);
@@ -166,6 +170,18 @@ export class CallTable {
   readonly #passed: number[] = [];
   #opened = 0;
 
+  /** @param before The table before, which has closed {@linkcode FIRST_OPENED}. */
+  constructor(before: CallTable | null = null) {
+    this.#firstPassed = before === null
+      ? FIRST_PASSED
+      : before.#firstNumber + before.#opened - 1;
+  }
+
+  /** The number after those: what is opened second has it. */
+  get #firstNumber(): number {
+    return this.#firstPassed + this.#passed.length;
+  }
+
   /** The descriptors that go with the table. */
   get descriptors(): readonly number[] {
     return this.#passed;
@@ -175,7 +191,7 @@ export class CallTable {
   pass(fd: number): number {
     if (this.#opened > 0) throw new TypeError("Something was opened already");
     this.#passed.push(fd);
-    return FIRST_PASSED + this.#passed.length - 1;
+    return this.#firstNumber - 1;
   }
 
   /** Adds a call. */
@@ -195,9 +211,7 @@ export class CallTable {
   ): number {
     this.call(name, operands, options);
     const opened = this.#opened++;
-    return opened === 0
-      ? FIRST_OPENED
-      : FIRST_PASSED + this.#passed.length + opened - 1;
+    return opened === 0 ? FIRST_OPENED : this.#firstNumber + opened - 1;
   }
 
   /** What follows is made by a child, while the first process waits for that. */
@@ -363,7 +377,7 @@ export class CallTable {
 
   /** The error of a call that failed. */
   error({ errno, offset }: Failure): Error {
-    if (offset < 0) return errorOfOwnStep({ errno, offset });
+    if (offset < 0) return errorOfOwnStep(errno, offset);
     const entry = this.#entries[offset / ENTRY_SIZE]!;
     const { name, operands, options: { attempted } } = entry;
     const cause = new SyscallError(nameOf(name), errno, operands.map(print));
@@ -371,7 +385,7 @@ export class CallTable {
   }
 }
 
-function errorOfOwnStep({ errno, offset }: Failure): SyscallError {
+function errorOfOwnStep(errno: number, offset: number): SyscallError {
   const [name, args] = OWN_STEPS[-offset - 1]!;
   return new SyscallError(name, errno, args);
 }

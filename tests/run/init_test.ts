@@ -1,5 +1,5 @@
 import { Directory } from "../../src/directory.ts";
-import { InitProcess } from "../../src/run/init_process.ts";
+import { InitProcess, TableFile } from "../../src/run/init_process.ts";
 import { INIT, openInit } from "../../src/run/init.ts";
 import {
   keepers,
@@ -531,4 +531,17 @@ runTest("run() tells a tracer what was called for the command", async () => {
     -1,
     2,
   ]);
+});
+
+runTest("nobody can change a table that several inits map", () => {
+  using own = new TableFile(new Uint8Array(64));
+  write(own.fd, new Uint8Array(1));
+  using shared = new TableFile(new Uint8Array(64), true);
+  const error = assertThrows(
+    () => write(shared.fd, new Uint8Array(1)),
+    SyscallError,
+  );
+  assertEquals(error.code, "EPERM");
+  const again = assertThrows(() => addSeals(shared.fd, 0), SyscallError);
+  assertEquals(again.code, "EPERM");
 });
