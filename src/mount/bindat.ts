@@ -31,6 +31,7 @@ import {
   afterChange,
   beforeAttach,
   changeMount,
+  changes,
   type MountChange,
   negatesAccessTime,
   withWholeFields,
@@ -166,14 +167,17 @@ export function planBind(
         () => cloneTree(dirfd, path, flags, namespace),
       );
       return afterChange(clone, () => {
-        if (!saysPropagation(asked, recursive)) {
-          const some = asked.own.propagation !== 0;
-          setPropagation(clone, flags, some ? MS_SLAVE : unsaid);
-        }
         const change = beforeAttach(asked);
-        const own = negatesAccessTime(change.own)
+        let own = negatesAccessTime(change.own)
           ? withWholeFields(change.own, attributesAt(from))
           : change.own;
+        if (!saysPropagation(asked, recursive)) {
+          const some = asked.own.propagation !== 0;
+          const propagation = some ? MS_SLAVE : unsaid;
+          // One call does both.
+          if (!recursive && changes(own)) own = { ...own, propagation };
+          else setPropagation(clone, flags, propagation);
+        }
         changeMount(clone.fd, { ...change, own });
       });
     },

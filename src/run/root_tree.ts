@@ -305,9 +305,21 @@ export class RootTree implements Disposable {
     return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
   }
 
+  /** The mounts that descriptors lie in, as far as that was asked for. */
+  readonly #mounts = new WeakMap<OwnedFd, bigint>();
+
+  #mountOf(directory: OwnedFd): bigint {
+    let id = this.#mounts.get(directory);
+    if (id === undefined) {
+      id = mountIdAt(directory.fd);
+      this.#mounts.set(directory, id);
+    }
+    return id;
+  }
+
   /** True if nobody else mounts on what is in a directory. */
-  #isOwn({ fd }: OwnedFd): boolean {
-    const id = mountIdAt(fd);
+  #isOwn(directory: OwnedFd): boolean {
+    const id = this.#mountOf(directory);
     return this.#writable.has(id) || this.#fixed.has(id);
   }
 
@@ -323,7 +335,7 @@ export class RootTree implements Disposable {
    */
   #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
     // What the kernel has made there is all there is.
-    if (this.#fixed.has(mountIdAt(directory.fd))) return null;
+    if (this.#fixed.has(this.#mountOf(directory))) return null;
     if (this.#makeInPlace(directory, name, isFile)) return null;
     const { fd } = this.#takePlace(directory, []);
     makeHere(fd, name, isFile);

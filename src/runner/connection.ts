@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { setImmediate } from "node:timers";
 
 /** What a client sends before its first frame: RFC 9113, 3.4. */
 const PREFACE_SIZE = 24;
@@ -65,12 +66,31 @@ export class Connection extends Duplex {
     this.#socket.resume();
   }
 
-  override _write(
-    chunk: Buffer,
-    encoding: BufferEncoding,
+  /** Whether what is written waits for more. */
+  #gathers = false;
+
+  /**
+   * Sends what is written in one turn of the event loop at once: an answer is
+   * headers, a message and trailers, each a write that would wake up the client.
+   */
+  // deno-lint-ignore no-explicit-any
+  override write(...args: any[]): boolean {
+    if (!this.#gathers) {
+      this.#gathers = true;
+      this.cork();
+      setImmediate(() => {
+        this.#gathers = false;
+        this.uncork();
+      });
+    }
+    return super.write(...(args as Parameters<Duplex["write"]>));
+  }
+
+  override _writev(
+    chunks: { chunk: Buffer }[],
     done: (error?: Error | null) => void,
   ): void {
-    this.#socket.write(chunk, encoding, done);
+    this.#socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
   }
 
   override _final(done: (error?: Error | null) => void): void {

@@ -191,7 +191,9 @@ export class Inputs implements Disposable {
     // Without an id map root may write to any directory.
     if (isOverlaid && uid === 0) return;
     const first = isOverlaid ? 0 : FIRST_ID;
-    giveDirectories(directory.fd, first + uid, first + gid, recursive);
+    const { fd } = directory;
+    if (recursive) giveDirectories(fd, first + uid, first + gid);
+    else fchownat(fd, "", first + uid, first + gid, AT_EMPTY_PATH);
   }
 
   [Symbol.dispose](): void {
@@ -203,12 +205,7 @@ export class Inputs implements Disposable {
  * Changes the owner of a directory, and of those in it, in whatever depth. No
  * symlink is followed, and no mount crossed.
  */
-function giveDirectories(
-  root: number,
-  uid: number,
-  gid: number,
-  recursive: boolean,
-): void {
+function giveDirectories(root: number, uid: number, gid: number): void {
   using way = new Descent();
   /** The names that wait, of each directory on the way. */
   const waiting: string[][] = [];
@@ -216,7 +213,7 @@ function giveDirectories(
   while (way.depth > 0) {
     if (waiting.length < way.depth) {
       fchownat(way.fd, "", uid, gid, AT_EMPTY_PATH);
-      waiting.push(recursive ? directoriesIn(way.fd) : []);
+      waiting.push(directoriesIn(way.fd));
     }
     const name = waiting.at(-1)!.pop();
     if (name === undefined) {
