@@ -221,6 +221,8 @@ wait:   mov     rdi, rsp
         mov     edx, 8
         xor     eax, eax /* read */
         syscall
+        cmp     eax, -104 /* ECONNRESET: closed, with something unread */
+        je      leave
         must    READ_ORDER
         cmp     eax, 8
         jne     leave
@@ -422,6 +424,8 @@ wait:   mov     x0, sp
         mov     x2, 8
         mov     x8, 63 /* read */
         svc     0
+        cmn     w0, 104 /* ECONNRESET: closed, with something unread */
+        b.eq    leave
         must    READ_ORDER
         cmp     x0, 8
         b.ne    leave
