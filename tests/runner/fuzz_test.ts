@@ -15,8 +15,13 @@ import { Action, BUILD, RunnerProcess, runnerTest, SOCKET } from "./support.ts";
 
 const SAMPLE = 100;
 
-/** What an answer to an arbitrary request may be. */
-const STATUSES = ["OK", "UNKNOWN", "INVALID_ARGUMENT", "INTERNAL"];
+/**
+ * What an answer to an arbitrary request may be. The last is of HTTP/2 itself, for
+ * a client that gives up a thousand streams, and more than 33 in a second.
+ */
+const STATUSES = [
+  ...["OK", "UNKNOWN", "INVALID_ARGUMENT", "INTERNAL", "RESOURCE_EXHAUSTED"],
+];
 
 /** Errors that nobody has thought of. */
 const ENGINE =
@@ -114,12 +119,11 @@ const request = fc.record({
 
 fuzzedTest("fields of a request", async (ask) => {
   await assertTyped("requests", request, [], async (bytes) => {
-    const action = layOut();
+    using _action = layOut();
     checkAnswer(await ask("Run", bytes));
-    action[Symbol.dispose]();
     // What else the request has named there.
     for (const name of namesIn(BUILD)) {
-      if (name !== "cached-busybox") {
+      if (!["cached-busybox", "1"].includes(name)) {
         Deno.removeSync(`${BUILD}/${name}`, { recursive: true });
       }
     }
@@ -148,14 +152,13 @@ const bytes = fc.oneof(fc.uint8Array({ maxLength: 64 }), damaged);
 
 fuzzedTest("bytes of a message", async (ask) => {
   await assertTyped("bytes", bytes, [], async (message) => {
-    const action = layOut();
+    using _action = layOut();
     checkAnswer(await ask("Run", message));
     checkAnswer(await ask("CheckReadiness", message));
     const [status] = await ask("Other", message);
-    assertEquals(status, "UNIMPLEMENTED");
-    action[Symbol.dispose]();
+    assert(["UNIMPLEMENTED", "RESOURCE_EXHAUSTED"].includes(status!), status);
     for (const name of namesIn(BUILD)) {
-      if (name !== "cached-busybox") {
+      if (!["cached-busybox", "1"].includes(name)) {
         Deno.removeSync(`${BUILD}/${name}`, { recursive: true });
       }
     }
