@@ -1,6 +1,7 @@
 import { kernelTest, mountsBelow, SCRATCH } from "./support/testing.ts";
 import { stoppedClock } from "./support/held.ts";
-import { mkdirat, openat2 } from "../src/sys/file.ts";
+import { openat2 } from "../src/sys/file.ts";
+import { mkdirat } from "../src/sys/names.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,

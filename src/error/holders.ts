@@ -7,7 +7,8 @@ import {
   readMountinfo,
 } from "../kernel/mountinfo.ts";
 import { namesIn, open, readFile, saysMountRoot, UNASKED } from "../fd/open.ts";
-import { readlinkat, statx } from "../sys/file.ts";
+import { statx } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY } from "../sys/constants.ts";
 import { EACCES, ENAMETOOLONG, ENOENT, EPERM, ESRCH } from "../sys/errno.ts";
 import { quote } from "../base/text.ts";

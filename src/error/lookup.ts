@@ -1,7 +1,8 @@
 /** The hint of a lookup: the component of the path that stopped it, and why. */
 import { AT_FDCWD, O_CLOEXEC, O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
 import { pathOf, S_IFDIR, S_IFLNK, typeOf } from "../fd/open.ts";
-import { openat2, readlinkat } from "../sys/file.ts";
+import { openat2 } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { SyscallError } from "../sys/error.ts";
 import type { Lookup } from "./attempt.ts";

@@ -11,7 +11,8 @@ import {
 } from "../kernel/mount_id.ts";
 import { placeOf, placeOfDescriptor } from "../kernel/place.ts";
 import { privileges } from "../kernel/process.ts";
-import { readlinkat, statx } from "../sys/file.ts";
+import { statx } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { isErrno } from "../sys/error.ts";
 import { EINVAL } from "../sys/errno.ts";
 import {

@@ -22,14 +22,8 @@ import {
   STATX_TYPE,
 } from "../sys/constants.ts";
 import { OwnedFd, procPath } from "./owned_fd.ts";
-import {
-  getdents64,
-  openat2,
-  openat2IfThere,
-  read,
-  readlinkat,
-  statx,
-} from "../sys/file.ts";
+import { openat2, openat2IfThere, read, statx } from "../sys/file.ts";
+import { getdents64, readlinkat } from "../sys/names.ts";
 import { openTree } from "../sys/mount.ts";
 import { isErrno, lacks } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOTDIR } from "../sys/errno.ts";

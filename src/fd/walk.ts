@@ -6,7 +6,8 @@ import {
 } from "../sys/constants.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import { openat2, readlinkat, statx } from "../sys/file.ts";
+import { openat2, statx } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { AT_EMPTY_PATH, STATX_TYPE } from "../sys/constants.ts";
 import {
   BENEATH,

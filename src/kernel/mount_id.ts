@@ -13,7 +13,8 @@ import {
   STATX_MNT_ID_UNIQUE,
   STATX_TYPE,
 } from "../sys/constants.ts";
-import { nameToHandleAt, statx, statxMount } from "../sys/file.ts";
+import { statx, statxMount } from "../sys/file.ts";
+import { nameToHandleAt } from "../sys/names.ts";
 import {
   isErrno,
   lacks,

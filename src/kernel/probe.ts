@@ -11,7 +11,7 @@ import {
 } from "../sys/constants.ts";
 import { SyscallError } from "../sys/error.ts";
 import { fsconfigCreate, fsmount, fsopen, fspick } from "../sys/fscontext.ts";
-import { readlinkat } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { EINVAL } from "../sys/errno.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 

@@ -1,5 +1,5 @@
 /** Processes and threads, as /proc tells of them. */
-import { readlinkat } from "../sys/file.ts";
+import { readlinkat } from "../sys/names.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile } from "../fd/open.ts";
 import { THIS_THREAD } from "./mountinfo.ts";

@@ -2,7 +2,8 @@ import { lookupOf } from "../error/attempt.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { parseMode, parseTarget, type Target } from "../options/target.ts";
 import { BENEATH, open, openAt, openDirectoryAt } from "../fd/open.ts";
-import { dup, flock, mkdirat, openat2, unlinkat } from "../sys/file.ts";
+import { dup, flock, openat2 } from "../sys/file.ts";
+import { mkdirat, unlinkat } from "../sys/names.ts";
 import {
   AT_REMOVEDIR,
   LOCK_EX,

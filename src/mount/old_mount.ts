@@ -9,7 +9,7 @@ import type { Attempt } from "../error/attempt.ts";
 import { explain, MountError } from "../error/error.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { detachedTmpfs } from "../kernel/probe.ts";
-import { mkdirat } from "../sys/file.ts";
+import { mkdirat } from "../sys/names.ts";
 import { type Fallback, fallBack, SyscallError } from "../sys/error.ts";
 import { EINVAL } from "../sys/errno.ts";
 import {

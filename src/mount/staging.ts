@@ -25,7 +25,7 @@ import {
   type ThreadCall,
   unshareCall,
 } from "../sys/thread.ts";
-import { mkdirat } from "../sys/file.ts";
+import { mkdirat } from "../sys/names.ts";
 import { open, openDirectoryAt } from "../fd/open.ts";
 import { cString, flagNames } from "../sys/call.ts";
 import { MOVE_MOUNT_FLAGS, OPEN_TREE_FLAGS } from "../sys/mount.ts";

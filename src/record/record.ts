@@ -35,7 +35,8 @@ import {
   STATX_NLINK,
 } from "../sys/constants.ts";
 import { BENEATH, MOST_ATTEMPTS, pathOf } from "../fd/open.ts";
-import { flock, openat2, statx, unlinkat, write } from "../sys/file.ts";
+import { flock, openat2, statx, write } from "../sys/file.ts";
+import { unlinkat } from "../sys/names.ts";
 import { EAGAIN, ENAMETOOLONG, ENOENT } from "../sys/errno.ts";
 
 /** Options of {@linkcode MountRecord.add}. */

@@ -33,7 +33,8 @@ import {
   ESRCH,
 } from "../sys/errno.ts";
 import { privileges, readStat } from "../kernel/process.ts";
-import { mkdirat, openat2, statx } from "../sys/file.ts";
+import { openat2, statx } from "../sys/file.ts";
+import { mkdirat } from "../sys/names.ts";
 import { geteuid } from "../sys/process.ts";
 import { BENEATH, openDirectoryAt, readFile } from "../fd/open.ts";
 import {

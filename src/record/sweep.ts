@@ -10,7 +10,8 @@ import {
   whereabouts,
 } from "./store.ts";
 import { quote } from "../base/text.ts";
-import { flock, openat2, statx, unlinkat } from "../sys/file.ts";
+import { flock, openat2, statx } from "../sys/file.ts";
+import { unlinkat } from "../sys/names.ts";
 import {
   AT_EMPTY_PATH,
   LOCK_EX,

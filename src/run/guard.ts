@@ -14,7 +14,7 @@ import {
   OPEN_TREE_CLONE,
 } from "../sys/constants.ts";
 import { mountSetattr } from "../sys/mount.ts";
-import { mkdirat } from "../sys/file.ts";
+import { mkdirat } from "../sys/names.ts";
 import { LITTLE_ENDIAN, MOUNT_ATTR } from "../sys/layout.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
 import { ENOENT, EPERM } from "../sys/errno.ts";

@@ -5,7 +5,8 @@
  */
 import { OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { S_IFMT, S_IFREG } from "../fd/open.ts";
-import { dup, fchmodat, fchownat, statx } from "../sys/file.ts";
+import { dup, statx } from "../sys/file.ts";
+import { fchmodat, fchownat } from "../sys/names.ts";
 import { isTerminal } from "../sys/process.ts";
 import { SyscallError } from "../sys/error.ts";
 import type { Stream } from "./streams.ts";

@@ -17,15 +17,8 @@ import {
 } from "../fd/open.ts";
 import { EACCES, EAGAIN, EPERM } from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
-import {
-  dup,
-  fchmodat,
-  flock,
-  mkdirat,
-  type Statx,
-  statx,
-  unlinkat,
-} from "../sys/file.ts";
+import { dup, flock, type Statx, statx } from "../sys/file.ts";
+import { fchmodat, mkdirat, unlinkat } from "../sys/names.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,

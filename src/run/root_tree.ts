@@ -32,16 +32,14 @@ import {
   STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
+import { dup, openat2, statx } from "../sys/file.ts";
 import {
-  dup,
   fchmodat,
   mkdirat,
-  openat2,
   readlinkat,
-  statx,
   symlinkat,
   unlinkat,
-} from "../sys/file.ts";
+} from "../sys/names.ts";
 import {
   namesIn,
   open,

@@ -1,5 +1,5 @@
 /** What commands are started with and is the same for each: made once, and kept. */
-import { mknodat, readlinkat } from "../sys/file.ts";
+import { mknodat, readlinkat } from "../sys/names.ts";
 import {
   AT_FDCWD,
   CLONE_NEWNS,

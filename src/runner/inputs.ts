@@ -10,7 +10,8 @@ import { mountSetattr } from "../sys/mount.ts";
 import { attempt } from "../error/error.ts";
 import { fileSystemTypeAt } from "../kernel/superblock.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
-import { DT_DIR, DT_UNKNOWN, fchownat, statx } from "../sys/file.ts";
+import { statx } from "../sys/file.ts";
+import { DT_DIR, DT_UNKNOWN, fchownat } from "../sys/names.ts";
 import { EINVAL, EPERM } from "../sys/errno.ts";
 import {
   AT_EMPTY_PATH,

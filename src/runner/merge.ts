@@ -5,6 +5,7 @@
  * The command has made all of it. So names are used one at a time, in directories
  * that are open, through no symlink; and files are renamed, never opened.
  */
+import { type Statx, statx } from "../sys/file.ts";
 import {
   type DirectoryEntry,
   DT_CHR,
@@ -13,11 +14,9 @@ import {
   fchmodat,
   fchownat,
   renameat2,
-  type Statx,
-  statx,
   unlinkat,
   utimensat,
-} from "../sys/file.ts";
+} from "../sys/names.ts";
 import {
   fgetxattr,
   flistxattr,

@@ -14,7 +14,7 @@ import { type HasFd, type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { AT_REMOVEDIR, O_DIRECTORY } from "../sys/constants.ts";
 import { EINVAL, ENOENT, EOPNOTSUPP } from "../sys/errno.ts";
 import { fallBack, isErrno, UnsupportedError } from "../sys/error.ts";
-import { mkdirat, unlinkat } from "../sys/file.ts";
+import { mkdirat, unlinkat } from "../sys/names.ts";
 import { openToRead } from "./descent.ts";
 import { fremovexattr, fsetxattr } from "../sys/xattr.ts";
 import { copyAttributes, mergeLayers, OPAQUE } from "./merge.ts";

@@ -6,7 +6,7 @@ import {
   readDirectory,
   renameat2,
   unlinkat,
-} from "../sys/file.ts";
+} from "../sys/names.ts";
 import { AT_REMOVEDIR } from "../sys/constants.ts";
 import { isErrno } from "../sys/error.ts";
 import { EEXIST, EISDIR, ENOTEMPTY } from "../sys/errno.ts";

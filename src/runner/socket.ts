@@ -16,7 +16,8 @@ import {
   STATX_TYPE,
   STATX_UID,
 } from "../sys/constants.ts";
-import { flock, statx, unlinkat } from "../sys/file.ts";
+import { flock, statx } from "../sys/file.ts";
+import { unlinkat } from "../sys/names.ts";
 import { isErrno } from "../sys/error.ts";
 import { ENOENT } from "../sys/errno.ts";
 import { open, S_IFMT } from "../fd/open.ts";

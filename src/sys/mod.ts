@@ -45,21 +45,23 @@ export {
   dup,
   type DupOptions,
   fchdir,
-  type FileHandle,
   flock,
-  mkdirat,
-  nameToHandleAt,
   openat2,
   type OpenHow,
   pipe2,
   read,
-  readlinkat,
   type Statx,
   statx,
   type StatxTimestamp,
-  unlinkat,
   write,
 } from "./file.ts";
+export {
+  type FileHandle,
+  mkdirat,
+  nameToHandleAt,
+  readlinkat,
+  unlinkat,
+} from "./names.ts";
 export {
   type Argument,
   type DescriptorArgument,

@@ -2,7 +2,7 @@ import { setTracer, type TracedCall } from "./call.ts";
 import { type Argument, formatArgument, SyscallError } from "./error.ts";
 import { errnoCode, errnoText } from "./errno.ts";
 import { AT_FDCWD } from "./constants.ts";
-import { readlinkat } from "./file.ts";
+import { readlinkat } from "./names.ts";
 import { quote } from "../base/text.ts";
 
 /**

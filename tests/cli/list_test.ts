@@ -9,7 +9,8 @@ import {
 import { UsageError } from "../../src/cli/print.ts";
 import type { MountInfo } from "../../src/list/mount_info.ts";
 import { mountTable, ROOT, SCRATCH } from "../support/testing.ts";
-import { mkdirat, setNonblocking } from "../../src/sys/file.ts";
+import { setNonblocking } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,

@@ -3,7 +3,7 @@ import { parseWords } from "../../src/cli/command.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/cli/print.ts";
 import { mountsBelow, mountTable, SCRATCH } from "../support/testing.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import { AT_FDCWD, MS_BIND } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";

@@ -9,7 +9,8 @@ import {
 import { features } from "../../src/kernel/features.ts";
 import { Directory } from "../../src/directory.ts";
 import { mountIdAt } from "../../src/kernel/mount_id.ts";
-import { close, openat2, symlinkat } from "../../src/sys/file.ts";
+import { close, openat2 } from "../../src/sys/file.ts";
+import { symlinkat } from "../../src/sys/names.ts";
 import { AT_FDCWD, O_CREAT, O_RDWR } from "../../src/sys/constants.ts";
 import type { Mount } from "../../src/mount/mount.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";

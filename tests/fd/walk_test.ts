@@ -3,7 +3,7 @@ import { walkInRoot } from "../../src/fd/walk.ts";
 import { open } from "../support/scratch.ts";
 import { kernelTest, SCRATCH } from "../support/testing.ts";
 import { O_PATH } from "../../src/sys/constants.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import { procPath } from "../../src/fd/owned_fd.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 

@@ -31,7 +31,7 @@ import {
   mountManyOfEveryKind,
   mountTmpfs,
 } from "../support/every_kind.ts";
-import { mkdirat, unlinkat } from "../../src/sys/file.ts";
+import { mkdirat, unlinkat } from "../../src/sys/names.ts";
 import {
   belowByStatmount,
   belowByTable,

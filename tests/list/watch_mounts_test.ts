@@ -12,7 +12,7 @@ import {
   SCRATCH,
   withoutProc,
 } from "../support/testing.ts";
-import { readlinkat } from "../../src/sys/file.ts";
+import { readlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,

@@ -24,7 +24,7 @@ import {
   MS_BIND,
 } from "../../src/sys/constants.ts";
 import { tracedCalls } from "../support/scratch.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import { commandLine } from "../support/program.ts";
 import { mount, mountSetattr, umount2 } from "../../src/sys/mount.ts";
 

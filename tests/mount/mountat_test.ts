@@ -1,4 +1,5 @@
-import { close, mkdirat, openat2, statx } from "../../src/sys/file.ts";
+import { close, openat2, statx } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   O_CREAT,

@@ -12,7 +12,7 @@ import {
 } from "../support/scratch.ts";
 import { endStagingThread, Staging } from "../../src/mount/staging.ts";
 import type { OwnedFd } from "../../src/fd/owned_fd.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import { openDirectoryAt } from "../../src/fd/open.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Directory } from "../../src/directory.ts";

@@ -1,6 +1,7 @@
 import { MountTree } from "../../src/mount/tree.ts";
 import { Directory } from "../../src/directory.ts";
-import { mkdirat, statx, symlinkat, write } from "../../src/sys/file.ts";
+import { statx, write } from "../../src/sys/file.ts";
+import { mkdirat, symlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   MS_BIND,

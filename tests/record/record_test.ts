@@ -38,7 +38,8 @@ import {
   O_RDONLY,
   STATX_MNT_ID_UNIQUE,
 } from "../../src/sys/constants.ts";
-import { flock, unlinkat } from "../../src/sys/file.ts";
+import { flock } from "../../src/sys/file.ts";
+import { unlinkat } from "../../src/sys/names.ts";
 import { SyscallError } from "../../src/sys/error.ts";
 import { MountError } from "../../src/error/error.ts";
 import { libc } from "../../src/sys/libc.ts";

@@ -45,7 +45,8 @@ import { commandLine, run } from "../support/program.ts";
 import { thisNamespace, thisProcess } from "../../src/record/store.ts";
 import { type Held, hold } from "../support/held.ts";
 import { MountError } from "../../src/error/error.ts";
-import { flock, mkdirat } from "../../src/sys/file.ts";
+import { flock } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import { libc } from "../../src/sys/libc.ts";
 
 const needs: Needs = { permissions: ["read", "write", "env"] };

@@ -21,7 +21,8 @@ import { Directory } from "../../src/directory.ts";
 import { RunRequestSchema } from "../../src/runner/generated/buildbarn/runner/runner_pb.ts";
 import { endSpawner } from "../../src/run/spawner.ts";
 import { AT_EMPTY_PATH, STATX_NLINK } from "../../src/sys/constants.ts";
-import { statx, unlinkat } from "../../src/sys/file.ts";
+import { statx } from "../../src/sys/file.ts";
+import { unlinkat } from "../../src/sys/names.ts";
 import type { SyscallError } from "../../src/sys/error.ts";
 
 const EXTENT = { sample: 300, share: 0.8 };

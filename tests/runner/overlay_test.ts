@@ -12,18 +12,17 @@ import {
   S_IFMT,
   S_IFREG,
 } from "../../src/fd/open.ts";
+import { openat2, statx } from "../../src/sys/file.ts";
 import {
   fchmodat,
   fchownat,
   mkdirat,
   mknodat,
-  openat2,
   readlinkat,
   renameat2,
-  statx,
   symlinkat,
   unlinkat,
-} from "../../src/sys/file.ts";
+} from "../../src/sys/names.ts";
 import {
   fgetxattr,
   flistxattr,

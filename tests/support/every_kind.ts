@@ -1,6 +1,7 @@
 /** Mounts of every kind, for tests of what lists them. */
 import { mountTable, SCRATCH } from "./testing.ts";
-import { mkdirat, openat2, unlinkat } from "../../src/sys/file.ts";
+import { openat2 } from "../../src/sys/file.ts";
+import { mkdirat, unlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   AT_REMOVEDIR,

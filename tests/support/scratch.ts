@@ -1,6 +1,7 @@
 /** What tests of single system calls share: mounts that go with their block. */
 import { kernelTest, mountsBelow, SCRATCH } from "./testing.ts";
-import { mkdirat, openat2, statx } from "../../src/sys/file.ts";
+import { openat2, statx } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,

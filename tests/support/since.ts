@@ -8,7 +8,8 @@ import {
   STATMOUNT_SB_SOURCE,
   STATMOUNT_SUPPORTED_MASK,
 } from "../../src/sys/constants.ts";
-import { memfdCreate, MFD_EXEC, nameToHandleAt } from "../../src/sys/file.ts";
+import { memfdCreate, MFD_EXEC } from "../../src/sys/file.ts";
+import { nameToHandleAt } from "../../src/sys/names.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
 import { openTreeAttr } from "../../src/sys/mount.ts";
 import { type Features, features } from "../../src/kernel/features.ts";

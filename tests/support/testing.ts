@@ -18,7 +18,8 @@ import {
   type MountinfoLine,
   parseMountinfo,
 } from "../../src/kernel/mountinfo.ts";
-import { mkdirat, readlinkat, statx, unlinkat } from "../../src/sys/file.ts";
+import { statx } from "../../src/sys/file.ts";
+import { mkdirat, readlinkat, unlinkat } from "../../src/sys/names.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 
 export { ROOT, ROOT_URL } from "./root.ts";

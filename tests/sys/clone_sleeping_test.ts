@@ -1,4 +1,4 @@
-import { readlinkat } from "../../src/sys/file.ts";
+import { readlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   CLONE_FS,

@@ -6,7 +6,7 @@ import {
   O_DIRECTORY,
 } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { DT_DIR, fchownat, readDirectory } from "../../src/sys/file.ts";
+import { DT_DIR, fchownat, readDirectory } from "../../src/sys/names.ts";
 import { kernelTest, SCRATCH } from "../support/testing.ts";
 import { makeDirectory, open, tracedCalls } from "../support/scratch.ts";
 

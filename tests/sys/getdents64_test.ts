@@ -1,7 +1,7 @@
 import { kernelTest, SCRATCH } from "../support/testing.ts";
 import { makeDirectory, open, tracedCalls } from "../support/scratch.ts";
 import { O_DIRECTORY, O_PATH } from "../../src/sys/constants.ts";
-import { getdents64 } from "../../src/sys/file.ts";
+import { getdents64 } from "../../src/sys/names.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/sys/error.ts";
 

@@ -8,7 +8,7 @@ import {
   O_PATH,
 } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { nameToHandleAt } from "../../src/sys/file.ts";
+import { nameToHandleAt } from "../../src/sys/names.ts";
 import { mountsBelow, SCRATCH } from "../support/testing.ts";
 import { kernelTestSince } from "../support/since.ts";
 import { mountId, open, tracedCalls } from "../support/scratch.ts";

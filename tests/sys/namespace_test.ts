@@ -1,4 +1,5 @@
-import { fchdir, mkdirat, openat2, readlinkat } from "../../src/sys/file.ts";
+import { fchdir, openat2 } from "../../src/sys/file.ts";
+import { mkdirat, readlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   AT_RECURSIVE,

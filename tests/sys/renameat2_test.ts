@@ -10,7 +10,8 @@ import {
   STATX_MTIME,
 } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { renameat2, statx, symlinkat, utimensat } from "../../src/sys/file.ts";
+import { statx } from "../../src/sys/file.ts";
+import { renameat2, symlinkat, utimensat } from "../../src/sys/names.ts";
 import { kernelTest, SCRATCH } from "../support/testing.ts";
 import {
   makeDirectory,

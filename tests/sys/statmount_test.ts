@@ -48,7 +48,7 @@ import {
   tracedCalls,
   withoutCall,
 } from "../support/scratch.ts";
-import { mkdirat } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 import {
   mount,
   mountSetattr,

@@ -7,7 +7,8 @@ import {
 } from "../support/testing.ts";
 import { Directory } from "../../src/directory.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
-import { close, dup, readlinkat } from "../../src/sys/file.ts";
+import { close, dup } from "../../src/sys/file.ts";
+import { readlinkat } from "../../src/sys/names.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { kernelTestSince } from "../support/since.ts";
 import { listMounts } from "../../src/list/list_mounts.ts";

@@ -1,6 +1,7 @@
 import { kernelTestSince } from "../support/since.ts";
 import { gatedTest, missingPermission, SCRATCH } from "../support/testing.ts";
-import { close, dup, openat2, readlinkat, statx } from "../../src/sys/file.ts";
+import { close, dup, openat2, statx } from "../../src/sys/file.ts";
+import { readlinkat } from "../../src/sys/names.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,

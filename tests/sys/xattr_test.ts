@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { AT_FDCWD, O_RDONLY } from "../../src/sys/constants.ts";
 import { SyscallError } from "../../src/sys/error.ts";
-import { symlinkat } from "../../src/sys/file.ts";
+import { symlinkat } from "../../src/sys/names.ts";
 import {
   fgetxattr,
   flistxattr,

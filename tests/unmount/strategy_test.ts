@@ -9,7 +9,8 @@ import {
 } from "../support/testing.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { kernelTestSince, missingSince } from "../support/since.ts";
-import { close, dup, openat2, readlinkat } from "../../src/sys/file.ts";
+import { close, dup, openat2 } from "../../src/sys/file.ts";
+import { readlinkat } from "../../src/sys/names.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,

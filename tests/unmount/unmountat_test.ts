@@ -11,7 +11,8 @@ import {
   O_RDWR,
 } from "../../src/sys/constants.ts";
 import { OwnedFd } from "../../src/fd/owned_fd.ts";
-import { mkdirat, openat2 } from "../../src/sys/file.ts";
+import { openat2 } from "../../src/sys/file.ts";
+import { mkdirat } from "../../src/sys/names.ts";
 
 /** Mounts a tmpfs that only the test's unmounting takes away. */
 function mountKept(root: Directory, target: string): void {

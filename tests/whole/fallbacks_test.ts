@@ -37,7 +37,8 @@ import {
   STATMOUNT_SB_SOURCE,
   STATX_MNT_ID,
 } from "../../src/sys/constants.ts";
-import { MFD_EXEC, unlinkat } from "../../src/sys/file.ts";
+import { MFD_EXEC } from "../../src/sys/file.ts";
+import { unlinkat } from "../../src/sys/names.ts";
 import { mount, umount2 } from "../../src/sys/mount.ts";
 import { pidfdOpen, setns, unshare, waitid } from "../../src/sys/process.ts";
 import { fsconfigSetString, fsopen } from "../../src/sys/fscontext.ts";
