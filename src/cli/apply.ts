@@ -104,7 +104,7 @@ permission, 32 if a mount failed; 128 plus the signal's number if a signal ended
     try {
       const recorded = specs.map((spec) => ({ ...spec, record }));
       const applied = mountAll(directory, recorded, manner);
-      // What came meanwhile is told only now.
+      // A signal that came meanwhile is delivered only now.
       await interrupt.told();
       if (interrupt.status !== null) {
         applied.unmount();

@@ -105,7 +105,7 @@ export interface Command<T = unknown> {
   /** The exit status of a failure that `run` throws. */
   readonly failureStatus: number;
   /**
-   * That of wrong usage.
+   * The exit status of wrong usage.
    *
    * @default {1}
    */

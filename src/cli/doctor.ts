@@ -568,9 +568,9 @@ export const FEATURES: readonly FeatureDescription[] = [
   },
 ];
 
-/** What a bug report needs besides a {@linkcode Diagnosis}. */
+/** Further facts for a bug report, besides a {@linkcode Diagnosis}. */
 export interface Report {
-  /** The versions of what is at work. */
+  /** The versions of the programs and libraries. */
   readonly versions: Readonly<Record<string, string | null>>;
   /** The mounts around the directory, by columns; null if they can't be told. */
   readonly mounts: readonly Record<string, Cell>[] | null;

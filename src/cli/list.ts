@@ -163,7 +163,7 @@ function parse({ positionals, switches, values }: Words): Arguments {
   if (watches && switches.has("tree")) {
     throw new UsageError("Either --tree or --watch");
   }
-  // What a path leads to changes with each mount on it.
+  // A path leads to something else after each mount on it.
   if (watches && targets.length > 0) {
     throw new UsageError("Either --target or --watch");
   }
@@ -307,7 +307,7 @@ function toObjects(
 ): unknown[] {
   const objects: unknown[] = [];
   const waiting = [{ nodes: roots, into: objects }];
-  // What is added while the list is walked is walked, too.
+  // Nodes that are added during the loop are visited, too.
   for (const { nodes, into } of waiting) {
     for (const { mount, children } of nodes) {
       const inside: unknown[] = [];
@@ -349,7 +349,7 @@ async function watch(
     interrupted.resolve(false);
   });
   const isTerminal = Deno.stdout.isTerminal();
-  // That a terminal hangs up a signal tells.
+  // A signal says when a terminal hangs up.
   await using _reader = isTerminal ? null : new Reader(() => events.close());
   for await (const event of events) {
     const { mount, from } = event;

@@ -387,7 +387,7 @@ export class Reader implements AsyncDisposable {
   constructor(gone: () => void) {
     const [wakes, waker] = pipe2().map((fd) => new OwnedFd(fd));
     this.#waker = waker!;
-    // Where it can't be waited for, a write will tell.
+    // If that can't be waited for, the next write fails.
     this.#waited = this.#wait(wakes!, gone).catch(() => {});
   }
 

@@ -1,2 +1,5 @@
-/** What `src/merged.ts` is for `mod.ts`, for `cli.ts`, and for it alone. */
+/**
+ * As in `src/merged.ts`, but for `cli.ts` in place of `mod.ts`: only `cli.ts` may
+ * import this.
+ */
 export const merged: boolean = import.meta.main;

@@ -96,18 +96,18 @@ const hinted = new Set<string>();
  * @param status The exit status of a mount or unmount that failed.
  * @param subcommand The subcommand, whose help tells how it is used.
  * @returns The exit status: 1 for wrong usage or a missing permission.
- * @throws What is no failure of the caller or the system, but a mistake in this
- * program.
+ * @throws Any error that is a mistake in this program, and not a failure of the
+ * caller or the system.
  */
 export function report(
   error: unknown,
   status = 1,
   subcommand = "",
 ): number {
-  // Who reads may stop early.
+  // The reader of the output may stop early.
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof SuppressedError) {
-    // What failed first, then what failed while that was undone.
+    // The first failure comes first, then the one of undoing it.
     return Math.max(
       report(error.suppressed, status, subcommand),
       report(error.error, status, subcommand),

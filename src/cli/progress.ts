@@ -27,7 +27,7 @@ export class Progress implements Disposable {
   /** Counts one more. */
   readonly step = (): void => {
     this.#count++;
-    // What is done in one go lets no timer run.
+    // No timer runs during work that never awaits: so the clock is read here.
     if (performance.now() < this.#next) return;
     this.#next = performance.now() + this.#wait / 10;
     if (!Deno.stderr.isTerminal()) return;
@@ -47,6 +47,6 @@ function write(text: string): void {
   try {
     Deno.stderr.writeSync(new TextEncoder().encode(text));
   } catch {
-    // What is done does not depend on who reads.
+    // The work goes on, even if nobody reads the progress.
   }
 }

@@ -373,7 +373,7 @@ function parseOptions({ switches, values }: Words): RunOptions {
       })),
       ...(values["bind"] ?? []).map((text) => parseBind("bind", text)),
       ...(values["ro-bind"] ?? []).map((text) => parseBind("ro-bind", text)),
-      // What is inside another comes after it.
+      // A mount inside another comes after it.
     ].sort((one, other) => depth(one) - depth(other)),
     ...number("uid"),
     ...user === undefined ? {} : { user },

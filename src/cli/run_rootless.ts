@@ -5,10 +5,10 @@ import { programCommand } from "../program.ts";
 import { FROM_TERMINAL } from "../run/signals.ts";
 import type { SignalName } from "../sys/layout.ts";
 
-/** What gets the rights to mount: the user is root in there. */
+/** The options of unshare(1) that give the rights to mount: the user becomes root. */
 const UNSHARE = ["--user", "--map-root-user", "--mount"];
 
-/** Other ids are those of /etc/subuid and /etc/subgid. */
+/** As before, with further ids from /etc/subuid and /etc/subgid. */
 const SEVERAL_IDS = [...UNSHARE, "--map-auto"];
 
 /**

@@ -21,13 +21,13 @@ import {
   type ServeOptions,
 } from "../runner/options.ts";
 
-/** What the arguments of `runner` mean. */
+/** The arguments of `runner`, parsed. */
 export interface Arguments {
   /** A configuration of `bb_runner`. */
   readonly config: string | null;
-  /** Whether it is only to be checked. */
+  /** True if the configuration is only to be checked. */
   readonly check: boolean;
-  /** What the other options say; they hold over the configuration. */
+  /** The other options, which override the configuration. */
   readonly options: Partial<ServeOptions>;
 }
 
@@ -183,7 +183,7 @@ entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
     const name = await signals.first;
     signals.second.then(() => running.killActions());
     await running[Symbol.asyncDispose]();
-    // Who asks a service to stop takes anything else for a failure.
+    // A service manager takes any other status for a failure.
     return name === "SIGTERM" ? 0 : INTERRUPTED;
   },
 };

@@ -140,7 +140,7 @@ function parseStrategy(
 
 function parseName(text: string, recursive: boolean): string {
   const { path, name } = parseTargetArgument(text);
-  // What is below a path is found by the path.
+  // With --recursive, mounts below are found by their paths.
   const components = recursive ? path.split("/") : [name];
   if (!components.includes("..")) return path;
   throw new UsageError(
@@ -157,14 +157,14 @@ function unmountTree(
   const within = target === "." ? null : target;
   const done = unmountBelow(directory.fd, within, options, step);
   const found = done.unmounted.length + done.failures.length > 0;
-  // Where nothing is mounted the kernel says why not: a name that is missing,
-  // a symlink.
+  // If nothing is mounted there, the kernel's error says why: the name is missing,
+  // or a symlink.
   return found || within === null
     ? done
     : unmountTarget(directory, within, options, step);
 }
 
-/** Unmounts what is topmost on a target, with the option `all` the whole stack. */
+/** Unmounts the topmost mount on a target; with the option `all`, the whole stack. */
 function unmountTarget(
   directory: Directory,
   target: string,

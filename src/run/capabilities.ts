@@ -112,23 +112,24 @@ export function parseCapabilities(names: readonly Capability[]): number[] {
   });
 }
 
-/** What is done for a command to have no more capabilities than some. */
+/** The changes that leave a command no more than certain capabilities. */
 export interface CapabilityChange {
-  /** The numbers of those that no program it executes can get. */
+  /** The numbers of the capabilities that no program it executes can get. */
   readonly dropped: readonly number[];
   /** `struct __user_cap_data_struct`, two of them. */
   readonly sets: Uint8Array<ArrayBuffer>;
-  /** The numbers of those that programs without file capabilities keep. */
+  /** The numbers of the capabilities that programs without file capabilities keep. */
   readonly ambient: readonly number[];
 }
 
 /**
- * Finds out what is to be done.
+ * Finds the changes for a command.
  *
- * @param kept The numbers of those that may stay, null for all.
- * @param stays Whether the user stays one who has capabilities.
- * @param anew Whether the command has all of another user namespace before.
- * @throws {SyscallError} Where /proc can't be read.
+ * @param kept The numbers of the capabilities that may stay, null for all.
+ * @param stays True if the command's user still has capabilities.
+ * @param anew True if the command first gets all capabilities in another user
+ * namespace.
+ * @throws {SyscallError} If /proc can't be read.
  */
 export function changeCapabilities(
   kept: readonly number[] | null,
@@ -139,14 +140,14 @@ export function changeCapabilities(
   if (anew) return findChange(kept, stays, anew, own);
   const { effective, permitted, inheritable } = own;
   const key = [kept, stays, effective, permitted, inheritable].join();
-  // The bounding set may have fewer by now: it changes nothing to drop them again.
+  // The bounding set may have fewer by now: dropping them again changes nothing.
   if (known?.key !== key) {
     known = { key, change: findChange(kept, stays, anew, own) };
   }
   return known.change;
 }
 
-/** What was found out last: most commands of a process are to have the same. */
+/** The last result: most commands of a process get the same capabilities. */
 let known: { key: string; change: CapabilityChange } | null = null;
 
 function findChange(

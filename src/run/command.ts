@@ -12,20 +12,21 @@ import type { CallTable } from "./table.ts";
 
 /** How a command ended. */
 export interface Outcome {
-  /** Its exit status; 128 plus the signal's number if a signal ended it. */
+  /** The exit status; 128 plus the signal's number if a signal ended the command. */
   readonly code: number;
-  /** The signal that ended it, null when it exited. */
+  /** The signal that ended the command, null if it exited. */
   readonly signal: SignalName | RealTimeSignal | null;
-  /** What it used. */
+  /** The resources that the command used. */
   readonly usage: Usage;
 }
 
 /**
  * How a command and the first process share PID namespaces.
  *
- * - `child`: the command is a child of that, in its namespace.
- * - `first`: it is the first of another one inside that.
- * - `group`: both are in this process's namespace, in a group of their own.
+ * - `child`: the command is a child of the first process, in its PID namespace.
+ * - `first`: the command is the first process of another PID namespace inside that.
+ * - `group`: both are in this process's PID namespace, in a process group of their
+ *   own.
  */
 export type Kind = "child" | "first" | "group";
 
@@ -34,15 +35,15 @@ export class CommandProcess implements Disposable {
   readonly #init: InitProcess;
   readonly #tables: readonly CallTable[];
   readonly #kind: Kind;
-  /** Whether it leads a session, and in it a process group. */
+  /** True if the command leads a session, and a process group in it. */
   readonly #leads: boolean;
   #endedBy: SignalName | null = null;
-  /** Why it could not be told something, and was killed. */
+  /** The error of a failed message to the first process, which was killed then. */
   #failure: { readonly error: unknown } | null = null;
 
   /**
    * @param init The first process, which was given the tables; this object ends it.
-   * @param tables What makes it the command.
+   * @param tables The calls that start the command.
    */
   constructor(
     init: InitProcess,
@@ -60,7 +61,7 @@ export class CommandProcess implements Disposable {
    * what would end it by default: then it is killed, and reported as ended by
    * that signal.
    *
-   * @param sent Whether the terminal has sent it already.
+   * @param sent True if the terminal has sent it already.
    */
   signal(name: SignalName, sent = false): void {
     this.#orKill(() => {
@@ -124,7 +125,7 @@ export class CommandProcess implements Disposable {
     this.#init.order(0, SIGNALS.SIGKILL);
   }
 
-  /** Whether a signal does something else than by default, or it has ended. */
+  /** True if the command ignores or catches a signal, or has ended. */
   #minds(name: SignalName): boolean {
     if (this.#init.pid === 0) return true;
     const found = dispositionsOfChild(this.#init.pidfd);
@@ -132,9 +133,9 @@ export class CommandProcess implements Disposable {
   }
 
   /**
-   * Waits for its end, and that of all it has started.
+   * Waits for the end of the command, and of everything that it started.
    *
-   * @throws {SyscallError | MountError | UnsupportedError} What kept it from being
+   * @throws {SyscallError | MountError | UnsupportedError} If it could not be
    * started.
    */
   async outcome(): Promise<Outcome> {

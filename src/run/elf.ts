@@ -1,10 +1,10 @@
-/** elf(5), as far as it says who loads a program. */
+/** The part of elf(5) that names a program's loader. */
 import { decodeText } from "../base/text.ts";
 
 /** The kind of program header that names the loader. */
 const PT_INTERP = 3;
 
-/** Where the fields are, for files of 32 bits and of 64. */
+/** The offsets of the fields, for files of 32 bits and of 64. */
 const LAYOUTS = {
   1: {
     phoff: 28,
@@ -21,7 +21,7 @@ const LAYOUTS = {
  * The path of the loader of an ELF file.
  *
  * @param head The file, as far as it is known.
- * @returns Null where it is none, or needs none.
+ * @returns The path; null if the file is no ELF file, or needs no loader.
  */
 export function parseElfInterpreter(head: Uint8Array): string | null {
   const isElf = [0x7f, 0x45, 0x4c, 0x46].every((byte, i) => head[i] === byte);

@@ -108,12 +108,12 @@ async function runPlanned(
   using _lent = user === null ? null : new LentStreams(stdin, outputs, user);
   using tty = plan.dev ? copyTerminal(streams) : null;
   using signals = new HeldSignals(plan.forwardSignals);
-  // Without the rights to mount this fails, before anything is begun.
+  // Without the rights to mount, this fails before anything was changed.
   const place = spawner();
   const kind = plan.hostPid ? "group" : plan.asPid1 ? "first" : "child";
   using init = new InitProcess(plan.hostPid);
   using points = new MountPoints();
-  // What leaves the command's group goes on with what is mounted there.
+  // Processes that leave the command's group go on using the mounts there.
   if (plan.hostPid) points.keep();
   using tree = new RootTree(
     root,
@@ -124,8 +124,8 @@ async function runPlanned(
   const job: Job = { plan, kind, init, tree, place, streams, tty };
   const { begun, passedOver } = furnish(job);
   using terminal = plan.stdin === "inherit" ? Terminal.ours() : null;
-  // A job of a shell's, in the foreground or not: as a group of its own what that
-  // does would not reach the command.
+  // A shell's job, in the foreground or not. If the command were in a process
+  // group of its own, the shell's job control would not reach it.
   const atTerminal = plan.stdin === "inherit" && Terminal.isThere() &&
     !plan.hostPid && !plan.newSession;
   const leads = !plan.hostPid && !atTerminal;
@@ -136,7 +136,7 @@ async function runPlanned(
   });
   const tables = [begun.table, table];
   using process = new CommandProcess(init, tables, { kind, leads });
-  // What is mounted in it goes with the first process.
+  // The mounts inside it end with the first process.
   using top = new OwnedFd(dup(tree.fd));
   // From here on the first process holds it.
   tree[Symbol.dispose]();
@@ -197,7 +197,7 @@ function copyNamed(fd: number): OwnedFd | null {
     using named = new OwnedFd(openat2(AT_FDCWD, name, { flags }));
     return isSameFile(fd, named.fd) ? copyMount(named.fd) : null;
   } catch (error) {
-    // In a container it has none: who started that has it.
+    // In a container it has none: the process that started the container has it.
     if (!(error instanceof SyscallError)) throw error;
     return null;
   }
@@ -216,21 +216,21 @@ const EXPECTED = ["proc", "sys", "dev"] as const;
 
 type Expected = (typeof EXPECTED)[number];
 
-/** What the first process does before it is told of the root. */
+/** The work of the first process before it gets the root. */
 interface Beginning extends Disposable {
   readonly table: CallTable;
   readonly file: TableFile;
-  /** What it makes, to be mounted on the root's directories of these names. */
+  /** The mounts that it makes for the root's directories of these names. */
   readonly made: readonly (readonly [name: Expected, made: Made])[];
-  /** What it makes to be mounted in that. */
+  /** The mounts that it makes to be mounted inside those. */
   readonly inside: readonly Placed[];
 }
 
 /**
- * Starts the first process. It makes what the command expects, as far as it can do
- * so by itself, while this process builds the rest.
+ * Starts the first process. While this process builds the rest, the first process
+ * makes the file systems that the command expects, as far as it can by itself.
  *
- * @param late What it makes.
+ * @param late The file systems that it makes.
  * @param types The file systems that it opens contexts of.
  */
 function begin(
@@ -386,7 +386,7 @@ function describeCommand(
     ? []
     : GUARDED.filter((name) => plan[name]).map((name) => {
       const own = made.find(([made]) => made === name)?.[1];
-      // What the first process has made it has a descriptor of.
+      // Of a file system that it made, the first process has a descriptor.
       if (own !== undefined) {
         return { name, at: own.fd, covered: place.copiesDetached };
       }
@@ -404,7 +404,7 @@ function describeCommand(
   );
   if (foreground) takeForeground(table);
   const bare = guarded.filter(({ covered }) => !covered);
-  // What is attached to nothing is copied where it was made.
+  // A mount that is not attached is copied in the namespace that it was made in.
   const early = place.copiesDetached ? guarding?.cover(bare) : undefined;
   enterEmptyNamespace(table, empty);
   const covers = early ?? guarding?.cover(bare) ?? [];
@@ -425,21 +425,22 @@ function describeCommand(
   return table;
 }
 
-/** How the command is parted from the first process. */
+/** The flags by which the first process makes the command's process. */
 const CLONE_OF_KIND: Readonly<Record<Kind, number>> = {
   child: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
   group: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD,
   first: CLONE_VM | CLONE_VFORK | SIGNALS.SIGCHLD | CLONE_NEWPID,
 };
 
-/** Sees a command to its end, and to that of all that it started. */
+/** Attends a command until it and everything that it started have ended. */
 async function attend(
   process: CommandProcess,
   plan: Plan,
   streams: Streams,
 ): Promise<Omit<RunResult, "passedOver">> {
   using watch = new DisposableStack();
-  // When nobody waits any longer for who still holds what the command wrote to.
+  // Settles when the outputs are to be given up, even if a process still holds
+  // them.
   const enough = Promise.withResolvers<void>();
   let timedOut = false;
   using timers = new DisposableStack();
@@ -467,11 +468,11 @@ async function attend(
     };
     abort.addEventListener("abort", kill);
     watch.defer(() => abort.removeEventListener("abort", kill));
-    // While it was started.
+    // It was aborted while the command was started.
     if (abort.aborted) kill();
   }
   const moved = streams.map((stream) => stream.moved());
-  // What goes wrong with one is told at the end.
+  // The failure of a stream is reported at the end.
   for (const end of moved) end.catch(() => {});
   const [stdin, ...outputs] = streams;
   let outcome: Outcome;
@@ -480,7 +481,7 @@ async function attend(
   } finally {
     stdin.stop();
   }
-  // It was in time, however long it takes to move what it wrote.
+  // The command was in time, however long it takes to move its output.
   if (!timedOut) timers.dispose();
   for (const output of outputs) output.finish();
   enough.promise.then(() => outputs.forEach((output) => output.stop()));
@@ -494,8 +495,8 @@ async function attend(
   };
 }
 
-/** How long the first process has to kill all others. */
+/** The milliseconds that the first process has to kill all others. */
 const LAST_MILLISECONDS = 1000;
 
-/** What stops a job: Ctrl-Z, and reading while another has the terminal. */
+/** The signals that stop a job: for Ctrl-Z, and for reading in the background. */
 const STOPS: readonly SignalName[] = ["SIGTSTP", "SIGTTIN"];

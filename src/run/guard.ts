@@ -36,22 +36,22 @@ import type { CallTable } from "./table.ts";
 import type { Placed } from "./steps.ts";
 import { make, S_IFBLK, S_IFCHR } from "./root_tree.ts";
 
-/** What is to be guarded in a file system. */
+/** The paths in a file system that are to be guarded. */
 interface Found {
-  /** Its paths that are covered, and whether each is a directory. */
+  /** The paths that are covered; `isDirectory` is true for a directory. */
   readonly masked: readonly (readonly [path: string, isDirectory: boolean])[];
-  /** Its paths that become read-only. */
+  /** The paths that become read-only. */
   readonly readOnly: readonly string[];
 }
 
-/** What covers files and directories, and which ones there are on this machine. */
+/** The covers, and the files and directories on this machine that need one. */
 export class Guard implements Disposable {
   readonly #covers: OwnedFd | null;
   readonly #found: Readonly<Record<Guarded, Found>>;
 
   /**
-   * @param makesCovers False where they are in the root of the mount namespace that
-   * the command's is a copy of.
+   * @param makesCovers False if the covers are in the root of the mount namespace
+   * that the command's is copied from.
    * @throws {SyscallError | MountError}
    */
   constructor(makesCovers: boolean) {
@@ -62,12 +62,12 @@ export class Guard implements Disposable {
     this.#covers = makesCovers ? makeCovers() : null;
   }
 
-  /** The descriptor of the covers, null where they are in a root. */
+  /** The descriptor of the covers; null if they are in the root of a mount namespace. */
   get fd(): number | null {
     return this.#covers?.fd ?? null;
   }
 
-  /** What there is in one of the file systems. */
+  /** The paths to guard that exist in one of the file systems. */
   found(name: Guarded): Found {
     return this.#found[name];
   }
@@ -84,13 +84,13 @@ export interface GuardedRoot {
   readonly at: number;
 }
 
-/** Guards file systems of a command's, in a table. */
+/** The part of a table that guards the file systems of a command. */
 export class Guarding {
   readonly #guard: Guard;
   readonly #table: CallTable;
   readonly #covers: number;
 
-  /** Passes on what covers, before anything is opened. */
+  /** Passes on the descriptor of the covers, before anything is opened. */
   constructor(guard: Guard, table: CallTable) {
     this.#guard = guard;
     this.#table = table;
@@ -98,8 +98,8 @@ export class Guarding {
   }
 
   /**
-   * Makes covers: in the mount namespace that the guard was made in, or that has
-   * them in its root.
+   * Makes covers: in the mount namespace that the guard was made in, or in one that
+   * has them in its root.
    */
   cover(roots: readonly GuardedRoot[]): Placed[] {
     const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
@@ -117,7 +117,7 @@ export class Guarding {
     );
   }
 
-  /** Makes read-only what is to be, once the file systems are where they belong. */
+  /** Makes paths read-only, once the file systems are mounted in the root. */
   protect(roots: readonly GuardedRoot[]): void {
     const table = this.#table;
     const attributes = new DataView(new ArrayBuffer(MOUNT_ATTR.SIZE));
@@ -170,13 +170,14 @@ function find(name: Guarded, readOnly: readonly string[]): Found {
   };
 }
 
-/** What the kernel has of one, covered by nobody. */
+/** Opens one of the file systems as the kernel has it, with nothing covered. */
 function openWhole(name: Guarded): OwnedFd {
   try {
     return make(name === "proc" ? "proc" : "sysfs", "", ".");
   } catch (error) {
     if (!(error instanceof MountError && error.errno === EPERM)) throw error;
-    // In a user namespace: it may mount one only where this covers nothing.
+    // In a user namespace, one may be mounted only if the existing one is not
+    // covered anywhere.
     return open(`/${name}`, O_PATH | O_DIRECTORY);
   }
 }
@@ -194,7 +195,7 @@ function typeAt(root: number, path: string): number | null {
 /**
  * Opens what was mounted in a root by one of these names.
  *
- * @throws {UnsupportedError} Where somebody has put something else there.
+ * @throws {UnsupportedError} If somebody has put something else there.
  */
 export function openGuarded(root: number, name: Guarded): OwnedFd {
   using owned = new DisposableStack();

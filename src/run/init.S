@@ -17,20 +17,20 @@
  *        child goes on with the next entry, and this process waits
  *   -3   from here on the socket is the descriptor of the first argument
  *
- * Where a call fails, the errno and the entry's distance from BASE are written to
- * the socket, 32 bits each. Unless the high bits of its number's word are set the
- * process ends then. It also ends where a call of its own fails: in place of the
- * distance there is the negative number of that step, one of those below. Where
- * that can't be written, it exits with the errno.
+ * If a call fails, the errno and the entry's distance from BASE are written to the
+ * socket, 32 bits each. Then the process ends, unless the high bits of the word with
+ * the call's number are set. It also ends if a call of its own fails. In place of
+ * the distance, it then writes the negative number of that step, one of those
+ * below. If that can't be written, it exits with the errno.
  *
- * Once it waits, each message to it is a process and a signal, 32 bits each, as
- * of kill(2), where 0 is the command. It waits for every child that it has or is
- * given, and when the command has ended, writes how to the socket: 8 bytes of
- * status, and a struct rusage. Then, or when the other end of the socket is
- * closed, it ends, and the kernel kills all that is in its PID namespace. Where
- * it has none of its own it kills its process group: the command is in it if a
- * table made that. As the first of a PID namespace that kills nobody, for while it
- * waits it leads a group of its own, which it is alone in.
+ * Once it waits, each message to it is a process and a signal, 32 bits each, as for
+ * kill(2), except that 0 is the command. It waits for every child that it has or is
+ * given. When the command has ended, it writes how to the socket: 8 bytes of
+ * status, and a struct rusage. Then it ends; it also ends when the other end of the
+ * socket is closed. The kernel then kills everything in its PID namespace. If it has
+ * no PID namespace of its own, it kills its process group; the command is in that
+ * group if a table made it. In a PID namespace of its own, this kills nobody: while
+ * it waits, it is alone in a process group.
  *
  * The bytes in init.ts are its section of text, headers and all, and a test makes
  * them again:

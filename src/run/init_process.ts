@@ -33,16 +33,16 @@ import { POLLIN } from "../sys/event.ts";
 
 /** How a command ended, as the first process saw it. */
 export interface CommandEnd {
-  /** As of wait(2). */
+  /** The status, as wait(2) has it. */
   readonly status: number;
   readonly usage: Usage;
 }
 
-/** What the first process told, until it ended. */
+/** Everything that the first process reported until it ended. */
 export interface Report {
   /** The calls that failed, in order. */
   readonly failures: readonly Failure[];
-  /** How the command ended, null when it was not started, or all were killed. */
+  /** How the command ended; null if it was not started, or all were killed. */
   readonly command: CommandEnd | null;
   /** How the first process ended. */
   readonly own: Ended;
@@ -51,12 +51,13 @@ export interface Report {
 /** Bytes of what tells that a table is done. */
 const DONE_SIZE = 1;
 
-/** Bytes of what tells of a failure, and of a command's end before the usage. */
+/** The bytes of a report of a failure. */
 const FAILURE_SIZE = 8;
 
+/** The bytes of a report of the command's end, before the usage. */
 const STATUS_SIZE = 8;
 
-/** What it ends with where it could not be executed. */
+/** The exit status of a first process whose program could not be executed. */
 const NOT_EXECUTED = 127;
 
 /** A table in a file, which first processes map. */
@@ -103,15 +104,15 @@ export class InitProcess implements Disposable {
   readonly #theirs: OwnedFd;
   #process: OwnedFd | null = null;
   #pid = 0;
-  /** Whether it is in this process's PID namespace, in a group of its own. */
+  /** True if it is in this process's PID namespace, in a group of its own. */
   readonly #isGroup: boolean;
   /** How many tables it has told to be done. */
   #done = 0;
 
   /**
-   * Makes the socket to it.
+   * Makes the socket to the first process.
    *
-   * @param isGroup Whether it gets no PID namespace of its own.
+   * @param isGroup True if it gets no PID namespace of its own.
    * @throws {SyscallError} EMFILE.
    */
   constructor(isGroup = false) {
@@ -159,7 +160,7 @@ export class InitProcess implements Disposable {
    * @param program The file of {@linkcode openInit}.
    * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, EAGAIN, ENOMEM, ENOSPC
    * where there are as many namespaces as there may be.
-   * @throws {UnsupportedError} Where the C library can't do it.
+   * @throws {UnsupportedError} If the C library can't do it.
    */
   start(program: OwnedFd): void {
     // dup3(2) of itself is EINVAL.

@@ -23,14 +23,14 @@ import {
 interface Lent {
   readonly fd: OwnedFd;
   readonly to: number;
-  /** What it was before. */
+  /** The user that the file belonged to before. */
   readonly owner: number;
   readonly mode: number;
-  /** How many commands have it. */
+  /** The number of commands that have the file. */
   users: number;
 }
 
-/** By device and inode. */
+/** The files that are lent, by device and inode. */
 const lent = new Map<string, Lent>();
 
 /** The files that are lent to a command's user, until this is disposed of. */
@@ -38,10 +38,10 @@ export class LentStreams implements Disposable {
   readonly #taken: { key: string; file: Lent }[] = [];
 
   /**
-   * @param input Where it reads. It is not made the owner of a file that it may
-   * only read.
-   * @param outputs Where it writes.
-   * @param user Who it runs as.
+   * @param input The stream that it reads. A file that it may only read keeps its
+   * owner.
+   * @param outputs The streams that it writes to.
+   * @param user The user that it runs as.
    */
   constructor(input: Stream, outputs: readonly Stream[], user: number) {
     for (const stream of outputs) this.#lend(stream, user, true);

@@ -109,18 +109,18 @@ function parseValue(name: string, value: LimitValue): bigint {
   return BigInt(value);
 }
 
-/** What the kernel gives the first process, and most systems leave so. */
+/** The soft limit that the kernel gives the first process. Most systems keep it. */
 const USUAL_OPEN_FILES = 1024n;
 
 let openFiles: Limit | null | undefined;
 
 /**
- * The limit of open files that this process was started with. Deno raises it as
- * far as it may at once. Who started this process has it still, unless it was
- * made for this process alone: where the two agree on the hard limit it is taken
- * from there, and elsewhere it is what is usual.
+ * The limit of open files that this process was started with. Deno raises the
+ * soft limit at once, as far as it may. The parent process still has the old one,
+ * unless the limit was set for this process alone. So the parent's limit is taken
+ * if both have the same hard limit; otherwise the usual one.
  *
- * @returns Null where /proc tells nothing of this process.
+ * @returns Null if /proc does not show this process.
  */
 export function inheritedOpenFiles(): Limit | null {
   return openFiles ??= findOpenFiles();

@@ -47,7 +47,7 @@ interface Made {
 /** A directory that runs of this thread have mount points in. */
 interface Used {
   readonly key: string;
-  /** The directory, locked; null where this user may not open it. */
+  /** The directory, locked; null if this user may not open it. */
   readonly lock: OwnedFd | null;
   /** How many runs use it. */
   users: number;
@@ -69,7 +69,7 @@ export class MountPoints implements Disposable {
   /**
    * Keeps what is in a directory from being removed by other runs.
    *
-   * @returns False where another process has it locked.
+   * @returns False if another process has it locked.
    * @throws {SyscallError} What openat2(2) and statx(2) answer.
    */
   use(directory: number): boolean {
@@ -107,7 +107,7 @@ export class MountPoints implements Disposable {
     return at;
   }
 
-  /** Leaves what was made: who knows what goes on using it. */
+  /** Keeps the mount points: other processes may go on using them. */
   keep(): void {
     this.#kept = true;
   }
@@ -147,7 +147,8 @@ function remove({ parent, name, at, isFile }: Made): void {
     if (!isOurs || isFile && own.size !== 0n) return;
     unlinkat(parent.fd, name, isFile ? 0 : AT_REMOVEDIR);
   } catch (error) {
-    // It is gone, or not empty, or this process's namespace has a mount there.
+    // The mount point is gone or not empty, or this process's mount namespace has
+    // a mount there.
     if (!(error instanceof SyscallError)) throw error;
   }
 }
@@ -156,12 +157,12 @@ function look(fd: number): Statx {
   return statx(fd, "", AT_EMPTY_PATH, STATX_INO);
 }
 
-/** Who a file is. */
+/** A key for a file: its device and inode. */
 function keyOf({ devMajor, devMinor, ino }: Statx): string {
   return `${devMajor}:${devMinor}:${ino}`;
 }
 
-/** @returns Null where this user may not read the directory. */
+/** @returns Null if this user may not read the directory. */
 function lockShared(directory: number): OwnedFd | null | "taken" {
   let lock: OwnedFd;
   try {
@@ -187,7 +188,7 @@ function lockShared(directory: number): OwnedFd | null | "taken" {
   }
 }
 
-/** Nobody notifies who waits for it. */
+/** Memory that nobody notifies: waiting on it is a sleep. */
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /**

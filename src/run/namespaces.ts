@@ -1,4 +1,4 @@
-/** What a command has for itself, besides its processes and mounts. */
+/** The namespaces of a command, other than its PID and mount namespaces. */
 import {
   CLONE_NEWIPC,
   CLONE_NEWNET,
@@ -23,8 +23,9 @@ import type { CallTable } from "./table.ts";
 import type { Plan } from "./options.ts";
 
 /**
- * Gives who makes these calls an IPC and a network namespace, as planned. What is
- * mounted for the command shows them: they come first.
+ * Gives the process that makes these calls an IPC and a network namespace, as
+ * planned. They come first, as file systems that are mounted for the command show
+ * them.
  */
 export function enterNamespaces(
   table: CallTable,
@@ -41,7 +42,7 @@ export function enterNamespaces(
 }
 
 /**
- * Gives who makes these calls, the command, a UTS namespace, as planned, and its
+ * Gives the command, which makes these calls, a UTS namespace, as planned, and its
  * mounts for good: those that come from a mount namespace of another user
  * namespace can be neither taken away nor changed in what they forbid,
  * mount_namespaces(7). In its user namespace a command of root may all but that.
@@ -64,9 +65,9 @@ export function enterCommandsNamespaces(
 /**
  * Makes a user namespace inside this one, with the same ids.
  *
- * @returns Null where this is the first: there no user namespace takes rights from
+ * @returns Null if this is the first: there no user namespace takes rights from
  * root without taking them all.
- * @throws {SyscallError} EPERM without CAP_SETFCAP, ENOSPC where there are as many
+ * @throws {SyscallError} EPERM without CAP_SETFCAP, ENOSPC if there are as many
  * as there may be.
  */
 export function makeInnerUserNamespace(): OwnedFd | null {

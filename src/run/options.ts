@@ -1,4 +1,4 @@
-/** What a caller of `run` asks for, checked. */
+/** The options of `run`, and their check. */
 import type { MountSpec } from "../options/spec.ts";
 import type { InputOption, OutputOption } from "./streams.ts";
 import type { Usage } from "../sys/process.ts";
@@ -295,9 +295,9 @@ export interface RunResult {
   readonly stderr?: Uint8Array<ArrayBuffer>;
 }
 
-/** Who a command runs as. */
+/** The user and group that a command runs as. */
 export interface Ids {
-  /** The user, null for the same. */
+  /** The user; null for this process's. */
   readonly uid: number | null;
   /** The group. */
   readonly gid: number;
@@ -343,16 +343,16 @@ export interface Plan {
 
 /** Something to mount. */
 export interface PlannedMount extends MountPlan {
-  /** What was asked for. */
+  /** The entry that the caller gave. */
   readonly spec: MountSpec;
   /**
-   * A file system that shows a namespace of the command's; null for what can be
-   * made anywhere.
+   * The file system, if it shows a namespace of the command's; null if it can be
+   * made in any namespace.
    */
   readonly shows: Shows | null;
 }
 
-/** A file system that shows a namespace of who opened its context. */
+/** A file system that shows a namespace of the process that opened its context. */
 export interface Shows {
   readonly type: "proc" | "mqueue" | "sysfs";
   readonly options: OptionsInput;
@@ -405,7 +405,7 @@ const RUN_NAMES: OptionNames<RunOptions> = {
  * Checks what a caller asks for.
  *
  * @throws {TypeError | RangeError} Before any call.
- * @throws {MountError} ENOENT where /proc is missing.
+ * @throws {MountError} ENOENT if /proc is missing.
  */
 export function parseRun(
   command: readonly string[],
@@ -637,7 +637,7 @@ function checkWord<T extends string>(
   throw new TypeError(`"${name}" must be ${known}: received ${received(word)}`);
 }
 
-/** What a file system shows of namespaces that the command has for itself. */
+/** The file system, if it shows a namespace that the command has for itself. */
 function showsNamespace(
   { type, options = "" }: MountSpec,
   { hostIpc, network }: Pick<Plan, "hostIpc" | "network">,

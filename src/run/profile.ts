@@ -1,7 +1,6 @@
 /**
- * The profile `"strict"`: what a command may not do, even as root. As OCI runtimes
- * and docker confine by default, but for their filter of system calls: see
- * seccomp.ts.
+ * The profile `"strict"`: it confines a command, even root's, as OCI runtimes and
+ * docker do by default. It has no filter of system calls: see seccomp.ts.
  */
 import type { Capability } from "./capabilities.ts";
 
@@ -29,10 +28,10 @@ export const STRICT_CAPABILITIES: readonly Capability[] = [
 /** The file systems that have more in them than a command should get. */
 export const GUARDED = ["proc", "sys"] as const;
 
-/** One of them. */
+/** One of the guarded file systems. */
 export type Guarded = (typeof GUARDED)[number];
 
-/** What is covered in them: of runc's specification, and what docker adds. */
+/** The paths in them that are covered: those of runc's specification and docker's. */
 export const MASKED: Readonly<Record<Guarded, readonly string[]>> = {
   proc: [
     "acpi",
@@ -49,7 +48,7 @@ export const MASKED: Readonly<Record<Guarded, readonly string[]>> = {
   sys: ["devices/virtual/powercap", "firmware"],
 };
 
-/** What is read-only in a procfs; the whole sysfs is. */
+/** The paths that are read-only in a procfs. A sysfs is read-only as a whole. */
 export const READ_ONLY = ["bus", "fs", "irq", "sys", "sysrq-trigger"] as const;
 
 // include/uapi/linux/keyctl.h

@@ -6,21 +6,21 @@ import { AT_EMPTY_PATH, STATX_MODE, STATX_TYPE } from "../sys/constants.ts";
 import { environ } from "../sys/process.ts";
 import { openInRoot, readFile, S_IFMT, S_IFREG } from "../fd/open.ts";
 
-/** Where execvp(3) looks without a PATH. */
+/** The path that execvp(3) uses if there is no PATH. */
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 
 /**
- * Finds a program as execvp(3) does, in a root that is none yet: where it may be,
- * in order. Only the kernel knows which of them it executes for a user, from a
- * mount: the others are passed over, as there. What it refuses as no executable is
- * not given to a shell then.
+ * Finds the paths at which a program may be, in the order that execvp(3) has, in a
+ * directory that will be the root. Only the kernel knows which of them it executes
+ * for a user, from a mount. As execvp(3) does, the command tries one after another.
+ * If the kernel refuses a file because it is no executable, no shell is tried.
  *
  * @param root The root.
  * @param name The program; without a slash it is looked for on the path.
  * @param cwd The working directory.
- * @param path PATH, undefined where there is none.
+ * @param path PATH, undefined if there is none.
  * @returns Its paths in that root, absolute or relative to `cwd`; one at least.
- * @throws {SyscallError} Of execve(2): ENOENT, EACCES where what was found is
+ * @throws {SyscallError} Of execve(2): ENOENT, EACCES if what was found is
  * nothing to execute, ENAMETOOLONG.
  */
 export function findPrograms(
@@ -79,7 +79,7 @@ function lookForProgram(
  * own as the first of PATH.
  *
  * @returns `NAME=value` each.
- * @throws {SyscallError} Where Deno did, and /proc can't be read.
+ * @throws {SyscallError} If Deno did, and /proc can't be read.
  */
 export function inheritedEnvironment(): string[] {
   const entries = environ();

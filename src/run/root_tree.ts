@@ -103,13 +103,13 @@ export class DetachedRoot {
 /** A command's root. */
 export class RootTree implements Disposable {
   #root: OwnedFd;
-  /** What it is built in. */
+  /** The place to attach mounts in the tree while it is not attached itself. */
   readonly staging = new Staging();
-  /** The tmpfs that stand in for directories. */
+  /** The tmpfs mounts that stand in for directories. */
   readonly #standIns: OwnedFd[] = [];
-  /** The mounts that mount points are made in: those, /dev, a new tmpfs. */
+  /** The mounts that mount points are made in: stand-ins, /dev, any new tmpfs. */
   readonly #writable = new Set<bigint>();
-  /** Those that no mount point can be made in: /proc and /sys. */
+  /** The mounts that no mount point can be made in: /proc and /sys. */
   readonly #fixed = new Set<bigint>();
   readonly #points: MountPoints;
   readonly #makes: boolean;
@@ -191,7 +191,7 @@ export class RootTree implements Disposable {
     }
   }
 
-  /** Makes a directory in the root, where there is nothing and it may be. */
+  /** Makes a directory in the root, unless something is there, or it may not be. */
   #make(name: string): boolean {
     if (!this.#makes) return false;
     let made: OwnedFd;
@@ -206,7 +206,7 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * The directory at the top that a target may be in, by its name; null where a
+   * The directory at the top that a target may be in, by its name; null if a
    * symlink leads to any.
    */
   topOf(target: string): string | null {
@@ -227,7 +227,7 @@ export class RootTree implements Disposable {
     attempt(attempted, () => {
       using mount = make();
       if (attempted.type === "tmpfs") this.#writable.add(mountIdAt(mount.fd));
-      // What is missing is made, but in /proc and /sys.
+      // A missing mount point is made, except in /proc and /sys.
       attempt(
         { ...attempted, mkdir: false, inFixed: true, follows: true },
         () => {
@@ -241,7 +241,7 @@ export class RootTree implements Disposable {
   /**
    * Mounts a mount on a directory in the root, and closes it.
    *
-   * @param mount Attached to nothing, or held where the tree is built.
+   * @param mount The mount, which is not attached, or held in the staging.
    * @throws {MountError}
    */
   put(name: "proc" | "sys" | "dev", mount: OwnedFd): void {
@@ -329,10 +329,10 @@ export class RootTree implements Disposable {
   /**
    * Makes a name in a directory, or in the stand-in that takes its place.
    *
-   * @returns That.
+   * @returns The stand-in; null if there is none.
    */
   #makeIn(directory: OwnedFd, name: string, isFile: boolean): OwnedFd | null {
-    // What the kernel has made there is all there is.
+    // In /proc and /sys, only the kernel makes files.
     if (this.#fixed.has(this.#mountOf(directory))) return null;
     if (this.#makeInPlace(directory, name, isFile)) return null;
     const { fd } = this.#takePlace(directory, []);
@@ -340,7 +340,7 @@ export class RootTree implements Disposable {
     return new OwnedFd(dup(fd), "stand-in", true);
   }
 
-  /** @returns False where it may not be made, or would not be safe. */
+  /** @returns False if it may not be made, or would not be safe. */
   #makeInPlace(directory: OwnedFd, name: string, isFile: boolean): boolean {
     const { fd } = directory;
     let made: OwnedFd;
@@ -476,7 +476,7 @@ function detach(from: HasFd | MountTree | DetachedRoot): OwnedFd {
     : cloneTree(from.fd, "", AT_RECURSIVE);
 }
 
-/** Makes a file or directory where nobody but the command sees it. */
+/** Makes a file or directory that only the command sees. */
 function makeHere(fd: number, name: string, isFile: boolean): void {
   if (isFile) return makeFile(fd, name);
   mkdirat(fd, name, 0o755);
@@ -560,7 +560,7 @@ export function makeSys(context?: OwnedFd): OwnedFd {
 /**
  * A /dev: devices by bind, for a user namespace can't make them.
  *
- * @param staging Where it is held then.
+ * @param staging The staging that holds it then.
  * @param tty The mount for `console`, null for none.
  */
 export function makeDev(

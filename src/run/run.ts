@@ -75,7 +75,7 @@ export async function run(
   command: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  // A third of the library, which those who only mount need not load.
+  // A third of the library: a program that only mounts need not load it.
   const { execute } = await import("./execute.ts");
   return await execute(root, command, options);
 }

@@ -20,7 +20,7 @@ import { OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { attempt } from "../error/error.ts";
 import { quote } from "../base/text.ts";
 
-/** What a filter is made for. */
+/** The processor, capabilities and kernel that a filter is made for. */
 export interface Target {
   /** `Deno.build.arch`. */
   readonly processor: string;
@@ -49,7 +49,7 @@ const MOST_BYTES = 4096 * 8;
  * @returns The kernel's program: `struct sock_filter[]`.
  * @throws {RangeError} For a file that is no profile.
  * @throws {MountError} For one that can't be read.
- * @throws {UnsupportedError} Where libseccomp is not installed.
+ * @throws {UnsupportedError} If libseccomp is not installed.
  */
 export function makeFilter(
   path: string,

@@ -8,7 +8,7 @@ import {
 } from "../sys/process.ts";
 import { SyscallError } from "../sys/error.ts";
 
-/** What a terminal sends to the whole foreground: termios(3). */
+/** The signals that a terminal sends to its whole foreground group: termios(3). */
 export const FROM_TERMINAL: readonly SignalName[] = [
   "SIGINT",
   "SIGQUIT",
@@ -16,9 +16,9 @@ export const FROM_TERMINAL: readonly SignalName[] = [
 ];
 
 /**
- * Holds back signals that this process would end by, for as long as it is not
- * disposed of. What it ignores, under nohup(1) say, it goes on ignoring, and so
- * does what it starts.
+ * Holds back signals that would end this process, until it is disposed of.
+ * Signals that this process ignores, under nohup(1) for example, stay ignored, by
+ * its child processes, too.
  */
 export class HeldSignals implements Disposable {
   readonly #listeners = new DisposableStack();
@@ -29,26 +29,27 @@ export class HeldSignals implements Disposable {
     if (names.length === 0) return;
     const { ignores } = dispositions();
     for (const name of names) {
-      // One that does nothing keeps what is ignored from ending this process.
+      // A listener that does nothing keeps an ignored signal from ending this
+      // process.
       const listener = ignores(name) ? () => {} : () => this.#deliver(name);
       Deno.addSignalListener(name, listener);
       this.#listeners.defer(() => Deno.removeSignalListener(name, listener));
     }
-    // With its first listener Deno catches more than was asked for. What is
-    // caught would not be ignored by what is executed: execve(2).
+    // With its first listener Deno catches more signals than were asked for. A
+    // program that is executed does not ignore a caught signal: execve(2).
     const { catches } = dispositions();
     for (const name of Object.keys(SIGNALS) as SignalName[]) {
       if (ignores(name) && catches(name)) startIgnoring(name);
     }
   }
 
-  /** Delivers them from now on, those that came already first. */
+  /** Delivers the signals from now on, first those that were held back. */
   deliverTo(deliver: (name: SignalName) => void): void {
     this.#deliver = deliver;
     for (const name of this.#early) deliver(name);
   }
 
-  /** Lets them be. */
+  /** No longer listens for the signals. */
   [Symbol.dispose](): void {
     this.#listeners.dispose();
   }
@@ -62,23 +63,26 @@ export class Terminal implements Disposable {
     this.#group = group;
   }
 
-  /** The terminal, null where there is none, or another process has it. */
+  /** The terminal; null if there is none, or another process group has it. */
   static ours(): Terminal | null {
     const group = processGroup();
     return foregroundGroup(0) === group ? new Terminal(group) : null;
   }
 
-  /** Whether standard input is this session's terminal, whoever has it. */
+  /**
+   * True if standard input is this session's terminal, whichever process group is
+   * in its foreground.
+   */
   static isThere(): boolean {
     return foregroundGroup(0) !== null;
   }
 
-  /** Takes the foreground back from whom the command gave it to. */
+  /** Takes the foreground back from the process group that the command gave it to. */
   [Symbol.dispose](): void {
     try {
       setForegroundGroup(0, this.#group);
     } catch (error) {
-      // It was hung up.
+      // The terminal was hung up.
       if (!(error instanceof SyscallError)) throw error;
     }
   }

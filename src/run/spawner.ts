@@ -1,4 +1,4 @@
-/** What commands are started with and is the same for each: made once, and kept. */
+/** The descriptors that every command is started with: made once, and kept. */
 import { mknodat, readlinkat } from "../sys/names.ts";
 import {
   AT_FDCWD,
@@ -27,8 +27,8 @@ import { DEVICES, make, S_IFCHR, SYS_OPTIONS } from "./root_tree.ts";
 let current: Spawner | null = null;
 
 /**
- * The spawner of the calling thread: it is made where there is none, or this
- * thread has another network namespace by now, which a sysfs shows.
+ * The spawner of the calling thread. It is made if there is none, or if this
+ * thread is in another network namespace by now: a sysfs shows that.
  *
  * @throws {SyscallError | MountError | UnsupportedError}
  */
@@ -41,37 +41,37 @@ export function spawner(): Spawner {
   return current;
 }
 
-/** Lets go of what was made, if something was. */
+/** Disposes of the spawner, if there is one. */
 export function endSpawner(): void {
   current?.[Symbol.dispose]();
   current = null;
 }
 
-/** What is made depends on no other namespace that a thread may leave. */
+/** Of the namespaces that a thread may leave, a spawner depends on this one alone. */
 function identify(): string {
   return readlinkat(AT_FDCWD, "/proc/thread-self/ns/net");
 }
 
-/** What commands are started with. */
+/** The descriptors that commands are started with. */
 export class Spawner implements Disposable {
-  /** What the thread that made it sees. */
+  /** The network namespace of the thread that made it. */
   readonly identity: string;
   /** The program of the first process. */
   readonly init: OwnedFd;
   /**
-   * A mount namespace with nothing in it: new ones are copies of that. Null where
-   * the kernel makes them empty.
+   * A mount namespace with nothing in it, from which new ones are copied. Null if
+   * the kernel makes empty ones itself.
    */
   readonly empty: OwnedFd | null;
-  /** Whether device nodes can be made. */
+  /** True if device nodes can be made. */
   readonly makesDevices: boolean;
   /**
-   * Whether what is attached to nothing can be copied, as since Linux 6.15. If not,
-   * there is no `sys`, and what covers files is in the root of `empty`, which is
-   * there.
+   * True if a mount that is not attached can be copied: since Linux 6.15. If not,
+   * `sys` is null, `empty` is not, and the covers of a `Guard` are in the root of
+   * `empty`.
    */
   readonly copiesDetached: boolean;
-  /** A sysfs, to be copied; null where none may be mounted. */
+  /** A sysfs, to be copied; null if none may be mounted. */
   readonly sys: OwnedFd | null;
   /** The user namespace of commands, null for this process's. */
   readonly userNamespace: OwnedFd | null;
@@ -80,7 +80,7 @@ export class Spawner implements Disposable {
 
   constructor(identity: string) {
     this.identity = identity;
-    // Otherwise a process could not be waited for: wait(2).
+    // While SIGCHLD is ignored, a process can't be waited for: wait(2).
     stopIgnoring("SIGCHLD");
     using owned = new DisposableStack();
     this.init = owned.use(openInit());
@@ -98,7 +98,7 @@ export class Spawner implements Disposable {
     owned.move();
   }
 
-  /** What the profile `"strict"` takes. */
+  /** The guard for the profile `"strict"`. */
   guard(): Guard {
     return this.#guard ??= new Guard(this.copiesDetached);
   }
@@ -128,9 +128,9 @@ export class Spawner implements Disposable {
 }
 
 /**
- * No namespace leads to it but through its descriptor.
+ * Makes a mount namespace that only its descriptor leads to.
  *
- * @param covers Whether the covers of a `Guard` are in its root.
+ * @param covers True if the covers of a `Guard` are put in its root.
  */
 function makeEmptyNamespace(init: OwnedFd, covers: boolean): OwnedFd {
   using nothing = createDetachedMount(
@@ -185,7 +185,7 @@ function mayMakeDevices(): boolean {
     mknodat(mount.fd, name, S_IFCHR, device);
     return true;
   } catch (error) {
-    // In a user namespace, or where the control group forbids it.
+    // In a user namespace, or if the control group forbids it.
     if (!isErrno(error, EPERM)) throw error;
     return false;
   }

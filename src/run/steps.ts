@@ -1,6 +1,6 @@
 /**
- * What the first process of a command's PID namespace does: what the command sees
- * is mounted, and the command made what it is to be.
+ * The steps of the first process of a command's PID namespace. It mounts what the
+ * command sees, and gives the command its user, limits, streams and so on.
  */
 import {
   type CallTable,
@@ -78,7 +78,7 @@ export interface Made {
   readonly attempted: Attempt;
 }
 
-/** A mount that was made, and where it goes. */
+/** A mount that was made, and its mount point. */
 export interface Placed extends Made {
   /** The mount point: a descriptor, and a path from there. */
   readonly at: number;
@@ -86,32 +86,33 @@ export interface Placed extends Made {
 }
 
 /**
- * What the first table begins with.
+ * Adds the calls that the first table begins with.
  *
- * @param isGroup Whether it leads a process group, with the command in it.
+ * @param isGroup True if the first process leads a process group, with the command
+ * in it.
  */
 export function beginTable(table: CallTable, isGroup = false): void {
-  // The file of the next table has its number.
+  // The file of the next table gets this number.
   table.open("fcntl", [SOCKET, F_DUPFD_CLOEXEC, 0]);
   if (isGroup) table.call("setpgid", [0, 0]);
   table.call("prctl", [PR_SET_NAME, "mountat init", 0, 0, 0]);
   table.call("fcntl", [SOCKET, F_SETFD, FD_CLOEXEC]);
 }
 
-/** What the first table ends with: it tells that it was done. */
+/** Adds the calls that the first table ends with: they report that it is done. */
 export function endTable(table: CallTable): void {
   table.call("close", [FIRST_OPENED]);
   table.call("sendmsg", [SOCKET, new Descriptors([]), 0]);
 }
 
-/** Brings the process group of who makes these calls to the foreground. */
+/** Brings the process group of the process that makes these calls to the foreground. */
 export function takeForeground(table: CallTable): void {
   const group = table.cell();
   table.call("getpid", [], { result: group });
   table.call("ioctl", [0, TIOCSPGRP, group]);
 }
 
-/** Makes a procfs of the PID namespace of who makes these calls. */
+/** Makes a procfs of the PID namespace of the process that makes these calls. */
 export function makeProcfs(table: CallTable): Made {
   const attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   return makeFileSystem(table, "proc", {}, attributes, "proc");
@@ -125,7 +126,7 @@ export function copySysfs(table: CallTable, sys: number): Made {
   return { fd, attempted };
 }
 
-/** Makes a sysfs that shows the network namespace of who makes these calls. */
+/** Makes a sysfs that shows the network namespace of the process that calls. */
 export function makeSysfs(table: CallTable): Made {
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
@@ -223,7 +224,8 @@ function mounting(type: string, target: string): Attempt {
 /**
  * Goes into a mount namespace with nothing in it.
  *
- * @param empty The one that it is a copy of; null where the kernel makes it empty.
+ * @param empty The namespace that it is a copy of; null if the kernel makes an empty
+ * one.
  */
 export function enterEmptyNamespace(
   table: CallTable,
@@ -279,25 +281,25 @@ export function enterDirectory(table: CallTable, path: string): void {
   table.call("fchdir", [fd], { attempted });
 }
 
-/** What a command is started with, besides what its plan says. */
+/** Details of a command's start that are not in its plan. */
 export interface Start {
-  /** Whether it starts a session. */
+  /** True if the command starts a session. */
   readonly newSession: boolean;
   /** The descriptors to pass on: their numbers in the table, and the command's. */
   readonly fds: readonly (readonly [number: number, becomes: number])[];
-  /** Where its program may be, in order. */
+  /** The paths at which its program may be, in order. */
   readonly programs: readonly string[];
   readonly environment: readonly string[];
 }
 
-/** Makes the child that makes these calls the command. */
+/** Turns the child process that makes these calls into the command. */
 export function becomeCommand(
   table: CallTable,
   plan: Plan,
   { newSession, fds, programs, environment }: Start,
 ): void {
   if (newSession) table.call("setsid", []);
-  // Those of the first process are closed on exec.
+  // The first process's descriptors are closed on exec.
   for (const fd of [0, 1, 2]) table.call("fcntl", [fd, F_SETFD, 0]);
   passDescriptors(table, fds);
   for (const { resource, soft, hard } of plan.limits) {

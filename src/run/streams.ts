@@ -31,23 +31,23 @@ export type OutputOption =
   | number
   | WritableStream<Uint8Array>;
 
-/** A stream of a command, before and after that is started. */
+/** A stream of a command, before and after the command is started. */
 export interface Stream {
-  /** What becomes its descriptor. */
+  /** The descriptor in this process that becomes the command's. */
   readonly fd: number;
-  /** Whether that is an end of a pipe that was made for it. */
+  /** True if that is one end of a pipe that was made for the command. */
   readonly isPipe: boolean;
-  /** Closes what only the command needs, once it was started. */
+  /** Closes the end that only the command needs, once the command is started. */
   closeTheirs(): void;
   /**
-   * Moves what there is to move until the end.
+   * Moves bytes between the command and this process, until the end.
    *
-   * @returns What was collected, undefined where nothing was to be.
+   * @returns The output that was collected, or undefined for any other stream.
    */
   readonly moved: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Ends the moving: the command reads no more, or nobody reads what it wrote. */
   stop(): void;
-  /** Ends the moving once what the command has written by now was moved. */
+  /** Ends the moving as soon as everything that the command has written is moved. */
   finish(): void;
 }
 
@@ -68,7 +68,7 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
     : option;
   const reader = source.getReader();
   const stopping = new AbortController();
-  // What the source does about it, and when, is its own affair.
+  // Nobody waits for the source to react, and its errors do not matter.
   const cancel = () => void reader.cancel().catch(() => {});
   function stop(): void {
     stopping.abort();
@@ -86,7 +86,7 @@ export function openInput(option: InputOption, owned: DisposableStack): Stream {
           await writeAll(ours.fd, value, stopping.signal);
         }
       } catch (error) {
-        // It was not interested in the rest.
+        // The command does not read the rest.
         if (!isErrno(error, EPIPE)) throw error;
         cancel();
         return undefined;
@@ -143,7 +143,7 @@ export function openOutput(
       return undefined;
     },
     stop: () => limit.set(0),
-    // Somebody may hold the other end who is none of the command's any more.
+    // A process that no longer belongs to the command may hold the other end.
     finish: () => limit.set(ours.closed ? 0 : pipeSize(ours.fd)),
   };
 }
@@ -219,7 +219,7 @@ function openPlain(
   };
 }
 
-/** What the streams of a command that are nothing have in common. */
+/** The descriptor of /dev/null that all `"null"` streams of a command share. */
 const nulls = new WeakMap<DisposableStack, number>();
 
 function openNull(owned: DisposableStack): number {

@@ -1,6 +1,6 @@
 /**
- * Tables of system calls for the first process of a command's PID namespace, which
- * makes them one after another: init.S says how.
+ * Tables of system calls for the first process of a command's PID namespace. It
+ * makes the calls one after another: see init.S.
  */
 import type { Attempt } from "../error/attempt.ts";
 import { explain } from "../error/error.ts";
@@ -12,40 +12,43 @@ import { SCM_RIGHTS, SOL_SOCKET } from "../sys/socket.ts";
 import { encodeText, quote } from "../base/text.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 
-/** Where the first process has its table. */
+/** The address at which the first process maps its table. */
 const BASE = 0x1000_0000;
 
-/** Bytes of an entry: a number, six arguments, and where the result goes. */
+/** Bytes of an entry: a number, six arguments, and the address for the result. */
 const ENTRY_SIZE = 64;
 
-/** The same in words of 32 bits, of which two are one of its words. */
+/** The same in words of 32 bits: two of them are one word of an entry. */
 const ENTRY_WORDS = ENTRY_SIZE / 4;
 
 /** The word of an entry that says where the result goes. */
 const RESULT = 14;
 
-/** Ends a table; another one comes then. */
+/** Ends a table, if another one follows. */
 const NEXT_TABLE = -1;
 
-/** The first process waits then, and its child goes on. */
+/** Makes a child, which goes on with the table while the first process waits. */
 const VFORK = -2;
 
-/** The socket has another number then. */
+/** Says that the socket has another number from here on. */
 const MOVED_SOCKET = -3;
 
 /** The socket's number, until it is moved. */
 export const SOCKET = 3;
 
-/** The number that what is opened first has there: that of the file of the table. */
+/**
+ * The number that the first descriptor to be opened gets in the first process: the
+ * file of the table had it before.
+ */
 export const FIRST_OPENED = 4;
 
-/** That of the first descriptor which comes with the table. */
+/** The number of the first descriptor that comes with the table. */
 const FIRST_PASSED = 5;
 
 /** A null-terminated array of strings, as an argument. */
 export class Strings {
   readonly texts: readonly string[];
-  /** Whether a tracer is told of them. */
+  /** True if a tracer is told the strings. */
   readonly shown: boolean;
 
   constructor(texts: readonly string[], shown = true) {
@@ -54,11 +57,11 @@ export class Strings {
   }
 }
 
-/** What a call returns, for later ones: by its address. */
+/** Room for the result of a call, passed by its address. */
 export class Cell {
-  /** Where it is in the data. */
+  /** The offset in the table's data. */
   readonly offset: number;
-  /** The word of the call that says where it goes. */
+  /** The word of the entry that says where the result goes. */
   word = 0;
 
   constructor(offset: number) {
@@ -66,7 +69,7 @@ export class Cell {
   }
 }
 
-/** What a call has returned, as the argument of a later one. */
+/** The result of an earlier call, as an argument. */
 export class Value {
   readonly cell: Cell;
 
@@ -106,13 +109,13 @@ export type Operand =
   | Cell
   | Value;
 
-/** How a call is made. */
+/** Options of a call. */
 export interface CallOptions {
-  /** What it is for; by default to run the command. */
+  /** The purpose, for the error message; by default, to run the command. */
   readonly attempted?: Attempt;
-  /** Whether the next is made when it fails. */
+  /** True if the next call is made even if this one fails. */
   readonly mayFail?: boolean;
-  /** Where its result goes. */
+  /** The cell that gets the result. */
   readonly result?: Cell;
 }
 
@@ -122,19 +125,19 @@ interface Entry {
   readonly options: CallOptions;
 }
 
-/** What a tracer is not told of. */
+/** The entry of a step that is no system call: a tracer is not told of it. */
 const NO_CALL: Entry = { name: "clone", operands: [], options: {} };
 
-/** A call that failed, as the first process tells it. */
+/** A call that failed, as the first process reports it. */
 export interface Failure {
-  /** Which table it is of: the number of those that were done before. */
+  /** The index of its table: the number of tables that were done before. */
   readonly table: number;
   readonly errno: number;
-  /** Its entry's distance from the first; negative for one of the OWN_STEPS. */
+  /** The entry's distance from the first, in bytes; negative for one of OWN_STEPS. */
   readonly offset: number;
 }
 
-/** What the first process does besides its tables: init.S has the numbers. */
+/** The calls that the first process makes besides its tables: init.S numbers them. */
 const OWN_STEPS: readonly (readonly [syscall: string, args: string[]])[] = [
   ["close_range", ["0", "2", "0"]],
   ["close_range", ["4", "-1", "0"]],
@@ -149,23 +152,23 @@ const OWN_STEPS: readonly (readonly [syscall: string, args: string[]])[] = [
   ["wait4", ["-1", "…", "WNOHANG|__WALL", "…"]],
 ];
 
-/** A table. */
+/** A table of system calls. */
 export class CallTable {
   /** The number of the first descriptor that comes with it. */
   readonly #firstPassed: number;
   readonly #entries: Entry[] = [];
-  /** The entries, in words of 32 bits: no address takes more. */
+  /** The entries, in words of 32 bits: every address fits into one. */
   #words = new Int32Array(64 * ENTRY_WORDS);
-  /** How many entries there are, with those that are no calls. */
+  /** The number of entries, including those that are no calls. */
   #count = 0;
-  /** Which of the words are offsets in the data. */
+  /** The indexes of the words that are offsets in the data. */
   readonly #addresses: number[] = [];
-  /** Which words say where a result goes, and in which word that is. */
+  /** The words that take a result, each with the cell of that result. */
   readonly #taken: (readonly [cell: Cell, word: number])[] = [];
   readonly #data: (readonly [offset: number, bytes: Uint8Array])[] = [];
-  /** Addresses in the data of what is there. */
+  /** The offsets in the data at which an address in the data is to be written. */
   readonly #pointers: (readonly [offset: number, target: number])[] = [];
-  // The first is where a result goes that nobody wants.
+  // The first eight bytes take the results that nobody wants.
   #dataSize = 8;
   readonly #passed: number[] = [];
   #opened = 0;
@@ -187,7 +190,10 @@ export class CallTable {
     return this.#passed;
   }
 
-  /** Passes a descriptor on, before any is opened; returns its number there. */
+  /**
+   * Passes a descriptor on, before any is opened. Returns its number in the first
+   * process.
+   */
   pass(fd: number): number {
     if (this.#opened > 0) throw new TypeError("Something was opened already");
     this.#passed.push(fd);
@@ -203,7 +209,9 @@ export class CallTable {
     this.#add(NR[name], { name, operands, options });
   }
 
-  /** Adds a call that opens a descriptor; returns its number there. */
+  /**
+   * Adds a call that opens a descriptor. Returns its number in the first process.
+   */
   open(
     name: keyof typeof NR,
     operands: readonly Operand[],
@@ -214,25 +222,25 @@ export class CallTable {
     return opened === 0 ? FIRST_OPENED : this.#firstNumber + opened - 1;
   }
 
-  /** What follows is made by a child, while the first process waits for that. */
+  /** From here on, a child makes the calls, and the first process waits for it. */
   vfork(flags: number): void {
     this.#add(VFORK, { name: "clone", operands: [flags], options: {} });
   }
 
-  /** Says where the socket is, from here on. */
+  /** Says which number the socket has, from here on. */
   moveSocket(fd: number): void {
     this.#add(MOVED_SOCKET, null, [fd]);
   }
 
-  /** Room for a result. */
+  /** Makes room for a result. */
   cell(): Cell {
     return new Cell(this.#reserve(8));
   }
 
   /**
-   * Writes it as the first process reads it.
+   * Encodes the table as the first process reads it.
    *
-   * @param next Whether another table comes then.
+   * @param next True if another table follows.
    */
   encode({ next = false } = {}): Uint8Array<ArrayBuffer> {
     if (next) this.#add(NEXT_TABLE, null);
@@ -352,7 +360,7 @@ export class CallTable {
   trace(failures: readonly Failure[]): void {
     if (tracer === null) return;
     const own = failures.find(({ offset }) => offset < 0);
-    // What was made before it is not known.
+    // It is not known which calls were made before that step.
     if (own !== undefined) return;
     const failed = new Map(
       failures.map(({ offset, errno }) => [offset / ENTRY_SIZE, errno]),
@@ -364,13 +372,13 @@ export class CallTable {
       try {
         settle(number === 0 ? 0 : -1, nameOf(name), operands.map(print));
       } catch {
-        // Who made the table tells it.
+        // The maker of the table reports this failure.
         if (!mayFail) return;
       }
     }
   }
 
-  /** Whether a call's failure ended the whole. */
+  /** True if the failure of a call ended the first process. */
   isFatal({ offset }: Failure): boolean {
     return offset < 0 || !this.#entries[offset / ENTRY_SIZE]!.options.mayFail;
   }

@@ -14,8 +14,8 @@ import type { RunOptions } from "./options.ts";
  * name: as login(1) does it, but for what is said otherwise. They are read in the
  * root, through its symlinks, and nowhere else: passwd(5), group(5).
  *
- * @throws {RangeError} Where it has no such user.
- * @throws {MountError} Where the files can't be read.
+ * @throws {RangeError} If it has no such user.
+ * @throws {MountError} If the files can't be read.
  */
 export function withUser(root: HasFd, options: RunOptions): RunOptions {
   const { user, ...others } = options;
@@ -59,25 +59,25 @@ function isId(text: string | undefined): boolean {
   return /^\d{1,10}$/.test(text ?? "") && Number(text) < 0xffff_ffff;
 }
 
-/** The fields of each line; none where there is no such file. */
+/** The fields of each line; none if there is no such file. */
 function entriesOf(root: HasFd, path: string): string[][] {
   const attempted = { action: `read the root's ${path}`, target: path };
   const text = attempt(attempted, () => readInRoot(root.fd, path));
   return text.split("\n").map((line) => line.split(":"));
 }
 
-/** What comes after that is of no file that a system could use. */
+/** The most bytes that are read: no file that a system can use is longer. */
 const MOST_BYTES = 0x100_0000;
 
 function readInRoot(root: number, path: string): string {
   using found = findInRoot(root, path);
-  // Opening a pipe would wait, and a device may do whatever.
+  // Opening a pipe would wait, and opening a device may do anything.
   if (found === null || typeOf(found.fd) !== S_IFREG) return "";
   using file = open(procPath(found.fd), O_RDONLY);
   const { size } = statx(file.fd, "", AT_EMPTY_PATH, STATX_SIZE);
   const bytes = new Uint8Array(Math.min(Number(size), MOST_BYTES));
   let length = 0;
-  // What is written meanwhile does not make it endless.
+  // Reading ends even if somebody keeps writing to the file.
   while (length < bytes.length) {
     const count = read(file.fd, bytes.subarray(length));
     if (count === 0) break;

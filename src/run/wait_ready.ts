@@ -57,7 +57,7 @@ async function waitForAll(): Promise<void> {
   }
 }
 
-/** Waits until nobody waits any more, or the pipe that wakes is of no use. */
+/** Goes on until nobody waits any more, or the pipe that wakes it is broken. */
 async function waitByPipe(): Promise<void> {
   const ends = pipe2(O_CLOEXEC | O_NONBLOCK).map((fd) => new OwnedFd(fd));
   using reading = ends[0]!;
@@ -70,7 +70,7 @@ async function waitByPipe(): Promise<void> {
     try {
       write(writing.fd, byte);
     } catch {
-      // That wakes, too.
+      // Closing the end wakes it, too.
       writing.close();
     }
   };

@@ -20,22 +20,22 @@ import { parseElfInterpreter } from "./elf.ts";
 import { findPrograms } from "./program.ts";
 import type { Plan } from "./options.ts";
 
-/** Who executes a program, and where. */
+/** The part of a plan that says who executes a program, and where. */
 type Execution = Pick<
   Plan,
   "command" | "cwd" | "environment" | "ids" | "groups" | "mounts"
 >;
 
-/** The kernel goes no further from one interpreter to another. */
+/** The most interpreters of interpreters that the kernel follows. */
 const MOST_INTERPRETERS = 5;
 
 /** As much of a script as the kernel reads: BINPRM_BUF_SIZE. */
 const HEAD_BYTES = 256;
 
 /**
- * Explains the error of execve(2) by what is seen of the program in its root.
+ * Explains the error of execve(2) by looking at the program in its root.
  *
- * @param root The root, without what was mounted in it: that is gone by then.
+ * @param root The root. The mounts that were made in it are gone by now.
  */
 export function explainExecution(
   error: SyscallError,
@@ -51,7 +51,7 @@ export function explainExecution(
   );
 }
 
-/** @returns Undefined where nothing is seen. */
+/** @returns The reason, or undefined if none is found. */
 function whyNotExecuted(
   error: SyscallError,
   root: number,
@@ -77,13 +77,13 @@ function whyNotExecuted(
       },`;
       name = interpreter.path;
       if (!isMissing(root, from(name))) continue;
-      // It might have been in what was mounted.
+      // It may have been in one of the mounts.
       return mounts.length === 0
         ? `${what} is not in the root`
         : `${what} must be in the root, too`;
     }
   } catch (failure) {
-    // What failed before is what the caller must hear.
+    // The caller gets the error of execve(2), and not this one.
     if (!(failure instanceof SyscallError)) throw failure;
   }
   return undefined;
@@ -99,7 +99,7 @@ function isMissing(root: number, path: string): boolean {
   }
 }
 
-/** What the kernel executes in place of a file: execve(2). */
+/** The program that the kernel executes in place of a file: execve(2). */
 function interpreterOf(
   file: OwnedFd,
 ): { kind: "interpreter" | "loader"; path: string } | null {

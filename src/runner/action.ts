@@ -67,7 +67,7 @@ export async function runAction(
   }
 }
 
-/** What of a command's options is each action's own. */
+/** The options of `run` that differ between actions. */
 type OwnOptions = Required<Pick<RunOptions, "stdout" | "stderr" | "signal">>;
 
 async function runLogged(
@@ -152,7 +152,7 @@ function environment(
   return { ...tmpdir, ...environmentVariables };
 }
 
-/** What leads above the input root stays there, as `..` of any root does. */
+/** A path that would lead above the input root stops at it, as at any root. */
 function workingDirectory({ workingDirectory: path }: RunRequest): string {
   if (!path.startsWith("/")) return `/${path}`;
   throw new StatusError(
@@ -161,7 +161,7 @@ function workingDirectory({ workingDirectory: path }: RunRequest): string {
   );
 }
 
-/** Tells of a failure that the request is wrong, where its arguments are refused. */
+/** Reports a failure as INVALID_ARGUMENT, if the request's arguments are refused. */
 function checkRequest(error: unknown, check: () => void): void {
   if (!(error instanceof TypeError)) return;
   try {
@@ -189,7 +189,7 @@ function endedInstead(error: unknown, cwd: string, stderr: number): Ended {
   };
 }
 
-/** Writes down why an action was not run, where the worker uploads it from. */
+/** Writes the reason why an action was not run into the log that the worker uploads. */
 function explainInLog(
   build: HasFd,
   { serverLogsDirectory: name }: RunRequest,

@@ -1,7 +1,7 @@
 /**
- * What a request names in the build directory. The worker chose the names, but
- * what lies there was written by actions: everything is opened beneath the build
- * directory's descriptor, through no symlink.
+ * Opens the files and directories that a request names in the build directory. The
+ * worker chose the names, but actions wrote what lies there. So everything is opened
+ * beneath the build directory's descriptor, through no symlink.
  */
 import { Directory } from "../directory.ts";
 import { openAt, openBeneath, openDirectoryAt } from "../fd/open.ts";
@@ -30,7 +30,7 @@ export function openBuildDirectory(path: string): Directory {
 /**
  * Checks that there is something of a name in the build directory.
  *
- * @throws {StatusError} INTERNAL where there is not.
+ * @throws {StatusError} INTERNAL if there is not.
  */
 export function checkPath(build: HasFd, path: string): void {
   try {
@@ -76,7 +76,7 @@ export function createLog(
  * Opens a directory.
  *
  * @param field The request's field that names it.
- * @throws {StatusError} INVALID_ARGUMENT where there is none of that name in the
+ * @throws {StatusError} INVALID_ARGUMENT if there is none of that name in the
  * build directory.
  */
 export function openNamed(

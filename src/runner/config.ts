@@ -1,4 +1,4 @@
-/** The configuration of `bb_runner`, as far as this runner can be it. */
+/** The configuration of `bb_runner`, as far as this runner can honour it. */
 import { nearest } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 import type { ServeOptions } from "./options.ts";
@@ -8,7 +8,7 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
-/** What a configuration says. */
+/** The content of a configuration. */
 export interface Config {
   readonly options: ServeOptions;
   /** The umask, undefined for this process's. */
@@ -18,7 +18,7 @@ export interface Config {
 type Json = unknown;
 type Fields = Readonly<Record<string, Json>>;
 
-/** How long actions may go on with `stopGracefully`. */
+/** The milliseconds that actions may go on with `stopGracefully`. */
 const GRACE = 3_600_000;
 
 /** Why a field can't be honoured, by its name and those that it is in. */
@@ -243,7 +243,7 @@ function fields(
   return found;
 }
 
-/** Whether a value says what holds without it, too. */
+/** True if a value means the same as none. */
 function isUnset(value: Json, isMap: boolean): boolean {
   if (Array.isArray(value)) return value.length === 0;
   if (isMap && typeof value === "object" && value !== null) {

@@ -3,27 +3,27 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 
-/** What a client sends before its first frame: RFC 9113, 3.4. */
+/** The bytes that a client sends before its first frame: RFC 9113, 3.4. */
 const PREFACE_SIZE = 24;
 
-/** RFC 9113, 4.1. */
+/** The bytes of a frame's header: RFC 9113, 4.1. */
 const HEADER_SIZE = 9;
 
 const GOAWAY = 0x07;
 
 /**
- * A client's connection, without the frame by which it takes its leave. Of one
- * after some hundred calls Deno's node:http2 makes a crash of the whole process:
- * https://github.com/denoland/deno/issues/36788. Nothing is lost by it: that the
- * client is gone shows when it closes the connection.
+ * A client's connection, without the frame by which it says goodbye (GOAWAY). If
+ * that comes after some hundred calls, Deno's node:http2 crashes the whole process:
+ * https://github.com/denoland/deno/issues/36788. Nothing is lost without the frame:
+ * the client also closes the connection.
  */
 export class Connection extends Duplex {
   readonly #socket: Socket;
-  /** How much is left of the frame, or what comes before the first. */
+  /** The bytes that are left of the frame, or of the preface. */
   #left = PREFACE_SIZE;
-  /** Whether that is passed on. */
+  /** True if those bytes are passed on. */
   #passes = true;
-  /** What has come of the next frame's header. */
+  /** The bytes of the next frame's header that have come. */
   #header: Buffer = Buffer.alloc(0);
 
   /** @param socket The connection; it ends with this. */
@@ -38,7 +38,7 @@ export class Connection extends Duplex {
     socket.on("error", (error: Error) => this.destroy(error));
   }
 
-  /** Passes on what has come; tells whether there may come more at once. */
+  /** Passes on the bytes that have come. Returns true if more may come at once. */
   #take(chunk: Buffer): boolean {
     let more = true;
     for (let rest = chunk; rest.length > 0;) {
@@ -66,12 +66,12 @@ export class Connection extends Duplex {
     this.#socket.resume();
   }
 
-  /** Whether what is written waits for more. */
+  /** True while writes are held back, to be sent together. */
   #gathers = false;
 
   /**
-   * Sends what is written in one turn of the event loop at once: an answer is
-   * headers, a message and trailers, each a write that would wake up the client.
+   * Sends the writes of one turn of the event loop together. An answer is headers, a
+   * message and trailers: each is a write, and would wake up the client.
    */
   // deno-lint-ignore no-explicit-any
   override write(...args: any[]): boolean {
@@ -101,7 +101,7 @@ export class Connection extends Duplex {
     error: Error | null,
     done: (error?: Error | null) => void,
   ): void {
-    // What was written is sent still.
+    // The bytes that were written are still sent.
     if (error === null) this.#socket.destroySoon();
     else this.#socket.destroy();
     done(error);

@@ -47,16 +47,16 @@ function openDirectory(dirfd: number, name: string, resolve: number): OwnedFd {
 }
 
 /**
- * The directories from one down to another, each in the one before. Few of them
- * are open at a time: whoever makes a tree deep takes no descriptors from others.
+ * The directories from one down to another, each in the one before. Only few of
+ * them are open at a time, so that a deep tree does not use up the descriptors.
  */
 export class Descent implements Disposable {
   /** The directories that are open: the last ones. */
   readonly #open: OwnedFd[] = [];
-  /** What those were that are closed: the first ones. */
+  /** The identities of the directories that are closed: the first ones. */
   readonly #closed: string[] = [];
 
-  /** How many directories there are. */
+  /** The number of directories. */
   get depth(): number {
     return this.#closed.length + this.#open.length;
   }
@@ -80,7 +80,7 @@ export class Descent implements Disposable {
    * Goes back up.
    *
    * @throws {SyscallError} What openat2(2) answers.
-   * @throws {Error} Where the directory above is another by now.
+   * @throws {Error} If the directory above is another by now.
    */
   leave(): void {
     const left = this.#open.at(-1)!;

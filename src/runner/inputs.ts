@@ -47,7 +47,7 @@ export class Inputs implements Disposable {
   }
 
   /**
-   * How the files of an input root are to be protected, null where nothing is to
+   * How the files of an input root are to be protected, null if nothing is to
    * be done.
    *
    * @param root The input root.
@@ -70,7 +70,7 @@ export class Inputs implements Disposable {
    * may change them, whatever their modes and maps.
    */
   #checkOwner(root: OwnedFd, areMapped: boolean): void {
-    // Who makes an action's directory makes its files.
+    // The user who made an action's directory made its files, too.
     const { uid: owner } = statx(root.fd, "..", 0, STATX_UID);
     const inside = areMapped ? owner! - FIRST_ID : owner!;
     const isOwner = areMapped
@@ -93,7 +93,7 @@ export class Inputs implements Disposable {
    *
    * @param root The input root.
    * @returns A detached mount of it.
-   * @throws {MountError | StatusError} INTERNAL where the file system can't do it.
+   * @throws {MountError | StatusError} INTERNAL if the file system can't do it.
    */
   mapped(root: OwnedFd): OwnedFd {
     const clone = this.#clone(root);
@@ -182,7 +182,7 @@ export class Inputs implements Disposable {
    * Gives a directory to the command.
    *
    * @param directory The directory.
-   * @param recursive Whether to give it those in it, too. Files stay whose they
+   * @param recursive True to give it those in it, too. Files stay whose they
    * are.
    * @throws {SyscallError}
    */

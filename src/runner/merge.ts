@@ -1,9 +1,10 @@
 /**
- * What a command has changed, from the upper layer of an overlay to the directory
- * that was its lower layer: the kernel's Documentation/filesystems/overlayfs.rst.
+ * Moves a command's changes from the upper layer of an overlay to the directory that
+ * was its lower layer: see the kernel's Documentation/filesystems/overlayfs.rst.
  *
- * The command has made all of it. So names are used one at a time, in directories
- * that are open, through no symlink; and files are renamed, never opened.
+ * The command made everything in the upper layer. So names are used one at a time,
+ * in directories that are open, through no symlink; and files are renamed, never
+ * opened.
  */
 import { type Statx, statx } from "../sys/file.ts";
 import {
@@ -43,37 +44,40 @@ import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { Descent, openIfDirectory, openToRead } from "./descent.ts";
 import { entriesOf, moveUp } from "./remove.ts";
 
-/** What the names of overlay's own extended attributes begin with. */
+/** The prefix of overlay's own extended attributes. */
 const OWN = "trusted.overlay.";
 
-/** Of a directory that hides the one below it. */
+/** The attribute of a directory that hides the one below it. */
 export const OPAQUE: string = `${OWN}opaque`;
 
-/** Of a directory with files in it that may have attributes of overlay's. */
+/** The attribute of a directory whose files may have attributes of overlay's. */
 const IMPURE = `${OWN}impure`;
 
-/** Of a directory that shows one of another name below: it was not asked for. */
+/**
+ * The attribute of a directory that shows one of another name in the lower layer.
+ * This overlay was not asked to make any.
+ */
 const REDIRECT = `${OWN}redirect`;
 
 /** A directory of the upper layer, on the way down. */
 interface Place {
   readonly name: string;
   /**
-   * What it was before anything was taken out of it, if there is one in the lower
-   * layer that it changes; null if it goes there itself.
+   * Its attributes before anything was taken out of it, if it changes a directory of
+   * the lower layer; null if it is moved there itself.
    */
   readonly changes: Attributes | null;
-  /** True if what is in it may have attributes of overlay's. */
+  /** True if files in it may have attributes of overlay's. */
   readonly isImpure: boolean;
-  /** The directories in it that are still to be seen to. */
+  /** The directories in it that are not merged yet. */
   readonly waiting: string[];
 }
 
 /**
  * Merges an upper layer into the lower one. Nobody may use the overlay any more.
  *
- * @param upper The upper layer, made without `redirect_dir` and `metacopy`. What
- * is left of it is worth nothing.
+ * @param upper The upper layer, made without `redirect_dir` and `metacopy`. The
+ * rest of it is of no use afterwards.
  * @param lower The lower layer.
  * @param discarded A directory on the same mount, for directories of the lower
  * layer that were removed.
@@ -259,7 +263,7 @@ function cleanFile(dirfd: number, name: string): void {
   }
 }
 
-/** What a directory has besides its extended attributes. */
+/** The attributes of a directory, other than its extended ones. */
 type Attributes = Required<
   { [Name in typeof ATTRIBUTES[number]]: NonNullable<Statx[Name]> }
 >;

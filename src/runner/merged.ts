@@ -1,2 +1,5 @@
-/** What `src/merged.ts` is for `mod.ts`, for `runner.ts`, and for it alone. */
+/**
+ * As in `src/merged.ts`, but for `runner.ts` in place of `mod.ts`: only `runner.ts`
+ * may import this.
+ */
 export const merged: boolean = import.meta.main;

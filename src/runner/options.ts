@@ -1,4 +1,4 @@
-/** What a caller of `serve` asks for, checked. */
+/** The options of `serve`, and their check. */
 import type { MountSpec } from "../options/spec.ts";
 import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { pathArgument } from "../options/target.ts";
@@ -153,11 +153,11 @@ export interface ActionReport {
   readonly usage?: Usage;
 }
 
-/** How to serve. */
+/** The options of a server, checked. */
 export interface ServePlan {
   readonly buildDirectory: string;
   readonly sockets: readonly string[];
-  /** What is the same for each command. */
+  /** The options of `run` that are the same for each command. */
   readonly run: RunOptions;
   /** The user of the commands. */
   readonly uid: number;
@@ -191,20 +191,21 @@ const SERVE_NAMES: OptionNames<ServeOptions> = {
 };
 
 /**
- * What root may do in a container of Docker's, but for making device nodes: by
- * the disk's own a command would get past every protection of its files.
+ * The capabilities that Docker leaves to root in a container, except that to make
+ * device nodes. With a node for the disk, a command would get past every protection
+ * of the disk's files.
  */
 const CAPABILITIES: readonly Capability[] = STRICT_CAPABILITIES
   .filter((name) => name !== "CAP_MKNOD");
 
 /**
- * The same where files are protected by having no owner: who has CAP_CHOWN gives
- * them one (chown_ok() in fs/attr.c), and writes to them then.
+ * The capabilities if files are protected by having no owner. With CAP_CHOWN, a
+ * command could give them one (chown_ok() in fs/attr.c), and then write to them.
  */
 export const CAPABILITIES_IF_MAPPED: readonly Capability[] = CAPABILITIES
   .filter((name) => name !== "CAP_CHOWN");
 
-/** The words for them. */
+/** The names of the ways to protect input files. */
 export const PROTECTIONS: readonly string[] = [
   "idmap",
   "overlay",
@@ -276,7 +277,7 @@ export function parseServe(options: ServeOptions): ServePlan {
     clearEnv: true,
     stdin: "null",
   };
-  // What is wrong with them is told now, and not for each action.
+  // A wrong option fails here, and not with each action.
   parseRun(["true"], run);
   return {
     buildDirectory: pathArgument("The build directory", options.buildDirectory),

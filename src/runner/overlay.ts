@@ -24,7 +24,7 @@ import { removeTree } from "./remove.ts";
  * Changes a directory through an overlay.
  *
  * @param lower The directory.
- * @param holder The directory above it, where the layers are made.
+ * @param holder The directory above it, in which the layers are made.
  * @param change Changes what is in the mount that it gets, and may close that.
  * Nobody may have anything in it open afterwards.
  * @param signal When it is aborted, merging ends, and its reason is thrown.
@@ -50,7 +50,7 @@ export async function changeThroughOverlay<T>(
     await remove(holder, name);
     return result;
   } catch (error) {
-    // What failed first is told.
+    // The first failure is the one to report.
     await remove(holder, name).catch(() => {});
     throw error;
   }
@@ -129,7 +129,7 @@ export function mountOverlay(
   }
 }
 
-/** Removes the layers, a second time where it failed. */
+/** Removes the layers. If that fails, tries a second time. */
 async function remove(holder: HasFd, name: string): Promise<void> {
   try {
     await inSteps(removeTree(holder.fd, name));
@@ -158,7 +158,7 @@ const MOST_AT_ONCE = 10;
 /**
  * Tries whether directories can be changed through overlays.
  *
- * @param path Where they will be; if there is no such directory yet, nothing is
+ * @param path The path that they will have; if there is no such directory yet, nothing is
  * known.
  * @throws {UnsupportedError} With the reason.
  */

@@ -19,7 +19,7 @@ import { openIfDirectory, openToRead } from "./descent.ts";
  *
  * @param holder The directory that it is in.
  * @param name Its name there.
- * @returns What does so, step by step. It can be begun again where it fails.
+ * @returns A generator that removes step by step. After a failure, another may begin.
  * @throws {SyscallError} What the calls answer.
  */
 export function* removeTree(holder: number, name: string): Generator<void> {

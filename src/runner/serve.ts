@@ -45,7 +45,7 @@ class RunnerServer implements Runner {
   readonly #calls = new Set<Promise<void>>();
   /** The number of running actions. */
   #running = 0;
-  /** Whether it takes no calls any more. */
+  /** True once the server takes no more calls. */
   #stopping = false;
   /** Ends all actions that run. */
   #ending = new AbortController();

@@ -54,7 +54,7 @@ function definition(
  *
  * @param answer Answers it. The signal is aborted when the client needs no
  * answer any more, or its deadline has come.
- * @param calls Where each call is, until its answer is on its way.
+ * @param calls The set that holds each call until its answer is on its way.
  */
 export function unary<Request, Response>(
   answer: (
@@ -148,7 +148,7 @@ export class Health {
     this.#services = services;
   }
 
-  /** What each method does. */
+  /** The implementation of each method. */
   readonly handlers = {
     check: (
       { request }: { request: HealthCheckRequest },
@@ -180,7 +180,7 @@ export class Health {
     });
   }
 
-  /** Tells all who watch that nothing is served any more. */
+  /** Tells all watchers that nothing is served any more. */
   stop(): void {
     this.#status = ServingStatus.NOT_SERVING;
     for (const call of this.#watchers) {

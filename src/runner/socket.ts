@@ -37,23 +37,24 @@ export class SocketError extends Error {
   override readonly name = "SocketError";
 }
 
-/** A socket's place: nobody else takes it until the socket is there. */
+/** The path of a socket, reserved until the socket is there. */
 export class SocketPlace implements Disposable {
   /**
-   * Where to listen. Closing a listener removes what is at its path, whoever's
-   * that is by then: so the socket is put in its place only afterwards.
+   * The path to listen at. Closing a listener removes whatever is at its path by
+   * then. So it listens at a temporary path, and the socket is moved to its place
+   * afterwards.
    */
   readonly path: string;
   readonly #directory: OwnedFd;
   readonly #name: string;
   readonly #place: string;
-  /** Its name until then. */
+  /** The socket's name until it is moved. */
   readonly #temporary: string;
-  /** The socket, once it is in its place. */
+  /** The socket's inode, once it is in its place. */
   #ino: bigint | undefined;
 
   /**
-   * @param index Which of this server's it is.
+   * @param index The socket's number among those of this server.
    * @throws {MountError} When the directory can't be opened.
    * @throws {SocketError} When strangers may write to it, or to one above it.
    */
@@ -71,7 +72,7 @@ export class SocketPlace implements Disposable {
     this.#directory = attempt(attempted, () => open(directory, O_DIRECTORY));
     try {
       checkGuard(directory);
-      // Of two that come at once, one looks first.
+      // Of two servers that start at once, one waits for the other.
       flock(this.#directory.fd, LOCK_EX);
     } catch (error) {
       this.#directory.close();
@@ -80,12 +81,13 @@ export class SocketPlace implements Disposable {
   }
 
   /**
-   * Checks that nobody serves what is in the place.
+   * Checks that nobody listens at the place.
    *
-   * @throws {SocketError} When somebody does, or it is no socket.
+   * @throws {SocketError} If somebody does, or if something else than a socket is
+   * there.
    */
   async check(): Promise<void> {
-    // What another process of this number has left.
+    // Another process with this process's id may have left a socket.
     if (this.#look(this.#temporary) !== null) {
       unlinkat(this.#directory.fd, this.#temporary);
     }
@@ -148,7 +150,7 @@ async function isServed(path: string): Promise<boolean> {
  * directory, nor by renaming one above it.
  */
 function checkGuard(path: string): void {
-  // The path may hold links: the kernel goes up from where it leads.
+  // The path may have symlinks: the kernel goes up from the directory it leads to.
   let above = "";
   for (;;) {
     using directory = open(`${path}/${above}`, O_PATH | O_DIRECTORY);
