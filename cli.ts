@@ -24,6 +24,17 @@ import { runProgram } from "./src/program.ts";
 
 /** The subcommands; each is loaded when it is called for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  mount: async () => (await import("./src/cli/mount.ts")).mount,
+  bind: async () => (await import("./src/cli/bind.ts")).bind,
+  umount: async () => (await import("./src/cli/umount.ts")).umount,
+  remount: async () => (await import("./src/cli/remount.ts")).remount,
+  move: async () => (await import("./src/cli/move.ts")).move,
+  apply: async () => (await import("./src/cli/apply.ts")).apply,
+  list: async () => (await import("./src/cli/list.ts")).list,
+  run: async () => (await import("./src/cli/run.ts")).run,
+  runner: async () => (await import("./src/cli/runner.ts")).runner,
+  sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
+  doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
   bb_mounter_at: async () =>
     (await import("./src/cli/bb_mounter_at.ts")).bbMounterAt,
   bb_mounter: async () => (await import("./src/cli/bb_mounter.ts")).bbMounter,
@@ -31,17 +42,6 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     (await import("./src/cli/relative.ts")).relativeMount,
   "relative-unmount": async () =>
     (await import("./src/cli/relative.ts")).relativeUnmount,
-  mount: async () => (await import("./src/cli/mount.ts")).mount,
-  bind: async () => (await import("./src/cli/bind.ts")).bind,
-  remount: async () => (await import("./src/cli/remount.ts")).remount,
-  apply: async () => (await import("./src/cli/apply.ts")).apply,
-  move: async () => (await import("./src/cli/move.ts")).move,
-  list: async () => (await import("./src/cli/list.ts")).list,
-  run: async () => (await import("./src/cli/run.ts")).run,
-  runner: async () => (await import("./src/cli/runner.ts")).runner,
-  umount: async () => (await import("./src/cli/umount.ts")).umount,
-  sweep: async () => (await import("./src/cli/sweep.ts")).sweep,
-  doctor: async () => (await import("./src/cli/doctor.ts")).doctor,
   completions: async () =>
     (await import("./src/cli/completions.ts")).completions(describeAll),
   help: async () =>

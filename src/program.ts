@@ -17,10 +17,20 @@ export function programCommand(): string[] {
     : [Deno.execPath(), "run", "--no-prompt", "--allow-ffi", program.url];
 }
 
-/** The names of options of the library that the program has under another. */
-const OF_PROGRAM: Readonly<Record<string, string>> = {
-  makePrivate: "make-private",
+/** How the program's reader gives options that have another name in the library. */
+const OF_PROGRAM: Record<string, string> = {
+  makePrivate: "--make-private",
 };
+
+/**
+ * Has messages name an option as the reader of this subcommand gives it.
+ *
+ * @param name The library's name of the option.
+ * @param given What the reader writes.
+ */
+export function nameOption(name: string, given: string): void {
+  OF_PROGRAM[name] = given;
+}
 
 /**
  * Names an option as the reader of a message gives it: the program's reader at
@@ -31,7 +41,7 @@ const OF_PROGRAM: Readonly<Record<string, string>> = {
 export function optionName(name: string): string {
   return program.url === null
     ? `the option ${name}`
-    : `--${OF_PROGRAM[name] ?? name}`;
+    : OF_PROGRAM[name] ?? `--${name}`;
 }
 
 /**

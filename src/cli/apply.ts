@@ -22,6 +22,7 @@ import { readInputFile, readStandardInput } from "./input.ts";
 import { SyscallError } from "../sys/error.ts";
 import { errnoText } from "../sys/errno.ts";
 import { MountTree } from "../mount/tree.ts";
+import { nameOption } from "../program.ts";
 import { Progress } from "./progress.ts";
 
 /** The parsed arguments of `apply`. */
@@ -43,17 +44,23 @@ export const apply: Command<Arguments> = {
     synopsis: ["apply --oci|--fstab <file> [--hold] <directory>"],
     summary: `Mount what an OCI configuration or an fstab says
 
-Each mount point is a path in the directory, whose symlinks are followed as if the
-directory were the root. Missing mount points of an OCI configuration are made, and so
-is what a dangling symlink leads to. If an entry fails, everything is undone, and the
-error names the entry. An entry with nofail is passed over. So are lines of an fstab
-that mount -a does not take for entries.
+Each mount point is a path in the directory. Its symlinks are followed as if the
+directory were the root. Missing mount points of an OCI configuration are made, also
+at the end of a dangling symlink. Those of an fstab are made only for an entry with
+x-mount.mkdir. If an entry fails, everything is undone, and the error names the entry.
+An entry with nofail that fails is passed over, and the others are mounted.
+
+As with mount -a, entries of an fstab for swap, for / and with noauto are left out,
+and malformed lines are left out with a warning.
 
 With --hold nothing is attached to the directory. The mounts are made in a tree that
-no mount table shows. Its path is printed, and it stays until a signal comes. Whatever
-ends the program, no mount is left:
+no mount table shows. The tree's path is printed, and other programs can use that
+path:
 
   chroot /proc/4711/fd/24 /bin/sh
+
+The tree stays until a signal comes. No mount is left when the program ends, not even
+after SIGKILL.
 
 Without --hold the mounts stay. "mountat sweep" unmounts them, provided that Deno's
 permissions allowed them to be recorded.
@@ -71,20 +78,22 @@ permission, 32 if a mount failed; 128 plus the signal's number if a signal ended
     },
     examples: [{
       call: "runc spec && mountat apply --oci config.json rootfs",
-      does: "what runc would mount is mounted in rootfs",
+      does: "the mounts that runc would make are in rootfs",
     }, {
       call: "mountat apply --fstab - /srv/root < fstab",
-      does: "what standard input says is mounted in /srv/root",
+      does: "the entries of the file fstab are mounted below /srv/root",
     }],
   },
   failureStatus: 32,
   parse({ positionals, switches, values }) {
-    expectPositionals(this.description, positionals, 1, 1);
+    // A file without its option is more than one argument.
+    expectPositionals(this.description, positionals, 1, Infinity);
     const given = (["oci", "fstab"] as const).filter((name) => values[name]);
     const [format] = given;
     if (format === undefined || given.length > 1) {
-      throw new UsageError("Give one file, with --oci or --fstab");
+      throw new UsageError("Name one file, by --oci FILE or --fstab FILE");
     }
+    expectPositionals(this.description, positionals, 1, 1);
     return {
       directory: positionals[0]!,
       file: values[format]![0]!,
@@ -135,12 +144,13 @@ async function readSpecs(
   const text = file === "-" ? await readStandardInput() : read(file);
   try {
     if (format === "fstab") {
+      nameOption("mkdir", "x-mount.mkdir");
       const { parseFstab } = await import("../spec/fstab.ts");
       return parseFstab(text, {
         warn({ message }) {
           if (quiet) return;
           printMessage(
-            `mountat: Ignored: ${printable(file)}: ${printable(message)}`,
+            `mountat: Ignored: ${named(file)}: ${printable(message)}`,
           );
         },
       });
@@ -150,8 +160,13 @@ async function readSpecs(
     return parseOciMounts(text, { bundle });
   } catch (error) {
     if (!(error instanceof SpecSyntaxError)) throw error;
-    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
+    throw new UsageError(`${named(file)}: ${printable(error.message)}`);
   }
+}
+
+/** A file's name, for messages. */
+function named(file: string): string {
+  return file === "-" ? "standard input" : printable(file);
 }
 
 /** Checks that an entry, which is well-formed, asks for nothing impossible. */
@@ -168,7 +183,7 @@ function checkSpec(spec: MountSpec, file: string, hold: boolean): void {
     if (!(error instanceof TypeError || error instanceof RangeError)) {
       throw error;
     }
-    throw new UsageError(`${printable(file)}: ${printable(error.message)}`);
+    throw new UsageError(`${named(file)}: ${printable(error.message)}`);
   }
 }
 

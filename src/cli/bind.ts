@@ -32,8 +32,11 @@ export const bind: Command<Arguments> = {
 
 The mount stays until it is unmounted. The name is resolved beneath the directory and
 through no symlink; the path of the source may lead through symlinks. Attributes that
--o does not name are those of the source. With --recursive, --read-only covers all
-mounts of the bind, but -o ro only the topmost one: ro=recursive or rro covers all.
+-o does not name are those of the source.
+
+Without --recursive, mounts below the source are not shown. With --recursive,
+--read-only covers all mounts of the bind, but -o ro covers only the topmost one. Use
+-o ro=recursive or -o rro to cover all.
 
 ${IDMAP_SUMMARY} With --recursive it covers all mounts of the bind.
 
@@ -52,7 +55,7 @@ Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it fail
       does: "/srv/root/usr shows /usr, and nobody can write to it",
     }, {
       call: "mountat bind -o X-mount.idmap=0:1000:1 /srv/data /srv/root data",
-      does: "what is root's in /srv/data, /srv/root/data shows as user 1000's",
+      does: "root's files in /srv/data are user 1000's in /srv/root/data",
     }],
   },
   failureStatus: 32,

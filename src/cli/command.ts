@@ -295,6 +295,13 @@ export function expectPositionals(
  * @throws {UsageError} When its text can be none.
  */
 export function parseTargetArgument(text: string): Target {
+  if (text.startsWith("/")) {
+    throw new UsageError(
+      `A name must be relative to its directory, not absolute: ${
+        quote(text)
+      }. Write a mount point as a directory and a name in it, such as /srv/root tmp`,
+    );
+  }
   return checkArguments(() => parseTarget(text));
 }
 

@@ -44,8 +44,8 @@ tries each thing; it attaches nothing and leaves nothing behind. It never prompt
 a permission.
 
 With --report it prints what a bug report needs: also the versions, and the mounts
-that the directory lies in or that are below it. An ellipsis replaces what may be
-secret: sources, parts of file systems and unknown options. The paths of mount points
+that the directory lies in or that are below it. An ellipsis replaces words that may
+be secret: sources, parts of file systems and unknown options. The paths of mount points
 are printed: read them before you publish the report.
 
 Exit status: 0 if /proc and /sys can be mounted here, 1 if not.`,
@@ -54,7 +54,7 @@ Exit status: 0 if /proc and /sys can be mounted here, 1 if not.`,
     },
     examples: [{
       call: "mountat doctor /srv/root",
-      does: "a table of what works; for each missing thing, what to do",
+      does: "a table of features that work or are missing, and advice",
     }, {
       call: "mountat doctor --json | jq .features",
       does: "the result of the library's features()",
@@ -312,7 +312,7 @@ function featureCheck(
       return missing(
         name,
         "not there",
-        `Linux ${since} has it, where no seccomp filter hides it. Without it ${without}`,
+        `Linux ${since} has it, unless a seccomp filter hides it. Without it, ${without}`,
       );
     default:
       return unknown(name, whyUnknown(found));
@@ -478,7 +478,7 @@ export const FEATURES: readonly FeatureDescription[] = [
     feature: "mountIds",
     name: "mount ids",
     since: "5.8",
-    without: "no mount can be told from another, and nothing be mounted",
+    without: "mounts can't be told from each other, and nothing can be mounted",
   },
   {
     feature: "mountSetattr",
@@ -496,7 +496,7 @@ export const FEATURES: readonly FeatureDescription[] = [
     feature: "createExclusive",
     name: "FSCONFIG_CMD_CREATE_EXCL",
     since: "6.6",
-    without: "a file system that exists may be taken for a new one",
+    without: "an existing file system may be mounted in place of a new one",
   },
   {
     feature: "uniqueMountIds",
@@ -527,13 +527,13 @@ export const FEATURES: readonly FeatureDescription[] = [
     name: "mounts in detached mounts",
     since: "6.15",
     without:
-      "a mount tree, or a command's root, takes a mount namespace and a thread",
+      "a mount tree, or a command's root, needs a mount namespace and a thread",
   },
   {
     feature: "mountEvents",
     name: "mount events of fanotify(7)",
     since: "6.15",
-    without: "who waits for mounts must read the mount table again and again",
+    without: "watching mounts reads the mount table after each change",
   },
   {
     feature: "procPidns",
@@ -545,26 +545,26 @@ export const FEATURES: readonly FeatureDescription[] = [
     feature: "statmountByFd",
     name: "STATMOUNT_BY_FD",
     since: "7.0",
-    without:
-      "the mount that a descriptor lies in takes statx(2), too, to ask for",
+    without: "one more call, statx(2), finds the mount of a descriptor",
   },
   {
     feature: "openTreeNamespace",
     name: "OPEN_TREE_NAMESPACE",
     since: "7.0",
-    without: "a new mount namespace starts as a copy of another, or empty",
+    without: "nothing changes: mountat does not use it",
   },
   {
     feature: "fsmountNamespace",
     name: "FSMOUNT_NAMESPACE",
     since: "7.1",
-    without: "a new mount namespace starts as a copy of another, or empty",
+    without: "nothing changes: mountat does not use it",
   },
   {
     feature: "emptyMountNamespace",
     name: "CLONE_EMPTY_MNTNS",
     since: "7.1",
-    without: "an empty mount namespace is kept for commands, and copied",
+    without:
+      "each command gets a copy of an empty mount namespace, which the process makes once",
   },
 ];
 

@@ -22,8 +22,8 @@ export const PROGRAM = {
 The directory is opened once. Everything else is found from its descriptor, beneath it
 and through no symlink, with Linux's new mount API.
 
-Without a subcommand, /proc and /sys are mounted into the directory for some seconds,
-as by bb_mounter_at. If a directory has the name of a subcommand, write it with ./
+Without a subcommand, /proc and /sys are mounted into the directory for some seconds:
+this is the subcommand bb_mounter_at. If a directory has the name of a subcommand, write it with ./
 before it, such as ./list.
 
 Data, and reports of what was done, go to stdout; errors go to stderr. With --json,
@@ -182,7 +182,7 @@ With --man it prints the manual page, for man(1).`,
       operands: [names],
       examples: [{
         call: "mountat help umount",
-        does: 'what "mountat umount --help" prints',
+        does: 'the help of umount, as "mountat umount --help" prints it',
       }, {
         call: "mountat help --man > mountat.1 && man ./mountat.1",
         does: "the manual page is shown",
@@ -222,7 +222,7 @@ const ENVIRONMENT = [
   ["NO_COLOR", "If it is set and not empty, output has no colours."],
   [
     "XDG_RUNTIME_DIR",
-    "A user who does not own /run has the records of mounts in its directory mountat.",
+    "The records of mounts are in its directory mountat for a user who does not own /run.",
   ],
 ] as const;
 
@@ -233,8 +233,18 @@ const FILES = [
 const EXIT_STATUS = [
   ["0", "It was done."],
   ["1", "Wrong usage, no permission, or any failure of bb_mounter_at."],
+  ["2", "The first argument of relative-unmount is not a number."],
   ["32", "A mount or unmount failed."],
   ["64", "Some of several failed."],
+  ["124", "The command of run was ended by its --timeout."],
+  ["125", "Wrong usage, no permission or any failure of run."],
+  ["126", "The command of run could not be executed."],
+  ["127", "The command of run was not found."],
+  [
+    "128 + N",
+    "Signal N ended the delay, the --hold of apply, or the command of run.",
+  ],
+  ["others", "The command of run ended with this status."],
 ] as const;
 
 const SEE_ALSO =

@@ -132,7 +132,9 @@ export function parseColumns(
     const column = known.find((column) => column.name === name.toUpperCase());
     if (column !== undefined) return column;
     const words = known.map(({ name }) => name).join(", ");
-    throw new UsageError(`There is no column "${name}", but: ${words}`);
+    throw new UsageError(
+      `There is no column "${name}"; the columns are ${words}`,
+    );
   });
 }
 

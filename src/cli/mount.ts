@@ -71,7 +71,9 @@ Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it fail
     checkArguments(() => refuseSubcommand(common.options));
     const [type] = values["types"] ?? [];
     if (type === undefined) {
-      throw new UsageError("Option --types must say what file system it is");
+      throw new UsageError(
+        "Option --types (-t) is missing: it names the type, such as tmpfs or ext4",
+      );
     }
     const options = {
       type,

@@ -32,8 +32,9 @@ export const move: Command<Arguments> = {
     summary: `Move the mount on a name to another directory
 
 By default the name is proc. The mount moves with everything mounted inside it. The
-kernel moves nothing out of a shared mount: then a copy is attached at the new place,
-and the original is unmounted. The output says which it was.
+kernel moves nothing out of a shared mount. In that case, a copy is attached at the
+new place, and the original is unmounted. The output tells if the mount was moved or
+copied.
 
 Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
     operands: ["directory", "directory", "mount point"],

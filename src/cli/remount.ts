@@ -22,8 +22,8 @@ export const remount: Command<Arguments> = {
     summary: `Change the mount on a name, or its file system
 
 Generic words of -o change the mount; all other words change the file system, and so
-all mounts of it. So ro makes the mount read-only, and ro=fs the file system. What is
-not named stays as it is. If a part is refused, nothing is changed. The name "." is
+all mounts of it. So ro makes the mount read-only, and ro=fs the file system. Options
+that are not named stay as they are. If a part is refused, nothing is changed. The name "." is
 the mount on the directory itself.
 
 Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it failed.`,
@@ -37,10 +37,10 @@ Exit status: 0 if it was done, 1 for wrong usage or no permission, 32 if it fail
     },
     examples: [{
       call: "mountat remount -o ro,size=1g /srv/root tmp",
-      does: "/srv/root/tmp is read-only, its file system has another size",
+      does: "/srv/root/tmp is read-only, and its file system has another size",
     }, {
       call: "mountat remount --make-rslave /srv/root .",
-      does: "what is mounted below /srv/root appears nowhere else",
+      does: "mounts below /srv/root appear nowhere else",
     }],
   },
   failureStatus: 32,

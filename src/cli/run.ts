@@ -76,47 +76,54 @@ export const run: Command<Arguments> = {
     synopsis: ["run [options] <root> [--] <command> [argument...]"],
     summary: `Run a command in a root of its own, with /proc, /sys and /dev
 
-The command sees the root and its own processes, and no mount and no process of the
-host. When the command ends, or mountat is killed, everything of it is gone. Missing
-mount points are made in the root, and removed in the end if they are empty and no
-other command uses them. In a directory that can't be written to, and everywhere with
---keep-root, nothing is made: a read-only tmpfs with the same content takes the
-directory's place.
+The command sees the root and its own processes. It sees no mount and no process of
+the host. When the command ends, or mountat is killed, all its processes and mounts
+are gone. It uses the host's network unless --no-network is given.
+
+Missing mount points are made in the root, and removed in the end if they are empty
+and no other command uses them. In a directory that can't be written to, and
+everywhere with --keep-root, nothing is made: a read-only tmpfs with the same content
+takes the directory's place.
 
 The mounts of --oci are made first, then each --tmpfs, --bind and --ro-bind, outer
-ones before those inside them. A dst is a path in the root, whose symlinks are
-followed there. In a src or dst, \\: is a colon and \\\\ a backslash. No mount point can
-be made in /proc and /sys.
+ones before those inside them. A dst is a path in the root; its symlinks are followed
+there. In a src or dst, \\: is a colon and \\\\ a backslash. No mount point can be made
+in /proc and /sys.
 
-An init of mountat's is the first process of the PID namespace: it starts the command,
-reaps orphans, and ends with the command. With --as-pid-1 the command itself is the
-first. Then signals from inside that it has no handler for, even SIGKILL, do nothing;
-abort(3) shows as SIGSEGV; and it must reap the orphans of its children.
+The first process of the PID namespace is an init that mountat supplies. The init
+starts the command, reaps orphans, and ends with the command. With --as-pid-1 the
+command itself is the first process. Then signals from inside that the command does
+not handle have no effect, not even SIGKILL; abort(3) shows as SIGSEGV; and the
+command must reap orphans.
 
 mountat forwards these signals to the command: SIGALRM, SIGHUP, SIGINT, SIGIO,
 SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM and SIGWINCH.
 After --timeout all its processes get SIGTERM, and after --kill-after SIGKILL.
 
-The command has its own System V IPC, message queues and host name. With --strict it
-may not do, even as root, what a container may not: it has no_new_privs, the 14
-capabilities of a container and a session keyring of its own; no mount but /dev leads
-to a device; /proc/sys and the like are read-only, /proc/keys and the like are
-covered. It can't change mounts. A command that is not root, or that --rootless
-started, can't either.
+The command has its own System V IPC, message queues and host name.
 
-With --rootless the user is root in a user namespace. If newuidmap and newgidmap allow
-it, the namespace has the ids of /etc/subuid and /etc/subgid, too.
+Without --strict, a command of root outside a user namespace has all capabilities: it
+can change its mounts, read-only binds among them. With --strict a command of root is
+confined like a container. It has no_new_privs, the 14 capabilities of a container and
+a session keyring of its own. It can't change mounts. Device nodes work only in /dev, or bound by themselves.
+/proc/sys and the like are read-only; /proc/keys and the like are covered. A command
+that is not root, or that --rootless started, can't change these mounts either.
+
+With --rootless the caller need not be root: the caller's user is root in a user
+namespace. If newuidmap and newgidmap allow it, the namespace has the ids of
+/etc/subuid and /etc/subgid, too.
 
 At a terminal, Ctrl-Z stops the command, and then mountat. If the command ignores or
-handles SIGTSTP, it decides alone. The command is in mountat's process group, as under
-unshare(1): kill 0 in it reaches mountat, too. With --host-pid it has its own process
-group, and mountat does not notice that Ctrl-Z stops it.
+handles SIGTSTP, the command alone decides if both stop. The command is in mountat's
+process group, as under unshare(1): kill 0 in it reaches mountat, too. With --host-pid
+the command has its own process group, and mountat does not notice that Ctrl-Z stops
+the command.
 
-A command whose input is the terminal can type into it what the shell runs next
-(TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With --new-session, or if
-its input is something else, it has a session of its own: there is no /dev/tty,
-mountat passes Ctrl-C on, and Ctrl-Z stops mountat alone. With --host-pid it always
-stays in mountat's session.
+A command whose input is the terminal can type commands that the shell runs
+afterwards (TIOCSTI), unless the sysctl dev.tty.legacy_tiocsti is 0. With
+--new-session, or if its input is not the terminal, the command has a session of its
+own. Then there is no /dev/tty, mountat passes Ctrl-C on, and Ctrl-Z stops mountat
+alone. With --host-pid the command always stays in mountat's session.
 
 Exit status: the command's; 128 plus the signal's number if a signal ended it; 124
 after a --timeout, or 137 if that took SIGKILL; 125 if mountat failed; 126 if the
@@ -130,11 +137,12 @@ describes the end: code, signal, timedOut and usage.`,
       bind: {
         value: "src:dst[:ro|:rw]",
         repeat: true,
-        help: "show a file or directory, and what is mounted in it",
+        help: "show a file or directory, with all mounts in it",
       },
       capabilities: {
         value: "names",
-        help: "leave the command at most these: chown,kill, or none",
+        help:
+          "leave the command at most these capabilities, such as chown,kill; or none",
       },
       chdir: { value: "dir", help: "start in this directory of the root" },
       "child-of": {
@@ -160,7 +168,7 @@ describes the end: code, signal, timedOut and usage.`,
         help: "stay in the host's PID namespace, and see its processes",
       },
       "host-uts": {
-        help: "share the host name: a change is one of the host's, too",
+        help: "share the host name: the command can change the host's",
       },
       "keep-root": {
         help: "make no mount points in the root; cover directories instead",
@@ -175,10 +183,12 @@ describes the end: code, signal, timedOut and usage.`,
         help:
           "set a limit by prlimit(1)'s name: nofile=1024:4096, core=unlimited",
       },
-      "new-session": { help: "at a terminal, too: start in a new session" },
+      "new-session": {
+        help: "start in a new session even if the input is a terminal",
+      },
       "no-dev": { help: "mount no /dev" },
       "no-network": {
-        help: "have no network, except for its own loopback device",
+        help: "give the command no network but its own loopback device",
       },
       "no-new-privs": {
         help: "let no program gain more rights than the command has",
@@ -197,10 +207,10 @@ describes the end: code, signal, timedOut and usage.`,
       "ro-bind": {
         value: "src:dst",
         repeat: true,
-        help: "show a file or directory, and what is mounted in it, read-only",
+        help: "show a file or directory, with all mounts in it, read-only",
       },
       rootless: {
-        help: "run without being root, in a user namespace",
+        help: "run in a user namespace, without being root outside",
       },
       seccomp: {
         value: "file",
@@ -212,10 +222,10 @@ describes the end: code, signal, timedOut and usage.`,
       timeout: {
         value: "duration",
         help:
-          "send SIGTERM to all its processes after 10, 1.5s, 2m, 1h or 1d; 0: never",
+          "send SIGTERM to all its processes after this time: 10 (seconds), 1.5s, 2m, 1h or 1d; 0 is never",
       },
       tmpfs: { value: "dst", repeat: true, help: "mount an empty tmpfs" },
-      uid: { value: "number", help: "run as this user" },
+      uid: { value: "number", help: "run as this user; --user takes a name" },
       user: {
         value: "name",
         help:
@@ -224,7 +234,7 @@ describes the end: code, signal, timedOut and usage.`,
     },
     examples: [{
       call: "mountat run /srv/root -- make test",
-      does: "make runs in /srv/root, and sees nothing else",
+      does: "make runs in /srv/root, and sees no other directory",
     }, {
       call: "mountat run --tmpfs /tmp --bind /srv:/mnt:ro / sh -c 'ls /mnt'",
       does: "the host's own root, with an empty /tmp, and /srv as /mnt",
@@ -393,7 +403,10 @@ function parseOptions({ switches, values }: Words): RunOptions {
 function parseId(name: string, text: string): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
   if (value < 0xffff_ffff) return value;
-  throw new UsageError(`Option --${name} must be an id: ${quote(text)}`);
+  const byName = name === "uid" ? "; --user takes a name" : "";
+  throw new UsageError(
+    `Option --${name} must be an id: ${quote(text)}${byName}`,
+  );
 }
 
 function parseGroups(text: string): number[] {

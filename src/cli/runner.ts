@@ -45,9 +45,9 @@ The input root of an action is the root of its command, with its own /proc, /sys
 and /tmp, in its own namespaces. When a call is answered or cancelled, or the runner
 is killed, nothing of the command is left.
 
-The configuration has the field names of bb_runner's, in JSON as jsonnet prints it. A
-field that can't be honoured is refused by its name. Options override the
-configuration.
+The configuration is bb_runner's, in JSON as jsonnet prints it. If a field can't be
+honoured, the configuration is refused, and the error names the field. Options
+override the configuration.
 
 Input files are hard links into the worker's cache. By default, commands of root see
 them through an id map, in which nobody owns them: they can be read and executed, but
@@ -57,13 +57,12 @@ another user, there is no id map. With --protect-inputs overlay, commands may ch
 remove their inputs: they see them through an overlay, and their changes are merged into
 the input root when they have ended.
 
-For each action there is a line on stderr, as JSON with --json; with --quiet only for
-actions that could not be run. SIGTERM stops the runner: running actions get the time
-of --grace and are then killed. A second SIGTERM kills them at once. SIGHUP does
-nothing.
+Each action gets a line on stderr, as JSON with --json. With --quiet only actions that
+could not be run get one. SIGTERM stops the runner: running actions get the time of
+--grace and are then killed. A second SIGTERM kills them at once. SIGHUP does nothing.
 
-It needs two packages from npm, which the rest of mountat does not. So it is also an
-entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
+The runner needs two packages from npm; no other subcommand does. It can also be
+started as a program of its own: deno run -A jsr:@meroton/mountat/runner.`,
     operands: [],
     options: {
       bind: {
@@ -105,18 +104,18 @@ entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
       network: {
         value: "which",
         choices: ["host", "none"],
-        help: "the commands' network: the host's, or a loopback device alone",
+        help: "the commands' network: host, or none but a loopback device",
       },
       "no-tmpdir": { help: "do not set TMPDIR" },
       profile: {
         value: "name",
         choices: ["default", "strict"],
-        help: "what commands are confined to; by default strict",
+        help: "how commands are confined: default or strict (if not given)",
       },
       "protect-inputs": {
         value: "way",
         choices: PROTECTIONS,
-        help: "how input files are protected from changes",
+        help: "how input files are protected: idmap, mode, overlay or none",
       },
       ready: {
         value: "path",
@@ -131,7 +130,7 @@ entry of its own: deno run -A jsr:@meroton/mountat/runner.`,
       does: "a worker with that build directory connects to the socket",
     }, {
       call: "mountat runner --check-config --config /srv/bb_runner.json",
-      does: "says if all of the configuration can be honoured",
+      does: "prints Valid, or names a field that can't be honoured",
     }],
   },
   failureStatus: 1,

@@ -26,8 +26,11 @@ export const sweep: Command<Required<SweepOptions>> = {
 Records are in /run/mountat, or in $XDG_RUNTIME_DIR/mountat for a user who does not
 own /run. Deno must be allowed to write there. A mount is found by the kernel's unique
 id, never by its path, so a newer mount at the same place stays. These stay, too:
-mounts of processes that are alive, mounts in other mount namespaces, and mounts with
-another mount inside or on top that is not swept (even with --lazy).
+mounts of processes that are alive, mounts in other mount namespaces, and (even with
+--lazy) mounts that have another mount inside or on top that is not swept.
+
+"mountat DIRECTORY" and "mountat apply" record their mounts. Other subcommands record
+none.
 
 Exit status: 0 if nothing failed, 1 for no permission, 32 if nothing could be
 unmounted, 64 if some of several could not.`,
@@ -44,7 +47,7 @@ unmounted, 64 if some of several could not.`,
     },
     examples: [{
       call: "mountat sweep --dry-run",
-      does: "what processes that died have left mounted is told, and stays",
+      does: "the mounts that dead processes left are named, and stay",
     }],
   },
   failureStatus: 32,

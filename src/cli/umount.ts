@@ -51,9 +51,10 @@ export const umount: Command<Arguments> = {
 
 The name is resolved beneath the directory and through no symlink. By default the
 topmost mount on it is unmounted; with --all the whole stack. --recursive unmounts
-everything below the directory, or on the name and below it: the newest and deepest
-first, including stacks. The mount that the directory itself lies in stays. If one
-mount can't be unmounted, the others still are.
+everything below the directory or, if there is a name, on the name and below it: the
+newest and deepest first, including stacks. The mount that the directory itself lies
+in stays. If one mount can't be unmounted, the others still are. Empty mount points
+stay.
 
 Exit status: 0 if all was unmounted, 1 for wrong usage or no permission, 32 if nothing
 could be unmounted, 64 if some of several could not.`,
@@ -84,7 +85,7 @@ could be unmounted, 64 if some of several could not.`,
     },
     examples: [{
       call: "mountat umount /srv/root proc",
-      does: "what is topmost on /srv/root/proc is unmounted",
+      does: "the topmost mount on /srv/root/proc is unmounted",
     }, {
       call: "mountat umount --recursive /srv/root",
       does: "nothing is mounted below /srv/root any more",
@@ -94,6 +95,11 @@ could be unmounted, 64 if some of several could not.`,
   parse({ positionals, switches, values }) {
     const all = switches.has("all");
     const least = switches.has("recursive") || all ? 1 : 2;
+    if (positionals.length === 1 && least === 2) {
+      throw new UsageError(
+        "The name is missing: write a mount point as a directory and a name in it, such as /srv/root tmp. For everything below a directory, use --recursive",
+      );
+    }
     expectPositionals(this.description, positionals, least, 2);
     const [directory, name] = positionals;
     // All of a directory is what is below it.

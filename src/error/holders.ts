@@ -96,7 +96,9 @@ export function findHolders(
     if (!(error instanceof SyscallError)) throw error;
     search.obstacles.push("there is no /proc, or not of this process");
   }
-  if (search.ended) search.obstacles.push(`looked for ${limit} ms only`);
+  if (search.ended) {
+    search.obstacles.push(`stopped searching after ${limit} ms`);
+  }
   return search;
 }
 
@@ -146,7 +148,9 @@ class Search implements HolderSearch {
     }
     if (this.#waiting > 0) {
       this.obstacles.push(
-        `did not look at what ${processes(this.#waiting)} in disk wait mapped`,
+        `did not look at files mapped by ${
+          processes(this.#waiting)
+        } in disk sleep`,
       );
     }
   }

@@ -197,6 +197,22 @@ programTest("apply says where a file is malformed, and mounts nothing", () => {
       ["apply", "--oci", file, root, "x"],
     ]
   ) assertEquals(run(args, READ).code === 0, false, args.join(" "));
+  assertMatch(
+    run(["apply", file, root], READ).stderr,
+    /^mountat: Name one file, by --oci FILE or --fstab FILE\n/,
+  );
+});
+
+programTest("apply names the word that makes an fstab's mount point", () => {
+  const root = makeRoot();
+  const file = `${SCRATCH}/fstab`;
+  Deno.writeTextFileSync(file, "none /missing tmpfs\n");
+  const { code, stderr } = run(["apply", "--fstab", file, root], READ);
+  assertEquals(code, 32);
+  assertMatch(
+    stderr,
+    /\n {2}hint: "missing" does not exist: x-mount\.mkdir makes it\n$/,
+  );
 });
 
 programTest("apply --hold refuses to mount on the directory itself", () => {

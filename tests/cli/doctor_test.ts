@@ -222,7 +222,7 @@ for (
     const diagnosis = diagnose({ wrapper });
     const { status, advice } = find(diagnosis, name);
     assertEquals(status, "missing");
-    assert(/^Linux [25]\.\d has it.*Without it /.test(advice!), advice);
+    assert(/^Linux [25]\.\d has it.*Without it, /.test(advice!), advice);
     assert(!diagnosis.works);
     assertEquals(find(diagnosis, "/proc").status, "ok");
     const details = diagnosis.checks.map(({ detail }) => detail);

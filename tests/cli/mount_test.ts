@@ -54,7 +54,7 @@ Deno.test("mount throws when its arguments make no sense", async () => {
   const wrong: [string[], string][] = [
     [[], "Usage: mountat mount -t <type>"],
     [["d"], "Usage: mountat mount"],
-    [["d", "n"], "--types must say"],
+    [["d", "n"], "--types (-t) is missing"],
     [[...tmpfs, "", "n"], "empty"],
     [[...tmpfs, "a", "b", "c", "d"], '"d"'],
     [[...tmpfs, "d", "/n"], "relative"],

@@ -54,7 +54,7 @@ Deno.test("umount takes a directory and a name, or --recursive", async () => {
 Deno.test("umount throws when its arguments make no sense", async () => {
   const wrong: [string[], string][] = [
     [[], "Usage: mountat umount [options] <directory> <name>"],
-    [["d"], "Usage: mountat umount"],
+    [["d"], "The name is missing"],
     [["-R"], "Usage: mountat umount"],
     [["", "a"], "empty"],
     [["d", ""], "empty"],

@@ -88,11 +88,11 @@ Deno.test("busyHint() names five, and counts the rest", () => {
   }));
   const hinted = hint(holders, {
     more: 10,
-    obstacles: ["looked for 1 ms only"],
+    obstacles: ["stopped searching after 1 ms"],
   });
   assertEquals(hinted.split("; ").length, 5 + 1 + 1);
   assertEquals(
-    hinted.endsWith(`; 12 more (looked for 1 ms only)${END}`),
+    hinted.endsWith(`; 12 more (stopped searching after 1 ms)${END}`),
     true,
     hinted,
   );

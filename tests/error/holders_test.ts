@@ -119,7 +119,7 @@ kernelTest("EBUSY leaves alone what a waiting process has mapped", async () => {
     // The child has the same mapped, and does not wait.
     const holders = assertBusy(
       () => root.unmount("m"),
-      "did not look at what ",
+      "did not look at files mapped by ",
     );
     assertEquals(holders.map(({ by }) => by), ["mapped file"]);
     assertNotEquals(holders[0]!.pid, held.pid);
@@ -330,12 +330,12 @@ kernelTest("findHolders() stops when its time is up", () => {
   const id = Number(statx(root.fd, "m", 0, STATX_MNT_ID).mntId);
   const none = findHolders(id, { limit: 0, now: () => 0 });
   assertEquals(none.holders, [{ by: "mount", path: `${M}/sub` }]);
-  assertEquals(none.obstacles, ["looked for 0 ms only"]);
+  assertEquals(none.obstacles, ["stopped searching after 0 ms"]);
   // By this clock a millisecond goes by between two looks at it.
   let clock = 0;
   const some = findHolders(id, { limit: 3, now: () => clock++ });
   assertEquals(clock, 4);
-  assertEquals(some.obstacles, ["looked for 3 ms only"]);
+  assertEquals(some.obstacles, ["stopped searching after 3 ms"]);
   const all = findHolders(id);
   assertEquals(all.holders.map(({ by }) => by), ["mount", "descriptor"]);
   inside.close();

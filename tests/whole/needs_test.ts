@@ -170,7 +170,7 @@ readTest("docs/security.md has the table of what is needed", () => {
 
 readTest("docs/security.md names a test of each promise", () => {
   const page = Deno.readTextFileSync(`${ROOT}docs/security.md`);
-  const [, kept = ""] = /^## What is kept\n([^]*?)^## /m.exec(page) ?? [];
+  const [, kept = ""] = /^## Promises\n([^]*?)^## /m.exec(page) ?? [];
   const promises = kept.trim().split(/^- /m).slice(1);
   assert(promises.length >= 6);
   for (const promise of promises) {
