@@ -41,8 +41,8 @@ export class MountError extends Error {
   /** Advice for a person, if there is any. */
   readonly hint?: string;
   /**
-   * Who uses the mount, if an unmount failed with EBUSY: those that were found
-   * within half a second.
+   * The processes and mounts that keep the mount busy, if an unmount failed with
+   * EBUSY: those that were found within half a second.
    */
   readonly holders?: readonly Holder[];
   /** The failed call with its arguments. */

@@ -44,7 +44,7 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { FAN_CLOEXEC, FAN_REPORT_MNT, fanotifyInit } from "../sys/event.ts";
 
 /**
- * What this kernel and this process can do, as {@linkcode features} found out.
+ * The abilities of this kernel and this process, as {@linkcode features} found them.
  * A feature is undefined if it could not be tried: a seccomp filter answers in
  * place of the kernel, or /proc or the capability to try it is missing.
  */

@@ -28,17 +28,20 @@ export interface MountInfo {
    * reused, as in /proc/self/mountinfo.
    */
   id: bigint;
-  /** The id of the mount that it is on, which may lie outside this root. */
+  /**
+   * The id of the parent: the mount that this one is on. It may lie outside this
+   * thread's root.
+   */
   parentId: bigint;
   /** The mount's id in /proc/self/mountinfo, which is reused. */
   tableId: number;
-  /** The id, in /proc/self/mountinfo, of the mount that it is on. */
+  /** The parent's id in /proc/self/mountinfo. */
   parentTableId: number;
   /** The mount point, as a path from this thread's root. */
   target: string;
   /**
-   * The part of the file system that is mounted: a path in it, `/` for all of it.
-   * The path of a directory that was removed since ends in `//deleted`.
+   * The directory or file of the file system that is mounted: a path in it, `/` for
+   * all of it. If it was removed since, the path ends in `//deleted`.
    */
   root: string;
   /** The file system's type, with its subtype: `fuse.sshfs`. */
@@ -47,25 +50,27 @@ export interface MountInfo {
   source: string;
   /**
    * The mount's own options, as mount(8) spells them: `ro` or `rw` first, then
-   * those that are set. One without `noatime` and `relatime` is `strictatime`.
+   * those that are set. A mount with neither `noatime` nor `relatime` is
+   * `strictatime`.
    */
   options: readonly string[];
   /** The file system's options, `ro` or `rw` first, then in its own words. */
   superOptions: readonly string[];
   /**
-   * Its propagation: where mounts made in it appear, too. A mount that is both
-   * shared and a slave is `shared`, and has a `master`.
+   * The propagation of mounts that are made inside this one: see the option
+   * `propagation`. A mount that is both shared and a slave is `shared`, and has a
+   * `master`.
    */
   propagation: "private" | "shared" | "slave" | "unbindable";
   /** The file system's device, as `major:minor`. */
   deviceNumber: string;
   /** The peer group of a shared mount. */
   peerGroup?: number;
-  /** For a slave, the peer group that it receives from. */
+  /** The peer group that a slave receives mounts from. */
   master?: number;
   /**
-   * The nearest group that it receives from by way of others and that has a
-   * mount below this root, where that is not the master.
+   * For a slave of which no mount of the `master` lies below this thread's root: the
+   * nearest peer group further up the chain of masters that has one there.
    */
   propagateFrom?: number;
 }

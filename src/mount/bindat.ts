@@ -96,8 +96,8 @@ import { attempt } from "../error/error.ts";
  * @returns The mount; it is unmounted when the handle is disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For a mode that is out of range.
- * @throws {MountError} ENOENT for a missing source or target, EINVAL where a
- * file meets a directory or the source can't be bound, ENOTDIR where a directory
+ * @throws {MountError} ENOENT for a missing source or target, EINVAL if a
+ * file meets a directory or the source can't be bound, ENOTDIR if a directory
  * meets a file, ELOOP for a symlink in the target, EXDEV for a target that leaves
  * the directory, EPERM without the capability or for an attribute that is locked.
  * @throws {UnsupportedError} If the system or kernel can't do it.

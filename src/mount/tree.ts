@@ -287,8 +287,8 @@ export class MountTree implements Disposable {
    * @returns The mount; the whole tree is unmounted when the handle is disposed
    * of.
    * @throws {TypeError} For a wrong target.
-   * @throws {MountError} As {@linkcode mountat}; the tree is as it was. Where it
-   * was attached, and its propagation could not be set, it is closed.
+   * @throws {MountError} As {@linkcode mountat}; the tree is as it was. If it
+   * was attached, but its propagation could not be set, it is closed.
    */
   attach(directory: HasFd, target: string = "."): Mount {
     const parsed = parseTarget(target);

@@ -37,38 +37,56 @@ export interface IdMaps {
  */
 export interface AttributeOptions {
   /**
-   * Nothing can be written through the mount. `false` allows writing even if
-   * the source of a bind does not.
+   * Nothing can be written through the mount. `false` allows writing through a bind
+   * of a read-only mount.
    */
   readonly?: boolean;
-  /** Programs can't gain other ids or capabilities by being executed; `false` as above. */
+  /**
+   * Programs can't gain other ids or capabilities by being executed.
+   * `false` takes the attribute away from a bind whose source has it.
+   */
   nosuid?: boolean;
-  /** Device files can't be used; `false` as above. */
+  /**
+   * Device files can't be used.
+   * `false` takes the attribute away from a bind whose source has it.
+   */
   nodev?: boolean;
-  /** Nothing can be executed; `false` as above. */
+  /**
+   * Nothing can be executed.
+   * `false` takes the attribute away from a bind whose source has it.
+   */
   noexec?: boolean;
-  /** No symlink is followed (since Linux 5.14); `false` as above. */
+  /**
+   * No symlink is followed (since Linux 5.14).
+   * `false` takes the attribute away from a bind whose source has it.
+   */
   nosymfollow?: boolean;
-  /** Access times of directories are not kept; `false` as above. */
+  /**
+   * Access times of directories are not kept.
+   * `false` takes the attribute away from a bind whose source has it.
+   */
   nodiratime?: boolean;
   /** The access times that are kept. */
   atime?: "relatime" | "noatime" | "strictatime";
   /**
-   * Where mounts that are made inside this mount appear, too,
-   * mount_namespaces(7): `private`, nowhere; `shared`, in all its peers, and
-   * theirs here; `slave`, nowhere, but mounts of its masters appear here;
-   * `unbindable`, nowhere, and the mount can't be bound.
+   * The propagation, mount_namespaces(7): the other places at which mounts inside
+   * this one appear.
+   *
+   * - `private`: nowhere.
+   * - `shared`: in all its peers; and mounts inside a peer appear here.
+   * - `slave`: nowhere; but mounts inside its masters appear here.
+   * - `unbindable`: nowhere; and the mount can't be bound.
    *
    * By default, a bind of a shared mount is its slave (since Linux 5.12):
    * mounts made there appear here, and nothing done here reaches there. (If it
    * were a peer, unmounting inside the bind would unmount inside the original.)
    * Every other mount is private.
    *
-   * Under a shared mount the kernel makes every new mount shared, with a copy
-   * in each peer. There, a propagation other than `shared` is set once more
-   * right after the mount is attached; for mounts in a mount tree, after the
-   * tree is attached, and only since Linux 6.15. The copies stay shared; copies
-   * of several mounts stay mounted when the mounts are unmounted.
+   * Under a shared mount, the kernel makes every new mount shared, with a copy in
+   * each peer. So any other propagation is set once more right after the mount is
+   * attached. (For mounts in a mount tree: after the tree is attached, and only
+   * since Linux 6.15.) The copies stay shared. If several mounts were attached at
+   * once, their copies stay mounted when the mounts are unmounted.
    */
   propagation?: "private" | "shared" | "slave" | "unbindable";
 }

@@ -10,7 +10,7 @@ export interface Recorder {
    *
    * @param id The mount's unique id.
    * @param target The mount point: its path, or a descriptor of it.
-   * @param options Options of the record's line.
+   * @param options Options of the entry in the record.
    */
   add(
     id: bigint,

@@ -198,7 +198,8 @@ export class MountRecord implements Disposable, Recorder {
    * the file is removed; otherwise it stays for a sweep after this process is
    * dead.
    *
-   * @throws {MountError} When that can't be told, or it can't be removed.
+   * @throws {MountError} If the mounts can't be looked up, or the file can't be
+   * removed.
    */
   close(): void {
     if (this.#file.fd.closed) return;

@@ -84,9 +84,8 @@ export interface RunOptions {
    */
   cwd?: string;
   /**
-   * Variables of the environment, in addition to those of this process.
-   *
-   * @default {{}}
+   * Variables of the environment, in addition to those of this process. By
+   * default there are none.
    */
   env?: Readonly<Record<string, string>>;
   /**
@@ -139,8 +138,6 @@ export interface RunOptions {
    * The command's resource limits, setrlimit(2), by the names of prlimit(1).
    * Other limits are those of this process, except `nofile`, which is as it was
    * before Deno raised it.
-   *
-   * @default {{}}
    */
   limits?: Readonly<Partial<Record<LimitName, LimitOption>>>;
   /**
@@ -223,13 +220,14 @@ export interface RunOptions {
    */
   newSession?: boolean;
   /**
-   * Milliseconds until all processes of the command get SIGTERM, and after
-   * `killAfter` more, SIGKILL. Then `run` no longer waits for output. With
-   * `hostPid` the processes are those of the command's process group.
+   * The milliseconds that the command may run; by default there is no limit. Then
+   * all its processes get SIGTERM, and `killAfter` milliseconds later SIGKILL. From
+   * then on, `run` waits for no more output. With `hostPid`, the processes are those
+   * of the command's process group.
    */
   timeout?: number;
   /**
-   * Milliseconds that the processes have to end after the `timeout`.
+   * The milliseconds that the processes have to end after the `timeout`.
    *
    * @default {5000}
    */
@@ -249,21 +247,31 @@ export interface RunOptions {
    */
   forwardSignals?: readonly Deno.Signal[];
   /**
-   * Where the command reads: this process's own input, nothing, an open
-   * descriptor, bytes, or a stream.
+   * The command's standard input:
+   *
+   * - `"inherit"`: this process's own.
+   * - `"null"`: nothing; the command reads the end of a file.
+   * - a number: that descriptor of this process, which stays open.
+   * - bytes.
+   * - a stream, which is cancelled when the command ends.
    *
    * @default {"inherit"}
    */
   stdin?: InputOption;
   /**
-   * Where the command writes: to this process's own output, nowhere, into the
-   * result (`"piped"`), to an open descriptor, or to a stream.
+   * The command's standard output:
+   *
+   * - `"inherit"`: this process's own.
+   * - `"null"`: nowhere.
+   * - `"piped"`: into the result, as bytes.
+   * - a number: that descriptor of this process, which stays open.
+   * - a stream, which is closed in the end.
    *
    * @default {"inherit"}
    */
   stdout?: OutputOption;
   /**
-   * Where the command writes errors, as `stdout`.
+   * The command's standard error, with the same values as `stdout`.
    *
    * @default {"inherit"}
    */
@@ -272,26 +280,26 @@ export interface RunOptions {
 
 /** How a command ended: {@linkcode run}. */
 export interface RunResult {
-  /** True if it exited with 0. */
+  /** True if the command exited with 0. */
   readonly success: boolean;
-  /** Its exit status; 128 plus the signal's number if a signal ended it. */
+  /** The exit status; 128 plus the signal's number if a signal ended the command. */
   readonly code: number;
   /**
-   * The signal that ended it, or null if it exited. After a timeout it is
+   * The signal that ended the command, or null if it exited. After a timeout it is
    * SIGTERM, or SIGKILL if that was needed. A real-time signal has its name from
    * `kill -l` of bash(1), like "SIGRTMIN+1"; the two without one there are "SIG32"
    * and "SIG33".
    */
   readonly signal: Deno.Signal | `SIGRTM${string}` | `SIG${32 | 33}` | null;
-  /** True if it was still running at its `timeout`, however it ended then. */
+  /** True if the command was still running at its `timeout`, however it ended then. */
   readonly timedOut: boolean;
-  /** The resources used by it and by children that it waited for. */
+  /** The resources used by the command and by children that it waited for. */
   readonly usage: Usage;
   /** The optional mounts that could not be made. */
   readonly passedOver: readonly PassedOver[];
-  /** Its output, if `stdout` was `"piped"`. */
+  /** The command's output, if `stdout` was `"piped"`. */
   readonly stdout?: Uint8Array<ArrayBuffer>;
-  /** Its error output, if `stderr` was `"piped"`. */
+  /** The command's error output, if `stderr` was `"piped"`. */
   readonly stderr?: Uint8Array<ArrayBuffer>;
 }
 

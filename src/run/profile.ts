@@ -4,7 +4,7 @@
  */
 import type { Capability } from "./capabilities.ts";
 
-/** What a command may be confined to. */
+/** A way to confine a command: the option `profile` of `run`. */
 export type Profile = "default" | "strict";
 
 /** The capabilities that docker and podman leave a container. */

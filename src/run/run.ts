@@ -26,9 +26,9 @@ export type { Usage } from "../sys/process.ts";
  * in use, each of their directories has a shared lock, flock(2): a process that
  * takes the exclusive lock keeps commands from mounting there.
  *
- * Signals that this process was started to ignore (by nohup(1), for example)
- * are ignored by both, even if listeners are added later. The command does not
- * ignore SIGPIPE, although Deno does. Terminating a Worker does not end the
+ * If this process was started to ignore a signal (by nohup(1), for example), this
+ * process and the command ignore it, even if a listener is added later. The command
+ * does not ignore SIGPIPE, although Deno does. Terminating a Worker does not end the
  * commands that were started in it: abort their `signal` first.
  *
  * The command has a session of its own, and so no /dev/tty, except with
@@ -66,8 +66,8 @@ export type { Usage } from "../sys/process.ts";
  * @returns How the command ended.
  * @throws {TypeError | RangeError} For a wrong argument, before any call; a user
  * that the root does not have, before anything is mounted.
- * @throws {MountError} What the kernel answers; of the call `execve` when the
- * command can't be started.
+ * @throws {MountError} If a call fails; its `syscall` is `execve` if the program
+ * can't be executed.
  * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export async function run(

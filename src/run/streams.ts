@@ -15,7 +15,7 @@ import { OwnedFd } from "../fd/owned_fd.ts";
 import { O_RDWR } from "../sys/constants.ts";
 import { open } from "../fd/open.ts";
 
-/** Where a command's input comes from. */
+/** A command's standard input: the option `stdin` of `run`. */
 export type InputOption =
   | "inherit"
   | "null"
@@ -23,7 +23,7 @@ export type InputOption =
   | Uint8Array
   | ReadableStream<Uint8Array>;
 
-/** Where a command's output goes. */
+/** A command's standard output or error: the options `stdout` and `stderr` of `run`. */
 export type OutputOption =
   | "inherit"
   | "null"

@@ -17,10 +17,10 @@ import type { Usage } from "../sys/process.ts";
  *   not even root, can write to, rename or remove them.
  * - `overlay`: the command sees the input root through an overlay, and may change
  *   and remove everything. Its changes are merged into the input root when it has
- *   ended; the files that it has changed or removed stay as they are elsewhere.
- * - `mode`: only by the files' permissions. For commands that are not root, of
- *   a worker whose umask is 0.
- * - `none`: not at all.
+ *   ended. Files that it has changed or removed stay as they are in the cache.
+ * - `mode`: only the files' permissions protect them. Commands must not be root, and
+ *   the worker's umask must be 0.
+ * - `none`: nothing protects them.
  */
 export type InputProtection = "idmap" | "overlay" | "mode" | "none";
 
@@ -51,14 +51,10 @@ export interface ServeOptions {
   /**
    * The supplementary groups of commands.
    *
-   * @default {[], or this process's where neither `uid` nor `gid` is given}
+   * @default {[], or this process's if neither `uid` nor `gid` is given}
    */
   groups?: readonly number[];
-  /**
-   * The limits of commands' resources, by the names of prlimit(1).
-   *
-   * @default {{}}
-   */
+  /** The limits of commands' resources, as `run` takes them. */
   limits?: RunOptions["limits"];
   /**
    * The network of commands: this process's, or only a loopback device.
@@ -73,7 +69,7 @@ export interface ServeOptions {
    */
   profile?: RunOptions["profile"];
   /**
-   * Sets TMPDIR to /tmp, where the action's own temporary directory is, for
+   * Sets TMPDIR to /tmp, which is the action's own temporary directory, for
    * actions that have no TMPDIR.
    *
    * @default {true}

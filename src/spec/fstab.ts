@@ -40,13 +40,16 @@ const FSTAB_NAMES: OptionNames<ParseFstabOptions> = { warn: true };
  * - `UUID=`, `LABEL=`, `PARTUUID=`, `PARTLABEL=` and `ID=` are looked up among
  *   the links that udev makes in `/dev/disk`.
  * - An entry with `bind` or `rbind` is a bind, whatever its type.
- * - `nofail` makes an entry optional: one that can't be done here is left out.
- *   `X-mount.mkdir[=MODE]` makes its mount point. `X-mount.idmap=` shows other owners: `u:0:1000:1` what the file system
- *   has of user 0 as user 1000's, `g:` is for groups, `b:` or nothing for both,
- *   more ranges follow after `\040`; or it has the path of a user namespace. It
- *   holds for all of an `rbind`. `user` and `users` imply `noexec`, `nosuid` and
- *   `nodev`, `owner` and `group` the latter two. `_netdev`,
- *   `x-systemd.automount` and their like have no effect.
+ * - `nofail` makes an entry optional. If it asks for something that can't be done
+ *   here, it is left out; if it can't be mounted, `applyMounts` passes it over.
+ * - `X-mount.mkdir[=MODE]` makes the mount point; so does `x-mount.mkdir`.
+ * - `X-mount.idmap=` shows files with other owners, for an `rbind` in all its mounts.
+ *   `u:0:1000:1` shows user 0 of the file system as user 1000, for 1 id. `g:` is for
+ *   groups, `b:` or nothing for both. Further ranges follow after `\040`. The value
+ *   may also be the path of a user namespace.
+ * - `user` and `users` imply `noexec`, `nosuid` and `nodev`; `owner` and `group` imply
+ *   `nosuid` and `nodev`.
+ * - `_netdev`, `x-systemd.automount` and the like have no effect.
  *
  * In contrast to `mount -a`, every mount point and the source of a bind must be
  * absolute, and the type must be given. `auto`, lists of types, `..`,

@@ -15,7 +15,7 @@ export class SpecSyntaxError extends Error {
    * Makes the error of a text.
    *
    * @param line The line, counted from 1.
-   * @param column The column in the line, from 1 on.
+   * @param column The column in the line, counted from 1.
    * @param what The fault, in words.
    */
   constructor(line: number, column: number, what: string) {

@@ -88,19 +88,22 @@ export interface Usage {
   readonly userTime: number;
   /** Milliseconds of processor time in the kernel. */
   readonly systemTime: number;
-  /** The most memory that one of them had, in bytes. */
+  /** The most memory that one of the processes had, in bytes. */
   readonly maxRss: number;
-  /** Page faults that needed nothing to be read. */
+  /** The number of page faults that needed nothing to be read. */
   readonly minorFaults: number;
-  /** Page faults that did. */
+  /**
+   * The number of page faults that needed something to be read, from a disk for
+   * example.
+   */
   readonly majorFaults: number;
   /** The number of reads from a disk. */
   readonly blockReads: number;
   /** The number of writes to a disk. */
   readonly blockWrites: number;
-  /** The number of times that they waited for something. */
+  /** The number of times that the processes waited for something. */
   readonly voluntarySwitches: number;
-  /** The number of times that the processor was taken from them. */
+  /** The number of times that the processor was taken from the processes. */
   readonly involuntarySwitches: number;
 }
 

@@ -47,7 +47,7 @@ export interface UnmountOptions {
    *   directory on that path can misdirect it: use it only for directories that
    *   nobody else changes.
    *
-   * @default {"procfd", or "worker" where /proc is missing}
+   * @default {"procfd", or "worker" if /proc is missing}
    */
   strategy?: UnmountStrategy;
   /**
