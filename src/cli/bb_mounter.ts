@@ -53,9 +53,9 @@ export const bbMounter: Command<Arguments> = {
     synopsis: ["bb_mounter [options] <directory> [delay]"],
     summary: `Mount what a chroot needs for some seconds
 
-Mounts /proc and /sys, and binds /run and /dev/full, null, random, tty, urandom and
-zero into a directory. It waits, and then undoes everything in reverse order: the
-mounts, and the directories and files that it made for them. By default the delay is 0
+bb_mounter mounts /proc and /sys, and binds /run and /dev/full, null, random, tty,
+urandom and zero into a directory. It waits, and then undoes everything in reverse
+order: the mounts, and the directories and files that it made for them. By default the delay is 0
 seconds. Ctrl-C (SIGINT), Ctrl-\\ (SIGQUIT), SIGTERM, the terminal's hang-up and every
 other signal that would end the program end the delay.
 

@@ -36,14 +36,14 @@ export function completions(
       synopsis: [`completions ${NAMES.join("|")}`],
       summary: `Print a script that completes mountat's arguments in a shell
 
-It is complete in itself: mountat is not run when Tab is pressed. For a shell
-that is running, and in the file that it reads at its start:
+The script is complete in itself: mountat is not run when Tab is pressed. Run one of
+these commands in a shell, or write it into the file that the shell reads at its start:
 
   source <(mountat completions bash)
   source <(mountat completions zsh)         after compinit
   mountat completions fish | source
 
-For all shells to come, put it into a file that they look for:
+Or write the script to the file where the shell looks for it:
 
   ~/.local/share/bash-completion/completions/mountat
   _mountat in a directory of zsh's $fpath

@@ -38,10 +38,10 @@ export const doctor: Command<DoctorArguments> = {
     synopsis: ["doctor [--report] [directory]"],
     summary: `Tell what works here, and what to do about the rest
 
-Looks at Deno's permissions, the kernel, this process's capabilities, and at the
-propagation of the mount that holds the directory (by default the current one). It
-tries each thing; it attaches nothing and leaves nothing behind. It never prompts for
-a permission.
+doctor looks at Deno's permissions, the kernel, this process's capabilities, and at
+the propagation of the mount that holds the directory (by default the current one). It
+tries each feature, attaches nothing and leaves nothing behind. It never prompts for a
+permission.
 
 With --report it prints what a bug report needs: also the versions, and the mounts
 that the directory lies in or that are below it. An ellipsis replaces words that may

@@ -63,11 +63,11 @@ Mounts are listed in the order of the mount table, including those that others c
 On a terminal, and with --tree, the output is a table, and names with control
 characters or quotes are quoted. Otherwise there is a line for each mount, with tabs
 between the columns; backslashes and control characters are printed as in
-/proc/self/mountinfo, "\\134" and "\\011". --json prints what findmnt(8) prints, flat
-(as with its --list) unless --tree is given; a byte of a name that is not UTF-8
+/proc/self/mountinfo, "\\134" and "\\011". --json prints the JSON of findmnt(8): a flat
+list, as with its --list, or nested with --tree. A byte of a name that is not UTF-8
 becomes "\\udc80" to "\\udcff". If nothing matches, the exit status is still 0.
 
-With --watch it prints each mount, unmount and move when it happens, until Ctrl-C or
+With --watch each mount, unmount and move is printed when it happens, until Ctrl-C or
 the end of the process that --namespace names. With --json each event is an object in
 a line of its own. If a mount was gone before it could be looked at, only its id is
 known, and it is printed regardless of filters.
@@ -88,7 +88,7 @@ ${COLUMNS.map(({ name, help }) => `  ${name.padEnd(13)}${help}`).join("\n")}`,
         short: "t",
         value: "types",
         list: true,
-        help: "only these types; with no before them, all others",
+        help: "only these types; notmpfs is all types but tmpfs",
       },
       options: {
         short: "O",

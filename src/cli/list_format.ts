@@ -45,7 +45,7 @@ export const COLUMNS: readonly Column[] = [
   ofMount("TARGET", "the mount point", ({ target }) => target),
   ofMount(
     "SOURCE",
-    "what was mounted; in brackets the part of it, if not all",
+    "the source; in brackets the part of it, if not all is mounted",
     ({ source, root }) => root === "/" ? source : `${source}[${root}]`,
   ),
   ofMount("FSTYPE", "the file system's type", ({ type }) => type),
@@ -72,7 +72,7 @@ export const COLUMNS: readonly Column[] = [
   ),
   ofMount(
     "PROPAGATION",
-    "whether mounts in it appear elsewhere, too",
+    "shared, private, slave or unbindable",
     propagation,
   ),
   ofMount("OPT-FIELDS", "its peer groups, as in mountinfo", optionalFields),
@@ -97,7 +97,7 @@ export const COLUMNS: readonly Column[] = [
   },
   {
     name: "OLD-TARGET",
-    help: "where it was before a move: with --watch",
+    help: "the mount point before a move: with --watch",
     cell: ({ event }) => event!.from?.target ?? null,
   },
 ];

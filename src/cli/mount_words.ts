@@ -53,11 +53,11 @@ export const PLACING: Readonly<Record<string, OptionDescription>> = {
 
 /** The help of the option that {@linkcode takeIdmap} takes. */
 export const IDMAP_SUMMARY =
-  `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows files of the user ids from INSIDE on as
-files of the ids from OUTSIDE on, LENGTH ids in all. g: is for groups, b: or no letter
-for both. Separate ranges with spaces; there must be ranges for users and for groups.
-The value can also be the path of a user namespace that has the maps,
-/proc/PID/ns/user.`;
+  `-o X-mount.idmap=u:INSIDE:OUTSIDE:LENGTH shows other owners: a file of user INSIDE in
+the file system appears as a file of user OUTSIDE, and so on for LENGTH ids. g: maps
+groups; b: or no letter maps both. Separate ranges with spaces; there must be ranges
+for users and for groups. The value can also be the path of a user namespace that has
+the maps, /proc/PID/ns/user.`;
 
 /**
  * Takes the id map out of options, and the mode to make the mount point with.

@@ -84,8 +84,8 @@ export const relativeUnmount: Command<UnmountArguments> = {
     synopsis: ["relative-unmount [options] <directory fd number> <name>"],
     summary: `Unmount a name in a directory whose descriptor was inherited
 
-Changes to the directory of the descriptor, and unmounts the name there. The program
-that starts this one must pass the descriptor on without close-on-exec.
+relative-unmount changes to the directory of the descriptor, and unmounts the name
+there. The caller must pass the descriptor on without close-on-exec.
 
 Exit status: 0 if it was unmounted, 2 if the first argument is not a number, 1 for any
 other failure. With --json a failed call is printed on stdout.`,
@@ -100,7 +100,7 @@ other failure. With --json a failed call is printed on stdout.`,
         help: "abort pending requests of a network file system",
       },
       expire: {
-        help: "unmount it only if it was not used since the last time",
+        help: "unmount it only if it was not used since the last --expire",
       },
     },
     examples: [{

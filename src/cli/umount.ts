@@ -65,7 +65,7 @@ could be unmounted, 64 if some of several could not.`,
           "unmount the whole stack on the name, or everything below the directory",
       },
       expire: {
-        help: "unmount it only if it was not used since the last time",
+        help: "unmount it only if it was not used since the last --expire",
       },
       force: {
         short: "f",

@@ -98,7 +98,9 @@ async function checkDenoCall(
           whole,
         );
       }
-      if (operand !== `jsr:${NAME}`) assertEquals(operand, "mod.ts");
+      if (operand !== `jsr:${NAME}`) {
+        assert(["mod.ts", "cli.ts"].includes(operand!), operand);
+      }
       return await checkProgramCall(args.slice(at + 1), whole);
     case "install":
       // From a clone: the test of the delivery has the same words.
