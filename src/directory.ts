@@ -198,8 +198,8 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Unmounts everything below this directory, and what was mounted on it after
-   * it was opened: the newest and deepest mounts first, stacks included. The
+   * Unmounts everything below this directory, and the mounts that were put on it
+   * after it was opened: the newest and deepest mounts first, stacks included. The
    * mount that the directory lies in stays.
    *
    * Each mount is unmounted by its name beneath this directory, as in

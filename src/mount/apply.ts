@@ -87,7 +87,7 @@ export class AppliedMounts implements Disposable {
     }
   }
 
-  /** Lets the mounts, and what was made for them, outlive the handle. */
+  /** Lets the mounts, and their new mount points, outlive the handle. */
   keep(): void {
     for (const { mount, created } of this.#entries) {
       mount.keep();

@@ -52,7 +52,7 @@ export class Mount implements Disposable {
   readonly target: string;
   /**
    * The mount's origin. A new file system was "mounted", a directory or file was
-   * "bound", a mount was "moved", or "cloned" if it could not be; a mount tree was
+   * "bound", a mount was "moved", or "cloned" if it could not be moved; a mount tree was
    * "attached".
    */
   readonly made: MountOrigin;
@@ -96,8 +96,8 @@ export class Mount implements Disposable {
   /**
    * Unmounts this mount and no other: its identity is checked right before. (A
    * process that may mount in this mount namespace can still interfere between
-   * the two.) A mount tree or recursive bind is unmounted with everything
-   * mounted in it, at once and lazily.
+   * the check and the unmount.) A mount tree or recursive bind is unmounted with
+   * everything mounted in it, at once and lazily.
    *
    * Needs `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of the mount
    * namespace.

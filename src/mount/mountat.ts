@@ -90,8 +90,8 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  * @throws {RangeError} For an option or mode that is too long or too large.
  * @throws {MountError} ENODEV for an unknown type, EINVAL for an option that the
  * file system refuses, ELOOP for a symlink in the target, EXDEV for a target
- * that leaves the directory, ENOENT or ENOTDIR for one that is no directory,
- * EPERM without the capability.
+ * that leaves the directory, ENOENT for a missing one, ENOTDIR for one that is no
+ * directory, EPERM without the capability.
  * @throws {UnsupportedError} If the system or kernel can't do it.
  */
 export function mountat(

@@ -111,10 +111,10 @@ const MOVE_NAMES: OptionNames<MoveOptions> = {
  * @returns The mount at its new place; it is unmounted when the handle is
  * disposed of.
  * @throws {TypeError} For a wrong argument; before any system call.
- * @throws {MountError} EINVAL when nothing is mounted there, it is locked, or a
- * file meets a directory; ENOTDIR for a directory that meets a file; ELOOP for a
- * move into itself, for one out of a shared mount onto the root of a peer of what
- * is moved, and for a symlink in a target; EXDEV for a target that leaves its
+ * @throws {MountError} EINVAL if nothing is mounted there, if the mount is locked,
+ * or for a file on a directory; ENOTDIR for a directory on a file; ELOOP for a move
+ * into itself, for a move out of a shared mount onto the root of a peer of the moved
+ * mount, and for a symlink in a target; EXDEV for a target that leaves its
  * directory; ENOENT; EPERM without the capability. The mount is then where it
  * was, and nowhere else.
  * @throws {UnsupportedError} If the system or kernel can't do it.

@@ -104,9 +104,9 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * @param options The changes.
  * @throws {TypeError} For a wrong argument; before any system call.
  * @throws {RangeError} For an option that is too long.
- * @throws {MountError} EINVAL when nothing is mounted there, or for an option
- * that the file system refuses; EBUSY for what is to be read-only and has files
- * open to write; ELOOP for a symlink in the target, EXDEV for a target that
+ * @throws {MountError} EINVAL if nothing is mounted there, or for an option that
+ * the file system refuses; EBUSY if files are open for writing in a mount or file
+ * system that is to become read-only; ELOOP for a symlink in the target, EXDEV for a target that
  * leaves the directory, ENOENT; EPERM without the capability, for an attribute
  * that is locked, or a file system of another user namespace.
  * @throws {UnsupportedError} If the system or kernel can't do it.

@@ -108,8 +108,8 @@ export interface SweepResult {
  * and left when they died.
  *
  * A mount is found by its unique id, wherever it is now; its path is not used.
- * A mount stays while it is in use, or while another mount covers it that is
- * not swept. A recursive bind is unmounted with everything inside it. A process
+ * A mount stays while it is in use, or while a mount that is not swept covers
+ * it. A recursive bind is unmounted with everything inside it. A process
  * counts as alive while its record is locked, or while a process with its id
  * and start time exists. Records without mounts are removed. One sweep waits
  * for another.

@@ -176,13 +176,17 @@ export interface RunOptions {
    */
   network?: "host" | "none";
   /**
-   * How the command is confined. With `"strict"` it may not do, even as root,
-   * what a container may not: no program gains it more rights (`noNewPrivs`);
-   * it has at most the 14 `capabilities` of a container; the files of /proc
-   * that are not about processes are read-only or covered; no mount leads to a
-   * device, except for `dev` and for devices that are mounted themselves; and
-   * it has a session keyring of its own. It can't change mounts, either. (A
-   * command that is not root, or is in a user namespace, never can.)
+   * How the command is confined. With `"strict"` it is confined as in a
+   * container, even if it is root:
+   *
+   * - No program gives it more rights: see `noNewPrivs`.
+   * - It has at most the 14 `capabilities` of a container.
+   * - The files of /proc that are not about processes are read-only or covered.
+   * - No mount leads to a device, except `dev` and devices that are mounted
+   *   themselves.
+   * - It has a session keyring of its own.
+   * - It can't change mounts. (A command that is not root, or is in a user
+   *   namespace, never can.)
    *
    * @default {"default"}
    */

@@ -9,11 +9,11 @@ export type { InputOption, OutputOption } from "./streams.ts";
 export type { Usage } from "../sys/process.ts";
 
 /**
- * Runs a command in a root of its own: a directory with a procfs, a sysfs and a
- * /dev, in a mount namespace that contains nothing else, and in a PID
- * namespace. When the command ends, or this process dies in any way, everything
- * that the command started is killed. Its mounts are never visible anywhere
- * else.
+ * Runs a command in a root of its own: a directory, with a procfs, a sysfs and a
+ * /dev mounted in it. The command has a PID namespace, and a mount namespace that
+ * contains nothing but its root. When the command ends, or this process dies in any
+ * way, everything that the command started is killed. Its mounts are never visible
+ * anywhere else.
  *
  * The first process of its PID namespace is an init of less than a kilobyte: it
  * starts the command, reaps orphans, and ends with the command. So signals end
@@ -21,8 +21,8 @@ export type { Usage } from "../sys/process.ts";
  * itself is the first process.
  *
  * Missing mount points are made in the root, and removed in the end: see
- * `mountPoints`. They stay with `hostPid`, if this process is killed, and if a
- * command of another process has something mounted beside them. While they are
+ * `mountPoints`. They stay if `hostPid` is set, if this process is killed, or if
+ * a command of another process has something mounted beside them. While they are
  * in use, each of their directories has a shared lock, flock(2): a process that
  * takes the exclusive lock keeps commands from mounting there.
  *
@@ -31,8 +31,9 @@ export type { Usage } from "../sys/process.ts";
  * does not ignore SIGPIPE, although Deno does. Terminating a Worker does not end the
  * commands that were started in it: abort their `signal` first.
  *
- * The command has a session of its own, and so no /dev/tty, except with
- * `hostPid`, or if its `stdin` is this process's terminal: see `newSession`.
+ * The command has a session of its own, and so no /dev/tty. There are two
+ * exceptions: with `hostPid`, and if its `stdin` is this process's terminal (see
+ * `newSession`), it stays in this process's session.
  *
  * By default the command has IPC and UTS namespaces of its own, and this
  * process's network and credentials. That isolates what it sees, and does not

@@ -31,8 +31,8 @@ import { quote } from "../base/text.ts";
  * ```
  *
  * @param write Is called with a line, without a newline, after each system
- * call. Calls that it makes itself are not reported. It must not throw: the
- * error would be uncaught.
+ * call. Calls that the function makes itself are not reported. It must not
+ * throw: the error would be uncaught.
  * @returns Ends the tracing when disposed of. If several are active, end the
  * last one first.
  */
