@@ -48,7 +48,7 @@ export function parseElfInterpreter(head: Uint8Array): string | null {
       return decodeText(head.subarray(begin, end));
     }
   } catch (error) {
-    // It ends before.
+    // The file ends before.
     if (!(error instanceof RangeError)) throw error;
   }
   return null;

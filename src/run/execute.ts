@@ -416,7 +416,7 @@ function describeCommand(
   becomeCommand(table, plan, {
     newSession: leads,
     fds,
-    // Of all that fail, the first is the one to tell of.
+    // If all fail, the error is that of the first: so it is tried again at the end.
     programs: programs.length > 1 ? [...programs, programs[0]!] : programs,
     environment,
   });

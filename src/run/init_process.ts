@@ -48,7 +48,7 @@ export interface Report {
   readonly own: Ended;
 }
 
-/** Bytes of what tells that a table is done. */
+/** The bytes of a report that a table is done. */
 const DONE_SIZE = 1;
 
 /** The bytes of a report of a failure. */
@@ -63,7 +63,7 @@ const NOT_EXECUTED = 127;
 /** A table in a file, which first processes map. */
 export class TableFile implements Disposable {
   readonly #file: OwnedFd;
-  /** How many bytes it has. */
+  /** The number of bytes. */
   readonly length: number;
 
   /**
@@ -106,7 +106,7 @@ export class InitProcess implements Disposable {
   #pid = 0;
   /** True if it is in this process's PID namespace, in a group of its own. */
   readonly #isGroup: boolean;
-  /** How many tables it has told to be done. */
+  /** The number of tables that it has reported to be done. */
   #done = 0;
 
   /**
@@ -122,12 +122,12 @@ export class InitProcess implements Disposable {
     this.#theirs = new OwnedFd(theirs);
   }
 
-  /** Its number in this PID namespace. */
+  /** Its process id in this PID namespace. */
   get pid(): number {
     return this.#pid;
   }
 
-  /** A descriptor of it. */
+  /** A descriptor of the process. */
   get pidfd(): number {
     return this.#process!.fd;
   }
@@ -136,7 +136,7 @@ export class InitProcess implements Disposable {
    * Sends it a table, before or after it is started.
    *
    * @param table The table.
-   * @param streams What becomes 0, 1 and 2; with the first table.
+   * @param streams The descriptors that become 0, 1 and 2; with the first table.
    * @throws {SyscallError}
    */
   send(
@@ -149,7 +149,7 @@ export class InitProcess implements Disposable {
     try {
       sendmsg(this.#ours.fd, new Uint8Array(length.buffer), fds);
     } catch (error) {
-      // It has ended with the table before: its report tells why.
+      // It ended during the table before: its report tells why.
       if (this.#pid === 0 || !isErrno(error, EPIPE, ECONNRESET)) throw error;
     }
   }
@@ -159,7 +159,7 @@ export class InitProcess implements Disposable {
    *
    * @param program The file of {@linkcode openInit}.
    * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, EAGAIN, ENOMEM, ENOSPC
-   * where there are as many namespaces as there may be.
+   * if the limit of namespaces is reached.
    * @throws {UnsupportedError} If the C library can't do it.
    */
   start(program: OwnedFd): void {
@@ -185,7 +185,7 @@ export class InitProcess implements Disposable {
     }
   }
 
-  /** @throws {SyscallError} Of what it did before it was executed. */
+  /** @throws {SyscallError} The call that failed before its program was executed. */
   #failToStart(errno: number): never {
     const { status } = this.#end();
     throw status === NOT_EXECUTED
@@ -201,10 +201,11 @@ export class InitProcess implements Disposable {
   }
 
   /**
-   * Waits for the descriptors that a table lets it send, and for a message with
-   * none after them: that all of the table was done.
+   * Waits for the descriptors that a table lets it send, and then for a message with
+   * none, which says that the whole table is done.
    *
-   * @throws {SyscallError | MountError | UnsupportedError} Of the call that failed.
+   * @throws {SyscallError | MountError | UnsupportedError} The error of the call that
+   * failed.
    */
   receive(table: CallTable): OwnedFd[] {
     using received = new DisposableStack();
@@ -229,9 +230,9 @@ export class InitProcess implements Disposable {
   }
 
   /**
-   * Lets it send a signal.
+   * Lets the first process send a signal.
    *
-   * @param target As of kill(2) in its PID namespace; 0 is the command.
+   * @param target As for kill(2) in its PID namespace, except that 0 is the command.
    */
   order(target: number, signal: number): void {
     if (this.#pid === 0) return;
@@ -239,36 +240,36 @@ export class InitProcess implements Disposable {
     try {
       sendmsg(this.#ours.fd, new Uint8Array(order.buffer), [], MSG_DONTWAIT);
     } catch (error) {
-      // It has ended, or was stopped by a command of root and reads no more.
+      // It has ended, or a command of root stopped it, and it reads no more.
       if (!isErrno(error, EPIPE, ECONNRESET, EAGAIN)) throw error;
     }
   }
 
-  /** Kills it, and all in its PID namespace, or group. */
+  /** Kills it, and everything in its PID namespace or process group. */
   kill(): void {
     if (this.#pid === 0) return;
     kill(this.#pid, SIGNALS.SIGKILL);
     if (this.#isGroup) this.#killGroup();
   }
 
-  /** Until it is reaped, nobody else can have the number. */
+  /** Kills its group. Until it is reaped, no other group can have its id. */
   #killGroup(): void {
     try {
       kill(-this.#pid, SIGNALS.SIGKILL);
     } catch (error) {
-      // It had not made the group yet.
+      // It had not made its group yet.
       if (!isErrno(error, ESRCH)) throw error;
     }
   }
 
-  /** Waits for its end; then all in its PID namespace is gone. */
+  /** Waits for its end. Then everything in its PID namespace is gone. */
   async ended(): Promise<Report> {
     await waitReady(this.pidfd, POLLIN);
     return this.#reap();
   }
 
   #reap(): Report {
-    // Somebody may have killed it alone.
+    // Somebody may have killed it, and not its group.
     if (this.#isGroup) this.#killGroup();
     const own = waitid(this.#pid);
     this.#pid = 0;
@@ -319,7 +320,7 @@ export class InitProcess implements Disposable {
     try {
       return recvmsg(this.#ours.fd, message, flags);
     } catch (error) {
-      // It left some of what was sent unread: that is said once, and first.
+      // It ended with unread messages. The kernel says so once, before the reports.
       if (!isErrno(error, ECONNRESET)) throw error;
     }
     return recvmsg(this.#ours.fd, message, flags);

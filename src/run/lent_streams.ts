@@ -1,7 +1,7 @@
 /**
- * Files that are lent to a command's user. `/dev/stdout` and `/dev/fd/1` open what
- * a descriptor leads to anew, and for that a pipe, a terminal and a file must be
- * that user's: whoever started this process owns them.
+ * Files that are lent to a command's user. `/dev/stdout` and `/dev/fd/1` open the
+ * descriptor's file anew. For that, the pipe, terminal or file must belong to the
+ * command's user; but it belongs to the user who started this process.
  */
 import { OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { S_IFMT, S_IFREG } from "../fd/open.ts";
@@ -49,7 +49,7 @@ export class LentStreams implements Disposable {
   }
 
   #lend({ fd, isPipe }: Stream, to: number, isOutput: boolean): void {
-    // Nobody wants it back, and another descriptor would keep it open.
+    // A pipe need not be given back, and another descriptor would keep it open.
     if (isPipe) return void giveTo(fd, to);
     const mask = STATX_TYPE | STATX_MODE | STATX_UID | STATX_INO;
     const found = statx(fd, "", AT_EMPTY_PATH, mask);
@@ -61,7 +61,7 @@ export class LentStreams implements Disposable {
     const isLendable = type === S_IFIFO ||
       (type === S_IFREG ? isOutput : isTerminal(fd));
     if (!isLendable || known === undefined && owner === to) return;
-    // To one user at a time.
+    // A file is lent to one user at a time.
     if (known !== undefined && known.to !== to) return;
     const file = known ??
       { fd: new OwnedFd(dup(fd)), to, owner: owner!, mode, users: 0 };
@@ -73,7 +73,7 @@ export class LentStreams implements Disposable {
     this.#taken.push({ key, file });
   }
 
-  /** Gives back what no other command has. */
+  /** Gives back the files that no other command has. */
   [Symbol.dispose](): void {
     for (const { key, file } of this.#taken.splice(0)) {
       if (--file.users > 0) continue;
@@ -99,7 +99,7 @@ function giveBack({ fd, to, owner, mode }: Lent): void {
   try {
     const mask = STATX_MODE | STATX_UID;
     const found = statx(fd.fd, "", AT_EMPTY_PATH, mask);
-    // Somebody else has given it to another.
+    // Somebody else has given it to another user.
     if (found.uid !== to) return;
     giveTo(fd.fd, owner);
     if ((found.mode! & 0o7777) !== mode) {
@@ -113,5 +113,5 @@ function giveBack({ fd, to, owner, mode }: Lent): void {
 // inode(7)
 const S_IFIFO = 0o010000;
 
-/** As an id it leaves that as it is: chown(2). */
+/** The id that leaves a file's group as it is: chown(2). */
 const SAME = 0xffff_ffff;

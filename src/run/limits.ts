@@ -148,7 +148,7 @@ function readOpenFiles(process: string): Limit | null {
       hard: parse(hard!),
     };
   } catch (error) {
-    // It has ended, or is not there where /proc is.
+    // The process has ended, or is not in the PID namespace that /proc shows.
     if (!(error instanceof SyscallError)) throw error;
     return null;
   }

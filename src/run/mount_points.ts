@@ -1,10 +1,13 @@
 /**
- * The directories and files that were made in a root to mount on, and who uses
- * them. rmdir(2) of a directory that is a mount point in another mount namespace
- * succeeds, and takes the mount away there: so each run holds a shared lock,
- * flock(2), on every directory that it has a mount point in, and what was made
- * there is removed under the exclusive one, by the last run of this thread. Where
- * that can't be had, other processes' runs are at work: what was made stays.
+ * The directories and files that were made in a root to mount on, and the runs that
+ * use them.
+ *
+ * rmdir(2) of a directory succeeds even if it is a mount point in another mount
+ * namespace, and takes the mount away there. So each run holds a shared lock,
+ * flock(2), on every directory that it has a mount point in. The last run of this
+ * thread takes the exclusive lock, and removes the mount points that were made. If
+ * it does not get the lock, runs of other processes use the directory, and the mount
+ * points stay.
  */
 import { OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { lockAlone, makeFile } from "../mount/mount_point.ts";
@@ -39,7 +42,7 @@ interface Made {
   /** The directory that it was made in. */
   readonly parent: OwnedFd;
   readonly name: string;
-  /** It itself: as long as this is open, nothing else has its inode's number. */
+  /** The file itself: while it is open, no other file gets its inode number. */
   readonly at: OwnedFd;
   readonly isFile: boolean;
 }
@@ -49,15 +52,15 @@ interface Used {
   readonly key: string;
   /** The directory, locked; null if this user may not open it. */
   readonly lock: OwnedFd | null;
-  /** How many runs use it. */
+  /** The number of runs that use it. */
   users: number;
   readonly made: Made[];
 }
 
-/** By device and inode. */
+/** The directories in use, by device and inode. */
 const used = new Map<string, Used>();
 
-/** How often a lock is tried that another process holds, to remove something. */
+/** The most tries to get a lock while another process holds it to remove something. */
 const MOST_TRIES = 50;
 
 /** The mount points of a run. */
@@ -67,7 +70,7 @@ export class MountPoints implements Disposable {
   #kept = false;
 
   /**
-   * Keeps what is in a directory from being removed by other runs.
+   * Keeps other runs from removing the mount points in a directory.
    *
    * @returns False if another process has it locked.
    * @throws {SyscallError} What openat2(2) and statx(2) answer.
@@ -90,7 +93,7 @@ export class MountPoints implements Disposable {
   /**
    * Makes a directory or an empty file to mount on, in a directory that is used.
    *
-   * @returns It; see {@linkcode letPass}.
+   * @returns The directory or file; see {@linkcode letPass}.
    * @throws {SyscallError} What mkdirat(2) and openat2(2) answer.
    */
   make(directory: number, name: string, isFile: boolean): OwnedFd {
@@ -112,7 +115,7 @@ export class MountPoints implements Disposable {
     this.#kept = true;
   }
 
-  /** Removes what was made and is used no more, the last first. */
+  /** Removes the mount points that no run uses any more, the last first. */
   [Symbol.dispose](): void {
     for (const entry of [...this.#used].toReversed()) {
       if (this.#kept) forget(entry);
@@ -136,13 +139,13 @@ function forget({ made }: Used): void {
   }
 }
 
-/** Removes what was made, if it is that still, and empty. */
+/** Removes a mount point that was made, if it is still the same, and empty. */
 function remove({ parent, name, at, isFile }: Made): void {
   try {
     const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
     const own = statx(at.fd, "", AT_EMPTY_PATH, STATX_INO | STATX_SIZE);
     const found = statx(parent.fd, name, flags, STATX_INO);
-    // The tree that failed to become a command's root has its mounts still.
+    // A tree that failed to become a command's root still has its mounts.
     const isOurs = saysMountRoot(found) || keyOf(found) === keyOf(own);
     if (!isOurs || isFile && own.size !== 0n) return;
     unlinkat(parent.fd, name, isFile ? 0 : AT_REMOVEDIR);
@@ -182,7 +185,7 @@ function lockShared(directory: number): OwnedFd | null | "taken" {
       }
       lock.close();
       if (!(error instanceof SyscallError)) throw error;
-      // A file system without locks is nobody's in particular.
+      // A file system without locks: nobody else locks the directory, either.
       return isErrno(error, EAGAIN) ? "taken" : null;
     }
   }
@@ -192,17 +195,18 @@ function lockShared(directory: number): OwnedFd | null | "taken" {
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * Gives a new directory the permissions that the umask has taken: every user may
- * pass it.
+ * Gives a new directory the permissions that the umask took away, so that every user
+ * may pass it.
  *
  * @throws {SyscallError}
  */
 export function letPass(directory: OwnedFd): void {
   const { mode } = statx(directory.fd, "", AT_EMPTY_PATH, STATX_MODE);
   if ((mode! & 0o755) === 0o755) return;
-  // Somebody may have put another there since: an empty one betrays nothing.
+  // Somebody may have replaced it: opening an empty directory reveals nothing.
   using readable = open(".", O_RDONLY | O_DIRECTORY, directory.fd);
   if (namesIn(readable.fd).length > 0) return;
-  // By its name it might be another by now, and fchmod(2) takes no O_PATH.
+  // The name may lead to another directory by now, and fchmod(2) takes no O_PATH
+  // descriptor.
   fchmodat(AT_FDCWD, procPath(directory.fd), 0o755);
 }

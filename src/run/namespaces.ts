@@ -42,10 +42,11 @@ export function enterNamespaces(
 }
 
 /**
- * Gives the command, which makes these calls, a UTS namespace, as planned, and its
- * mounts for good: those that come from a mount namespace of another user
- * namespace can be neither taken away nor changed in what they forbid,
- * mount_namespaces(7). In its user namespace a command of root may all but that.
+ * Gives the command, which makes these calls, a UTS namespace, as planned, and locks
+ * its mounts. Mounts that come from a mount namespace of another user namespace can
+ * neither be unmounted nor lose an attribute that forbids something:
+ * mount_namespaces(7). Apart from that, a command of root may do anything in its user
+ * namespace.
  *
  * @param userNamespace The user namespace that it is put into, null for none.
  */
@@ -65,10 +66,10 @@ export function enterCommandsNamespaces(
 /**
  * Makes a user namespace inside this one, with the same ids.
  *
- * @returns Null if this is the first: there no user namespace takes rights from
- * root without taking them all.
- * @throws {SyscallError} EPERM without CAP_SETFCAP, ENOSPC if there are as many
- * as there may be.
+ * @returns Null in the initial user namespace: there, a user namespace would take
+ * all rights from root.
+ * @throws {SyscallError} EPERM without CAP_SETFCAP, ENOSPC if the limit of
+ * user namespaces is reached.
  */
 export function makeInnerUserNamespace(): OwnedFd | null {
   if (inInitialUserNamespace()) return null;

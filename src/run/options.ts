@@ -490,7 +490,7 @@ export function parseRun(
     command: [program, ...args] as const,
     mounts: listed("mounts", mounts).map((spec, i) => {
       const place = spec.place ?? `mounts[${i}]`;
-      // As all that is in the root: what is mounted at the source later stays
+      // As everything in the root: what is mounted at the source later stays
       // out.
       const plan = planNamed(spec, place, MS_PRIVATE);
       if (plan.target.name === ".") {

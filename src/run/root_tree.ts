@@ -1,8 +1,9 @@
 /**
- * The root of a command: a detached tree of the caller's, with what a command
- * expects mounted in it. What is missing to mount on is made where it is missing,
- * and removed when the command has ended. Where that can't be, or shall not, a
- * tmpfs with everything else that is there takes the directory's place.
+ * The root of a command: a detached copy of the caller's tree, with the file systems
+ * that a command expects mounted in it. A missing mount point is made in its
+ * directory, and removed when the command has ended. If it can't or shall not be
+ * made there, a tmpfs takes the directory's place, and shows everything else that is
+ * in it.
  */
 import { type HasFd, OwnedFd } from "../fd/owned_fd.ts";
 import { Staging } from "../mount/staging.ts";
@@ -84,13 +85,13 @@ import { parseFileSystem } from "../mount/mountat.ts";
 import { createDetachedMount } from "../mount/detached.ts";
 
 /**
- * A mount that is attached to nothing and private, and becomes a command's root
- * itself, not a copy of it.
+ * A mount that is private and not attached. It becomes a command's root itself: no
+ * copy is made.
  */
 export class DetachedRoot {
   readonly mount: OwnedFd;
 
-  /** @param mount The mount; whoever runs the command closes it. */
+  /** @param mount The mount; the caller of `run` closes it. */
   constructor(mount: OwnedFd) {
     this.mount = mount;
   }
@@ -115,10 +116,10 @@ export class RootTree implements Disposable {
   readonly #makes: boolean;
 
   /**
-   * Takes a detached copy of the caller's, unless that is detached itself.
+   * Takes a detached copy of the caller's root, unless that is detached itself.
    *
-   * @param from The caller's.
-   * @param points Keeps what is mounted on, and outlives the command.
+   * @param from The caller's root.
+   * @param points Keeps the mount points, and outlives the command.
    * @param makes False to leave the caller's directories as they are.
    * @param attributes `MOUNT_ATTR_*` that all its mounts get.
    * @throws {SyscallError}
@@ -141,8 +142,8 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * Makes room for directories to mount on in the root itself, whatever is there
-   * by these names.
+   * Makes sure that the root has directories of these names to mount on, even if
+   * something else has such a name now.
    *
    * @throws {SyscallError}
    */
@@ -157,13 +158,13 @@ export class RootTree implements Disposable {
     for (const name of covered) mkdirat(standIn.fd, name, 0o755);
   }
 
-  /** Those of the root that were found, until another takes its place. */
+  /** The directories found in the root, until a stand-in takes the root's place. */
   readonly #found = new Map<string, OwnedFd>();
 
   /**
    * Opens a directory of the root to mount on.
    *
-   * @returns It; this object closes it.
+   * @returns The directory; this object closes it.
    * @throws {SyscallError}
    */
   pointAt(name: string): OwnedFd {
@@ -206,8 +207,8 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * The directory at the top that a target may be in, by its name; null if a
-   * symlink leads to any.
+   * The name of the directory in the root that a target is in; null if a symlink may
+   * lead to any directory.
    */
   topOf(target: string): string | null {
     try {
@@ -219,7 +220,7 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * Mounts what was planned.
+   * Mounts one of the planned mounts.
    *
    * @throws {MountError}
    */
@@ -253,7 +254,7 @@ export class RootTree implements Disposable {
     });
   }
 
-  /** Opens what a path leads to in the root; what is missing is made. */
+  /** Opens the file or directory at a path in the root, and makes it if missing. */
   #find(path: string, isFile: boolean): OwnedFd {
     for (let left = MOST_TRIES;; left--) {
       try {
@@ -262,11 +263,14 @@ export class RootTree implements Disposable {
       } catch (error) {
         if (left === 0 || !isErrno(error, ENOENT)) throw error;
       }
-      // It was in use by no run for a moment, and another removed it.
+      // No run used it for a moment, and another run removed it.
     }
   }
 
-  /** @returns Null for what was removed, but of the last try: the kernel says so. */
+  /**
+   * @returns Null if it was removed meanwhile. At the last try it is returned
+   * nevertheless: the kernel then refuses to mount on it.
+   */
   #findOnce(
     path: string,
     isFile: boolean,
@@ -296,14 +300,14 @@ export class RootTree implements Disposable {
       at.close();
       throw error;
     }
-    // Whoever removes it would take the mount away.
+    // It is not locked: a process that removes it would take the mount away.
     at.close();
     const { fd } = this.#takePlace(holder, [name]);
     makeHere(fd, name, isFile);
     return isFile ? openAt(fd, name) : openDirectoryAt(fd, name);
   }
 
-  /** The mounts that descriptors lie in, as far as that was asked for. */
+  /** The ids of the mounts that descriptors lie in, as far as they were asked for. */
   readonly #mounts = new WeakMap<OwnedFd, bigint>();
 
   #mountOf(directory: OwnedFd): bigint {
@@ -315,7 +319,7 @@ export class RootTree implements Disposable {
     return id;
   }
 
-  /** True if nobody else mounts on what is in a directory. */
+  /** True if nobody else mounts on anything in a directory. */
   #isOwn(directory: OwnedFd): boolean {
     const id = this.#mountOf(directory);
     return this.#writable.has(id) || this.#fixed.has(id);
@@ -352,7 +356,7 @@ export class RootTree implements Disposable {
       if (!this.#makes || !this.#points.use(fd)) return false;
       made = this.#points.make(fd, name, isFile);
     } catch (error) {
-      // It has come meanwhile: opening tells what it is.
+      // Somebody made it meanwhile: opening it tells what it is.
       if (isErrno(error, EEXIST)) return true;
       if (isErrno(error, ...UNWRITABLE)) return false;
       throw error;
@@ -361,7 +365,11 @@ export class RootTree implements Disposable {
     return true;
   }
 
-  /** @param but What is not to be seen of it. */
+  /**
+   * Puts a stand-in in a directory's place.
+   *
+   * @param but The names in the directory that it does not show.
+   */
   #takePlace(directory: OwnedFd, but: readonly string[]): OwnedFd {
     const isRoot = this.#isRoot(directory);
     const standIn = this.#standIn(directory.fd, but);
@@ -376,9 +384,9 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * Makes a tmpfs that shows what is in a directory.
+   * Makes a tmpfs that shows the content of a directory.
    *
-   * @param but What it does not show.
+   * @param but The names in the directory that it does not show.
    */
   #standIn(directory: number, but: readonly string[]): OwnedFd {
     const { mode, uid, gid } = statx(
@@ -392,7 +400,7 @@ export class RootTree implements Disposable {
     try {
       standIn = make("tmpfs", `${options},uid=${uid},gid=${gid}`, ".");
     } catch (error) {
-      // In a user namespace, to which its owner is nobody.
+      // In a user namespace that has no id for the directory's owner.
       if (!(error instanceof MountError && error.errno === EINVAL)) throw error;
       standIn = make("tmpfs", options, ".");
     }
@@ -406,7 +414,7 @@ export class RootTree implements Disposable {
     return standIn;
   }
 
-  /** Shows what has a name in one directory by the same name in another. */
+  /** Shows an entry of one directory in another, by the same name. */
   #show(from: number, name: string, to: number): void {
     const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
     let entry: OwnedFd;
@@ -415,7 +423,7 @@ export class RootTree implements Disposable {
         openat2(from, name, { flags, resolve: RESOLVE_BENEATH }),
       );
     } catch (error) {
-      // It was removed meanwhile; so may it be further down.
+      // The entry was removed meanwhile. That may happen below, too.
       if (isErrno(error, ENOENT)) return;
       throw error;
     }
@@ -439,8 +447,8 @@ export class RootTree implements Disposable {
   }
 
   /**
-   * Ends the building: the tree is attached to nothing then. Nobody shall take a
-   * stand-in for the directory, and miss later what was written there.
+   * Ends the building. The tree is not attached to anything afterwards. Stand-ins
+   * become read-only: what a command wrote into one would be lost.
    *
    * @throws {SyscallError}
    */
@@ -459,7 +467,7 @@ export class RootTree implements Disposable {
     this.#root = copy;
   }
 
-  /** Lets go of it: what is not attached by then is gone. */
+  /** Closes the tree: mounts that are not attached by then are gone. */
   [Symbol.dispose](): void {
     for (const standIn of this.#standIns) standIn.close();
     this.#forgetPoints();
@@ -468,7 +476,7 @@ export class RootTree implements Disposable {
   }
 }
 
-/** A mount that is attached to nothing, of a command's own. */
+/** A mount of a command's own that is not attached. */
 function detach(from: HasFd | MountTree | DetachedRoot): OwnedFd {
   if (from instanceof DetachedRoot) return from.mount;
   return from instanceof MountTree
@@ -480,11 +488,11 @@ function detach(from: HasFd | MountTree | DetachedRoot): OwnedFd {
 function makeHere(fd: number, name: string, isFile: boolean): void {
   if (isFile) return makeFile(fd, name);
   mkdirat(fd, name, 0o755);
-  // Less this process's umask another user could not pass it.
+  // With this process's umask, another user might not be able to pass it.
   fchmodat(fd, name, 0o755);
 }
 
-/** Why nothing can be made in a directory. */
+/** The errors that mean that nothing can be made in a directory. */
 const UNWRITABLE = [
   EACCES,
   EDQUOT,
@@ -496,7 +504,7 @@ const UNWRITABLE = [
   EROFS,
 ];
 
-/** How often a path is gone, that another run removes something of. */
+/** The most tries to open a path while other runs remove parts of it. */
 const MOST_TRIES = 20;
 
 function isDeleted({ fd }: OwnedFd): boolean {
@@ -507,7 +515,7 @@ function inodeOf(fd: number): bigint | undefined {
   return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE).ino;
 }
 
-// The file systems that a command expects, mounted on nothing yet.
+// The file systems that a command expects, not attached yet.
 
 /** A character device: inode(7). */
 export const S_IFCHR = 0o020000;
@@ -525,7 +533,7 @@ export const DEVICES: readonly (readonly [name: string, device: number])[] = [
   ["tty", 0x500],
 ];
 
-/** The links in /dev, and what they say. */
+/** The symlinks in /dev, and their targets. */
 export const DEVICE_LINKS = {
   fd: "/proc/self/fd",
   stdin: "/proc/self/fd/0",
@@ -534,11 +542,11 @@ export const DEVICE_LINKS = {
   ptmx: "pts/ptmx",
 } as const;
 
-/** How a sysfs is mounted. */
+/** The options that a sysfs is mounted with. */
 export const SYS_OPTIONS = "ro,nosuid,nodev,noexec";
 
 /**
- * A sysfs; in a user namespace that may mount none, what there is at /sys.
+ * Makes a sysfs. In a user namespace that may mount none, it copies the mount at /sys.
  *
  * @param context The context, opened in the network namespace that it shows, by
  * default this one; it is closed.
@@ -558,7 +566,7 @@ export function makeSys(context?: OwnedFd): OwnedFd {
 }
 
 /**
- * A /dev: devices by bind, for a user namespace can't make them.
+ * Makes a /dev. Its devices are binds, as a user namespace can't make devices.
  *
  * @param staging The staging that holds it then.
  * @param tty The mount for `console`, null for none.
@@ -600,7 +608,7 @@ export function makeDev(
 }
 
 /**
- * A procfs.
+ * Makes a procfs.
  *
  * @param context The context, opened in the PID namespace that it shows; it is
  * closed.
@@ -609,7 +617,7 @@ export function makeProc(context: OwnedFd): OwnedFd {
   return make("proc", "nosuid,nodev,noexec", "proc", context);
 }
 
-/** A file system that is mounted on nothing yet. */
+/** Makes a file system that is not attached yet. */
 export function make(
   type: string,
   options: OptionsInput,

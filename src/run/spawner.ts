@@ -147,7 +147,7 @@ function makeEmptyNamespace(init: OwnedFd, covers: boolean): OwnedFd {
   );
   const path = "/proc/self/ns/mnt";
   const namespace = table.open("openat2", [AT_FDCWD, path, how, how.length]);
-  // This leads to the root of the namespace, out of that of a chroot(2).
+  // This leads out of a chroot(2), to the root of the namespace.
   table.call("setns", [namespace, CLONE_NEWNS]);
   table.call("mount", [null, "/", null, MS_REC | MS_PRIVATE, null]);
   table.call("move_mount", [tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH]);

@@ -377,7 +377,7 @@ function takeIds(
       add("prctl", [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0]);
     }
   }
-  // It has nothing of what is in the caller's: keyrings(7).
+  // A new session keyring has none of the caller's keys: keyrings(7).
   if (profile === "strict") add("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, null]);
   if (noNewPrivs) add("prctl", [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
   if (filter !== null) {

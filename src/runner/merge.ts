@@ -101,7 +101,7 @@ export function* mergeLayers(
 class Merge implements Disposable {
   readonly #places: Place[] = [];
   readonly #uppers = new Descent();
-  /** Those that the places change. */
+  /** The directories of the lower layer that the places change. */
   readonly #lowers = new Descent();
   readonly #discarded: number;
   #count = 0;
@@ -186,7 +186,7 @@ class Merge implements Disposable {
       return;
     }
     this.#uppers.leave();
-    // One that goes there itself takes all that is in it along.
+    // A directory that is moved itself takes its content along.
     if (this.#places.at(-1)!.changes !== null) this.#move(name);
   }
 

@@ -49,7 +49,7 @@ export function* removeTree(holder: number, name: string): Generator<void> {
   unlinkat(holder, name, AT_REMOVEDIR);
 }
 
-/** Some of what a directory has, null at the end. */
+/** Some entries of a directory; null at the end. */
 export function entriesOf(fd: number): DirectoryEntry[] | null {
   const some = readDirectory(fd);
   return some.length === 0

@@ -164,7 +164,7 @@ class RunnerServer implements Runner {
     this.#stopping = true;
     this.#health.stop();
     for (const listener of this.#listeners) listener.close();
-    // Nobody listens any more: another may come in its place.
+    // This server listens no more: another may take its place.
     for (const place of this.#places) place[Symbol.dispose]();
     const late = setTimeout(() => this.killActions(), this.#plan.grace);
     // The library would close the connections under them.
