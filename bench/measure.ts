@@ -93,10 +93,14 @@ function quantile(sorted: readonly number[], part: number): number {
   return below + (above - below) * (at % 1);
 }
 
-/** The ratios of those that were measured in the same round. */
+/**
+ * The ratios of the values of each round. A round in which theirs is 0 has none:
+ * the kernel counts processor time in steps.
+ */
 export function ratios(
   ours: readonly number[],
   theirs: readonly number[],
 ): number[] {
-  return ours.map((value, round) => value / theirs[round]!);
+  return ours.map((value, round) => value / theirs[round]!)
+    .filter((ratio) => Number.isFinite(ratio));
 }

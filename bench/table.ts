@@ -18,7 +18,7 @@ const HEADER = [
   "against",
   "time",
   "ratio",
-  "to reach",
+  "goal",
 ];
 
 /** A row's figures, for a terminal. */
@@ -201,16 +201,17 @@ export function performancePage(
 }
 
 const AFTER_ANSWERS =
-  `All but the last two are for a program that runs already. The last two are for a
-new process, and include Deno's own start or the import, which a program that
-stays up pays once. To compare with what you use on your own machine, run
+  `The last two rows are for a new process: they include Deno's start, or the import
+of the library. A program that stays up pays that once. The other rows are for a
+program that runs already. To compare with what you use on your own machine, run
 \`npx -y deno@2.9.6 task bench\`, as root with a C compiler.`;
 
 const LEGEND =
   `A time is the median; the least is in brackets. A ratio is the median of the
 ratios within one round, with the middle 80 % in brackets; in the charts, thin
-lines are the middle 80 %. Those who are compared took turns in one run, a few
-milliseconds each. The last column is a goal that we set ourselves. To see whether
+lines are the middle 80 %. The programs that are compared took turns in one run, a
+few milliseconds each. The last column has the goal for mountat's ratio or time:
+goals are ambitious, and the last section says why some are missed. To see if
 rows 1, 2 or 8 became a third slower, run \`deno task bench:check\`.`;
 
 function machineText({ processor, processors, linux, deno }: Machine): string {

@@ -80,7 +80,7 @@ export const oneMount: Row = {
   row: 1,
   work: "One mount, up and down",
   note:
-    'Each makes one mount and unmounts it. The C loop opens the target beneath the directory, uses fsopen(2) or open_tree(2), attaches the mount, and unmounts it through /proc/self/fd. "Call for call" also makes the calls that mountat makes for safety: statx(2) for the mount\'s id, and for a bind mount_setattr(2). The last one is the old mount(2), by path.',
+    'Each program makes one mount and unmounts it. The C loop opens the target beneath the directory, uses fsopen(2) or open_tree(2), attaches the mount, and unmounts it through /proc/self/fd. "Call for call" also makes the calls that mountat makes for safety: statx(2) for the mount\'s id, and for a bind mount_setattr(2). "C loop of mount(2)" uses the old call, by path.',
   missed:
     "Both make the same eleven calls (eight for a bind). Of ours, 4 to 7 µs are the library's own work: checking arguments, making strings for the kernel, handles that close themselves. The rest is umount2(2), which waits for an RCU grace period and takes 20 to 50 µs, in C as well. A call from Deno costs 5 to 70 ns more than from C. To be within 1.05, all our work would have to fit into 1 to 2 µs.",
   async measure(seconds) {

@@ -81,9 +81,11 @@ export async function compare(
 }
 
 function against(ours: readonly number[], theirs: readonly number[]) {
+  const found = ratios(ours, theirs);
+  if (found.length === 0) return { missing: "too short to be measured" };
   return {
     theirs: spread(theirs),
-    ratio: spread(ratios(ours, theirs)),
+    ratio: spread(found),
     pairs: ours.length,
   };
 }

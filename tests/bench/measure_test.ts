@@ -15,6 +15,7 @@ Deno.test("spread() says where the values lie", () => {
 
 Deno.test("ratios() compares what was measured in the same round", () => {
   assertEquals(ratios([1, 4], [2, 2]), [0.5, 2]);
+  assertEquals(ratios([1, 0, 4], [0, 0, 2]), [2]);
 });
 
 Deno.test("takeTurns() alternates the order, and keeps rounds together", async () => {

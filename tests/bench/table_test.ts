@@ -14,7 +14,7 @@ Deno.test("rowText() prints medians, the least, ratios and what they are to be",
   assertEquals(
     rowText(row1!),
     `1. Mounts & "more"
-   what  ours     time            against    time            ratio                 to reach
+   what  ours     time            against    time            ratio                 goal
    proc  mountat  104 µs (52 µs)  C loop     100 µs (50 µs)  1.04 (0.52 … 2.08)    ≤ 1.05: reached
                                   C, twice   100 µs (50 µs)  1.50 (0.75 … 3.00)    ≤ 1.05: missed
    bind  mountat  1 µs (0.5 µs)   umount(8)  100 µs (50 µs)  1/100 (1/200 … 1/50)  ≤ 1/20: reached
