@@ -93,7 +93,7 @@ export interface MountOptions extends NewAttributeOptions {
   /**
    * Makes the mount point, and the directories that lead to it, if they are
    * missing. The mode is 0o755 or the given one, less the umask. If the mount
-   * fails, they are removed again. An unmount leaves them; only the handle of
+   * fails, they are removed again. An unmount leaves them, but the handle of
    * `applyMounts` removes them.
    *
    * @default {false}
@@ -162,7 +162,7 @@ export interface BindOptions extends NewAttributeOptions {
    * Makes the mount point, and the directories that lead to it, if they are
    * missing: a directory for a directory, an empty file for a file. The mode is
    * 0o755 or the given one, less the umask. If the mount fails, they are
-   * removed again. An unmount leaves them; only the handle of `applyMounts` removes
+   * removed again. An unmount leaves them, but the handle of `applyMounts` removes
    * them.
    *
    * @default {false}
