@@ -93,8 +93,8 @@ export interface MountOptions extends NewAttributeOptions {
   /**
    * Makes the mount point, and the directories that lead to it, if they are
    * missing. The mode is 0o755 or the given one, less the umask. If the mount
-   * fails, they are removed again. An unmount leaves them, but the handle of
-   * `applyMounts` removes them.
+   * fails, they are removed again. An unmount leaves them. The handle of
+   * `applyMounts` removes them, and so does a `MountTree` that is closed unattached.
    *
    * @default {false}
    */
@@ -162,8 +162,8 @@ export interface BindOptions extends NewAttributeOptions {
    * Makes the mount point, and the directories that lead to it, if they are
    * missing: a directory for a directory, an empty file for a file. The mode is
    * 0o755 or the given one, less the umask. If the mount fails, they are
-   * removed again. An unmount leaves them, but the handle of `applyMounts` removes
-   * them.
+   * removed again. An unmount leaves them. The handle of `applyMounts` removes them,
+   * and so does a `MountTree` that is closed unattached.
    *
    * @default {false}
    */
