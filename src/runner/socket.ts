@@ -98,7 +98,7 @@ export class SocketPlace implements Disposable {
     }
     if (await isServed(`${procPath(this.#directory.fd)}/${this.#name}`)) {
       throw new SocketError(
-        `${quote(this.#place)} is served by another process`,
+        `${quote(this.#place)} is served already`,
       );
     }
   }

@@ -164,7 +164,7 @@ runnerTest("a socket that is served is left alone", async () => {
   await using _runner = await RunnerProcess.start();
   const second = program(OPTIONS);
   assertEquals(second.code, 1);
-  assertMatch(second.stderr, /is served by another process/);
+  assertMatch(second.stderr, /is served already/);
   await using client = new Client();
   const answer = await client.call("checkReadiness", { path: "" }).answer;
   assertEquals(answer.status, "OK");
