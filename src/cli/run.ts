@@ -22,7 +22,9 @@ import type { SignalName } from "../sys/layout.ts";
 import type { LimitOption } from "../run/limits.ts";
 import type { Capability } from "../run/capabilities.ts";
 import { privileges } from "../kernel/process.ts";
-import { SyscallError } from "../sys/error.ts";
+import { isErrno, SyscallError } from "../sys/error.ts";
+import { EBADF } from "../sys/errno.ts";
+import { closesOnExec } from "../sys/file.ts";
 
 /** The parsed arguments of `run`. */
 export interface Arguments {
@@ -299,6 +301,7 @@ describes the end: code, signal, timedOut and usage.`,
         forwardSignals: FORWARDED,
       };
       checkArguments(() => parseRun(command, all));
+      for (const fd of options.fds ?? []) checkInherited(fd);
       using root = Directory.open(path);
       const resolved = checkArguments(() => withUser(root, all));
       // By its first wait it knows what is ignored.
@@ -428,6 +431,18 @@ function parsePassed(text: string): number {
   if (value > 2) return value;
   throw new UsageError(
     `Option --pass-fd must be a descriptor above 2: ${quote(text)}`,
+  );
+}
+
+/** Refuses what mountat opened itself: a directory of the host, for example. */
+function checkInherited(fd: number): void {
+  try {
+    if (!closesOnExec(fd)) return;
+  } catch (error) {
+    if (!isErrno(error, EBADF)) throw error;
+  }
+  throw new UsageError(
+    `Descriptor ${fd} of --pass-fd was not open when mountat started`,
   );
 }
 

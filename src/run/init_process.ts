@@ -19,6 +19,8 @@ import {
   memfdCreate,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
+  read,
+  setNonblocking,
   write,
 } from "../sys/file.ts";
 import { MSG_DONTWAIT, recvmsg, sendmsg, socketpair } from "../sys/socket.ts";
@@ -212,7 +214,10 @@ export class InitProcess implements Disposable {
     const all: OwnedFd[] = [];
     for (;;) {
       const message = new Uint8Array(FAILURE_SIZE);
-      const { count, descriptors } = this.#read(message);
+      const { fd } = this.#ours;
+      const { count, descriptors } = onceMoreAfterReset(() =>
+        recvmsg(fd, message)
+      );
       for (const fd of descriptors) {
         all.push(received.use(new OwnedFd(fd, "descriptor", true)));
       }
@@ -304,26 +309,26 @@ export class InitProcess implements Disposable {
     };
   }
 
+  /**
+   * A command of root can take the socket by pidfd_getfd(2), and send whatever it
+   * likes. read(2) takes no descriptors that come with it.
+   */
   *#messages(): Generator<DataView> {
+    const { fd } = this.#ours;
+    // A process that survives with hostPid may have taken the socket, too.
+    setNonblocking(fd);
     for (;;) {
       const message = new Uint8Array(STATUS_SIZE + RUSAGE.SIZE);
-      const { count } = this.#read(message, MSG_DONTWAIT);
+      let count: number;
+      try {
+        count = onceMoreAfterReset(() => read(fd, message));
+      } catch (error) {
+        if (isErrno(error, EAGAIN)) return;
+        throw error;
+      }
       if (count === 0) return;
       yield new DataView(message.buffer, 0, count);
     }
-  }
-
-  #read(
-    message: Uint8Array<ArrayBuffer>,
-    flags = 0,
-  ): ReturnType<typeof recvmsg> {
-    try {
-      return recvmsg(this.#ours.fd, message, flags);
-    } catch (error) {
-      // It ended with unread messages. The kernel says so once, before the reports.
-      if (!isErrno(error, ECONNRESET)) throw error;
-    }
-    return recvmsg(this.#ours.fd, message, flags);
   }
 
   #close(): void {
@@ -337,6 +342,19 @@ export class InitProcess implements Disposable {
     if (this.#pid !== 0) this.#end();
     this.#close();
   }
+}
+
+/**
+ * Receives from a process that may have ended with unread messages: the kernel
+ * says so once, before the reports.
+ */
+function onceMoreAfterReset<T>(receive: () => T): T {
+  try {
+    return receive();
+  } catch (error) {
+    if (!isErrno(error, ECONNRESET)) throw error;
+  }
+  return receive();
 }
 
 const SILENT = "The first process of the command ended without a word";

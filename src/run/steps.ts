@@ -17,6 +17,8 @@ import {
   AT_FDCWD,
   CLONE_NEWNS,
   F_DUPFD_CLOEXEC,
+  F_SETFD,
+  FD_CLOEXEC,
   FSCONFIG_CMD_CREATE,
   FSCONFIG_SET_STRING,
   FSMOUNT_CLOEXEC,
@@ -50,11 +52,6 @@ import { SIGNALS, SIGSET_SIZE } from "../sys/layout.ts";
 import { SECCOMP_MODE_FILTER } from "../sys/seccomp.ts";
 import { KEYCTL_JOIN_SESSION_KEYRING } from "./profile.ts";
 import type { Plan } from "./options.ts";
-
-// include/uapi/linux/fcntl.h
-export const F_SETFD = 2;
-
-export const FD_CLOEXEC = 1;
 
 // include/uapi/linux/prctl.h
 export const PR_SET_NAME = 15;

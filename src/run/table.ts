@@ -378,9 +378,11 @@ export class CallTable {
     }
   }
 
-  /** True if the failure of a call ended the first process. */
+  /** True if the failure of a call of this table ended the first process. */
   isFatal({ offset }: Failure): boolean {
-    return offset < 0 || !this.#entries[offset / ENTRY_SIZE]!.options.mayFail;
+    if (offset < 0) return OWN_STEPS[-offset - 1] !== undefined;
+    const entry = this.#entries[offset / ENTRY_SIZE];
+    return entry !== undefined && !entry.options.mayFail;
   }
 
   /** The error of a call that failed. */

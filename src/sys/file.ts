@@ -25,6 +25,8 @@ import {
   AT_SYMLINK_NOFOLLOW,
   F_DUPFD,
   F_DUPFD_CLOEXEC,
+  F_GETFD,
+  FD_CLOEXEC,
   LOCK_EX,
   LOCK_NB,
   LOCK_SH,
@@ -314,6 +316,25 @@ export function setNonblocking(fd: number): void {
   if (result === -1 || tracer) {
     settle(result, "fcntl", [{ fd }, "F_SETFL", "O_NONBLOCK"]);
   }
+}
+
+/**
+ * Whether a descriptor is closed on exec: none that a process was started with
+ * is.
+ *
+ * `int fcntl(int fd, F_GETFD);`
+ *
+ * See F_GETFD(2const).
+ *
+ * @param fd The descriptor.
+ * @throws {SyscallError} EBADF when `fd` is not open.
+ */
+export function closesOnExec(fd: number): boolean {
+  fd = int32("fd", fd);
+  const flags = libc.fcntl(NR.fcntl, fd, F_GETFD, 0);
+  if (flags === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
+  if (flags === -1 || tracer) settle(flags, "fcntl", [{ fd }, "F_GETFD"]);
+  return (flags & FD_CLOEXEC) !== 0;
 }
 
 // include/uapi/linux/fcntl.h

@@ -280,6 +280,31 @@ programTest("run passes over an optional mount that fails", () => {
   }
 }, NEEDS);
 
+programTest(
+  "run passes on what it was started with, and nothing of its own",
+  () => {
+    const root = makeRoot();
+    Deno.writeTextFileSync(`${SCRATCH}/given`, "given\n");
+    const { code, stdout, stderr } = run(
+      ["run", "--pass-fd=9", root, "cat", "/proc/self/fd/9"],
+      { wrapper: ["sh", "-c", `exec "$@" 9<${SCRATCH}/given`, "sh"] },
+    );
+    assertEquals([code, stdout, stderr], [0, "given\n", ""]);
+    for (let fd = 3; fd < 40; fd += 4) {
+      const list = ["ls", "-l", "/proc/self/fd"];
+      const ended = run(["run", `--pass-fd=${fd}`, root, ...list]);
+      // Deno's copy of the standard input stays open on exec.
+      if (ended.stdout.includes(`${fd} -> /dev/null\n`)) continue;
+      assertEquals([ended.code, ended.stdout], [125, ""]);
+      assertMatch(
+        ended.stderr,
+        /^mountat: Descriptor \d+ of --pass-fd was not/,
+      );
+    }
+  },
+  NEEDS,
+);
+
 programTest("run needs no permission but for the C library", () => {
   const root = makeRoot();
   const { code, stderr } = run(["run", root, "sh", "-c", "exit 3"], {

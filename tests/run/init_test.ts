@@ -351,6 +351,31 @@ runTest("run() passes descriptors on by their numbers", async () => {
   );
 });
 
+// By pidfd_open(2) and pidfd_getfd(2): what sends messages as the init does.
+const FORGER = `
+import array, ctypes, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+fd = libc.syscall(438, libc.syscall(434, 1, 0), 3, 0)
+assert fd >= 0, ctypes.get_errno()
+forged = socket.socket(fileno=fd)
+null = open("/dev/null")
+rights = array.array("i", [null.fileno()] * 200)
+forged.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+for offset in (64 * 100000, 3, -99):
+    forged.send(struct.pack("ii", 5, offset))
+forged.send(b"x" * 5000)
+sys.exit(7)
+`;
+
+runTest(
+  "run() minds nothing that a command of root sends in the init's name",
+  async () => {
+    using root = Directory.open("/");
+    assertEquals((await run(root, ["python3", "-c", FORGER])).code, 7);
+  },
+  { commands: ["python3"] },
+);
+
 runTest(
   "run() refuses options that make no sense, before any call",
   async () => {

@@ -46,10 +46,9 @@ import {
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "../../src/sys/socket.ts";
+import { F_SETFD, FD_CLOEXEC } from "../../src/sys/constants.ts";
 import { POLLIN, POLLOUT } from "../../src/sys/event.ts";
 import {
-  F_SETFD,
-  FD_CLOEXEC,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
