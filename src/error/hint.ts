@@ -173,6 +173,9 @@ function plainHint(
   if (starts && cause.code === "ENOENT") {
     return "The root has no such directory";
   }
+  if (starts && cause.code === "ELOOP") {
+    return "The symlinks of the path lead in a circle, or one is a link of /proc that leads out of any root, such as /proc/self/root";
+  }
   const { syscall, code, message } = cause;
   if (image !== undefined && code !== "ENOSYS") return loopHint(image, cause);
   switch (code) {
@@ -223,6 +226,9 @@ function plainHint(
     case "ENOENT":
       if (syscall === "execve") {
         return "The root lacks the program, or the interpreter that the program names";
+      }
+      if (inFixed && syscall === "readlinkat") {
+        return "The path leads through /proc/self, which is no process before the command is started";
       }
       if (syscall !== "openat2" || mkdir !== false) return undefined;
       return inFixed

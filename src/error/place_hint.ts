@@ -81,17 +81,17 @@ export function topmostInTable({ dirfd, name }: MountPointName): number {
  * @param from The mount that is moved or attached, by its descriptor.
  */
 export function moveHint(onto: At, from?: At): string | undefined {
+  const movesDirectory = from !== undefined && isDirectory(from.dirfd);
+  if (from !== undefined && movesDirectory !== isDirectory(onto.dirfd)) {
+    return movesDirectory
+      ? "A directory can't be mounted on a file: make the mount point a directory"
+      : "A file can't be mounted on a directory: make the mount point a file";
+  }
   const to = lookAt(onto);
   if (isMounted(to.id) === false) return foreignHint("The mount point", to);
   if (isDeleted(onto.dirfd)) return "The mount point was deleted";
   if (from === undefined) return undefined;
   const moved = lookAt(from);
-  const movesDirectory = isDirectory(from.dirfd);
-  if (movesDirectory !== isDirectory(onto.dirfd)) {
-    return movesDirectory
-      ? "A directory can't be mounted on a file: make the mount point a directory"
-      : "A file can't be mounted on a directory: make the mount point a file";
-  }
   // A detached one is in no table, and its holder no matter.
   if (isMounted(moved.id) === false) return undefined;
   if (!moved.isRoot) {

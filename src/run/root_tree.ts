@@ -233,7 +233,12 @@ export class RootTree implements Disposable {
         { ...attempted, mkdir: false, inFixed: true, follows: true },
         () => {
           using at = this.#find(target.path, identify(mount.fd).isFile);
-          this.staging.attach(mount, at);
+          const from = { dirfd: mount.fd, path: "" };
+          const onto = { dirfd: at.fd, path: "" };
+          attempt(
+            { ...attempted, from, onto },
+            () => this.staging.attach(mount, at),
+          );
         },
       );
     });

@@ -74,13 +74,13 @@ function whyNotExecuted(
       if (interpreter === null) return undefined;
       what = `The ${interpreter.kind} of ${quote(name)}, ${
         quote(interpreter.path)
-      },`;
+      }`;
       name = interpreter.path;
       if (!isMissing(root, from(name))) continue;
       // It may have been in one of the mounts.
       return mounts.length === 0
-        ? `${what} is not in the root`
-        : `${what} must be in the root, too`;
+        ? `${what}, is not in the root`
+        : `${what}, must be in the root, too`;
     }
   } catch (failure) {
     // The caller gets the error of execve(2), and not this one.
@@ -127,7 +127,7 @@ function whyDenied(
   { ids, groups }: Execution,
 ): string | undefined {
   // Root is refused nothing that anybody may execute.
-  if (ids === null || (ids.uid ?? 0) === 0) return undefined;
+  if (ids === null || (ids.uid ?? 0) === 0) return whyNobodyMay(root, path);
   const { uid } = ids;
   const all = [ids.gid, ...groups ?? []];
   const parts = path.split("/").filter((part) => part !== "");
@@ -145,5 +145,15 @@ function whyDenied(
       i === 0 ? "the root" : quote(at)
     }, which has mode ${octal} and owner ${found.uid}`;
   }
-  return undefined;
+  return whyNobodyMay(root, path);
+}
+
+/** Why no user, not even root, may execute a file. */
+function whyNobodyMay(root: number, path: string): string | undefined {
+  using file = openInRoot(root, path);
+  const mask = STATX_TYPE | STATX_MODE;
+  const { mode } = statx(file.fd, "", AT_EMPTY_PATH, mask);
+  if ((mode! & S_IFMT) === S_IFDIR) return "a directory can't be executed";
+  if ((mode! & 0o111) !== 0) return undefined;
+  return "nobody may execute it: chmod +x lets everybody";
 }

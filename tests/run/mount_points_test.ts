@@ -105,6 +105,44 @@ runTest("run() makes a mount point inside a bound directory", async () => {
   assertEquals(names(path), ["bin"]);
 });
 
+runTest(
+  "run() says why nothing can be mounted somewhere",
+  async () => {
+    const path = makeRoot();
+    Deno.mkdirSync(`${path}/directory`);
+    Deno.writeTextFileSync(`${path}/file`, "");
+    Deno.symlinkSync("/proc/mounts", `${path}/mtab`);
+    using root = Directory.open(path);
+    const bind = { type: "bind", source: `${path}/bin` };
+    for (
+      const [mount, hint] of [
+        [
+          { ...bind, target: "file" },
+          "A directory can't be mounted on a file: make the mount point a directory",
+        ],
+        [
+          { type: "tmpfs", target: "file" },
+          "A directory can't be mounted on a file: make the mount point a directory",
+        ],
+        [
+          { ...bind, source: `${path}/file`, target: "directory" },
+          "A file can't be mounted on a directory: make the mount point a file",
+        ],
+        [
+          { ...bind, source: `${path}/file`, target: "mtab" },
+          "The path leads through /proc/self, which is no process before the command is started",
+        ],
+      ] as const
+    ) {
+      const error = await assertRejects(
+        () => run(root, ["true"], { mounts: [mount] }),
+        MountError,
+      );
+      assertEquals(error.hint, hint);
+    }
+  },
+);
+
 runTest("run() removes no mount point that another run uses", async () => {
   const path = makeRoot();
   using root = Directory.open(path);

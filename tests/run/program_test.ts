@@ -177,6 +177,32 @@ runTest("run() says what keeps a user from a program", async () => {
   );
 });
 
+runTest("run() says what nobody can execute", async () => {
+  const path = makeRoot();
+  writeProgram(`${path}/opt/plain`, 0o644);
+  Deno.writeTextFileSync(`${path}/opt/script`, "#!/opt\n", { mode: 0o755 });
+  using root = Directory.open(path);
+  for (
+    const [program, expected] of [
+      [
+        "/opt/plain",
+        'The program "/opt/plain": nobody may execute it: chmod +x lets everybody',
+      ],
+      ["/opt", `The program "/opt": a directory can't be executed`],
+      [
+        "/opt/script",
+        `The interpreter of "/opt/script", "/opt": a directory can't be executed`,
+      ],
+    ] as const
+  ) {
+    const { code, hint } = await assertRejects(
+      () => run(root, [program]),
+      MountError,
+    );
+    assertEquals([code, hint], ["EACCES", expected]);
+  }
+});
+
 runTest("run() says that a file is no working directory", async () => {
   const path = makeRoot();
   using root = Directory.open(path);
@@ -193,6 +219,7 @@ runTest("run() says that a file is no working directory", async () => {
         /^The working directory, or a part of its path, is a file/,
       ],
       ["/nosuch", "ENOENT", /^The root has no such directory$/],
+      ["/proc/self/root", "ELOOP", /a link of \/proc that leads out of any/],
     ] as const
   ) {
     const error = await assertRejects(
