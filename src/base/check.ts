@@ -57,6 +57,25 @@ export function refuseRevoked(what: string, value: unknown): void {
   }
 }
 
+/**
+ * Checks an object of names and values. Of a Map, or the like, nothing would be
+ * seen, and of an array its indices.
+ *
+ * @param what The value's name in a message.
+ * @throws {TypeError}
+ */
+export function checkRecord(what: string, value: object): void {
+  refuseRevoked(what, value);
+  const isRecord = typeof value === "object" && value !== null &&
+    !(Symbol.iterator in value);
+  if (isRecord) return;
+  throw new TypeError(
+    `${what} must be an object with a property for each name: received ${
+      received(value)
+    }`,
+  );
+}
+
 /** A caller's value, as a message has it: any may be where another was expected. */
 export function received(value: unknown): string {
   switch (typeof value) {

@@ -453,7 +453,7 @@ function checkInherited(fd: number): void {
  */
 export function parseLimit(text: string): [name: string, limit: LimitOption] {
   const [, name, soft, hard = soft] =
-    /^([a-z]+)=(\d+|unlimited)(?::(\d+|unlimited))?$/.exec(text) ?? [];
+    /^([^=]+)=(\d+|unlimited)(?::(\d+|unlimited))?$/.exec(text) ?? [];
   if (name === undefined) {
     throw new UsageError(
       `Option --limit must be NAME=SOFT or NAME=SOFT:HARD: ${quote(text)}`,
@@ -534,7 +534,7 @@ const UNITS: Readonly<Record<string, number>> = {
  * @throws {UsageError}
  */
 export function parseDuration(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)([smhd]?)$/.exec(text) ?? [];
+  const [, number, unit] = /^(\d+(?:\.\d*)?|\.\d+)([smhd]?)$/.exec(text) ?? [];
   const milliseconds = Math.ceil(Number(number) * UNITS[unit ?? ""]!);
   if (milliseconds <= 0x7fff_ffff) return milliseconds;
   throw new UsageError(

@@ -1,7 +1,7 @@
 /** Limits of a command's resources: getrlimit(2). */
 import { readFile } from "../fd/open.ts";
 import { SyscallError } from "../sys/error.ts";
-import { nearest } from "../base/check.ts";
+import { checkRecord, nearest } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 
 /** The name of a limit, as prlimit(1) has it. */
@@ -72,9 +72,7 @@ const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 export function parseLimits(
   options: Readonly<Partial<Record<LimitName, LimitOption>>>,
 ): Limit[] {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError('"limits" must be an object');
-  }
+  checkRecord('"limits"', options);
   return Object.entries(options).map(([name, option]) => {
     if (!Object.hasOwn(RESOURCES, name)) {
       const known = Object.keys(RESOURCES);

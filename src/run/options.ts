@@ -26,6 +26,7 @@ import type { MountPlan } from "../mount/attach.ts";
 import type { OptionsInput } from "../options/mount_options.ts";
 import {
   checkOptions,
+  checkRecord,
   type OptionNames,
   received,
   refuseRevoked,
@@ -469,7 +470,9 @@ export function parseRun(
       `The working directory must be absolute: ${quote(cwd)}`,
     );
   }
-  const variables = Object.entries(options.env ?? {}).map(([name, value]) => {
+  const { env = {} } = options;
+  checkRecord('"env"', env);
+  const variables = Object.entries(env).map(([name, value]) => {
     checkArgument("A variable", name);
     checkArgument(`The variable ${quote(name)}`, value);
     if (name === "" || name.includes("=")) {
@@ -577,7 +580,7 @@ export function parseRun(
     ...variables,
   ]);
   // The caller's says nothing of the command's.
-  if (all.has("PWD") && !Object.hasOwn(options.env ?? {}, "PWD")) {
+  if (all.has("PWD") && !Object.hasOwn(env, "PWD")) {
     all.set("PWD", `PWD=${cwd}`);
   }
   const environment = [...all.values()];

@@ -7,6 +7,7 @@ import { open, openInRoot, S_IFREG, typeOf } from "../fd/open.ts";
 import { type HasFd, type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { attempt } from "../error/error.ts";
 import { decodeText, quote } from "../base/text.ts";
+import { optionName } from "../program.ts";
 import type { RunOptions } from "./options.ts";
 
 /**
@@ -43,7 +44,12 @@ function find(root: HasFd, user: string): string[] {
     name === user && isId(uid) && isId(gid)
   );
   if (entry !== undefined) return entry;
-  throw new RangeError(`The root's ${path} has no user ${quote(user)}`);
+  const hint = /^\d+(:\d+)?$/.test(user)
+    ? `: numbers are for ${optionName("uid")} and ${optionName("gid")}`
+    : "";
+  throw new RangeError(
+    `The root's ${path} has no user ${quote(user)}${hint}`,
+  );
 }
 
 function groupsOf(root: HasFd, user: string): number[] {

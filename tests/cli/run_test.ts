@@ -166,6 +166,7 @@ Deno.test("parse() throws when an option makes no sense", async () => {
       [["--pass-fd=2", "root", "cmd"], "a descriptor above 2"],
       [["--limit=nofile", "root", "cmd"], "must be NAME=SOFT"],
       [["--groups=a", "root", "cmd"], "must be an id"],
+      [["--limit==1", "root", "cmd"], "must be NAME=SOFT"],
     ] as const
   ) {
     const words = await parseWords(runDescription.description, [...args]);
@@ -179,8 +180,8 @@ Deno.test("parse() throws when an option makes no sense", async () => {
 
 Deno.test("parseDuration() reads what timeout(1) does", () => {
   assertEquals(
-    ["0", "10", "1.5s", "2m", "1h", "1d"].map(parseDuration),
-    [0, 10_000, 1500, 120_000, 3_600_000, 86_400_000],
+    ["0", "10", "1.5s", ".5", "1.", "2m", "1h", "1d"].map(parseDuration),
+    [0, 10_000, 1500, 500, 1000, 120_000, 3_600_000, 86_400_000],
   );
 });
 
@@ -242,6 +243,8 @@ programTest("run exits with 125 when it is not used as it should be", () => {
       [() => ["--nosuch"], /^mountat: Unknown option "--nosuch"/],
       [() => ["--chdir=a"], /^mountat: Option --chdir must be absolute/],
       [() => oci({ destination: "/" }), /^mountat: mounts\[0\]: Nothing can/],
+      [() => ["--limit=RLIMIT_NOFILE=9"], /^mountat: Unknown limit "RLIMIT_/],
+      [() => ["--user=5:6"], /: numbers are for --uid and --gid\n/],
       [() => ["--tmpfs=/"], /^mountat: --tmpfs \/: Nothing can/],
       [() => ["--bind=/usr:/"], /^mountat: --bind \/usr:\/: Nothing can/],
       [() => oci({ destination: "../a" }), /^mountat: .*config.json: Line 1/],

@@ -54,6 +54,13 @@ anna:x:45:anna
     RangeError,
   );
   assertEquals(error.message, `The root's /etc/passwd has no user "carl"`);
+  for (const user of ["1201", "1201:1202"]) {
+    await assertRejects(
+      () => shell(root, IDS, { user }),
+      RangeError,
+      `no user "${user}": numbers are for the option uid and the option gid`,
+    );
+  }
 });
 
 runTest("run() looks for a user nowhere but in the root", async () => {
