@@ -206,8 +206,10 @@ async function tryOverlay(holder: OwnedFd): Promise<void> {
       unlinkat(fd, "directory", AT_REMOVEDIR);
       mkdirat(fd, "directory", 0o700);
     });
+    // An open directory of btrfs shows what was there when it was opened.
+    using above = openToRead(lower.fd, ".");
     using directory = openToRead(lower.fd, "directory");
-    const found = [...namesIn(lower.fd), ...namesIn(directory.fd)];
+    const found = [...namesIn(above.fd), ...namesIn(directory.fd)];
     if (found.join() !== "directory") {
       throw new Error("What is removed in an overlay is there still");
     }

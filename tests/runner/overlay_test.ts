@@ -1,5 +1,9 @@
 /** A directory that is changed through an overlay is as if it was changed itself. */
-import { changeThroughOverlay } from "../../src/runner/overlay.ts";
+import {
+  changeThroughOverlay,
+  checkOverlays,
+} from "../../src/runner/overlay.ts";
+import { mergeLayers, OPAQUE } from "../../src/runner/merge.ts";
 import { Directory } from "../../src/directory.ts";
 import { execute } from "../../src/run/execute.ts";
 import { DetachedRoot } from "../../src/run/root_tree.ts";
@@ -47,7 +51,7 @@ import { Descent, openToRead } from "../../src/runner/descent.ts";
 import { makeRoot, runTest, text } from "../support/run_root.ts";
 import { openDescriptors, SCRATCH } from "../support/testing.ts";
 import { namesAt, open, S_IFCHR } from "../support/scratch.ts";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 
 // stat.h
 const S_IFIFO = 0o010000;
@@ -86,10 +90,11 @@ function layOut(
   }
   // Two of one digest.
   put(cached[0]!, `${root}/same`);
-  for (const name of ["empty", "other/inside", "private"]) {
+  for (const name of ["empty", "other/inside", "private", "shared"]) {
     Deno.mkdirSync(`${root}/${name}`, { recursive: true });
   }
   Deno.chmodSync(`${root}/private`, 0o700);
+  for (const name of ["private", "shared"]) setAcls(`${root}/${name}`, 1000);
   Deno.symlinkSync("dir/f", `${root}/link`);
   Deno.symlinkSync("/bin", `${root}/dir/away`);
   for (const path of [...cached, ...walk(root), root]) {
@@ -98,6 +103,32 @@ function layOut(
     }
   }
   return { root, cached };
+}
+
+const ACLS = ["system.posix_acl_access", "system.posix_acl_default"];
+
+/** Lets one more user into a directory, and into what will be made there. */
+function setAcls(path: string, user: number): void {
+  // linux/posix_acl_xattr.h: a version; of each entry its tag, rights and id.
+  const nobody = 0xffff_ffff;
+  const entries = [
+    [0x01, 7, nobody],
+    [0x02, 7, user],
+    [0x04, 5, nobody],
+    [0x10, 7, nobody],
+    [0x20, 5, nobody],
+  ] as const;
+  const acl = new DataView(new ArrayBuffer(4 + entries.length * 8));
+  acl.setUint32(0, 2, true);
+  for (const [index, [tag, rights, id]] of entries.entries()) {
+    acl.setUint16(4 + index * 8, tag, true);
+    acl.setUint16(6 + index * 8, rights, true);
+    acl.setUint32(8 + index * 8, id, true);
+  }
+  using directory = open(path, O_RDONLY);
+  for (const name of ACLS) {
+    fsetxattr(directory.fd, name, new Uint8Array(acl.buffer));
+  }
 }
 
 function runHost(command: string, ...args: string[]): void {
@@ -218,7 +249,7 @@ const CHANGES: Record<string, Change> = {
     mknodat(fd, "other/disk", S_IFBLK | 0o600, 0x700);
     unlinkat(fd, "link");
     symlinkat("else/where", fd, "link");
-    symlinkat("x".repeat(4095), fd, "dir/long");
+    symlinkat("x".repeat(1023), fd, "dir/long");
   },
   "names":
     "echo a > \"$(printf 'a\\377\\n b')\"; mkdir \"$(printf 'd\\200')\"; echo b > \"$(printf 'd\\200/\\300')\"; echo c > -f; echo d > 'a\"b\\'; echo e > '#1'; echo f > 0; mkdir upper work discarded; rm -r dir; echo g > dir; echo h > ünï",
@@ -237,6 +268,13 @@ const CHANGES: Record<string, Change> = {
     set(".", "trusted.c");
     set("dir/sub", "trusted.d");
     set("run", "trusted.overlayed");
+  },
+  "access control lists": ({ fd }) => {
+    const at = procPath(fd);
+    setAcls(`${at}/dir`, 0xfeed);
+    setAcls(`${at}/shared`, 0xbeef);
+    using directory = openToRead(fd, "private");
+    for (const name of ACLS) fremovexattr(directory.fd, name);
   },
   "deep": ({ fd }) => {
     const parts = Array.from({ length: 100 }, () => "x".repeat(70));
@@ -304,24 +342,82 @@ for (const [name, change] of Object.entries(CHANGES)) {
   );
 }
 
-runTest("what a command changes is merged on ext4", async () => {
-  const disk = `${SCRATCH}/disk`;
-  Deno.mkdirSync(disk);
-  Deno.writeTextFileSync(`${disk}.img`, "");
-  Deno.truncateSync(`${disk}.img`, 512 << 20);
-  runHost("mkfs.ext4", "-q", `${disk}.img`);
-  {
+for (const type of ["ext4", "xfs", "btrfs"] as const) {
+  const mkfs = `mkfs.${type}`;
+  runTest(`what a command changes is merged on ${type}`, async () => {
+    const disk = `${SCRATCH}/disk`;
+    Deno.mkdirSync(disk);
+    Deno.writeTextFileSync(`${disk}.img`, "");
+    Deno.truncateSync(`${disk}.img`, 512 << 20);
+    runHost(mkfs, "-q", `${disk}.img`);
     using scratch = Directory.open(SCRATCH);
     using _disk = scratch.mount("disk", {
-      type: "ext4",
+      type,
       source: `${disk}.img`,
       options: "loop",
     });
+    await checkOverlays(disk);
+    assertEquals(namesAt(disk).filter((name) => name !== "lost+found"), []);
     for (const [name, change] of Object.entries(CHANGES)) {
       await compare(`${disk}/${name.replaceAll(" ", "-")}`, change);
     }
+  }, { commands: [mkfs] });
+}
+
+runTest("a whiteout that hides nothing is not merged", () => {
+  const layers = ["upper", "lower", "discarded"].map((name) => {
+    Deno.mkdirSync(`${SCRATCH}/${name}`);
+    return open(`${SCRATCH}/${name}`, O_RDONLY);
+  });
+  using owned = new DisposableStack();
+  for (const layer of layers) owned.use(layer);
+  const [upper, lower, discarded] = layers as [OwnedFd, OwnedFd, OwnedFd];
+  // A new directory, one that hides what is there, and one in place of a file.
+  for (const name of ["new", "old", "file"]) {
+    mkdirat(upper.fd, name, 0o700);
+    mknodat(upper.fd, `${name}/whiteout`, S_IFCHR, 0);
+    mkdirat(upper.fd, `${name}/inside`, 0o700);
   }
-}, { commands: ["mkfs.ext4"] });
+  mknodat(upper.fd, "gone", S_IFCHR, 0);
+  mknodat(upper.fd, "never", S_IFCHR, 0);
+  using old = openToRead(upper.fd, "old");
+  fsetxattr(old.fd, OPAQUE, new TextEncoder().encode("y"));
+  Deno.mkdirSync(`${SCRATCH}/lower/old`);
+  for (const name of ["old/whiteout", "old/other", "file", "gone"]) {
+    Deno.writeTextFileSync(`${SCRATCH}/lower/${name}`, "");
+  }
+  for (const _ of mergeLayers(upper, lower, discarded));
+  assertEquals(
+    walk(`${SCRATCH}/lower`).map((path) =>
+      path.slice(`${SCRATCH}/lower/`.length)
+    )
+      .sort(),
+    ["file", "file/inside", "new", "new/inside", "old", "old/inside"],
+  );
+});
+
+for (
+  const [xattr, value] of [
+    ["trusted.overlay.redirect", "/other"],
+    ["trusted.overlay.opaque", "x"],
+  ] as const
+) {
+  runTest(`an upper layer with ${xattr}=${value} is refused`, () => {
+    for (const name of ["upper/dir", "lower/dir", "discarded"]) {
+      Deno.mkdirSync(`${SCRATCH}/${name}`, { recursive: true });
+    }
+    using upper = open(`${SCRATCH}/upper`, O_RDONLY);
+    using lower = open(`${SCRATCH}/lower`, O_RDONLY);
+    using discarded = open(`${SCRATCH}/discarded`, O_RDONLY);
+    using directory = openToRead(upper.fd, "dir");
+    fsetxattr(directory.fd, xattr, new TextEncoder().encode(value));
+    assertThrows(
+      () => [...mergeLayers(upper, lower, discarded)],
+      Error,
+      `A directory of the upper layer has ${xattr}`,
+    );
+  });
+}
 
 /** What a merge has to do with each kind of change. */
 function changeAllKinds({ fd }: HasFd): void {
