@@ -81,13 +81,13 @@ async function runLogged(
   if (command.length === 0) {
     throw new StatusError("INVALID_ARGUMENT", "The command has no arguments");
   }
-  if (/^[./]*$/.test(rootName)) {
-    throw new StatusError(
-      "INVALID_ARGUMENT",
-      "input_root_directory must be a directory in the build directory",
-    );
-  }
   using root = openNamed(build, "input_root_directory", rootName);
+  // The build directory itself, which other actions are in, has none there.
+  using holder = openNamed(
+    build,
+    "input_root_directory",
+    `${rootName || "."}/..`,
+  );
   using temporary = request.temporaryDirectory === ""
     ? null
     : openNamed(build, "temporary_directory", request.temporaryDirectory);
@@ -121,7 +121,6 @@ async function runLogged(
     using mapped = inputs.mapped(root);
     return await runIn(new DetachedRoot(mapped));
   }
-  using holder = openNamed(build, "input_root_directory", `${rootName}/..`);
   return await inputs.overlaid(
     root,
     holder,

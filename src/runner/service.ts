@@ -105,8 +105,24 @@ async function answerCall<Request, Response>(
   } catch (error) {
     const { status: name, message } = statusOf(error);
     answered = true;
-    callback({ code: status[name], details: message });
+    callback({ code: status[name], details: shorten(message) });
   }
+}
+
+/**
+ * Clients take 16384 bytes of such at the most, some 8192, and nine may be for a
+ * character.
+ */
+const MOST_DETAILS = 800;
+
+/** With its begin and its end, which says what the system answered. */
+function shorten(message: string): string {
+  const half = MOST_DETAILS / 2;
+  const short = message.length <= MOST_DETAILS
+    ? message
+    : `${message.slice(0, half)}…${message.slice(-half)}`;
+  // Half a character would end the whole process: the library throws.
+  return short.toWellFormed();
 }
 
 /**

@@ -78,6 +78,7 @@ async function tryAll(names: readonly string[]): Promise<string[]> {
       ["--user", "1234", "--group", "2345", "--groups", "3456"],
       ["--user", "1234", "--protect-inputs", "idmap"],
       ["--protect-inputs", "overlay"],
+      ["--user", "1234", "--protect-inputs", "overlay"],
     ]
   ) {
     const what = `${user.join(" ")}: `;
@@ -101,10 +102,14 @@ async function tryAll(names: readonly string[]): Promise<string[]> {
       );
     }
     const { status, response, message } = await client.run(
-      action.shell("id >&2; ps > /dev/null && echo made > out && : > /tmp/x"),
+      action.shell(
+        "id >&2; ps > /dev/null && echo made > out && : > /tmp/x && mkdir d && chmod 2755 d",
+      ),
     );
     if (status !== "OK" || response.exitCode !== "0") {
       failed.push(what + (message ?? action.stderr));
+    } else if ((Deno.statSync(`${action.root}/d`).mode! & 0o2000) === 0) {
+      failed.push(`${what}no set-group-ID bit`);
     }
     const word = `31${crypto.getRandomValues(new Uint32Array(1))[0]}`;
     const going = client.call(

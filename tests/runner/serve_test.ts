@@ -293,15 +293,28 @@ const WRONG: [
     field,
   ): typeof WRONG => [
     [{ [field]: "/tmp" }, "INVALID_ARGUMENT", /leaves the build/],
-    [{ [field]: "../" }, "INVALID_ARGUMENT", /leaves the build|must be/],
+    [{ [field]: "../" }, "INVALID_ARGUMENT", /leaves the build/],
     [{ [field]: "1/../../x" }, "INVALID_ARGUMENT", /leaves the build/],
     [{ [field]: "link" }, "INVALID_ARGUMENT", /ELOOP/],
     [{ [field]: "1/there" }, "INVALID_ARGUMENT", /ENOTDIR/],
     [{ [field]: "missing" }, "INVALID_ARGUMENT", /ENOENT/],
     [{ [field]: "a\0b" }, "INVALID_ARGUMENT", /NUL/],
   ]),
-  [{ inputRootDirectory: "" }, "INVALID_ARGUMENT", /must be a directory/],
-  [{ inputRootDirectory: "./." }, "INVALID_ARGUMENT", /must be a directory/],
+  ...["", "./.", "1/..", "1/root/../../"].map((
+    inputRootDirectory,
+  ): typeof WRONG[number] => [
+    { inputRootDirectory },
+    "INVALID_ARGUMENT",
+    /leaves the build/,
+  ]),
+  // Clients refuse an answer with more than some thousand bytes beside it.
+  ...["missing/", "\u3042", "\u{1f600}"].flatMap((part) =>
+    ["", "x"].map((before): typeof WRONG[number] => [
+      { inputRootDirectory: before + part.repeat(4000) },
+      "INTERNAL",
+      /^input_root_directory ".*….*ENAMETOOLONG/,
+    ])
+  ),
   [{ workingDirectory: "/bin" }, "INVALID_ARGUMENT", /relative/],
   [{ workingDirectory: "missing" }, "INVALID_ARGUMENT", /ENOENT/],
   [{ workingDirectory: "bin/sh" }, "INVALID_ARGUMENT", /ENOTDIR/],
