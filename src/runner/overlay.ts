@@ -166,7 +166,7 @@ export async function checkOverlays(path: string): Promise<void> {
   using holder = openIfThere(path);
   if (holder === null) return;
   try {
-    await tryOverlay(holder);
+    await tryOften(() => tryOverlay(holder));
   } catch (error) {
     const { message } = error as Error;
     const hint = error instanceof MountError && error.hint !== undefined
@@ -180,6 +180,23 @@ export async function checkOverlays(path: string): Promise<void> {
     );
   }
 }
+
+/**
+ * Tries something again if it fails: a worker that starts empties its build
+ * directory.
+ */
+async function tryOften(attempt: () => Promise<void>): Promise<void> {
+  for (let left = TRIES;; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (left === 1) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const TRIES = 5;
 
 function openIfThere(path: string): OwnedFd | null {
   try {

@@ -7,6 +7,7 @@ import {
   AT_EMPTY_PATH,
   AT_SYMLINK_NOFOLLOW,
   LOCK_EX,
+  LOCK_NB,
   LOCK_UN,
   O_DIRECTORY,
   O_PATH,
@@ -19,7 +20,7 @@ import {
 import { flock, statx } from "../sys/file.ts";
 import { unlinkat } from "../sys/names.ts";
 import { isErrno } from "../sys/error.ts";
-import { ENOENT } from "../sys/errno.ts";
+import { EAGAIN, ENOENT } from "../sys/errno.ts";
 import { open, S_IFMT } from "../fd/open.ts";
 import { type OwnedFd, procPath } from "../fd/owned_fd.ts";
 import { attempt } from "../error/error.ts";
@@ -30,6 +31,9 @@ const S_IFSOCK = 0o140000;
 const S_ISVTX = 0o1000;
 const S_IWGRP = 0o020;
 const S_IWOTH = 0o002;
+
+/** The milliseconds to wait for another server that is starting. */
+const MOST_LOCKED = 5000;
 
 /** A socket that can't be listened on. */
 export class SocketError extends Error {
@@ -72,8 +76,6 @@ export class SocketPlace implements Disposable {
     this.#directory = attempt(attempted, () => open(directory, O_DIRECTORY));
     try {
       checkGuard(directory);
-      // Of two servers that start at once, one waits for the other.
-      flock(this.#directory.fd, LOCK_EX);
     } catch (error) {
       this.#directory.close();
       throw error;
@@ -81,12 +83,14 @@ export class SocketPlace implements Disposable {
   }
 
   /**
-   * Checks that nobody listens at the place.
+   * Waits until no other server is starting here, then checks that nobody listens
+   * at the place.
    *
-   * @throws {SocketError} If somebody does, or if something else than a socket is
-   * there.
+   * @throws {SocketError} If somebody does, if something else than a socket is
+   * there, or if another process keeps the directory locked.
    */
   async check(): Promise<void> {
+    await this.#lock();
     // Another process with this process's id may have left a socket.
     if (this.#look(this.#temporary) !== null) {
       unlinkat(this.#directory.fd, this.#temporary);
@@ -100,6 +104,26 @@ export class SocketPlace implements Disposable {
       throw new SocketError(
         `${quote(this.#place)} is served already`,
       );
+    }
+  }
+
+  /** Whoever may read the directory can lock it, and never unlock it. */
+  async #lock(): Promise<void> {
+    const begin = performance.now();
+    for (;;) {
+      try {
+        return flock(this.#directory.fd, LOCK_EX | LOCK_NB);
+      } catch (error) {
+        if (!isErrno(error, EAGAIN)) throw error;
+      }
+      if (performance.now() - begin > MOST_LOCKED) {
+        throw new SocketError(
+          `${
+            quote(dirname(this.#place))
+          } is locked by another process: flock(2)`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
 

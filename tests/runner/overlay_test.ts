@@ -419,6 +419,34 @@ for (
   });
 }
 
+runTest("a worker that empties the directory ends no check of it", async () => {
+  const place = `${SCRATCH}/build`;
+  Deno.mkdirSync(place);
+  const real = libc.fsetxattr;
+  let times = 0;
+  Object.defineProperty(libc, "fsetxattr", {
+    configurable: true,
+    value: (...args: Parameters<typeof real>) => {
+      if (times++ === 0) {
+        for (const name of namesAt(place)) {
+          Deno.removeSync(`${place}/${name}`, { recursive: true });
+        }
+      }
+      return real(...args);
+    },
+  });
+  try {
+    await checkOverlays(place);
+  } finally {
+    Object.defineProperty(libc, "fsetxattr", {
+      configurable: true,
+      value: real,
+    });
+  }
+  assert(times > 1);
+  assertEquals(namesAt(place), []);
+});
+
 /** What a merge has to do with each kind of change. */
 function changeAllKinds({ fd }: HasFd): void {
   const write = (name: string) =>

@@ -11,6 +11,9 @@ import {
 import { programTest, run } from "../support/program.ts";
 import { ROOT, SCRATCH } from "../support/testing.ts";
 import { processesWith } from "../support/run_root.ts";
+import { open as openPath } from "../support/scratch.ts";
+import { LOCK_EX, O_RDONLY } from "../../src/sys/constants.ts";
+import { flock } from "../../src/sys/file.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { Ajv2020 } from "npm:ajv@8.17.1/dist/2020.js";
@@ -191,6 +194,14 @@ programTest("a socket's place must be root's alone", () => {
   assertEquals(isFile.code, 1);
   assertMatch(isFile.stderr, /is no socket/);
   assertEquals(Deno.readTextFileSync(`${SCRATCH}/socket/file`), "kept");
+  {
+    // Whoever may read the directory can do that.
+    using socket = openPath(`${SCRATCH}/socket`, O_RDONLY);
+    flock(socket.fd, LOCK_EX);
+    const { code, stderr } = listen(`${SCRATCH}/socket/other`);
+    assertEquals(code, 1);
+    assertMatch(stderr, /socket" is locked by another process/);
+  }
   const open = `${SCRATCH}/open`;
   Deno.mkdirSync(`${open}/closed/below`, { recursive: true });
   const refused = /Others than root may write to ".*\/open/;
