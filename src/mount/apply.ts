@@ -36,7 +36,7 @@ export interface PassedOver {
   readonly error: MountError | UnsupportedError;
 }
 
-/** A mount, and what was made for it. */
+/** A mount, and the files and directories made as its mount point. */
 interface AppliedEntry {
   readonly mount: Mount;
   readonly created: CreatedPaths;
@@ -79,7 +79,7 @@ export class AppliedMounts implements Disposable {
    * @throws {MountError} As {@linkcode Mount.unmount}.
    */
   unmount(options: UnmountOptions = {}): void {
-    // A wrong option is an error where nothing is mounted, too.
+    // A wrong option is an error even if nothing is mounted.
     unmountFlags(options);
     for (const { mount, created } of this.#entries.toReversed()) {
       if (mount.mounted) mount.unmount(options);
@@ -96,7 +96,7 @@ export class AppliedMounts implements Disposable {
   }
 
   /**
-   * Unmounts all that was not kept.
+   * Unmounts all mounts that were not kept.
    *
    * @throws {MountError} As {@linkcode AppliedMounts.unmount}.
    */
@@ -137,9 +137,9 @@ export class AppliedMounts implements Disposable {
  * @param root The directory or tree that the targets start at.
  * @param specs The entries. `@meroton/mountat/spec` reads them from an OCI
  * configuration or an fstab.
- * @param options How to resolve the targets of entries that do not say so
- * themselves.
- * @returns The mounts; they are unmounted when it is disposed of.
+ * @param options How to resolve the targets of entries that don't set
+ * `symlinks`.
+ * @returns The mounts; disposing of the object unmounts them.
  * @throws {TypeError | RangeError} For a wrong entry; before any system call.
  * @throws {MountError} For the entry that failed.
  * @throws {UnsupportedError} If the system or kernel can't do it.
@@ -178,7 +178,7 @@ export function listed(
       `${name}[${wrong}] must be an object: received ${received(specs[wrong])}`,
     );
   }
-  // An error names an entry by it.
+  // Errors name an entry by its place.
   const nameless = specs.findIndex(({ place = "" }) =>
     typeof place !== "string"
   );
@@ -190,7 +190,7 @@ export function listed(
   );
 }
 
-/** {@linkcode applyMounts}, which calls `step` after each that was mounted. */
+/** {@linkcode applyMounts}, which calls `step` after each mount. */
 export function applyCounting(
   root: HasFd | MountTree,
   specs: readonly MountSpec[],
@@ -238,7 +238,7 @@ export function applyCounting(
   return create(made, passedOver);
 }
 
-/** Unmounts what was mounted; what can't be is told beside the reason. */
+/** Unmounts all. If an unmount fails, throws its error with `reason`. */
 function undo(made: AppliedEntry[], reason: unknown): void {
   for (const { mount, created } of made.toReversed()) {
     try {
@@ -253,9 +253,9 @@ function undo(made: AppliedEntry[], reason: unknown): void {
 }
 
 /**
- * Checks an entry; what is wrong with it, and what fails later, names it.
+ * Checks an entry. Its errors name the entry, now and when it is mounted.
  *
- * @param unsaid As of `planBind`.
+ * @param unsaid The propagation of a bind: see `planBind`.
  * @throws {TypeError | RangeError}
  */
 export function planNamed(

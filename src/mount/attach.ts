@@ -20,34 +20,34 @@ import {
   MOVE_MOUNT_T_EMPTY_PATH,
 } from "../sys/constants.ts";
 
-/** A mount to make, checked as far as its text goes. */
+/** A mount to make. All that needs no system call is checked already. */
 export interface MountPlan {
   /** The mount point. */
   readonly target: Target;
-  /** The permissions to make the mount point with, null where it must exist. */
+  /** The permissions to make the mount point with; null if it must exist. */
   readonly mode: number | null;
-  /** True if it goes beneath the topmost mount there. */
+  /** True if the mount goes beneath the topmost mount on the mount point. */
   readonly beneath: boolean;
-  /** True if symlinks of the target lead on inside the directory. */
+  /** True if symlinks in the target are followed inside the directory. */
   readonly inRoot: boolean;
-  /** True if it brings mounts of its own along: then all of it is unmounted at once. */
+  /** True if it brings mounts inside it along: an unmount takes all of them. */
   readonly whole: boolean;
   /** The attempt, for messages. */
   readonly attempted: Attempt;
   /**
-   * Makes the mount, attached to nothing yet: the caller closes it.
+   * Makes the mount, not attached yet. The caller closes the descriptor.
    *
    * @throws {SyscallError | MountError} What the kernel answers.
    */
   make(): OwnedFd;
   /**
-   * Makes what can be made only once the mount is attached, null where that is
-   * nothing.
+   * Makes the changes that the kernel allows only once the mount is attached;
+   * null if there are none.
    *
    * @throws {SyscallError} What the kernel answers.
    */
   readonly finish: ((mount: OwnedFd) => void) | null;
-  /** The record that it is written in before it is attached. */
+  /** The record; the mount is written in it before it is attached. */
   readonly record: Recorder | null;
 }
 
@@ -55,15 +55,15 @@ export interface MountPlan {
 export interface AttachedMount {
   readonly id: bigint;
   readonly mountPoint: MountPoint;
-  /** The files made as a mount point, which are neither kept nor removed yet. */
+  /** The files and directories made as mount points, to keep or to remove. */
   readonly created: CreatedPaths;
 }
 
 /**
- * Makes a mount and attaches it beneath a directory, or, on failure, leaves
- * nothing of it.
+ * Makes a mount and attaches it beneath a directory. A failure leaves nothing
+ * behind.
  *
- * @param attachTo Attaches it.
+ * @param attachTo The function that attaches it.
  * @throws {MountError}
  */
 export function attachBeneath(
@@ -114,10 +114,10 @@ export function attachBeneath(
 }
 
 /**
- * Does what can be done only once a mount is attached, or unmounts it.
+ * Makes the last changes of an attached mount. If they fail, unmounts it.
  *
- * @throws {MountError} Why not.
- * @throws {SuppressedError} With that, and why it could not be unmounted.
+ * @throws {MountError} The failure of the changes.
+ * @throws {SuppressedError} That failure and the unmount's, if both failed.
  */
 export function finishOrUnmount(
   attempted: Attempt,
@@ -136,7 +136,7 @@ export function finishOrUnmount(
   }
 }
 
-/** The arguments of move_mount(2), for the hint where it fails. */
+/** The arguments of move_mount(2), for the hint if it fails. */
 export function placesOf(
   mount: OwnedFd,
   mountPoint: OwnedFd,
@@ -150,7 +150,7 @@ export function placesOf(
 /**
  * Attaches a mount to its mount point.
  *
- * @param beneath True if it goes beneath the mount whose root that is.
+ * @param beneath True if it goes beneath the mount whose root `mountPoint` is.
  */
 export function attach(
   mount: OwnedFd,

@@ -50,7 +50,8 @@ import { type At, lookupOfCaller } from "../error/attempt.ts";
 import { attempt } from "../error/error.ts";
 
 /**
- * Binds a directory or file: shows it on a target relative to a directory, too.
+ * Binds a directory or file: shows it a second time, on a target relative to a
+ * directory.
  *
  * The target is resolved as in `mountat`. The source is trusted: its path may
  * lead through symlinks. The bind never appears without its attributes.
@@ -118,8 +119,8 @@ export function bindat(
 /**
  * Checks the arguments of a bind.
  *
- * @param note A note for messages, behind the target.
- * @param unsaid The propagation where none is asked for.
+ * @param note The text that messages show after the target.
+ * @param unsaid The propagation if the options name none.
  * @throws {TypeError | RangeError}
  */
 export function planBind(
@@ -174,7 +175,7 @@ export function planBind(
         if (!saysPropagation(asked, recursive)) {
           const some = asked.own.propagation !== 0;
           const propagation = some ? MS_SLAVE : unsaid;
-          // One call does both.
+          // One call sets attributes and propagation.
           if (!recursive && changes(own)) own = { ...own, propagation };
           else setPropagation(clone, flags, propagation);
         }
@@ -186,7 +187,7 @@ export function planBind(
   };
 }
 
-/** The attributes of the mount that a path leads to, where the kernel tells. */
+/** The attributes of the mount at a path; undefined if they can't be known. */
 function attributesAt({ dirfd, path }: At): number | undefined {
   try {
     const { mntAttr } = path === ""
@@ -194,14 +195,14 @@ function attributesAt({ dirfd, path }: At): number | undefined {
       : statmount(mountId(dirfd, path, 0), STATMOUNT_MNT_BASIC);
     return Number(mntAttr);
   } catch (error) {
-    // It is attached to nothing, of another mount namespace, or before Linux 6.8.
+    // The mount is detached or in another mount namespace, or before Linux 6.8.
     if (!(error instanceof SyscallError)) throw error;
     fallBack("statmount, for attributes of a source");
     return undefined;
   }
 }
 
-/** The words that mount(2) ignores with a bind: those of a file system. */
+/** The words about a file system: mount(2) ignores them for a bind. */
 const IGNORED_FLAGS = [
   "bind",
   ...SUPERBLOCK_FLAGS.filter((word) => word !== "ro" && word !== "rw"),
@@ -224,13 +225,13 @@ function parseChange(options: BindOptions): MountChange {
   );
 }
 
-/** True if a change says the propagation of all mounts of a copy. */
+/** True if a change sets the propagation of all mounts of a copy. */
 function saysPropagation(change: MountChange, isRecursive: boolean): boolean {
   const { own, recursive } = change;
   return recursive.propagation !== 0 || !isRecursive && own.propagation !== 0;
 }
 
-/** Parts the copies of shared mounts from those. */
+/** Sets the propagation of a copy: the copy of a shared mount is its peer. */
 function setPropagation(
   clone: OwnedFd,
   flags: number,
@@ -239,17 +240,17 @@ function setPropagation(
   try {
     mountSetattr(clone.fd, "", AT_EMPTY_PATH | flags, { propagation });
   } catch (error) {
-    // Before Linux 5.12 a single mount stays a peer.
+    // Before Linux 5.12, the copy of a single mount stays a peer.
     const what = "mount_setattr, for propagation";
     if (flags !== 0 || !lacks(what, error, ENOSYS)) throw error;
   }
 }
 
 /**
- * A detached copy of the mount at a path.
+ * Makes a detached copy of the mount at a path.
  *
  * @param flags `AT_RECURSIVE` or 0.
- * @param idmap Its id map, null for what it has.
+ * @param idmap The copy's id map; null for that of the original.
  */
 export function cloneTree(
   dirfd: number,
@@ -265,7 +266,7 @@ export function cloneTree(
   const attributes = idmapAttributes(idmap);
   if (idmap.recursive || flags === 0) {
     try {
-      // It alone may give a mount that has an id map another.
+      // Only open_tree_attr(2) replaces an id map that a mount has.
       const fd = openTreeAttr(dirfd, path, all, attributes);
       return new OwnedFd(fd, "mount", true);
     } catch (error) {

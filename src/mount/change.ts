@@ -14,7 +14,7 @@ import {
 import { mountSetattr } from "../sys/mount.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 
-/** A change: first of all mounts of a tree, then of its root alone. */
+/** A change: first `recursive` of all mounts of a tree, then `own` of its root. */
 export type MountChange = Pick<ParsedOptions, "own" | "recursive">;
 
 /**
@@ -29,11 +29,12 @@ export function changeMount(fd: number, change: MountChange): void {
 }
 
 /**
- * Makes of a change one that the kernel takes, which knows the field of access
- * times alone: a negation, `atime` say, takes away its own value and no other.
+ * Turns a change into one that the kernel accepts. A negation such as `atime`
+ * takes away one value of the field of access times. The kernel can only clear
+ * the whole field.
  *
- * @param current The mount's attributes, undefined where they are not known: then
- * what is negated is taken for what there is.
+ * @param current The mount's attributes. If they are undefined, the mount is
+ * assumed to have the negated value.
  */
 export function withWholeFields(
   change: AttributeChange,
@@ -51,13 +52,13 @@ export function withWholeFields(
   };
 }
 
-/** True if what a change does to access times depends on what there is. */
+/** True if the effect on access times depends on the mount's attributes. */
 export function negatesAccessTime({ attrClr }: AttributeChange): boolean {
   const negated = attrClr & MOUNT_ATTR__ATIME;
   return negated !== 0 && negated !== MOUNT_ATTR__ATIME;
 }
 
-/** Makes one call, where there is anything to change. */
+/** Changes attributes by one call, if there is anything to change. */
 export function changeAttributes(
   fd: number,
   flags: number,
@@ -79,7 +80,10 @@ export function beforeAttach({ own, recursive }: MountChange): MountChange {
   return { own: bindable(own), recursive: bindable(recursive) };
 }
 
-/** The kernel attaches nothing unbindable to a shared mount (EINVAL). */
+/**
+ * Replaces unbindable by private: the kernel attaches no unbindable mount to a
+ * shared one (EINVAL).
+ */
 export function bindable(change: AttributeChange): AttributeChange {
   return change.propagation === MS_UNBINDABLE
     ? { ...change, propagation: MS_PRIVATE }
@@ -87,10 +91,10 @@ export function bindable(change: AttributeChange): AttributeChange {
 }
 
 /**
- * The part of a change that is made once more after the mount was attached: the
- * kernel makes every mount shared that it attaches to a shared one.
+ * The part of a change that is repeated after the mount was attached: when the
+ * kernel attaches a mount to a shared one, it makes the mount shared.
  *
- * @returns null when that is nothing.
+ * @returns null if nothing is to be repeated.
  */
 export function afterAttach(
   { own, recursive }: MountChange,
@@ -108,9 +112,9 @@ export function afterAttach(
 }
 
 /**
- * A detached mount that something was done with.
+ * Changes a detached mount, and returns it.
  *
- * @throws What `change` throws; the mount is then gone.
+ * @throws What `change` throws; the mount is closed then.
  */
 export function afterChange(mount: OwnedFd, change: () => void): OwnedFd {
   try {
@@ -123,13 +127,13 @@ export function afterChange(mount: OwnedFd, change: () => void): OwnedFd {
 }
 
 /**
- * Makes a detached copy private: of a shared mount it is a peer, in which what
- * is mounted in the original appears, and the other way round.
+ * Makes a detached copy private. The copy of a shared mount is its peer: mounts
+ * made inside one of them appear inside the other, too.
  *
  * @param flags `AT_RECURSIVE`, or 0 for the copy's root alone.
- * @param attrSet `MOUNT_ATTR_*` that it gets by the same call.
+ * @param attrSet `MOUNT_ATTR_*` that the copy gets by the same call.
  * @returns The copy.
- * @throws {SyscallError} What mount_setattr(2) answers; the copy is then gone.
+ * @throws {SyscallError} What mount_setattr(2) answers; the copy is then closed.
  */
 export function makePrivate(
   clone: OwnedFd,

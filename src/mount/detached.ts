@@ -26,45 +26,45 @@ export interface FileSystem {
   readonly parameters: readonly Parameter[];
   /** The attributes that the mount gets. */
   readonly change: AttributeChange;
-  /** Gives the mount its id map, null for none. */
+  /** Gives the mount its id map; null if it gets none. */
   readonly mapIds: ((mount: OwnedFd) => void) | null;
-  /** Puts the file that it is in behind a loop device, which is the source then. */
+  /** Puts the image file behind a loop device, which becomes the source. */
   readonly attachLoop?: (readOnly: boolean, attempted: Attempt) => LoopDevice;
-  /** Makes it where fsconfig(2) does not take a parameter for its length. */
+  /** Makes the file system if a parameter is too long for fsconfig(2). */
   readonly makeLong?: (
     fileSystem: FileSystem,
     attempted: Attempt,
     make: typeof createNew,
   ) => OwnedFd;
-  /** How it is made where a mount of it could change one that is there. */
+  /** How to create it, if a mount could change a file system that exists. */
   readonly creationOf?: (asked: readonly Parameter[]) => Creation;
 }
 
-/** How a file system is made without changing one that is there. */
+/** How to create a file system without changing one that exists. */
 export interface Creation {
   /** Its parameters, in order. */
   readonly parameters: readonly Parameter[];
-  /** Makes or finds it, with the context's descriptor. */
+  /** Creates or finds the file system, by the context's descriptor. */
   readonly create: (context: number) => void;
 }
 
-/** A loop device, which lets go of its file when nothing has it open any more. */
+/** A loop device. It lets go of its file once nothing has the device open. */
 export interface LoopDevice extends Disposable {
   /** Its path. */
   readonly path: string;
 }
 
 /**
- * Makes a mount of a new file system that is not attached anywhere yet.
+ * Makes a new file system, and a mount of it that is not attached yet.
  *
- * A read-only mount of a device that can only be read takes a read-only file
- * system, too, and gets it.
+ * If the mount is to be read-only and the device can't be written to, the file
+ * system becomes read-only, too.
  *
- * @param context A context of its type, as fsopen(2) opens it, which is closed;
- * by default one is opened here.
- * @returns Its descriptor; while that is open, the mount is busy.
- * @throws {MountError} With what the kernel said of it.
- * @throws {UnsupportedError} Where the kernel has not the new mount API.
+ * @param context A context of this type from fsopen(2), which is closed here. By
+ * default, one is opened.
+ * @returns The mount's descriptor; while it is open, the mount is busy.
+ * @throws {MountError} With the kernel's messages.
+ * @throws {UnsupportedError} If the kernel lacks the new mount API.
  */
 export function createDetachedMount(
   fileSystem: FileSystem,
@@ -102,7 +102,7 @@ function isReadOnly(parameters: readonly Parameter[]): boolean {
 function isRefusedToWrite(error: unknown): boolean {
   return error instanceof MountError &&
     ["fsconfig", "mount"].includes(error.syscall) &&
-    // EBUSY where it is mounted already, and can only be read.
+    // EBUSY if the file system is mounted already, read-only.
     [EACCES, EROFS, EBUSY].includes(error.errno);
 }
 
@@ -139,14 +139,15 @@ function createNew(
 }
 
 /**
- * Does something in a context of a file system, once its parameters are set.
+ * Sets the parameters in a context of a file system, then does `work` there.
  *
- * @param open Opens the context, which is closed at the end: fsopen(2), fspick(2).
+ * @param open Opens the context by fsopen(2) or fspick(2). It is closed at the
+ * end.
  * @param parameters The parameters, in order.
  * @param attempted What is attempted, for messages.
- * @param work What is done, with the context's descriptor.
- * @throws {MountError} With what the kernel said on the context.
- * @throws {UnsupportedError} Where the kernel lacks a call.
+ * @param work The work; it takes the context's descriptor.
+ * @throws {MountError} With the kernel's messages about the context.
+ * @throws {UnsupportedError} If the kernel lacks a call.
  */
 export function inContext<T>(
   open: () => number,
@@ -176,7 +177,7 @@ export function inContext<T>(
       log: context === undefined ? [] : distinct(
         readLog(context.fd).map(({ message }) => message.trimEnd()),
       ),
-      // Some file systems, overlay for one, say nothing of what they refuse.
+      // Some file systems, such as overlay, don't say which option they refuse.
       ...(last !== undefined && isRefused
         ? { detail: `the option is ${parameterText(last)}` }
         : {}),
@@ -195,7 +196,7 @@ function setIfTaken(fd: number, parameter: Parameter): void {
   }
 }
 
-/** Messages without those that the kernel repeats. */
+/** The messages, each once: the kernel repeats some. */
 function distinct(messages: readonly string[]): string[] {
   return [...new Set(messages)];
 }
@@ -214,7 +215,7 @@ function setDescriptor(context: number, key: string, fd: number): void {
   try {
     fsconfigSetFd(context, key, fd);
   } catch (error) {
-    // A kernel that takes no descriptor there takes its number.
+    // A kernel that takes no descriptor here takes its number as a string.
     const what = "fsconfig, with FSCONFIG_SET_FD for a number";
     if (!NUMBERS.includes(key) || !lacks(what, error, EINVAL)) throw error;
     readLog(context);

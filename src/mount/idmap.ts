@@ -28,14 +28,16 @@ export function mapIds(mount: OwnedFd, idmap: IdMaps | number | string): void {
 /** A descriptor of a user namespace, for as long as it is needed. */
 export interface OpenIdmap extends Disposable {
   readonly fd: number;
-  /** True if it is for all mounts of a tree. */
+  /** True if the id map is for all mounts of a tree. */
   readonly recursive: boolean;
 }
 
 /**
- * Opens what an option of {@linkcode NewAttributeOptions} means.
+ * Opens or makes the user namespace that the option `idmap` describes: see
+ * {@linkcode NewAttributeOptions}.
  *
- * @param recursive True if it is for all mounts unless it says otherwise.
+ * @param recursive True if the id map is for all mounts, unless it sets
+ * `recursive` itself.
  */
 export function openIdmap(
   idmap: IdMaps | number | string,
@@ -55,7 +57,7 @@ export function openIdmap(
   };
 }
 
-/** A file that is no namespace must neither block nor become the terminal. */
+/** If the path names a FIFO or a terminal, opening it must have no effect. */
 const OPEN_NAMESPACE = O_RDONLY | O_NOCTTY | O_NONBLOCK;
 
 /** The attributes that give a mount an id map. */
@@ -64,17 +66,17 @@ export function idmapAttributes({ fd }: OpenIdmap): MountAttr {
 }
 
 /**
- * The seconds that the child lives at the most. They matter where this process is
- * killed before the child has begun: until it ends it holds all descriptors.
+ * The most seconds that the child lives. They matter if this process is killed
+ * before the child runs: the child holds all descriptors until it ends.
  */
 const CHILD_SECONDS = 2;
 
 /**
- * Makes a user namespace with these maps. Only a process can be put into a new
- * one: a child that does nothing, and is gone on return.
+ * Makes a user namespace with these maps. A new user namespace needs a process:
+ * a child that does nothing. It is gone on return.
  *
  * @throws {SyscallError} EPERM for ids that can't be mapped, EINVAL for ranges
- * that overlap, ENOENT without /proc, and where that shows other processes alone.
+ * that overlap, ENOENT without /proc, or if /proc does not show the child.
  */
 export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
   const child = cloneSleeping(CLONE_NEWUSER, CHILD_SECONDS);
@@ -89,7 +91,7 @@ export function createUserNamespace({ uids, gids }: IdMaps): OwnedFd {
   }
 }
 
-/** The directory of a child in /proc, which may be of another PID namespace. */
+/** The directory of a child in /proc, which may be another PID namespace's. */
 function pathOf(child: number): string {
   using process = new OwnedFd(pidfdOpen(child));
   return `/proc/${readFields(`/proc/self/fdinfo/${process.fd}`)("Pid")}`;
@@ -100,7 +102,7 @@ function writeMaps(path: string, maps: readonly IdMap[]): void {
   const lines = maps.map(({ inside, outside, length }) =>
     `${inside} ${outside} ${length}\n`
   );
-  // The kernel takes all of it at once or nothing.
+  // The kernel takes a map only by a single write(2).
   write(file.fd, new TextEncoder().encode(lines.join("")));
 }
 

@@ -27,7 +27,7 @@ export type MountOrigin =
   | "cloned"
   | "attached";
 
-/** Makes the handle of a mount, whose mount point is the handle's from now on. */
+/** Makes the handle of a mount. The handle owns the mount point from now on. */
 export let createMount: (
   id: bigint,
   target: string,
@@ -44,8 +44,8 @@ export let createMount: (
  */
 export class Mount implements Disposable {
   /**
-   * The kernel's unique id of the mount; before Linux 6.8 the one that is
-   * reused, as in /proc/self/mountinfo.
+   * The kernel's unique id of the mount. Before Linux 6.8, it is the id in
+   * /proc/self/mountinfo, which is reused.
    */
   readonly id: bigint;
   /** The target that it was mounted on, as the caller named it. */
@@ -72,7 +72,7 @@ export class Mount implements Disposable {
     this.target = target;
     this.#mountPoint = mountPoint;
     mountPoint.holder.closeWhenDropped();
-    // Of a file the directory says enough.
+    // The holder and the name suffice to find the mount point again.
     if (mountPoint.at !== mountPoint.holder) mountPoint.at.close();
     this.made = made;
     this.#whole = whole;
@@ -119,7 +119,7 @@ export class Mount implements Disposable {
     return { action: () => `unmount ${quote(target)}`, target };
   }
 
-  /** @returns True if it was there. */
+  /** @returns True if the mount was there. */
   #unmount(options: UnmountOptions): boolean {
     const flags = unmountFlags(options) | (this.#whole ? MNT_DETACH : 0);
     if (this.#whole && options.expire) {
@@ -142,7 +142,7 @@ export class Mount implements Disposable {
     });
   }
 
-  /** The mount's place. Of a mount that is kept the kernel knows it. */
+  /** The mount's place. If the mount is kept, the kernel is asked for it. */
   #place(): MountPlace | null {
     const { holder, name } = this.#mountPoint;
     if (holder.closed) return placeOfMount(this.id);
@@ -154,14 +154,14 @@ export class Mount implements Disposable {
   /**
    * Tells what is on top of this mount.
    *
-   * @throws {MountError} When it is elsewhere, or covered and not all is to go.
+   * @throws {MountError} If it was moved, or is covered and `all` is not set.
    */
   #cover(
     place: MountPlace | null,
     attempted: Attempt,
     { all, expire }: UnmountOptions,
   ): "nothing" | "another" | "gone" {
-    // To look a mount up is to use it: it would never expire.
+    // A lookup is a use: the mount would never expire.
     if (expire && place !== null && isTopmostOn(this.id, place.below())) {
       return "nothing";
     }
@@ -181,7 +181,7 @@ export class Mount implements Disposable {
     if (!onTop) {
       throw refuse(attempted, EINVAL, { detail: "it was moved elsewhere" });
     }
-    // At the place may be another's while this one was moved elsewhere.
+    // If this mount was moved, another one may be at its old place.
     if (all && topmost === (obstacle?.mount.id ?? topmost)) return "another";
     throw refuse({ ...attempted, mountId: this.id }, EBUSY, {
       detail: "another mount is on top of it",
@@ -191,7 +191,7 @@ export class Mount implements Disposable {
   /**
    * Lets the mount outlive the handle: the descriptor is closed, and disposing
    * of the handle leaves the mount. `unmount` still works; but before Linux 6.8
-   * it goes by an id that another mount may have once this one is gone.
+   * it uses an id that another mount may get once this one is gone.
    */
   keep(): void {
     this.#kept = true;

@@ -25,7 +25,7 @@ import { attempt } from "../error/error.ts";
 export interface MountPoint {
   /** The file or directory that a mount is attached to. */
   readonly at: OwnedFd;
-  /** The directory that it can be found in again: itself, or a file's. */
+  /** The directory in which it is found again: itself, or its parent. */
   readonly holder: OwnedFd;
   /** Its name there; `.` for the directory itself. */
   readonly name: string;
@@ -37,8 +37,8 @@ export interface MountPoint {
  * @param created The list that takes what is made.
  * @param dirfd The directory that the target starts at.
  * @param target The mount point.
- * @param isFile True if a file goes on it, false for a directory.
- * @param mode The permissions to make it with, null where it must exist.
+ * @param isFile True if the mount's root is a file, false for a directory.
+ * @param mode The permissions to make it with; null if it must exist.
  * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
  */
 export function openMountPoint(
@@ -66,8 +66,8 @@ export function openMountPoint(
 }
 
 /**
- * Opens a mount point, or what is topmost on it, that can be found again by its
- * name.
+ * Opens a mount point, or the root of the topmost mount on it. Later, its name
+ * leads to it again.
  *
  * @throws {SyscallError} What openat2(2) answers.
  */
@@ -85,10 +85,10 @@ export function openByName(
 }
 
 /**
- * Opens the mount point for a mount through symlinks, as if the directory were
- * the root, or makes it, and what a symlink names that leads nowhere.
+ * Opens the mount point for a mount, or makes it. Symlinks are followed as if
+ * the directory were the root. If a symlink dangles, its target is made.
  *
- * @param isFile True if a file goes on it, false for a directory.
+ * @param isFile True if the mount's root is a file, false for a directory.
  * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
  */
 export function openMountPointInRoot(
@@ -114,13 +114,13 @@ export function openMountPointInRoot(
   return { at, holder: at, name: "." };
 }
 
-/** Closes what is open of a mount point. */
+/** Closes the descriptors of a mount point. */
 export function closeMountPoint({ at, holder }: MountPoint): void {
   at.close();
   holder.close();
 }
 
-/** A file's permissions, for a directory: who may read it may search it. */
+/** A directory's permissions, from a file's: users who may read may search. */
 function searchable(mode: number): number {
   return mode | (mode & 0o444) >> 2;
 }
@@ -134,22 +134,22 @@ export interface LeftPath {
 }
 
 /**
- * The directories and files that were made as mount points. Disposed of before
- * {@linkcode CreatedPaths.keep}, it removes them again.
+ * The directories and files that were made as mount points. Disposing of the
+ * object removes them, unless {@linkcode CreatedPaths.keep} was called.
  */
 export class CreatedPaths implements Disposable {
-  /** The directories passed through, open until the end. */
+  /** The directories on the paths, open until `keep` or disposal. */
   readonly #passed: OwnedFd[] = [];
   readonly #created: { parent: number; name: string; flags: number }[] = [];
 
   /**
-   * Makes a directory and those that lead to it, where they are missing. Each
-   * is opened by its name in the one before: what is made is made there.
+   * Makes a directory and its parents, if they are missing. Each is made and
+   * opened by its name in the one before.
    *
    * @param dirfd The directory that `path` starts at; it stays open until this
    * object is disposed of.
    * @param path The directory.
-   * @param mode Its permissions and those of the ones on the way, less umask.
+   * @param mode The permissions of each directory that is made, less umask.
    * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
    * @returns The directory, which the caller closes.
    * @throws {SyscallError} What openat2(2) and mkdirat(2) answer. What was made
@@ -171,7 +171,7 @@ export class CreatedPaths implements Disposable {
       ? this.#pass(openDirectoryAt(dirfd, "/", resolve))
       : dirfd;
     for (let i = 0;; i++) {
-      // ".." must be resolved with all names before it: by itself it leads out.
+      // ".." must be resolved with all names before it: alone, it leads out.
       const opened = names[i] === ".."
         ? openDirectoryAt(dirfd, pathOf(names, i, absolute), resolve)
         : this.#openOrMake(at, names[i]!, mode, resolve);
@@ -181,7 +181,7 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
-   * Makes a directory in another, where nothing of its name may be.
+   * Makes a directory in another. Nothing of its name may exist there.
    *
    * @throws {SyscallError} What mkdirat(2) answers.
    */
@@ -192,7 +192,7 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
-   * Makes an empty file in a directory, where it is missing.
+   * Makes an empty file in a directory, if it is missing.
    *
    * @param dirfd The directory.
    * @param name The file.
@@ -206,11 +206,12 @@ export class CreatedPaths implements Disposable {
   }
 
   /**
-   * Makes a component of a path that is missing in a directory.
+   * Makes a missing component of a path.
    *
+   * @param dirfd The directory that it is missing in.
    * @param mode The permissions of the path's last component, less umask.
-   * @param isFile True if that is a file, false for a directory.
-   * @param isLast True if `name` is that component.
+   * @param isFile True if the last component is a file, false for a directory.
+   * @param isLast True if `name` is the last component.
    * @throws {SyscallError} What openat2(2) and mkdirat(2) answer.
    */
   makeMissing(
@@ -220,7 +221,7 @@ export class CreatedPaths implements Disposable {
     isFile: boolean,
     isLast: boolean,
   ): void {
-    // The caller's may be closed when it is time to remove what was made.
+    // The caller may close its descriptor before `remove` is called.
     const parent = this.#pass(new OwnedFd(dup(dirfd)));
     const isDirectory = !isFile || !isLast;
     try {
@@ -251,7 +252,7 @@ export class CreatedPaths implements Disposable {
       mkdirat(parent, name, mode);
       this.#created.push({ parent, name, flags: AT_REMOVEDIR });
     } catch (error) {
-      // Somebody was quicker, or a dangling symlink is there: opening tells.
+      // Another process was quicker, or it is a dangling symlink: opening tells.
       if (!isErrno(error, EEXIST)) throw error;
     }
     return openDirectoryAt(parent, name, resolve);
@@ -266,15 +267,15 @@ export class CreatedPaths implements Disposable {
   /**
    * Removes the directories and files, the last first.
    *
-   * @returns Each that is still there, which may be because it holds something of
-   * somebody else's by now.
+   * @returns Those that could not be removed, for example because another
+   * process has put something into them.
    */
   remove(): LeftPath[] {
     const left: LeftPath[] = [];
     for (const { parent, name, flags } of this.#created.splice(0).reverse()) {
       using lock = openToLock(parent);
-      // A command has it, or something beside it, mounted on in another mount
-      // namespace, and would lose that.
+      // A command may have something mounted on it, in another mount namespace.
+      // Removing the mount point would unmount that.
       if (lock !== null && lockAlone(lock.fd) === false) continue;
       try {
         unlinkat(parent, name, flags);
@@ -289,7 +290,7 @@ export class CreatedPaths implements Disposable {
 
   /** Removes the directories and files, unless they were kept. */
   [Symbol.dispose](): void {
-    // A failure to remove is no reason to hide what failed before.
+    // A failed removal must not hide an earlier error.
     this.remove();
     this.#closePassed();
   }
@@ -304,10 +305,10 @@ function pathOf(names: string[], last: number, absolute: boolean): string {
 }
 
 /**
- * Takes the exclusive lock on an open directory, flock(2), which nobody has while
- * commands run that have something mounted there: {@linkcode run}.
+ * Takes the exclusive lock on an open directory: flock(2). It fails while
+ * commands of {@linkcode run} have something mounted there.
  *
- * @returns Null where it can't be locked at all.
+ * @returns False if others have it locked, null if it can't be locked at all.
  */
 export function lockAlone(directory: number): boolean | null {
   try {
@@ -328,7 +329,7 @@ function openToLock(directory: number): OwnedFd | null {
   }
 }
 
-/** Makes an empty file, where nothing of its name may be. */
+/** Makes an empty file. Nothing of its name may exist. */
 export function makeFile(dirfd: number, name: string, mode = 0o644): void {
   const flags = O_CREAT | O_EXCL | O_CLOEXEC;
   new OwnedFd(openat2(dirfd, name, { flags, mode, resolve: BENEATH })).close();
@@ -350,9 +351,10 @@ function openUnlessMissing(
 const MKDIR_NAMES: OptionNames<MkdirOptions> = { mode: true, recursive: true };
 
 /**
- * Makes a directory beneath another, through no symlink, or nothing.
+ * Makes a directory beneath another, through no symlink. A failure leaves
+ * nothing behind.
  *
- * @returns The directories that were made, neither kept nor removed yet.
+ * @returns The directories that were made, to keep or to remove.
  * @throws {TypeError | RangeError | MountError}
  */
 export function makeDirectory(

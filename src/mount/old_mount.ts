@@ -1,6 +1,6 @@
 /**
- * mount(2) in a mount namespace of a thread's own, whence the mount is taken as
- * one that is attached to nothing: for what fsconfig(2) does not take.
+ * mount(2), for parameters that fsconfig(2) does not take. A thread mounts in a
+ * mount namespace of its own. The result is a detached copy of that mount.
  */
 import { type OldMount, oldMount, shortened } from "../options/long_values.ts";
 import { afterChange, bindable, changeAttributes } from "./change.ts";
@@ -31,18 +31,18 @@ import { MOUNT_FLAGS, OPEN_TREE_FLAGS, UMOUNT_FLAGS } from "../sys/mount.ts";
 import { cString, flagNames } from "../sys/call.ts";
 import { quote } from "../base/text.ts";
 
-/** The name of the mount point in what is put on the root. */
+/** The name of the mount point in the tmpfs that is moved onto the root. */
 const NAME = "m";
 
-/** The mount point: "/" itself leads beneath what is put on it, ".." above. */
+/** The mount point. "/" leads beneath the tmpfs on the root, "/.." into it. */
 const PLACE = `/../${NAME}`;
 
 /**
- * Makes a file system, one of whose parameters fsconfig(2) does not take for its
- * length: overlay by its layers one by one, else by mount(2).
+ * Makes a file system with a parameter that is too long for fsconfig(2): overlay
+ * by a parameter for each layer if possible, else by mount(2).
  *
- * @param make Makes it by fsconfig(2).
- * @returns A mount of it, attached to nothing.
+ * @param make Makes a file system by fsconfig(2).
+ * @returns A detached mount of it.
  * @throws {MountError} What the kernel answers.
  * @throws {UnsupportedError} When no thread can be started.
  */
@@ -73,7 +73,7 @@ export function makeLong(
       0,
       bindable({
         ...change,
-        // mount(2) gives them by flags of the file system, and by default.
+        // mount(2) sets these by the file system's flags, or by default.
         attrClr: MOUNT_ATTR_RDONLY | MOUNT_ATTR__ATIME,
       }),
     );
@@ -82,8 +82,9 @@ export function makeLong(
 }
 
 /**
- * What an error of overlay says that it lacks, null for nothing. Before Linux 6.5 it
- * looks at no word until it is made, and tells no reason.
+ * The feature that overlay lacks according to its error; null if it lacks none.
+ * Before Linux 6.5, overlay checks no parameter until it is created, and gives
+ * no reason.
  */
 function missingFor(error: unknown): Fallback | null {
   if (!(error instanceof MountError && error.errno === EINVAL)) return null;
@@ -96,7 +97,7 @@ function missingFor(error: unknown): Fallback | null {
     : null;
 }
 
-/** Mounts after an error, which is the one to tell of if that fails, too. */
+/** Mounts after an error. If that fails with EINVAL, throws the first error. */
 function mountInstead(error: unknown, mount: () => OwnedFd): OwnedFd {
   try {
     return mount();
@@ -108,17 +109,17 @@ function mountInstead(error: unknown, mount: () => OwnedFd): OwnedFd {
 }
 
 /**
- * Mounts a file system by mount(2). No path of another thread shows it, and when
- * the process ends meanwhile it is gone.
+ * Mounts a file system by mount(2). No path of another thread shows the mount.
+ * If the process ends meanwhile, the mount is gone.
  *
- * Paths among the options start where those of the calling thread do.
+ * Paths in the options start where the calling thread's paths start.
  *
  * @param type Its type, with the subtype.
- * @param mount What is said to it.
+ * @param mount The other arguments of mount(2).
  * @param attempted What is attempted, for messages.
- * @returns The mount, attached to nothing.
- * @throws {MountError} What mount(2) answers; EINVAL where this process's root is
- * no mount's.
+ * @returns The mount, detached.
+ * @throws {MountError} What mount(2) answers; EINVAL if this process's root is
+ * not the root of a mount.
  * @throws {UnsupportedError} When no thread can be started.
  */
 function mountDetached(
@@ -183,7 +184,7 @@ function cloneCall(bench: number): ThreadCall {
   };
 }
 
-/** With the thread it would go, too, but who knows when that is gone. */
+/** Unmounts now. The end of the thread's namespace would, too, but later. */
 function unmountCall(): ThreadCall {
   return {
     name: "umount2",
