@@ -1,18 +1,18 @@
 import { quote } from "./text.ts";
 
-/** The names of all options of a type: what lacks one does not compile. */
+/** The names of all options of a type: code that lacks one does not compile. */
 export type OptionNames<Options> = {
   readonly [Name in keyof Options]-?: true;
 };
 
 /**
- * Checks that there is no option among a caller's that nobody would read: a
- * misspelt `readonly` must not let a mount be written to.
+ * Checks that a caller's options have no unknown name: a misspelt `readonly`
+ * must not make a mount writable.
  *
  * @param options The caller's options; the object's own properties count.
  * @param known The names of all options.
  * @param what The options' name in a message.
- * @throws {TypeError} For another name, or a value that is no object.
+ * @throws {TypeError} For an unknown name, or if `options` is no object.
  */
 export function checkOptions<Options extends object>(
   options: Options,
@@ -34,15 +34,14 @@ export function checkOptions<Options extends object>(
         `Unknown option ${quote(name)}${nearest(name, Object.keys(known))}`,
       );
     }
-    // A getter is called when the option is read, and no sooner.
+    // Do not call a getter here: it is called once, when the option is read.
     const { value } = Object.getOwnPropertyDescriptor(options, name) ?? {};
     refuseRevoked(`"${name}"`, value);
   }
 }
 
 /**
- * Refuses a proxy that was revoked, of which the engine itself refuses whatever
- * is asked.
+ * Refuses a revoked proxy: the engine would throw on any access to it.
  *
  * @param what The value's name in a message.
  * @throws {TypeError}
@@ -58,8 +57,8 @@ export function refuseRevoked(what: string, value: unknown): void {
 }
 
 /**
- * Checks an object of names and values. Of a Map, or the like, nothing would be
- * seen, and of an array its indices.
+ * Checks that a value is an object with a property for each name. A Map would
+ * look empty, and an array would give its indices as names.
  *
  * @param what The value's name in a message.
  * @throws {TypeError}
@@ -76,7 +75,7 @@ export function checkRecord(what: string, value: object): void {
   );
 }
 
-/** A caller's value, as a message has it: any may be where another was expected. */
+/** Words for a caller's value of a wrong type, for a message. */
 export function received(value: unknown): string {
   switch (typeof value) {
     case "string":
@@ -92,17 +91,17 @@ export function received(value: unknown): string {
 }
 
 /**
- * Asks whether another word was meant.
+ * Asks if the caller meant another word.
  *
  * @param word The word that was written.
  * @param names The words that exist.
- * @returns The question, empty where nothing is spelt alike.
+ * @returns The question; empty if no word is spelt alike.
  */
 export function nearest(word: string, names: readonly string[]): string {
   const [name] = spelledAlike(word, names);
   return name === undefined ? "" : `; did you mean "${name}"?`;
 }
-/** The most names that are told. */
+/** The most names that {@linkcode spelledAlike} returns. */
 const MOST = 3;
 
 /**
@@ -119,7 +118,7 @@ export function spelledAlike(word: string, names: readonly string[]): string[] {
   return [...new Set(names)]
     .map((name) => {
       const spare = Math.abs(wanted.length - name.length);
-      // There are at least so many edits: no more need be known.
+      // The lengths differ by more than `most`: there are too many edits.
       const edits = spare > most
         ? spare
         : countEdits(wanted, name.toLowerCase());
@@ -135,8 +134,8 @@ export function spelledAlike(word: string, names: readonly string[]): string[] {
 }
 
 /**
- * Counts the letters to insert, remove, replace, or exchange with the next one
- * (optimal string alignment).
+ * Counts the edits between two words: a letter is inserted, removed, replaced,
+ * or exchanged with the next one (optimal string alignment).
  */
 export function countEdits(from: string, to: string): number {
   const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];

@@ -2,9 +2,10 @@
  * Room `base`: Pure helpers that anybody may use: text that is bytes, words
  * that are checked. No system call.
  *
- * Text to and from the kernel, whose strings are bytes. A byte that is no part
- * of valid UTF-8 becomes the lone surrogate U+DC80…U+DCFF with the byte in its
- * low eight bits, and back again: every name survives the round trip.
+ * Converts text to and from the kernel's strings, which are bytes. A byte that
+ * is not part of valid UTF-8 becomes a lone surrogate, U+DC80…U+DCFF, with the
+ * byte in its low eight bits, and back again. So every name survives the round
+ * trip.
  */
 
 const encoder = new TextEncoder();
@@ -12,7 +13,7 @@ const encoder = new TextEncoder();
 // A byte order mark is part of a file's name like any other character.
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Encodes `text`, a lone surrogate U+DC80…U+DCFF as the byte it stands for. */
+/** Encodes `text`. A lone surrogate U+DC80…U+DCFF becomes its byte again. */
 export function encodeText(text: string): Uint8Array<ArrayBuffer> {
   if (text.isWellFormed()) {
     return encoder.encode(text) as Uint8Array<ArrayBuffer>;
@@ -35,7 +36,7 @@ export function encodeText(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(bytes);
 }
 
-/** Decodes `bytes`, one that is no UTF-8 to the lone surrogate that stands for it. */
+/** Decodes `bytes`. A byte that is not UTF-8 becomes its lone surrogate. */
 export function decodeText(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
@@ -44,7 +45,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** Decodes character by character: an exception for each bad byte takes long. */
+/** Decodes character by character: an exception for each bad byte is slow. */
 function decodeEscaped(bytes: Uint8Array): string {
   let text = "";
   let units: number[] = [];
@@ -64,7 +65,7 @@ function decodeEscaped(bytes: Uint8Array): string {
         units.push(0xd800 | point >> 10, 0xdc00 | point & 0x3ff);
       } else units.push(point);
     }
-    // As many arguments as a call takes anywhere.
+    // Every engine takes this many arguments in a call.
     if (units.length > 4096) {
       text += String.fromCharCode(...units);
       units = [];
@@ -73,7 +74,7 @@ function decodeEscaped(bytes: Uint8Array): string {
   return text + String.fromCharCode(...units);
 }
 
-/** How many bytes the character at a place has, 0 where there is none: RFC 3629. */
+/** The number of bytes of the character at a place; 0 for none: RFC 3629. */
 function sequenceLength(bytes: Uint8Array, at: number): number {
   const lead = bytes[at]!;
   if (lead < 0x80) return 1;
@@ -84,7 +85,7 @@ function sequenceLength(bytes: Uint8Array, at: number): number {
     : lead < 0xf0
     ? 3
     : 4;
-  // The shortest form, no surrogate, nothing above U+10FFFF.
+  // Accept only the shortest form, no surrogate, nothing above U+10FFFF.
   const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
   const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
   for (let i = 1; i < length; i++) {
@@ -104,8 +105,8 @@ const ESCAPES: Record<string, string> = {
 };
 
 /**
- * Quotes a string from or for the kernel. Control characters, among them those
- * that steer a terminal, and bytes that are no UTF-8 come out as `\xNN`.
+ * Quotes a string from or for the kernel. Control characters, which may steer a
+ * terminal, and bytes that are not UTF-8 come out as `\xNN`.
  */
 export function quote(text: string | null): string {
   return text === null
@@ -113,7 +114,7 @@ export function quote(text: string | null): string {
     : `"${printable(text.replace(/["\\]/g, "\\$&"))}"`;
 }
 
-/** A text as {@linkcode quote} has it, without the quotes and their escapes. */
+/** Escapes a text as {@linkcode quote} does, but adds and escapes no quotes. */
 export function printable(text: string): string {
   return text.replace(
     // deno-lint-ignore no-control-regex
@@ -130,7 +131,7 @@ export function printable(text: string): string {
   );
 }
 
-/** The character that {@linkcode decodeText} makes of a byte that stands alone. */
+/** The character that {@linkcode decodeText} makes of a single byte. */
 export function byteCharacter(byte: number): string {
   return String.fromCharCode(byte < 0x80 ? byte : 0xdc00 | byte);
 }

@@ -2,30 +2,30 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import type { Parameter } from "../options/mount_options.ts";
 import type { Holder } from "./holders.ts";
 
-/** An attempt, for messages and to find out why it failed. */
+/** An attempted action: messages name it, and hints look at its parts. */
 export interface Attempt {
   /**
-   * As it follows "Cannot": `mount tmpfs on "proc"`. Of what is done often, a
-   * function that makes it once it is wanted.
+   * The words after "Cannot": `mount tmpfs on "proc"`. A frequent action gives
+   * a function, which is called only after a failure.
    */
   readonly action: string | (() => string);
   /** The target that the caller named. */
   readonly target: string;
-  /** The file system's type, where one is mounted. */
+  /** The type of the file system, if the action mounts one. */
   readonly type?: string;
-  /** The source that is mounted, where one was given. */
+  /** The source to mount, if the caller gave one. */
   readonly source?: string;
-  /** The file that a loop device is to show, while that is set up. */
+  /** The file behind a loop device, while the action sets that device up. */
   readonly image?: string;
-  /** True if the target, and what leads to it, were to be made. */
+  /** True if the action makes a missing target and its parent directories. */
   readonly mkdir?: boolean;
-  /** True if no mount point can be made there: in /proc and /sys. */
+  /** True if the target is in /proc or /sys, which take no new mount points. */
   readonly inFixed?: boolean;
   /** True if the path is the caller's, and may lead through symlinks. */
   readonly follows?: boolean;
-  /** True if a command is to start there. */
+  /** True if a command starts in the target. */
   readonly starts?: boolean;
-  /** The parameters of the file system that were set, the last one perhaps not. */
+  /** The file system's parameters that were set; the last may have failed. */
   readonly parameters?: readonly Parameter[];
   /** The path that is looked up. */
   readonly lookup?: Lookup;
@@ -37,9 +37,9 @@ export interface Attempt {
   readonly remounted?: At;
   /** The mount point that umount2(2) is given. */
   readonly unmounted?: MountPointName;
-  /** The mount that is to be unmounted, where that is not the topmost there. */
+  /** The mount to unmount, if it is not the topmost one there. */
   readonly mountId?: bigint;
-  /** The milliseconds to look for its holders; with 0 nothing is looked at. */
+  /** The milliseconds to search for its holders; 0 means no search. */
   readonly searchLimit?: number;
 }
 
@@ -57,7 +57,7 @@ export interface Lookup extends At {
   readonly whose: string;
   /** True if the path may lead through symlinks. */
   readonly follows: boolean;
-  /** True if the directory is the root of the path, and of its symlinks. */
+  /** True if the directory serves as the root for the path and its symlinks. */
   readonly inRoot?: boolean;
 }
 
@@ -71,7 +71,7 @@ export function lookupOf(
   return { lookup: { dirfd, path, whose, follows: inRoot, inRoot } };
 }
 
-/** The look-up of a path of the caller's, which may lead through symlinks. */
+/** The look-up of a caller's path, which may lead through symlinks. */
 export function lookupOfCaller(
   path: string,
   whose: Lookup["whose"],
@@ -84,11 +84,11 @@ export function lookupOfCaller(
 export interface MountPointName {
   /** The directory. */
   readonly dirfd: number;
-  /** A name in it; `.` is the directory itself, and what is mounted on it. */
+  /** A name in it; `.` is the directory itself with the mounts on it. */
   readonly name: string;
 }
 
-/** Things known of a failure beside the failed call. */
+/** What a {@linkcode MountError} tells beside the failed call. */
 export interface Advice {
   /** Advice for a person. */
   readonly hint?: string;

@@ -71,7 +71,7 @@ export class MountError extends Error {
     ];
     if (log.length > 0) words.push(log.join("; "));
     else if (detail !== undefined) words.push(detail);
-    // A type, an option and what the kernel says of it may hold anything.
+    // A type, an option and the kernel's log may hold any characters.
     super(printable(words.join(": ")), { cause });
     this.code = code;
     this.errno = errno;
@@ -86,10 +86,10 @@ export class MountError extends Error {
 /**
  * Does some work. When a system call fails, the error says what was attempted.
  *
- * @param attempted The attempt; of work that is done often a function, which is
- * called once something failed.
+ * @param attempted The attempt. Frequent work gives a function, which is called
+ * only after a failure.
  * @throws {MountError} For a {@linkcode SyscallError} that `work` threw.
- * @throws {UnsupportedError} Where that was ENOSYS.
+ * @throws {UnsupportedError} If that was ENOSYS.
  */
 export function attempt<T>(
   attempted: Attempt | (() => Attempt),
@@ -109,12 +109,12 @@ type Adviser = (attempted: Attempt, cause: SyscallError) => Advice;
 
 let adviser: Adviser | null = null;
 
-/** Has failures explained, from now on. */
+/** Sets the function that explains failures from now on. */
 export function setAdviser(advise: Adviser): void {
   adviser = advise;
 }
 
-/** A failure before there was an adviser. */
+/** A failure that happened before an adviser was set. */
 export class Unexplained extends Error {
   /** The class's name. */
   override readonly name = "Unexplained";
@@ -122,7 +122,7 @@ export class Unexplained extends Error {
   readonly attempted: Attempt;
   /** The failed call. */
   declare readonly cause: SyscallError;
-  /** Things known better than by looking around. */
+  /** Details that override those that the adviser finds. */
   readonly options: ExplainOptions;
 
   constructor(
@@ -139,9 +139,9 @@ export class Unexplained extends Error {
 type ExplainOptions = Omit<MountErrorOptions, "holders">;
 
 /**
- * Makes the error that says what could not be done, of the call that failed.
+ * Makes an error of a failed call, which says what was attempted.
  *
- * @param options Details that hold over those that are found by looking around.
+ * @param options Details that override those that the adviser finds.
  */
 export function explain(
   attempted: Attempt,
@@ -162,11 +162,11 @@ export function explain(
 }
 
 /**
- * Explains a failure that could not be when it happened.
+ * Explains a failure that happened before an adviser was set.
  *
- * @param error The failure; one that is no {@linkcode Unexplained} is returned.
- * @param dirfd A directory on the mount that a mount was to be attached to: the
- * descriptor of the mount point itself is closed by now.
+ * @param error The failure; any error but {@linkcode Unexplained} is returned.
+ * @param dirfd A directory on the mount that holds the mount point. The mount
+ * point's own descriptor is closed by now.
  */
 export function explainLate(error: unknown, dirfd?: number): unknown {
   if (!(error instanceof Unexplained)) return error;

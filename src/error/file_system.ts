@@ -1,4 +1,4 @@
-/** Hints where a file system's type, source or options are refused. */
+/** Hints for a file system's type, source or options that are refused. */
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -18,7 +18,7 @@ import { spelledAlike } from "../base/check.ts";
 import { SyscallError } from "../sys/error.ts";
 
 /**
- * Explains why a file system refused a parameter; undefined where it can't be told.
+ * Explains why a file system refused a parameter; undefined if unknown.
  *
  * @param parameter The parameter.
  * @param code The error's name.
@@ -41,7 +41,7 @@ export function parameterHint(
 const USER = /^(?:\w*uid|user_id)$/;
 const GROUP = /^(?:\w*gid|group_id)$/;
 
-/** Says that an id is not mapped in this user namespace, where that is so. */
+/** Says that an id is not mapped in this user namespace; undefined if it is. */
 function unmappedHint(key: string, value: string): string | undefined {
   const kind = USER.test(key) ? "user" : GROUP.test(key) ? "group" : null;
   if (kind === null || !/^\d+$/.test(value)) return undefined;
@@ -59,7 +59,7 @@ function unmappedHint(key: string, value: string): string | undefined {
  * Explains why a file system could not be created.
  *
  * @param type The type of the file system.
- * @param source The source, where one was given.
+ * @param source The source, if one was given.
  * @param parameters The parameters that were set.
  * @param code The error's name.
  */
@@ -73,7 +73,7 @@ export function createHint(
   return source === undefined ? undefined : sourceHint(type, source, code);
 }
 
-/** Explains what is wrong with the source of a type that takes a device. */
+/** Explains why a file system that takes a device refuses the source. */
 function sourceHint(
   type: string,
   source: string,
@@ -120,7 +120,7 @@ function isWritableFile(path: string): boolean {
 const OVERLAY_LOG =
   "overlay gives the reason only in the kernel's log: see dmesg";
 
-/** The usual causes; overlayfs tells them to the kernel's log alone. */
+/** Looks for usual causes, which overlayfs writes only to the kernel's log. */
 function overlayHint(
   parameters: readonly Parameter[],
   code: string,
@@ -150,7 +150,7 @@ function overlayHint(
     : undefined) ?? OVERLAY_LOG;
 }
 
-/** Explains what is wrong with an upper layer and its workdir. */
+/** Explains why overlayfs refuses an upper layer and its workdir together. */
 function upperHint(upper: string, work: string): string | undefined {
   using upperAt = open(upper, O_PATH);
   using workAt = open(work, O_PATH);
@@ -181,7 +181,7 @@ export function unknownTypeHint(type: string): string {
   }${but} (see /proc/filesystems): its module may have to be loaded (modprobe)`;
 }
 
-/** Types that Linux has, in a module perhaps: none of them is a slip of the pen. */
+/** Types that Linux has, perhaps as modules: none of them is a misspelling. */
 const LINUX_HAS: ReadonlySet<string> = new Set(
   (
     "9p adfs affs afs autofs bcachefs befs bfs binder binfmt_misc bpf btrfs " +

@@ -1,6 +1,6 @@
 /**
- * The hint of a failure: what a person can do about it, told by the failed call,
- * its error, and what is seen where it failed.
+ * The hint of a failure tells what a person can do about it. It is found by the
+ * failed call, its error, and a look at the place where the call failed.
  */
 import { busyHint, findHolders, type HolderSearch } from "./holders.ts";
 import type { Advice, Attempt } from "./attempt.ts";
@@ -25,11 +25,11 @@ import { permissionHint } from "./permission.ts";
 import { quote } from "../base/text.ts";
 
 /**
- * Advises on a failure: by what is seen where it failed, else by the failed call
- * and its error alone.
+ * Advises on a failure by a look at the place where it happened. If that tells
+ * nothing, advises by the failed call and its error alone.
  */
 export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
-  // Looking around is no part of what was attempted.
+  // The tracer shows what was attempted: these calls are not part of it.
   const tracer = setTracer(null);
   try {
     const search = searchHolders(attempted, cause);
@@ -42,7 +42,7 @@ export function adviceOn(attempted: Attempt, cause: SyscallError): Advice {
     const hint = lookForHint(attempted, cause);
     if (hint !== undefined) return { hint };
   } catch {
-    // There is no /proc, say. What failed before is what the caller must hear.
+    // There may be no /proc. The caller must hear of the first failure.
   } finally {
     setTracer(tracer);
   }
@@ -121,7 +121,7 @@ function lookForHint(
         : undefined;
     case "umount2":
       if (code !== "EINVAL") return undefined;
-      // After the path, which may be anything, come the flags.
+      // The flags come after the path, which may hold any text.
       if (/MNT_(FORCE|DETACH)\|[^"]*MNT_EXPIRE[^"]*$/.test(message)) {
         return "The option to expire can't be combined with lazy or force";
       }
@@ -130,14 +130,14 @@ function lookForHint(
   return undefined;
 }
 
-/** For file systems that exist once: in which namespace, if not in the system. */
+/** Where a file system exists once, if not in the whole system. */
 const ONE_IN: Readonly<Record<string, string>> = {
   sysfs: "in a network namespace",
   mqueue: "in an IPC namespace",
   binfmt_misc: "in a user namespace",
 };
 
-/** The calls that are given the path that is looked up. */
+/** The calls that look up the path of an attempt. */
 const LOOKING_UP = [
   "openat2",
   "open_tree",
@@ -156,7 +156,7 @@ function missingHint({ lookup, mkdir, inFixed }: Attempt): string {
 
 const MOVE_BENEATH = /MOVE_MOUNT_BENEATH[^"]*$/;
 
-/** The path of a failed call, where that is of /proc. */
+/** Matches the message of a call that failed for a path in /proc. */
 const IN_PROC = /^[^"]*"\/proc\/((thread-)?self|\d+)\b/;
 
 const REMOUNT_CODES = ["EINVAL", "ENOENT"];

@@ -1,4 +1,4 @@
-/** The holders of a mount: they are found in /proc, by the ids of mounts. */
+/** Finds the holders of a mount in /proc, by mount ids. */
 import { optionName } from "../program.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import {
@@ -17,9 +17,9 @@ import { readFields, readStat } from "../kernel/process.ts";
 /** A process or mount that keeps a mount busy. */
 export interface Holder {
   /**
-   * The kind of holder. A "mount descriptor" is one from fsmount(2) or
-   * open_tree(2), or any other of `O_PATH` on the mount's root; a "mount" is
-   * inside it or on top of it.
+   * The kind of holder. A "mount descriptor" comes from fsmount(2) or
+   * open_tree(2), or is another `O_PATH` descriptor of the mount's root. A
+   * "mount" is inside the busy mount or on top of it.
    */
   readonly by:
     | "working directory"
@@ -40,8 +40,8 @@ export interface Holder {
   /** The number of a descriptor. */
   readonly fd?: number;
   /**
-   * True if it holds a copy of the mount elsewhere, made by mount propagation:
-   * that keeps the mount busy, too.
+   * True if it holds a copy of the mount, which mount propagation made
+   * elsewhere. That keeps the mount busy, too.
    */
   readonly copy?: boolean;
   /** True if a mount is on top of this one, and not inside it. */
@@ -56,14 +56,14 @@ export interface HolderSearch {
   readonly more: number;
   /** The reasons why there may be others, in words. */
   readonly obstacles: readonly string[];
-  /** The path of the mount point, where the mount table has the mount. */
+  /** The mount point's path; undefined if the mount table lacks the mount. */
   readonly mountPoint: string | undefined;
 }
 
 /** Limits of a search. */
 export interface HolderSearchOptions {
   /**
-   * The milliseconds to look.
+   * The time for the search, in milliseconds.
    *
    * @default {500}
    */
@@ -72,17 +72,17 @@ export interface HolderSearchOptions {
   now?: () => number;
 }
 
-/** The most holders that are kept; the rest is counted. */
+/** The most holders that a search keeps; it counts the others. */
 const MOST_HOLDERS = 64;
 
 /**
- * Looks for who holds a mount: mounts inside it and on top of it, then every
- * process's working directory, root, executable, descriptors and mapped files,
- * as far as this one may see them. Nothing is opened but directories and files
- * of /proc, and no file system is asked: a server that is gone blocks nothing.
+ * Looks for the holders of a mount: mounts inside it and on top of it, then
+ * every process's working directory, root, executable, descriptors and mapped
+ * files, as far as this process may see them. Opens only files and directories
+ * of /proc, and asks no other file system: a dead server blocks nothing.
  *
  * @param id The mount's id in the mount table.
- * @param options For how long.
+ * @param options Limits of the search.
  */
 export function findHolders(
   id: number,
@@ -113,13 +113,13 @@ class Search implements HolderSearch {
   readonly #isOver: () => boolean;
   #table: readonly MountinfoLine[] = [];
   #mount: MountinfoLine | undefined;
-  /** The mount that this one is on, and its peer group where that is shared. */
+  /** The parent mount, and its peer group if it is shared. */
   #parent: MountinfoLine | undefined;
   #peers: number | undefined;
   /** For each mount that was looked at: true if it is a copy of this one. */
   readonly #copies = new Map<number, boolean>();
   #self = "";
-  /** The holders found in the process that is looked at, by kind and path. */
+  /** The holders found so far in the current process, by kind and path. */
   readonly #found = new Set<string>();
   readonly #unreadable = new Set<number>();
   #waiting = 0;
@@ -177,7 +177,8 @@ class Search implements HolderSearch {
   #lookAtProcesses(): void {
     this.#self = readlinkat(AT_FDCWD, "/proc/self");
     const others = numbersIn("/proc").filter((pid) => pid !== this.#self);
-    // Processes that this one started are the youngest: look at those first.
+    // The youngest processes come first: this process's children are among
+    // them.
     for (const pid of [this.#self, ...others.reverse()]) {
       if (this.#timeIsUp()) return;
       try {
@@ -214,7 +215,7 @@ class Search implements HolderSearch {
     else this.#lookAtMappings(process, who);
   }
 
-  /** By unshare(2) a thread may have a working directory and root of its own. */
+  /** unshare(2) can give a thread a working directory and root of its own. */
   #lookAtThread(thread: string, who: Process): boolean {
     try {
       this.#lookAtPlaces(thread, who);
@@ -244,7 +245,7 @@ class Search implements HolderSearch {
     this.#add({ ...holder, by, path, ...(copy ? { copy } : {}) });
   }
 
-  /** Finds out if a magic link leads into the mount or a copy, null if not. */
+  /** Finds out if a magic link leads into the mount or a copy; null if not. */
   #leadsTo(link: string, pid: number): FoundMounts | null {
     try {
       if (this.#isElsewhere(link)) return null;
@@ -259,16 +260,15 @@ class Search implements HolderSearch {
         : null;
     } catch (error) {
       if (isErrno(error, EACCES, EPERM)) throw error;
-      // A file system that does not answer, a stale handle.
+      // The file system does not answer, or the handle is stale.
       if (!isGone(error)) this.#unreadable.add(pid);
       return null;
     }
   }
 
   /**
-   * True if the path of what a magic link leads to tells that it is in neither
-   * the mount nor a copy: then its own file system, which may be another that is
-   * gone, is left alone.
+   * True if a magic link's text shows that it leads into neither the mount nor
+   * a copy. Then nothing asks that file system, whose server may be gone.
    */
   #isElsewhere(link: string): boolean {
     let path: string;
@@ -278,10 +278,10 @@ class Search implements HolderSearch {
       if (isErrno(error, ENAMETOOLONG)) return false;
       throw error;
     }
-    // A socket, a pipe.
+    // It is a socket, a pipe or the like.
     if (!path.startsWith("/")) return true;
     const { mountPoint } = this;
-    // A copy, in another mount namespace, has a path of its own.
+    // A copy in another mount namespace may have another path.
     return mountPoint !== undefined && this.#peers === undefined &&
       mountPoint !== "/" && !`${path}/`.startsWith(`${mountPoint}/`);
   }
@@ -310,7 +310,7 @@ class Search implements HolderSearch {
     for (const line of text.split("\n")) {
       const [, range, deviceOfFile, path] = MAPPING.exec(line) ?? [];
       if (deviceOfFile !== device) continue;
-      // The executable is mapped, too; a library in several parts.
+      // The executable is mapped, too. A library is mapped in several parts.
       const key = `mapped file ${path}`;
       if (this.#found.has(`executable ${path}`) || this.#found.has(key)) {
         continue;
@@ -325,15 +325,15 @@ class Search implements HolderSearch {
     }
   }
 
-  /** Finds out if the file at a range of addresses is in the mount, null if not. */
+  /** Finds out if the file mapped at a range is in the mount; null if not. */
   #isMapped(process: string, range: string, path: string, pid: number) {
     try {
       const name = range.replaceAll(LEADING_ZEROS, "");
       return this.#leadsTo(`${process}/map_files/${name}`, pid);
     } catch (error) {
       if (!isErrno(error, EPERM)) throw error;
-      // Reading that link needs CAP_SYS_ADMIN in the first user namespace. The
-      // device number alone does not tell two mounts of a file system apart.
+      // The link needs CAP_SYS_ADMIN in the first user namespace. Two mounts of
+      // one file system have the same device number, so compare the path.
       const { mountPoint } = this.#mount!;
       return path.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`)
         ? { isRoot: false, copy: false }
@@ -371,10 +371,10 @@ function numbersIn(path: string): string[] {
   return namesIn(directory.fd).filter((name) => /^\d+$/.test(name));
 }
 
-/** The state of a thread that waits, mostly for a disk, at times for a server. */
+/** The state "disk sleep": the thread waits for a disk, or for a server. */
 const WAITING = "D";
 
-/** True if a descriptor was opened as those of mounts are: `O_PATH` alone. */
+/** True if a descriptor has `O_PATH` without `O_DIRECTORY`, as of a mount. */
 function isMountDescriptor(fdinfo: string): boolean {
   const flags = parseInt(readFields(fdinfo)("flags"), 8);
   return (flags & O_PATH) !== 0 && (flags & O_DIRECTORY) === 0;
@@ -385,7 +385,7 @@ function isGone(error: unknown): boolean {
   return isErrno(error, ENOENT, ESRCH);
 }
 
-/** The most processes and mounts that are named, and the most uses of each. */
+/** The most processes and mounts that a hint names; the most uses of each. */
 const MOST_NAMED = 5;
 
 const MOST_USES = 3;
@@ -394,9 +394,10 @@ const MOST_USES = 3;
  * Advises on a mount that is in use.
  *
  * @param search The holders.
- * @param target The caller's name for the mount: what is inside is named by it.
- * @param namedBy The descriptor that alone named the mount, if one did: it may be
- * open on the mount itself.
+ * @param target The caller's name for the mount; it begins the names of mounts
+ * inside.
+ * @param namedBy The caller's descriptor of the mount point, if the caller gave
+ * no name: it may be open on the mount itself.
  */
 export function busyHint(
   { holders, more, obstacles, mountPoint }: HolderSearch,
@@ -417,7 +418,7 @@ export function busyHint(
     const unfound = `Something uses it, but was not found (${
       doubts || UNSEEN
     })`;
-    // A mount that the table lacks may have others inside.
+    // A mount that the table lacks may have mounts inside.
     return mountPoint === undefined
       ? unfound
       : `${unfound}; lazy unmounting still removes it`;
@@ -427,7 +428,8 @@ export function busyHint(
     use.own && (use.by === "mount descriptor" || isNamedBy(use, namedBy))
   );
   if (ours) return found;
-  // Lazily, what is inside goes, too; by the path, what is on top instead.
+  // A lazy unmount would also remove the mounts inside. By the path, it would
+  // remove the mount on top instead.
   const lazily = holders.some(({ by }) => by === "mount")
     ? ""
     : `, or unmount lazily (${optionName("lazy")})`;
@@ -451,7 +453,7 @@ function nameMount(
   return `${quote(name)} is mounted inside it`;
 }
 
-/** Names a process by all that it uses; of this one, each descriptor alone. */
+/** Names a process and its uses; of this process, each descriptor by itself. */
 function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
   const { pid, command, own } = uses[0]!;
   const descriptors = uses.filter(({ fd }) => own && fd !== undefined);
@@ -469,7 +471,7 @@ function nameProcess(uses: readonly Holder[], namedBy?: number): string[] {
   );
   const rest = others.length - shown.length;
   if (rest > 0) shown.push(`${rest} more`);
-  // Whoever runs it chose its name: it must not steer the terminal.
+  // Another user may have chosen the name: it must not steer the terminal.
   const who = own
     ? "this process"
     : `${quote(command!).slice(1, -1)} (pid ${pid})`;

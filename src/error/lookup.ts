@@ -9,12 +9,12 @@ import type { Lookup } from "./attempt.ts";
 import { quote } from "../base/text.ts";
 
 /**
- * Says which component of a path stopped its lookup: the path is walked again.
+ * Walks a path again, and says which component stopped its lookup.
  *
  * @param lookup The path.
  * @param syscall The call that failed.
  * @param code The error's name.
- * @returns A sentence; undefined where the path can be looked up by now.
+ * @returns A sentence; undefined if nothing is found that explains the error.
  */
 export function lookupHint(
   lookup: Lookup,
@@ -37,7 +37,7 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
   const within = whose === "target"
     ? link
     : `In the ${whose} ${quote(path)}, ${link}`;
-  // Its subject is the component.
+  // These words precede a sentence whose subject is the component.
   const before = whose !== "target" && isWhole ? `The ${whose} ` : within;
   const holder = () => nameOf(lookup, directory);
   switch (why) {
@@ -64,7 +64,7 @@ function sentence(lookup: Lookup, stop: Stop, syscall: string): string {
   }
 }
 
-/** A directory on the way; that where a path starts is known by its descriptor. */
+/** Names a directory on the way; an empty path means the directory `dirfd`. */
 function nameOf({ dirfd }: Lookup, directory: string): string {
   if (directory !== "") return quote(directory);
   if (dirfd === AT_FDCWD) return "the working directory";
@@ -76,7 +76,7 @@ function nameOf({ dirfd }: Lookup, directory: string): string {
   }
 }
 
-/** {@linkcode findStop}, where there are descriptors and rights enough for it. */
+/** {@linkcode findStop}; undefined if a call that it needs fails. */
 function findStopIfPossible(lookup: Lookup): Stop | undefined {
   try {
     return findStop(lookup);
@@ -86,7 +86,7 @@ function findStopIfPossible(lookup: Lookup): Stop | undefined {
   }
 }
 
-/** The errors that each obstacle explains: others have another reason. */
+/** The errors that each obstacle explains; other errors have other reasons. */
 const CAUSES: Readonly<Record<Stop["why"], readonly string[]>> = {
   missing: ["ENOENT", "EACCES"],
   symlink: ["ELOOP", "ENOTDIR"],
@@ -105,7 +105,7 @@ interface Stop {
     | "file"
     | "denied"
     | "escape";
-  /** The path as far as the component that stopped it. */
+  /** The path up to and including the component. */
   readonly at: string;
   /** The directory that has the component. */
   readonly directory: string;
@@ -126,7 +126,7 @@ function findStop(
     inRoot
       ? { fd: dirfd, path: "" }
       : { fd: openPlace(open, AT_FDCWD, "/").fd, path: "/" };
-  // The directories of the walk: the last is the current one.
+  // The directories of the walk; the last is the current one.
   let above = [path.startsWith("/") ? top() : { fd: dirfd, path: "" }];
   let via: Stop["via"];
   let links = 0;
@@ -198,7 +198,7 @@ function joined(directory: string, name: string): string {
     : `${directory}/${name}`;
 }
 
-/** Opens what has a name, a symlink itself, without mounting or asking anything. */
+/** Opens a name without following a symlink, and without an automount. */
 function openPlace(
   stack: DisposableStack,
   dirfd: number,

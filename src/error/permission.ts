@@ -1,4 +1,4 @@
-/** The hint of EPERM: the rights of this thread are looked at. */
+/** The hint of EPERM, found by a look at this thread's rights. */
 import type { SyscallError } from "../sys/error.ts";
 import { privileges } from "../kernel/process.ts";
 import { mayMount } from "../kernel/probe.ts";
@@ -23,7 +23,7 @@ const SYS_ADMIN: Capability = ["CAP_SYS_ADMIN", 21n];
 const SETGID: Capability = ["CAP_SETGID", 6n];
 const SETUID: Capability = ["CAP_SETUID", 7n];
 
-/** The capabilities of calls that need others than CAP_SYS_ADMIN alone. */
+/** The capabilities of calls that need more or other than CAP_SYS_ADMIN. */
 const TAKES: Readonly<Record<string, readonly Capability[]>> = {
   setns: [SYS_ADMIN, ["CAP_SYS_CHROOT", 18n]],
   setgroups: [SETGID],
@@ -39,7 +39,7 @@ const TAKES: Readonly<Record<string, readonly Capability[]>> = {
  * Explains why a call answered EPERM.
  *
  * @param cause The failed call.
- * @param type The type of the file system, where one is mounted.
+ * @param type The type of the file system, if the attempt mounts one.
  */
 export function permissionHint(
   { syscall, message }: SyscallError,
@@ -56,7 +56,8 @@ export function permissionHint(
   if (lacking !== undefined) {
     const where = initialUserNamespace ? "" : " in its user namespace";
     const how = uid === 0 ? "start the process with it" : "be root";
-    // There all capabilities are, but more ids, and higher limits, are not.
+    // A new user namespace gives all capabilities, but neither more ids nor
+    // higher limits.
     const or = lacking === SYS_ADMIN ? `, or start under ${unshare}` : "";
     return `${lacking[0]} is missing${where} (uid ${uid}): ${how}${or}`;
   }
@@ -95,7 +96,7 @@ export function permissionHint(
       }
       break;
     case "fsopen":
-      // Linux looks whose the network namespace is at once.
+      // fsopen(2) checks the owner of the network namespace at once.
       if (owned && mayMount()) return owned;
   }
   return filter ?? OTHERS;
@@ -125,11 +126,12 @@ const UNMAPPED =
 const LOCKED_ATTRIBUTES =
   "The mount came from a more privileged mount namespace: its ro, nosuid, nodev, noexec and noatime can't be removed";
 
-/** "Mount too revealing": what is mounted over the existing ones is looked up. */
+/** Explains "mount too revealing": looks for mounts over the existing ones. */
 function revealHint(type: string): string {
   const table = readMountinfo();
   const existing = table.filter((mount) => mount.type === type);
-  // A whole one over another, as unshare(1) mounts it, hides nothing.
+  // unshare(1) mounts a whole file system over another of its type: that hides
+  // nothing.
   const over = table.filter((mount) =>
     existing.some(({ id }) => id === mount.parentId) &&
     !EMPTY.test(mount.mountPoint) &&
@@ -146,6 +148,6 @@ function revealHint(type: string): string {
   return `In a user namespace the kernel refuses a new ${type} if ${what} ("mount too revealing"): bind an existing one, or change that outside`;
 }
 
-/** Directories that are there to be mounted on, and hide nothing. */
+/** Directories that exist as mount points: mounts on them hide nothing. */
 const EMPTY =
   /\/(fs\/(bpf|cgroup|fuse\/connections|nfsd|pstore|resctrl|selinux|smackfs)|kernel\/(config|debug|security|tracing)|firmware\/efi\/efivars|sys\/fs\/binfmt_misc)$/;

@@ -1,4 +1,4 @@
-/** Hints where the kernel refuses a place: that is looked at. */
+/** Hints for a place that the kernel refuses, found by a look at that place. */
 import type { At, MountPointName } from "./attempt.ts";
 import { optionName } from "../program.ts";
 import { AT_EMPTY_PATH, AT_NO_AUTOMOUNT, O_PATH } from "../sys/constants.ts";
@@ -32,7 +32,7 @@ import {
   UNASKED,
 } from "../fd/open.ts";
 
-/** Explains EINVAL of umount2(2); undefined where nothing is found. */
+/** Explains EINVAL of umount2(2); undefined if it finds nothing. */
 export function unmountHint(point: MountPointName): string | undefined {
   const { dirfd, name } = point;
   using place = placeOf(point);
@@ -64,21 +64,22 @@ function isSymlink({ dirfd, name }: MountPointName): boolean {
 const LOCKED =
   "The mount came from a more privileged mount namespace, and is locked to its parent mount: unmount it there, or cover it with another mount";
 
-/** The id in the mount table of what is topmost on a mount point. */
+/** The id in the mount table of the topmost mount on a mount point. */
 export function topmostInTable({ dirfd, name }: MountPointName): number {
   if (name !== ".") return idInTableAt(dirfd, name);
   if (isMountRoot(dirfd)) return idInTable(placeOfDescriptor(dirfd).topmost());
-  // A descriptor leads below what was mounted over it, a name to the top.
+  // A descriptor refers to the directory below the mounts that cover it; a name
+  // leads to the topmost mount.
   const path = pathOf(dirfd);
   return idInTableAt(dirfd, `../${path.slice(path.lastIndexOf("/") + 1)}`);
 }
 
 /**
- * Explains EINVAL, ENOENT, ENOTDIR or ELOOP of move_mount(2); undefined where
- * nothing is found.
+ * Explains EINVAL, ENOENT, ENOTDIR or ELOOP of move_mount(2); undefined if it
+ * finds nothing.
  *
  * @param onto The mount point, by its descriptor.
- * @param from The mount that is moved or attached, by its descriptor.
+ * @param from The mount to move or attach, by its descriptor.
  */
 export function moveHint(onto: At, from?: At): string | undefined {
   const movesDirectory = from !== undefined && isDirectory(from.dirfd);
@@ -92,7 +93,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
   if (isDeleted(onto.dirfd)) return "The mount point was deleted";
   if (from === undefined) return undefined;
   const moved = lookAt(from);
-  // A detached one is in no table, and its holder no matter.
+  // A detached mount is in no table, and has no parent that could refuse.
   if (isMounted(moved.id) === false) return undefined;
   if (!moved.isRoot) {
     return "The source is not a mount, and only mounts can be moved: bind it";
@@ -120,7 +121,7 @@ export function moveHint(onto: At, from?: At): string | undefined {
   return privileges().initialUserNamespace ? undefined : LOCKED;
 }
 
-/** Explains why nothing goes beneath a mount; undefined where nothing is found. */
+/** Explains why no mount goes beneath another; undefined if unknown. */
 export function beneathHint(top: At): string | undefined {
   if (knowsMountBeneath() === false) {
     return "This kernel can't put a mount beneath another: Linux 6.5 can";
@@ -134,7 +135,7 @@ export function beneathHint(top: At): string | undefined {
 
 /**
  * Explains EINVAL or ENOENT of mount_setattr(2), fspick(2) and statmount(2);
- * undefined where nothing is found.
+ * undefined if it finds nothing.
  */
 export function remountHint(at: At): string | undefined {
   const found = lookAt(at);
@@ -142,7 +143,7 @@ export function remountHint(at: At): string | undefined {
   return found.isRoot ? undefined : NOT_MOUNTED;
 }
 
-/** Explains EINVAL of open_tree(2); undefined where nothing is found. */
+/** Explains EINVAL of open_tree(2); undefined if it finds nothing. */
 export function cloneHint(source: At): string | undefined {
   const found = lookAt(source);
   if (isMounted(found.id) === false) {
@@ -160,7 +161,7 @@ export function cloneHint(source: At): string | undefined {
 
 /** Explains that a file is on a mount that no mount namespace can have. */
 function internalHint({ dirfd, path }: At): string | undefined {
-  // Only a directory's descriptor is a source without a path.
+  // Without a path, the source is a directory's descriptor.
   if (path === "") return undefined;
   using source = open(path, O_PATH, dirfd);
   const name = pathOf(source.fd);
@@ -171,14 +172,14 @@ function internalHint({ dirfd, path }: At): string | undefined {
     : undefined;
 }
 
-/** The text that /proc shows for such a file in place of a path: `pipe:[4711]`. */
+/** Matches what /proc shows in place of such a file's path: `pipe:[4711]`. */
 const INTERNAL = /^[^/]|^\/memfd:/;
 
 /** Explains why a mount is not in this thread's mount namespace. */
 function foreignHint(what: string, at: At): string {
   const id = idInTableAt(at.dirfd, at.path);
-  // This thread has none of its mounts; the others of the process, and the first
-  // process, may have another mount namespace.
+  // This thread's mount namespace lacks the mount. The process's main thread,
+  // or process 1, may be in another mount namespace.
   const elsewhere = ["self", "1"].some((pid) =>
     lineOf(readMountinfo(`/proc/${pid}`), id) !== undefined
   );
@@ -204,14 +205,14 @@ function lookAt(at: At): FoundAt {
   };
 }
 
-/** True if a mount is another one, or inside it. */
+/** True if a mount is `other`, or inside it. */
 function isInside(
   table: readonly MountinfoLine[],
   mount: MountinfoLine | undefined,
   other: MountinfoLine | undefined,
 ): boolean {
   if (mount === undefined || mount === other) return mount !== undefined;
-  // The mount of the root may be on itself.
+  // The root mount may be its own parent.
   if (mount.parentId === mount.id) return false;
   return isInside(table, lineOf(table, mount.parentId), other);
 }

@@ -29,7 +29,7 @@ import { isErrno, lacks } from "../sys/error.ts";
 import { EACCES, EAGAIN, EINVAL, ENOTDIR } from "../sys/errno.ts";
 import { decodeText } from "../base/text.ts";
 
-/** Beneath the directory, through no link of any kind. */
+/** The path must stay beneath the directory, and lead through no link. */
 export const BENEATH: number = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
   RESOLVE_NO_MAGICLINKS;
 
@@ -40,7 +40,7 @@ export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 
 /**
- * Opens a path that this program or its caller chose: it may lead through
+ * Opens a path that this program or its caller chose. The path may lead through
  * symlinks.
  *
  * @param path The path.
@@ -57,14 +57,14 @@ export function open(
 }
 
 /**
- * Opens a directory as a place in the tree (`O_PATH`): neither read nor
- * written, and no permission to read it is needed.
+ * Opens a directory as a place in the tree (`O_PATH`). That needs no permission
+ * to read it.
  *
  * @param dirfd The directory that `path` starts at.
  * @param path The directory.
  * @param resolve `RESOLVE_*`; by default the path stays beneath `dirfd`.
- * @throws {SyscallError} ELOOP at a symlink, EXDEV where the path leaves
- * `dirfd`, ENOTDIR where something is no directory, ENOENT, EACCES.
+ * @throws {SyscallError} ELOOP at a symlink, EXDEV if the path leaves `dirfd`,
+ * ENOTDIR if a component is no directory, ENOENT, EACCES.
  */
 export function openDirectoryAt(
   dirfd: number,
@@ -88,8 +88,8 @@ export function openAt(dirfd: number, path: string): OwnedFd {
 }
 
 /**
- * Opens what a name in a directory is of as a place in the tree, if there is
- * anything.
+ * Opens the file or directory of a name in a directory as a place in the tree,
+ * if it exists.
  *
  * @param flags `O_*` besides `O_PATH`.
  * @returns Null for ENOENT.
@@ -106,8 +106,8 @@ export function openIfThere(
 }
 
 /**
- * Opens a path as a place in the tree as if a directory were the root, through
- * symlinks. Magic links of a procfs lead out of any root: they are not followed.
+ * Opens a path as a place in the tree as if a directory were the root. Follows
+ * symlinks, but no magic links: those of a procfs lead out of any root.
  *
  * @param root The directory.
  * @param path The path, absolute or relative to it.
@@ -120,8 +120,8 @@ export function openInRoot(root: number, path: string, flags = 0): OwnedFd {
 }
 
 /**
- * Opens what a descriptor leads to as a place in the tree. Nothing is looked up:
- * its file system, whose server may be gone, is not asked.
+ * Opens the file or directory of a descriptor as a place in the tree. Looks up
+ * nothing, so it does not ask the file system, whose server may be gone.
  *
  * @throws {SyscallError} EBADF, EMFILE.
  */
@@ -131,7 +131,7 @@ export function openItself(fd: number): OwnedFd {
 }
 
 /**
- * True if a descriptor is one of a directory; its file system is not asked.
+ * True if a descriptor refers to a directory; does not ask its file system.
  *
  * @throws {SyscallError} EBADF.
  */
@@ -146,17 +146,17 @@ export function isDirectory(fd: number): boolean {
 }
 
 /**
- * Opens a directory itself. To look up "." takes the right to search it, of a
- * file system that may let nobody in (FUSE) or never answer.
+ * Opens a directory itself. Looking up "." needs search permission, which a
+ * FUSE file system may refuse, or never answer.
  */
 function openSelf(dirfd: number, resolve: number): OwnedFd {
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   try {
-    // Fails where it would have to wait.
+    // With RESOLVE_CACHED the call fails if it would have to wait.
     const how = { flags, resolve: resolve | RESOLVE_CACHED };
     return new OwnedFd(openat2(dirfd, ".", how), "directory", true);
   } catch (error) {
-    // A descriptor of a file has failed before, with ENOTDIR.
+    // The descriptor of a file does not get here: it fails with ENOTDIR.
     if (isErrno(error, EAGAIN, EACCES)) return openItself(dirfd);
     // RESOLVE_CACHED came with Linux 5.12.
     if (!lacks("openat2, with RESOLVE_CACHED", error, EINVAL)) throw error;
@@ -192,24 +192,25 @@ function openAgain(
   return new OwnedFd(fd, "directory", true);
 }
 
-/** Opens a path, again while the kernel can't tell whether it stays inside. */
+/** Opens a path; retries if the kernel can't tell whether it stays inside. */
 function again(open: () => number): number {
   for (let attempt = 1;; attempt++) {
     try {
       return open();
     } catch (error) {
-      // A `..` was looked up while something, anywhere, was renamed or mounted:
-      // the kernel can't tell whether it left the directory (openat2(2)).
+      // During the look-up of a `..`, another process renamed or mounted
+      // something, anywhere. The kernel can't tell whether the path left the
+      // directory (openat2(2)).
       if (!isErrno(error, EAGAIN) || attempt === MOST_ATTEMPTS) throw error;
     }
   }
 }
 
-/** The most attempts at something that others spoil, by renaming, say. */
+/** The most attempts if other processes interfere, as by renaming. */
 export const MOST_ATTEMPTS = 1000;
 
 /**
- * The path that /proc has of what a descriptor refers to.
+ * The path that /proc shows for the file that a descriptor refers to.
  *
  * @throws {SyscallError} ENOENT without /proc, ENAMETOOLONG.
  */
@@ -218,13 +219,13 @@ export function pathOf(fd: number): string {
 }
 
 /**
- * Reads a file by system calls: without a permission to read, and in the mount
- * namespace of the calling thread.
+ * Reads a file by system calls: without Deno's permission to read, and in the
+ * mount namespace of the calling thread.
  *
- * @param most The bytes that it may have, for a file that anybody names: a device
- * has no end.
+ * @param most The most bytes that the file may have. A caller's file needs a
+ * limit: a device has no end.
  * @throws {SyscallError} What openat2(2) and read(2) answer.
- * @throws {RangeError} For a file that has more.
+ * @throws {RangeError} If the file has more.
  */
 export function readFile(path: string, most = Infinity): string {
   using file = open(path, O_RDONLY);
@@ -235,7 +236,7 @@ export function readFile(path: string, most = Infinity): string {
  * Reads to the end of an open file.
  *
  * @throws {SyscallError} What read(2) answers.
- * @throws {RangeError} For a file that has more than `most` bytes.
+ * @throws {RangeError} If the file has more than `most` bytes.
  */
 export function readAll(fd: number, most = Infinity): string {
   let buffer = new Uint8Array(16384);
@@ -258,7 +259,7 @@ export function readAll(fd: number, most = Infinity): string {
 /**
  * Reads the names in a directory, in its order, without `.` and `..`.
  *
- * @param fd The directory, opened to be read; it is read from where it stands.
+ * @param fd The directory, opened for reading; reading starts at its offset.
  * @throws {SyscallError} What getdents64(2) answers.
  */
 export function namesIn(fd: number): string[] {
@@ -273,8 +274,9 @@ export function namesIn(fd: number): string[] {
 }
 
 /**
- * The type of what a descriptor leads to, `S_IF*`; its file system is not asked.
- * One that lets nobody in (FUSE of another user) has only directories, and files.
+ * The type of the file that a descriptor refers to, `S_IF*`; does not ask its
+ * file system. If that refuses access (FUSE of another user), everything but a
+ * directory counts as a regular file.
  *
  * @throws {SyscallError} What statx(2) answers.
  */
@@ -288,8 +290,8 @@ export function typeOf(fd: number): number {
 }
 
 /**
- * True if what a descriptor leads to was deleted, as far as is known without
- * asking a server.
+ * True if the file of a descriptor was deleted, as far as the kernel knows
+ * without asking a server.
  *
  * @throws {SyscallError} What statx(2) answers.
  */
@@ -297,14 +299,14 @@ export function isDeleted(fd: number): boolean {
   try {
     return statx(fd, "", AT_EMPTY_PATH | UNASKED, STATX_NLINK).nlink === 0;
   } catch (error) {
-    // Only the root of a file system that lets nobody in can be opened at all.
+    // The file system refuses access: only its root can have been opened.
     if (isErrno(error, EACCES)) return false;
     throw error;
   }
 }
 
 /**
- * True if a descriptor is one of a mount's root.
+ * True if a descriptor refers to a mount's root.
  *
  * @throws {SyscallError} What statx(2) answers.
  */
@@ -313,10 +315,10 @@ export function isMountRoot(fd: number): boolean {
 }
 
 /**
- * For statx(2): what the kernel knows by itself, without asking a server, which
- * may be gone. Asked for nothing more (mask 0), it tells the mount's id in the
- * table, and whether it is the mount's root, also of a file system that this
- * process may not look into.
+ * Flags for statx(2): the kernel tells what it knows by itself, and asks no
+ * server, which may be gone. With mask 0 it tells the mount's id in the mount
+ * table, and whether the file is the mount's root, even if the file system
+ * refuses this process access.
  */
 export const UNASKED: number = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
 

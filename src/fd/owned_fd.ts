@@ -18,8 +18,8 @@ export class OwnedFd implements Disposable {
   /**
    * @param fd The open descriptor; this object closes it.
    * @param owner The owner's name in a message, once it is closed.
-   * @param scoped True if the function that makes this object closes it in any
-   * case: then it is not watched for being dropped.
+   * @param scoped True if the function that makes this object always closes it.
+   * Then nothing watches whether it is dropped.
    */
   constructor(fd: number, owner = "descriptor", scoped = false) {
     this.#fd = fd;
@@ -28,8 +28,8 @@ export class OwnedFd implements Disposable {
   }
 
   /**
-   * Gives the descriptor back, too, when this object is dropped without a close:
-   * before a caller gets hold of it.
+   * Also closes the descriptor when this object is garbage-collected without a
+   * close. Called before a caller gets the object.
    */
   closeWhenDropped(): this {
     if (!this.#watched) dropped.register(this, this.fd, this);
@@ -54,7 +54,7 @@ export class OwnedFd implements Disposable {
     closeForGood(this.release());
   }
 
-  /** Leaves the descriptor to somebody else, who closes it. */
+  /** Gives up the descriptor without closing it: the caller closes it. */
   release(): number {
     const { fd } = this;
     this.#fd = CLOSED;
@@ -68,8 +68,8 @@ export class OwnedFd implements Disposable {
 }
 
 /**
- * Closes a descriptor. Linux does so whatever else it answers (close(2)); only
- * EBADF says that somebody else had closed it.
+ * Closes a descriptor. Linux closes it even if close(2) fails, so other errors
+ * don't matter. EBADF means that other code had closed it already.
  */
 function closeForGood(fd: number): void {
   try {
@@ -81,7 +81,7 @@ function closeForGood(fd: number): void {
 
 const CLOSED = -1;
 
-/** Gives back the descriptor of an owner that was dropped without a close. */
+/** Closes the descriptor of an object that was garbage-collected unclosed. */
 const dropped = new FinalizationRegistry<number>(closeForGood);
 
 /**
@@ -123,8 +123,8 @@ export class InheritableFd implements Disposable {
 /**
  * The descriptor that a caller's `dirfd` means.
  *
- * @throws {TypeError} When it is no descriptor: negative, no whole number, or
- * of a closed handle.
+ * @throws {TypeError} If it is no descriptor: it is negative, no whole number,
+ * or that of a closed handle.
  */
 export function descriptorOf(dirfd: number | HasFd): number {
   if (typeof dirfd === "object") refuseRevoked("A directory", dirfd);
@@ -140,7 +140,7 @@ export function descriptorOf(dirfd: number | HasFd): number {
   return fd + 0;
 }
 
-/** The path that leads to what a descriptor refers to, where there is /proc. */
+/** The path in /proc of the file that a descriptor refers to. */
 export function procPath(fd: number): string {
   return `/proc/self/fd/${fd}`;
 }

@@ -19,20 +19,21 @@ import {
 import { OwnedFd } from "./owned_fd.ts";
 import { quote } from "../base/text.ts";
 
-/** The file that a path leads to in a root; the caller closes both descriptors. */
+/** The file of a path in a root. The caller closes both descriptors. */
 export interface PlaceInRoot {
   /** The file or directory. */
   readonly at: OwnedFd;
-  /** The directory that it was found in; `at` itself where it has no name. */
+  /** The directory that it was found in; `at` itself if the name is `.`. */
   readonly holder: OwnedFd;
-  /** Its name there; `.` for the root, and where the path ends in `..`. */
+  /** Its name there; `.` for the root, and if the path ends in `..`. */
   readonly name: string;
 }
 
 /**
- * Makes what is missing by a name in a directory.
+ * Makes a missing file or directory.
  *
- * @param isLast True if it is what the path leads to, and not on the way there.
+ * @param holder The directory to make it in.
+ * @param isLast True for the path's last component.
  * @returns The directory that has taken the place of `holder`, if one has.
  */
 export type MakeMissing = (
@@ -41,24 +42,23 @@ export type MakeMissing = (
   isLast: boolean,
 ) => OwnedFd | null;
 
-/** As many symlinks as the kernel follows: path_resolution(7). */
+/** The number of symlinks that the kernel follows: path_resolution(7). */
 const MOST_LINKS = 40;
 
 /**
- * Goes to what a path leads to as if a directory were the root, and makes what
- * is missing.
+ * Walks a path as if a directory were the root, and makes missing components.
  *
- * openat2(2) with `RESOLVE_IN_ROOT` makes nothing, and a path that it has found
- * nothing at leads elsewhere a moment later. So each component is opened by its
- * name in the directory before it, through no symlink; a symlink is read, and
- * what it says is gone through in the same way. `..` leads back to the directory
- * that was passed before, at the root to the root. Whatever is renamed or
- * replaced meanwhile, nothing outside is opened or made. A symlink that leads
- * nowhere is gone through, too: what it names is made inside the root.
+ * openat2(2) with `RESOLVE_IN_ROOT` makes nothing, and a path that it found
+ * missing may lead elsewhere a moment later. So each component is opened by its
+ * name in the directory before it, and no symlink is followed. A symlink is
+ * read, and the walk goes through its text in the same way. `..` leads back to
+ * the directory passed before; at the root it leads to the root. The walk opens
+ * and makes nothing outside the root, even if other processes rename or replace
+ * components. It makes the missing target of a symlink inside the root, too.
  *
  * @param root The directory.
  * @param path The path, absolute or relative to it.
- * @param make Makes what is missing; null where all must be there.
+ * @param make Makes a missing component; null if all must exist.
  * @throws {SyscallError} What openat2(2) answers, and ELOOP for more than 40
  * symlinks.
  */
@@ -83,7 +83,7 @@ export function walkInRoot(
           passed.pop()!.close();
           passed.push(replaced);
         }
-        // It may be gone again: the kernel says so.
+        // The component may be gone again: then this call throws ENOENT.
         found = lookUp(passed.at(-1)!.fd, name) ??
           openDirectoryAt(passed.at(-1)!.fd, name);
       }

@@ -164,7 +164,7 @@ export function features(): Features {
     fspick: isThere(() => fspick(NOT_OPEN, "", UNKNOWN_FLAG), refused),
     moveMount: isThere(refusedMove, refused),
     umount2: isThere(() => umount2(""), refused),
-    // The kernel answers these with another error: EPERM is a filter's.
+    // The kernel never answers these with EPERM: only a filter does.
     fsconfig: isThere(() => fsconfigCreate(NOT_OPEN), false),
     openTree: isThere(() => openTree(NOT_OPEN, "", 0), false),
     openat2: isThere(() => openat2(NOT_OPEN, "", { flags: 0 }), false),
@@ -201,7 +201,7 @@ export function features(): Features {
 /** No mount has this id. */
 const NO_MOUNT = 0n;
 
-/** The answer of a probe, undefined where a call of its own fails. */
+/** Returns the answer of a probe; undefined if the probe's own calls fail. */
 function unlessItFails<T>(probe: () => T): T | undefined {
   try {
     return probe();
@@ -212,9 +212,10 @@ function unlessItFails<T>(probe: () => T): T | undefined {
 }
 
 /**
- * True if the kernel has a call, which is asked for something that no kernel does.
+ * True if the kernel has a system call.
  *
- * @param refused The answer where the call fails with EPERM.
+ * @param call Makes the system call, with arguments that every kernel refuses.
+ * @param refused The answer if the call fails with EPERM.
  */
 function isThere(
   call: () => void,
@@ -228,14 +229,14 @@ function tellsMountIds(bit: number): boolean | undefined {
   try {
     return (statx(AT_FDCWD, "/", AT_NO_AUTOMOUNT, bit).mask & bit) !== 0;
   } catch (error) {
-    // The kernel answers this with neither: a filter does.
+    // The kernel answers neither of these: a filter does.
     if (isErrno(error, ENOSYS, EPERM)) return false;
     if (error instanceof SyscallError) return undefined;
     throw error;
   }
 }
 
-/** An unknown command is refused before the descriptor is looked at. */
+/** The kernel refuses an unknown command before it looks at the descriptor. */
 function knowsCreateExclusive(): boolean | undefined {
   const code = errorOf(() => fsconfigCreateExclusive(NOT_OPEN));
   return code === "EBADF";
@@ -251,7 +252,7 @@ function knowsMountEvents(): boolean | undefined {
   }
 }
 
-/** The file system is never created. */
+/** Sets the parameter only: it creates no file system. */
 function knowsProcPidns(): boolean | undefined {
   using own = open("/proc/thread-self/ns/pid", O_RDONLY);
   using context = new OwnedFd(fsopen("proc"));

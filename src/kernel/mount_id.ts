@@ -1,4 +1,4 @@
-/** Ids of mounts, and questions that are answered by them. */
+/** The ids of mounts, and questions that an id answers. */
 import {
   AT_EMPTY_PATH,
   AT_HANDLE_FID,
@@ -27,8 +27,8 @@ import { isDirectory, S_IFDIR, S_IFMT, UNASKED } from "../fd/open.ts";
 import { lineOf, type MountinfoLine, readMountinfo } from "./mountinfo.ts";
 
 /**
- * The id of the mount that a descriptor lies in: the unique one, before Linux
- * 6.8 the one that is reused.
+ * The id of the mount that a descriptor lies in: the unique id; before Linux
+ * 6.8 the id that the kernel reuses.
  *
  * @throws {UnsupportedError} Before Linux 5.8.
  */
@@ -48,13 +48,14 @@ export function mountId(dirfd: number, path: string, flags: number): bigint {
 function statId(dirfd: number, path: string, flags: number, more = 0) {
   const mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE | more;
   try {
-    // The kernel knows by itself: a server that is gone must block nothing.
+    // The kernel knows the id without asking the file system's server: a server
+    // that is gone must block nothing.
     const unasked = flags | AT_STATX_DONT_SYNC;
     const { mntId: id, mode } = statxMount(dirfd, path, unasked, mask);
     return { id: known(id), mode };
   } catch (error) {
     if (!isErrno(error, EACCES)) throw error;
-    // Its file system lets not even root look at it: FUSE of another user.
+    // A FUSE file system of another user refuses even root.
     return { id: idOfClosed(dirfd, path, flags, error), mode: undefined };
   }
 }
@@ -68,10 +69,10 @@ function known<T>(id: T | undefined): T {
 }
 
 /**
- * The id of the mount that a path leads to, whose file system answers nothing.
+ * The id of the mount that a path leads to, whose file system refuses statx(2).
  *
- * @param reason The error to throw where the way there is closed, too, or the
- * kernel tells only a part of its mounts.
+ * @param reason The error to throw if a directory on the path refuses, too, or
+ * if the kernel lists only some of its mounts.
  */
 function idOfClosed(
   dirfd: number,
@@ -80,7 +81,7 @@ function idOfClosed(
   reason: SyscallError,
 ): bigint {
   try {
-    // name_to_handle_at(2) follows symlinks only where it is asked to.
+    // name_to_handle_at(2) follows symlinks only if a flag asks for it.
     const follow = (flags & AT_SYMLINK_NOFOLLOW) === 0 ? AT_SYMLINK_FOLLOW : 0;
     const how = flags & AT_EMPTY_PATH | follow | AT_HANDLE_FID |
       AT_HANDLE_MNT_ID_UNIQUE;
@@ -98,8 +99,8 @@ function idOfClosed(
 }
 
 /**
- * The unique id of a mount by the one in the table, which before Linux 6.8 is
- * the only one; undefined for one that is attached to nothing.
+ * The unique id of a mount, found by its id in the mount table. Before Linux
+ * 6.8 a mount has only the latter. Undefined for a detached mount.
  */
 function uniqueIdOf(tableId: bigint): bigint | undefined {
   try {
@@ -119,7 +120,7 @@ function uniqueIdOf(tableId: bigint): bigint | undefined {
 
 /**
  * The id of the mount that a descriptor lies in, as {@linkcode mountIdAt} tells
- * it; `isFile` is true if the descriptor is not one of a directory.
+ * it; `isFile` is true unless the descriptor refers to a directory.
  *
  * @throws {UnsupportedError} Before Linux 5.8.
  */
@@ -132,9 +133,9 @@ export function identify(fd: number): { id: bigint; isFile: boolean } {
 }
 
 /**
- * True if a mount is in the mount tree that this thread sees. The answer is null
- * where the id does not tell: statmount(2) is hidden, as by an old seccomp filter,
- * or both the call and /proc are missing.
+ * True if a mount is in the mount tree that this thread sees. Null if nothing
+ * tells that: a seccomp filter hides statmount(2), or both statmount(2) and
+ * /proc are missing.
  */
 export function isMounted(id: bigint): boolean | null {
   try {
@@ -145,7 +146,7 @@ export function isMounted(id: bigint): boolean | null {
     const what = "statmount, for what is mounted";
     if (!lacks(what, error, ENOSYS, EPERM)) throw error;
     if (isUniqueId(id)) return null;
-    // Before Linux 6.8 the id is the one in the table.
+    // Before Linux 6.8 this id is the id in the mount table.
     const table = tableUnlessMissing();
     return table && lineOf(table, Number(id)) !== undefined;
   }
@@ -162,8 +163,9 @@ function tableUnlessMissing(): MountinfoLine[] | null {
 }
 
 /**
- * True if a mount lies directly on another, and nothing is mounted on it or inside
- * it. The kernel is asked by their ids: to look up a path would be to use the mount.
+ * True if a mount lies directly on another, and nothing is mounted on it or
+ * inside it. Asks the kernel by ids, because looking up a path would use the
+ * mount.
  */
 export function isTopmostOn(id: bigint, below: bigint): boolean {
   try {
@@ -183,18 +185,18 @@ function isTopmostInTable(id: number, below: number): boolean {
     !table.some(({ parentId }) => parentId === id);
 }
 
-/** False once statmount(2) has refused a descriptor, as before Linux 7.0. */
+/** Becomes false when statmount(2) refuses a descriptor: before Linux 7.0. */
 let takesDescriptors = true;
 
 /**
- * Asks for the mount that a descriptor lies in: in one call where the kernel takes
- * the descriptor. That tells of mounts in other namespaces, too, and of those that
- * were lazily unmounted.
+ * Describes the mount that a descriptor lies in, by one call if statmount(2)
+ * takes descriptors. A descriptor also reaches mounts of other namespaces, and
+ * lazily unmounted ones.
  *
  * @param fd The descriptor.
- * @param mask `STATMOUNT_*`: what is wanted.
- * @throws {SyscallError} As statmount(2): ENOENT for a mount that is attached to
- * nothing, ENOSYS before Linux 6.8.
+ * @param mask `STATMOUNT_*`: the fields to get.
+ * @throws {SyscallError} As statmount(2): ENOENT for a detached mount, ENOSYS
+ * before Linux 6.8.
  * @throws {UnsupportedError} Before Linux 5.8.
  */
 export function statmountAt(fd: number, mask: number): Statmount {
@@ -215,7 +217,7 @@ export function idInTable(id: bigint): number {
   try {
     return statmount(id, STATMOUNT_MNT_BASIC).mntIdOld!;
   } catch (error) {
-    // Before Linux 6.8 no mount has another.
+    // Before Linux 6.8 a mount has no other id.
     const what = "statmount, for the id in the table";
     if (!lacks(what, error, ENOSYS)) throw error;
     return Number(id);
@@ -224,7 +226,7 @@ export function idInTable(id: bigint): number {
 
 /**
  * The id that the mount table has for the mount that a path leads to; an empty
- * one leads to the descriptor itself.
+ * path leads to the descriptor itself.
  */
 export function idInTableAt(dirfd: number, path: string): number {
   const empty = path === "" ? AT_EMPTY_PATH : 0;
@@ -232,7 +234,7 @@ export function idInTableAt(dirfd: number, path: string): number {
 }
 
 /**
- * The line of the mount table for the mount that a path leads to; an empty one
+ * The line of the mount table for the mount that a path leads to; an empty path
  * leads to the descriptor itself.
  *
  * @param table The table, by default this thread's.
@@ -246,8 +248,8 @@ export function lineAt(
   return lineOf(table, idInTableAt(dirfd, path));
 }
 
-/** True if an id is one that is never used again; since Linux 6.8. */
+/** True if the kernel never reuses this id; such ids exist since Linux 6.8. */
 export function isUniqueId(id: bigint): boolean {
-  // Below are those of the mount table.
+  // Smaller ids are those of the mount table.
   return id >= 1n << 31n;
 }

@@ -2,7 +2,7 @@
  * The mount table of a process as text: /proc/PID/mountinfo.
  *
  * The grammar, after proc_pid_mountinfo(5). One space stands between two
- * fields, so that an empty one, which the source may be, shows as two spaces:
+ * fields. The source may be empty: then two spaces follow each other.
  *
  * ```
  * table        = { line "\n" }
@@ -14,10 +14,10 @@
  * id, parent, major, minor, group = decimal digits
  * ```
  *
- * A space, tab, newline or backslash in a field, a "#" in a type or source, and
- * in the super options what the file system chose to escape, is a backslash
- * with three octal digits. Some file systems leave spaces in their options as
- * they are: the super options go to the end of the line.
+ * The kernel escapes a character as a backslash with three octal digits: a
+ * space, tab, newline or backslash in any field, and a "#" in a type or source.
+ * In the super options each file system chooses what it escapes. Some leave
+ * spaces as they are: the super options go to the end of the line.
  */
 import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
 import { readFile } from "../fd/open.ts";
@@ -26,7 +26,7 @@ import { readFile } from "../fd/open.ts";
 export interface MountinfoLine {
   /** The mount's id, which is reused. */
   readonly id: number;
-  /** The id of the mount that it is on, which need not be in the table. */
+  /** The parent mount's id. The parent need not be in the table. */
   readonly parentId: number;
   /** The device, as `major:minor`. */
   readonly deviceNumber: string;
@@ -40,7 +40,7 @@ export interface MountinfoLine {
   readonly shared?: number;
   /** The peer group that a slave receives from. */
   readonly master?: number;
-  /** The nearest such group that has a mount below the process's root. */
+  /** The nearest dominant peer group under the process's root. */
   readonly propagateFrom?: number;
   /** True if the mount can't be the source of a bind. */
   readonly unbindable: boolean;
@@ -54,7 +54,7 @@ export interface MountinfoLine {
   readonly superOptions: string[];
 }
 
-/** A line that is not as the grammar says. */
+/** The error for a line that does not match the grammar. */
 export class MountinfoSyntaxError extends Error {
   override readonly name = "MountinfoSyntaxError";
   /** The line's number, from 1 on. */
@@ -93,7 +93,7 @@ export const THIS_THREAD = "/proc/thread-self";
  * Reads the mount table of a process.
  *
  * @param process The directory that /proc has of the process.
- * @throws {SyscallError} ENOENT where there is no /proc, or no such process.
+ * @throws {SyscallError} ENOENT if there is no /proc, or no such process.
  */
 export function readMountinfo(process: string = THIS_THREAD): MountinfoLine[] {
   return parseMountinfo(readFile(`${process}/mountinfo`));
@@ -107,7 +107,7 @@ export function lineOf(
   return table.find((line) => line.id === id);
 }
 
-/** A line that is not as the grammar says, before its number is known. */
+/** The same error, thrown where the line's number is not known. */
 class MalformedLine extends Error {}
 
 /** The number of fields before the optional ones. */
@@ -194,9 +194,9 @@ function parseTags(
 }
 
 /**
- * Splits options at their commas and decodes each. SELinux puts a context with
- * commas of its own between quotes, which stay, and tmpfs the nodes of `mpol=`
- * between none.
+ * Splits options at their commas and decodes each. Some values contain commas:
+ * an SELinux context, in quotes, which stay; and the nodes of tmpfs's `mpol=`,
+ * without quotes.
  */
 export function splitOptions(text: string): string[] {
   const words = /="|mpol=/.test(text)
@@ -211,6 +211,6 @@ function unescape(text: string): string {
     /\\([0-3][0-7]{2})/g,
     (_, digits) => byteCharacter(parseInt(digits, 8)),
   );
-  // Of escaped bytes that are one character together, make it.
+  // Join escaped bytes that form one character together.
   return plain.isWellFormed() ? plain : decodeText(encodeText(plain));
 }

@@ -1,4 +1,4 @@
-/** Places of mounts: what umount2(2) must be given to take one and no other. */
+/** Places of mounts: the names by which umount2(2) takes one and no other. */
 import { isUniqueId, mountId, mountIdAt } from "./mount_id.ts";
 import {
   AT_FDCWD,
@@ -33,7 +33,7 @@ import { quote } from "../base/text.ts";
 export interface MountPlace extends Disposable {
   /** The directory. */
   readonly dirfd: number;
-  /** The name; `.` is the directory itself, opened before it was mounted on. */
+  /** The name; `.` is the directory itself, opened before it was covered. */
   readonly name: string;
   /** The id of the topmost mount there; if there is none, the same as `below`. */
   topmost(): bigint;
@@ -41,7 +41,7 @@ export interface MountPlace extends Disposable {
   below(): bigint;
 }
 
-/** The place of a name in a directory, or, by the name `.`, of that itself. */
+/** The place of a name in a directory; the name `.` is the directory itself. */
 export function placeOf(
   { dirfd, name }: Pick<MountPlace, "dirfd" | "name">,
 ): MountPlace {
@@ -49,10 +49,10 @@ export function placeOf(
 }
 
 /**
- * The place that a descriptor of a directory leads to, whatever was renamed.
+ * The place that a directory's descriptor refers to, even after a rename.
  *
- * @param fd A descriptor of the mount point, opened before it was mounted on.
- * @param id The id of the mount that most likely is topmost there.
+ * @param fd A descriptor of the mount point, opened before it was covered.
+ * @param id The id of the mount that is probably topmost there.
  */
 export function placeOfDescriptor(fd: number, id?: bigint): MountPlace {
   return {
@@ -65,11 +65,11 @@ export function placeOfDescriptor(fd: number, id?: bigint): MountPlace {
 }
 
 /**
- * The place of a name in a directory. A mount point can't be renamed by those
- * who see the mount; what leads to it can.
+ * The place of a name in a directory. A process that sees the mount can't
+ * rename the mount point, but can rename a directory above it.
  *
  * @param dirfd A descriptor of the directory, which stays open.
- * @param name The mount point, a file's too.
+ * @param name The mount point: a directory or a file.
  */
 export function placeOfName(dirfd: number, name: string): MountPlace {
   return {
@@ -84,7 +84,7 @@ export function placeOfName(dirfd: number, name: string): MountPlace {
 /**
  * The place of a mount, by its id.
  *
- * @returns The place, null when the mount is gone or can't be seen from here.
+ * @returns The place; null if the mount is gone or this thread can't see it.
  */
 export function placeOfMount(id: bigint): MountPlace | null {
   const path = pathOfMount(id);
@@ -100,13 +100,13 @@ export function placeOfMount(id: bigint): MountPlace | null {
 
 function topmostMountId(fd: number, expected?: bigint): bigint {
   if (isMountRoot(fd)) {
-    // To look up ".." is to look into its file system, which may let nobody in,
-    // or never answer.
+    // Looking up ".." needs search permission, which a FUSE file system may
+    // refuse, or never answer.
     const id = topmostOn(mountIdAt(fd));
     if (id !== null) return id;
   }
-  // A descriptor leads below what was mounted over it. Only a look-up by name
-  // crosses mounts, and the name may change between asking for it and using it.
+  // A descriptor refers to the directory below the mounts that cover it. Only
+  // looking up a name crosses them. The name may change before it is used.
   let name = nameOf(fd, expected);
   for (let attempt = 1; name !== null; attempt++) {
     const id = mountIdUnlessMissing(fd, `../${name}`);
@@ -121,8 +121,8 @@ function topmostMountId(fd: number, expected?: bigint): bigint {
 }
 
 /**
- * The topmost of what is mounted on the root of a mount, or that mount itself;
- * null where the kernel does not tell the mounts on a mount.
+ * The topmost mount on the root of a mount, or that mount itself; null if the
+ * kernel does not tell which mounts lie on a mount.
  */
 function topmostOn(id: bigint): bigint | null {
   try {
@@ -132,7 +132,7 @@ function topmostOn(id: bigint): bigint | null {
       top = cover;
     }
   } catch (error) {
-    // On a mount that is in no mount tree, nothing could be unmounted.
+    // The mount is in no mount tree: no mount on it could be unmounted.
     if (isErrno(error, ENOENT, EINVAL)) return id;
     const what = "statmount, for what covers a root";
     if (!lacks(what, error, ENOSYS, EPERM)) throw error;
@@ -163,8 +163,8 @@ function topmostInTable(id: bigint): bigint {
 }
 
 /**
- * A mount point's name: where /proc is missing, or the path too long for it,
- * what the kernel has for the mount.
+ * A mount point's name. If /proc is missing or can't tell so long a path, the
+ * name is taken from statmount(2).
  */
 function nameOf(fd: number, id?: bigint): string | null {
   let path: string | null;
@@ -178,10 +178,10 @@ function nameOf(fd: number, id?: bigint): string | null {
   return path === null ? null : path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** The path of a mount's mount point, null when it is gone or out of sight. */
+/** The path of a mount's mount point; null if it is gone or unreachable. */
 export function pathOfMount(id: bigint): string | null {
   try {
-    // Before Linux 6.13 what is out of sight has an empty one.
+    // Before Linux 6.13 an unreachable mount has an empty mount point.
     return statmount(id, STATMOUNT_MNT_POINT).mntPoint || null;
   } catch (error) {
     if (isErrno(error, ENOENT)) return null;
@@ -192,7 +192,7 @@ export function pathOfMount(id: bigint): string | null {
 }
 
 /**
- * The path that the mount table has; before Linux 6.8 the id is the one there.
+ * The path in the mount table; before Linux 6.8 `id` is the id in that table.
  *
  * @throws {SyscallError} ENOENT without /proc.
  */
@@ -204,7 +204,7 @@ function mountIdUnlessMissing(dirfd: number, path: string): bigint | null {
   try {
     return mountId(dirfd, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
   } catch (error) {
-    // Deleted: the kernel has taken off what was mounted there.
+    // The name was deleted: the kernel then unmounted what was mounted there.
     if (isErrno(error, ENOENT)) return null;
     throw error;
   }
@@ -220,25 +220,27 @@ function openDirectoryUnlessMissing(path: string): OwnedFd | null {
 }
 
 /**
- * Opens the root of the mount that covers a directory. Names beneath the
- * directory lead past it, to what it covers.
+ * Opens the root of the mount that covers a directory. A name looked up in the
+ * directory would lead below that mount.
  *
- * @throws {SyscallError} EAGAIN when that mount is no longer what covers it.
+ * @throws {SyscallError} EAGAIN if that mount covers the directory no longer.
  */
 export function openCover(fd: number, id: bigint): OwnedFd {
   const name = pathOf(fd).split("/").at(-1)!;
   const path = `../${name}`;
-  // The path that the kernel has leads there past the file system of the
-  // directory, which may let nobody in; covered itself, it leads elsewhere.
+  // The directory's file system may refuse the look-up of "..". The kernel's
+  // path for the mount avoids it, but leads elsewhere if another mount covers a
+  // part of it.
   const cover =
     (isMountRoot(fd) ? openRoot(AT_FDCWD, pathOfMount(id), id) : null) ??
       openRoot(fd, path, id);
   if (cover !== null) return cover;
-  // Renamed, or covered by another mount: another look sees it as it is.
+  // The directory was renamed, or another mount covers it: the caller tries
+  // again.
   throw new SyscallError("openat2", EAGAIN, [{ fd }, quote(path)]);
 }
 
-/** Opens the root of a mount, null where the path does not lead there. */
+/** Opens the root of a mount; null if the path does not lead there. */
 function openRoot(
   dirfd: number,
   path: string | null,
@@ -256,11 +258,11 @@ function openRoot(
 }
 
 /**
- * Opens the root of the topmost mount on a directory, the directory itself where
- * there is none.
+ * Opens the root of the topmost mount on a directory. If there is none, opens
+ * the directory itself.
  *
- * @param fd A descriptor of the directory, opened before it was mounted on or
- * after.
+ * @param fd A descriptor of the directory, opened before or after a mount
+ * covered it.
  */
 export function openTopmost(fd: number): OwnedFd {
   for (let attempt = 1;; attempt++) {

@@ -15,7 +15,7 @@ import { readlinkat } from "../sys/names.ts";
 import { EINVAL } from "../sys/errno.ts";
 import { OwnedFd } from "../fd/owned_fd.ts";
 
-/** A flag that no call knows: it is refused before anything is looked at. */
+/** No call knows this flag: each refuses it before it looks at the rest. */
 export const UNKNOWN_FLAG = 0x8000_0000;
 
 /** No process may have so many descriptors. */
@@ -23,7 +23,7 @@ export const NOT_OPEN = 0x7fff_ffff;
 
 /**
  * True if the kernel can put a mount beneath another. The answer is undefined
- * without the capability to try it.
+ * if this thread lacks the capability to try it.
  */
 export function knowsMountBeneath(): boolean | undefined {
   return knowsFlag(() =>
@@ -32,10 +32,11 @@ export function knowsMountBeneath(): boolean | undefined {
 }
 
 /**
- * True if the kernel knows a flag of a call, which is given a descriptor that is not
- * open: an unknown flag is refused before that is looked at.
+ * True if the kernel knows a flag of a call.
  *
- * @param last The error of the call where the kernel knows the flag.
+ * @param call Makes the call with the flag, and with a descriptor that is not
+ * open. The kernel refuses an unknown flag before it looks at the descriptor.
+ * @param last The error of the call if the kernel knows the flag.
  */
 export function knowsFlag(
   call: () => void,
@@ -47,8 +48,8 @@ export function knowsFlag(
 }
 
 /**
- * True if a mount namespace can start empty: clone3(2) is the one of the two calls
- * that can be tried and leaves the thread as it is.
+ * True if a mount namespace can start empty. Tries clone3(2): unshare(2) would
+ * change this thread.
  */
 export function makesEmptyNamespaces(): boolean | undefined {
   const flags = CLONE_EMPTY_MNTNS | BigInt(CLONE_NEWNS);
@@ -70,15 +71,15 @@ export function mayMount(): boolean | undefined {
 
 /** True if there is a /proc that has this process. */
 export function hasProc(): boolean {
-  // A directory is no link (EINVAL). statx(2) may be hidden. What else is wrong
-  // says nothing of /proc: who needs it hears of that.
+  // readlinkat(2) answers EINVAL for a directory. A filter may hide statx(2).
+  // Other errors say nothing of /proc: the code that needs /proc reports them.
   const code = errorOf(() => readlinkat(AT_FDCWD, "/proc/self/fd"));
   return code !== "ENOENT" && code !== "ENOTDIR";
 }
 
 /**
- * True if the kernel attaches into a mount that is attached to nothing. The answer
- * is undefined where that can't be tried.
+ * True if the kernel attaches mounts inside a detached mount. The answer is
+ * undefined if this thread can't try it.
  */
 export function attachesToDetached(): boolean | undefined {
   using outer = detachedTmpfs();
@@ -93,14 +94,14 @@ export function attachesToDetached(): boolean | undefined {
   }
 }
 
-/** A mount that is gone when its descriptor is closed. */
+/** Makes a detached tmpfs, which the kernel unmounts when it is closed. */
 export function detachedTmpfs(): OwnedFd {
   using context = new OwnedFd(fsopen("tmpfs"));
   fsconfigCreate(context.fd);
   return new OwnedFd(fsmount(context.fd));
 }
 
-/** The name of the error that a call fails with, undefined when it does not. */
+/** The name of the error that a call fails with; undefined if it succeeds. */
 export function errorOf(call: () => void): string | undefined {
   try {
     call();

@@ -27,7 +27,7 @@ const PROC_USER_INIT_INO = 0xEFFFFFFD;
 /**
  * Reads the rights of this thread.
  *
- * @throws {SyscallError} ENOENT where /proc is missing.
+ * @throws {SyscallError} ENOENT if /proc is missing.
  */
 export function privileges(): Privileges {
   const namespace = readlinkat(AT_FDCWD, `${THIS_THREAD}/ns/user`);
@@ -40,10 +40,10 @@ export function privileges(): Privileges {
 let initial: boolean | undefined;
 
 /**
- * True if this process is in the first user namespace. No process of several
- * threads leaves its own, setns(2).
+ * True if this process is in the first user namespace. The answer is kept: a
+ * process with several threads can't leave its user namespace (setns(2)).
  *
- * @throws {SyscallError} ENOENT where /proc is missing.
+ * @throws {SyscallError} ENOENT if /proc is missing.
  */
 export function inInitialUserNamespace(): boolean {
   return initial ??= privileges().initialUserNamespace;
@@ -66,7 +66,7 @@ export function parseStatus(
 /** The bit of the capability: include/uapi/linux/capability.h. */
 const CAP_SYS_ADMIN = 1n << 21n;
 
-/** Looks up a field by its name: its value, empty where there is none. */
+/** Returns the value of a field; an empty string if there is no such field. */
 export type Fields = (name: string) => string;
 
 /**
@@ -132,11 +132,11 @@ export function dispositions(pidfd?: number): Dispositions {
 }
 
 /**
- * Asks /proc what the first child of a process does about signals.
+ * Reads which signals the first child of a process ignores and catches.
  *
  * @param pidfd The process, which was not reaped yet.
- * @returns Null where it has none. Where the kernel does not tell its children,
- * without CONFIG_PROC_CHILDREN, the default of all signals.
+ * @returns Null if it has no child. A kernel without CONFIG_PROC_CHILDREN does
+ * not tell children: then no signal is ignored or caught.
  * @throws {SyscallError}
  */
 export function dispositionsOfChild(pidfd: number): Dispositions | null {

@@ -26,21 +26,21 @@ export interface Superblock {
   readonly type: string;
   /** True if nothing can be written to it, whatever its mounts say. */
   readonly readOnly: boolean;
-  /** The options that it shows, but for the flags that every one has. */
+  /** The options that it shows, except the flags of every file system. */
   readonly options: readonly string[];
 }
 
 /** A file system that a line of mountinfo shows. */
 export interface ShownSuperblock extends Superblock {
-  /** The flags that every one has, as words. */
+  /** Those flags that every file system has, as words. */
   readonly flags: readonly string[];
 }
 
 /**
  * The file system of the mount whose root a descriptor is.
  *
- * @returns null where the kernel does not tell: before Linux 6.11, or where a
- * filter hides statmount(2), it takes /proc.
+ * @returns null if the kernel does not tell. Before Linux 6.11, or if a filter
+ * hides statmount(2), /proc is needed.
  */
 export function superblockAt(fd: number): Superblock | null {
   const mask = STATMOUNT_SB_BASIC | STATMOUNT_FS_TYPE | STATMOUNT_MNT_OPTS;
@@ -57,7 +57,7 @@ export function superblockAt(fd: number): Superblock | null {
     const what = "statmount, for the options of a file system";
     if (!lacks(what, error, ENOSYS, EPERM)) throw error;
   }
-  // It has no options, or the kernel does not tell them there.
+  // It has no options, or statmount(2) does not tell them.
   const line = found(() => lineAt(fd, ""));
   return line === undefined ? told : superblockIn(line);
 }
@@ -74,10 +74,10 @@ export function fileSystemTypeAt(fd: number): string {
 }
 
 /**
- * The file system of a type that there is one of in the system, by a mount of it
- * that this thread sees, or else the first process.
+ * The file system of a type that exists once in the system. It is found by one
+ * of its mounts, which this thread or else the first process sees.
  *
- * @returns null where none is seen.
+ * @returns null if neither sees one.
  */
 export function superblockOf(type: string): ShownSuperblock | null {
   for (const process of [THIS_THREAD, "/proc/1"]) {
@@ -95,7 +95,7 @@ function found(
   try {
     return look();
   } catch (error) {
-    // There is no /proc, or that process is none of this one's business.
+    // There is no /proc, or this process may not read the other's table.
     if (error instanceof SyscallError) return undefined;
     throw error;
   }
