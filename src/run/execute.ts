@@ -461,10 +461,12 @@ async function attend(
     });
   }
   const { abort } = plan;
+  const aborted = Promise.withResolvers<undefined[]>();
   if (abort !== undefined) {
     const kill = () => {
       process.kill();
       enough.resolve();
+      aborted.resolve([]);
     };
     abort.addEventListener("abort", kill);
     watch.defer(() => abort.removeEventListener("abort", kill));
@@ -485,7 +487,11 @@ async function attend(
   if (!timedOut) timers.dispose();
   for (const output of outputs) output.finish();
   enough.promise.then(() => outputs.forEach((output) => output.stop()));
-  const [, stdout, stderr] = await Promise.all(moved);
+  // A stream of the caller's may never take what was written.
+  const [, stdout, stderr] = await Promise.race([
+    Promise.all(moved),
+    aborted.promise,
+  ]);
   return {
     success: outcome.code === 0,
     ...outcome,

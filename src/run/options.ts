@@ -239,7 +239,7 @@ export interface RunOptions {
   killAfter?: number;
   /**
    * Kills the command when the signal is aborted; `run` then rejects with its
-   * reason.
+   * reason, and does not wait for a stream that has yet to take what was written.
    */
   signal?: AbortSignal;
   /**

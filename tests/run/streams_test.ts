@@ -72,6 +72,36 @@ runTest(
   },
 );
 
+runTest(
+  "run() that is aborted waits for no stream of the caller's",
+  async () => {
+    using root = Directory.open(makeRoot());
+    for (
+      const [stuck, command] of [
+        ["write", ["yes"]],
+        ["write", ["echo", "x"]],
+        ["close", ["echo", "x"]],
+      ] as const
+    ) {
+      const called = Promise.withResolvers<void>();
+      const goesOn = Promise.withResolvers<void>();
+      const controller = new AbortController();
+      const stdout = new WritableStream({
+        [stuck]() {
+          called.resolve();
+          return goesOn.promise;
+        },
+      });
+      const running = run(root, command, { stdout, signal: controller.signal });
+      await called.promise;
+      controller.abort(new Error("enough"));
+      await assertRejects(() => running, Error, "enough");
+      goesOn.resolve();
+    }
+    assertEquals(keepers(), 0);
+  },
+);
+
 runTest("run() gives a command open descriptors", async () => {
   using root = Directory.open(makeRoot());
   const file = `${SCRATCH}/file`;
