@@ -14,7 +14,7 @@ import {
 import { mountSetattr } from "../sys/mount.ts";
 import type { OwnedFd } from "../fd/owned_fd.ts";
 
-/** A change: first `recursive` of all mounts of a tree, then `own` of its root. */
+/** A change: `recursive` of all mounts of a tree, then `own` of its root. */
 export type MountChange = Pick<ParsedOptions, "own" | "recursive">;
 
 /**
@@ -133,7 +133,7 @@ export function afterChange(mount: OwnedFd, change: () => void): OwnedFd {
  * @param flags `AT_RECURSIVE`, or 0 for the copy's root alone.
  * @param attrSet `MOUNT_ATTR_*` that the copy gets by the same call.
  * @returns The copy.
- * @throws {SyscallError} What mount_setattr(2) answers; the copy is then closed.
+ * @throws {SyscallError} What mount_setattr(2) answers; the copy is closed.
  */
 export function makePrivate(
   clone: OwnedFd,

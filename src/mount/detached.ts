@@ -60,8 +60,8 @@ export interface LoopDevice extends Disposable {
  * If the mount is to be read-only and the device can't be written to, the file
  * system becomes read-only, too.
  *
- * @param context A context of this type from fsopen(2), which is closed here. By
- * default, one is opened.
+ * @param context A context of this type from fsopen(2), which is closed here.
+ * By default, one is opened.
  * @returns The mount's descriptor; while it is open, the mount is busy.
  * @throws {MountError} With the kernel's messages.
  * @throws {UnsupportedError} If the kernel lacks the new mount API.

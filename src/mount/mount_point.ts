@@ -252,7 +252,8 @@ export class CreatedPaths implements Disposable {
       mkdirat(parent, name, mode);
       this.#created.push({ parent, name, flags: AT_REMOVEDIR });
     } catch (error) {
-      // Another process was quicker, or it is a dangling symlink: opening tells.
+      // Another process was quicker, or a dangling symlink is there: opening
+      // tells.
       if (!isErrno(error, EEXIST)) throw error;
     }
     return openDirectoryAt(parent, name, resolve);

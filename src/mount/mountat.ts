@@ -61,9 +61,9 @@ import { namedWords, parseIdmap } from "../options/attributes.ts";
  * no path shows the mount, and it never appears without its attributes. A
  * failure leaves nothing behind.
  *
- * cgroup2, debugfs and tracefs exist once in the system. Mounted once more,
- * they keep their options, and others are refused (EBUSY); `remountat` changes
- * the options for everybody.
+ * cgroup2, debugfs and tracefs exist once in the system. A further mount keeps
+ * their options, and fails if it asks for others (EBUSY). `remountat` changes
+ * the options for all mounts.
  *
  * Needs Linux 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user
  * namespace of the mount namespace.
@@ -109,7 +109,7 @@ export function mountat(
 /**
  * Checks the arguments of a mount.
  *
- * @param note What messages say after its target.
+ * @param note The text that messages show after the target.
  * @throws {TypeError | RangeError}
  */
 export function planMount(
@@ -203,7 +203,7 @@ export function parseFileSystem(
   });
 }
 
-/** Sees to parameters that fsconfig(2) does not take for their length. */
+/** Has parameters that are too long for fsconfig(2) passed in another way. */
 function withLong(fileSystem: FileSystem): FileSystem {
   const { type, parameters } = fileSystem;
   return hasLong(type, parameters) ? { ...fileSystem, makeLong } : fileSystem;
@@ -225,13 +225,13 @@ interface LoopImage extends LoopOptions {
 }
 
 /**
- * Puts a file behind a loop device (loop(4)). A mount of the device keeps it;
- * when neither that nor this object is left, the killed process's included, the
- * kernel takes the device down.
+ * Puts a file behind a loop device (loop(4)). The returned object and mounts of
+ * the device keep it. When none of them is left, the kernel detaches the file,
+ * even if this process was killed.
  *
  * @param loop The file, and how it is shown.
- * @param readOnly Whether the file is only read.
- * @param attempted What it is for.
+ * @param readOnly True if the file is only read.
+ * @param attempted The attempt, for messages.
  * @throws {MountError} What openat2(2) and ioctl(2) answer.
  */
 function attachLoopDevice(
@@ -242,7 +242,7 @@ function attachLoopDevice(
   const access = readOnly ? O_RDONLY : O_RDWR;
   const flags = LO_FLAGS_AUTOCLEAR | (readOnly ? LO_FLAGS_READ_ONLY : 0);
   return attempt({ ...attempted, image }, () => {
-    // A FIFO is not waited for: it is refused like all that is no file or device.
+    // Opening a FIFO must not block. The kernel refuses it afterwards.
     using file = open(image, access | O_NONBLOCK);
     for (let tries = 1;; tries++) {
       const path = device ?? freeDevice();
@@ -250,12 +250,12 @@ function attachLoopDevice(
         using configured = open(path, access | O_NONBLOCK);
         const config = { fd: file.fd, offset, sizelimit, flags };
         loopConfigure(configured.fd, config);
-        // A kernel that lets nobody write to mounted devices
-        // (CONFIG_BLK_DEV_WRITE_MOUNTED) mounts none that is open for writing.
+        // A kernel without CONFIG_BLK_DEV_WRITE_MOUNTED mounts no device that
+        // is open for writing.
         const held = open(path, O_RDONLY | O_NONBLOCK);
         return { path, [Symbol.dispose]: () => held.close() };
       } catch (error) {
-        // Somebody was quicker: the device has a file, or just lost one.
+        // Another process was quicker: the device has a file, or just lost one.
         const taken = device === undefined && isErrno(error, EBUSY, ENXIO);
         if (!taken || tries === MOST_TRIES) throw error;
       }

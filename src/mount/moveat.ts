@@ -166,7 +166,7 @@ export function moveat(
             toTarget,
             attempted,
             options,
-            // Beneath the mount, once that has moved.
+            // The mount point beneath the mount, once the mount has moved.
             () => openAt(fromDirectory, from.path),
           ),
       );
@@ -205,8 +205,8 @@ function moveOrClone(
       const inside = mountsInside(id, table);
       const onto = mountIdAt(mountPoint.at.fd);
       if (onto === id || inside.some((mount) => mount.id === onto)) {
-        // The kernel says so where the holder is private. A copy would go with
-        // the original.
+        // The kernel answers this if the holder is private. A copy would be
+        // unmounted with the original.
         throw new SyscallError("move_mount", ELOOP, [{ fd: original.fd }]);
       }
       if (
@@ -231,8 +231,8 @@ function moveOrClone(
 }
 
 /**
- * True if a mount point is the root of a peer of one of these mounts: a copy on it
- * would come onto that mount, too.
+ * True if a mount point is the root of a peer of one of these mounts: a copy
+ * attached there would propagate to that mount.
  */
 function isRootOfPeer(
   { at }: MountPoint,
@@ -247,15 +247,15 @@ function isRootOfPeer(
 }
 
 /**
- * Fails as the kernel would for a mount that can't be taken from where it is: one
- * that is locked to its holder, say.
+ * Fails if the kernel would refuse to take a mount from its place, for example
+ * because it is locked to its holder.
  *
  * @throws {SyscallError} What umount2(2) answers.
  */
 function checkMovable(original: OwnedFd): void {
   try {
-    // The kernel looks whether it may be unmounted, then whether it is in use:
-    // by this descriptor, for one.
+    // The kernel checks whether the mount may be unmounted, then whether it is
+    // in use. This descriptor uses it, so EBUSY means that it may.
     umountByStrategy(undefined, original.fd, ".", MNT_EXPIRE);
   } catch (error) {
     if (!isErrno(error, EBUSY)) throw error;
@@ -263,8 +263,8 @@ function checkMovable(original: OwnedFd): void {
 }
 
 /**
- * Moves out of a shared mount, which is private from then on. After a failure
- * the mount is where it was, and its holder has its peers again.
+ * Moves a mount out of a shared holder, which is private from then on. After a
+ * failure, the mount is where it was, and the holder has its peers again.
  */
 function moveOutOf(
   holder: MountInfo,
@@ -275,14 +275,14 @@ function moveOutOf(
 ): void {
   using root = openDirectoryAt(AT_FDCWD, holder.target, 0);
   if (mountIdAt(root.fd) !== holder.id) {
-    // Its root is not seen from here: the kernel takes no other way to it.
+    // The path leads to another mount, and nothing else to the holder's root.
     throw new SyscallError("mount_setattr", EINVAL, [quote(holder.target)]);
   }
-  // A peer, from which the holder gets its group back.
+  // A peer of the holder, from which it gets its group back after a failure.
   using peer = cloneTree(root.fd, "", 0);
   const make = (propagation: number) =>
     mountSetattr(root.fd, "", AT_EMPTY_PATH, { propagation });
-  // Private at once, it could not receive again what it received.
+  // If it became private at once, it could not receive again what it received.
   make(MS_SLAVE);
   try {
     attempt(
@@ -304,14 +304,14 @@ function moveOutOf(
   }
 }
 
-/** Something to do after a failure, and what is so where it fails, too. */
+/** A step to undo after a failure, and what to report if it fails, too. */
 interface UndoStep {
   readonly step: () => void;
   readonly failed: string;
 }
 
 /**
- * Undoes what was done before a failure, and throws that.
+ * Undoes what was done before a failure, and throws the failure.
  *
  * @throws {MountError} For the failure, with what could not be undone.
  */
@@ -349,7 +349,7 @@ function replaceByClone(
 ): Mount {
   const unbindable = inside.find((mount) => mount.propagation === "unbindable");
   if (unbindable !== undefined) {
-    // The kernel would leave it out of the copy without a word.
+    // The kernel would silently leave this mount out of the copy.
     throw explain(
       attempted,
       new SyscallError("open_tree", EINVAL, [quote(unbindable.target)]),
@@ -365,7 +365,8 @@ function replaceByClone(
   record?.add(id, mountPoint.at.fd, { whole: inside.length > 0 });
   const propagate = ({ fd }: OwnedFd, propagation: number) =>
     mountSetattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, { propagation });
-  // The copy, and other peers, would lose what is inside with the original.
+  // Otherwise, unmounting the original would unmount the mounts inside its
+  // peers, the copy included.
   propagate(original, MS_SLAVE);
   const giveBack: UndoStep = {
     step: () => joinGroups(clone.fd, original.fd, [mount, ...inside]),
@@ -377,7 +378,7 @@ function replaceByClone(
     undo(error, attempted, [giveBack]);
   }
   try {
-    // Lazily, as a move does: whoever uses it goes on undisturbed.
+    // Lazily: as in a move, processes that use the mount are not disturbed.
     umountByStrategy(undefined, original.fd, ".", MNT_DETACH);
   } catch (error) {
     const takeBack: UndoStep = {
@@ -395,7 +396,7 @@ function replaceByClone(
   return createMount(id, target, mountPoint, "cloned");
 }
 
-/** The mount that a mount is on. */
+/** The mount that holds a mount: its parent. */
 function holderOf(
   id: bigint,
   table: readonly MountInfo[],
@@ -404,7 +405,7 @@ function holderOf(
   return table.find((mount) => mount.id === parentId);
 }
 
-/** The mounts that are on a mount, and on those. */
+/** The mounts inside a mount, at every depth. */
 function mountsInside(
   id: bigint,
   table: readonly MountInfo[],
@@ -427,7 +428,7 @@ function mountsInside(
  * @throws {SyscallError} EINVAL before Linux 5.15.
  */
 export function joinGroup(from: number, to: number): void {
-  // The kernel gives a group only to what has none.
+  // The kernel gives a group only to a mount that has none.
   mountSetattr(to, "", AT_EMPTY_PATH, { propagation: MS_PRIVATE });
   const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH |
     MOVE_MOUNT_SET_GROUP;
@@ -440,8 +441,7 @@ export function joinGroup(from: number, to: number): void {
  * @param copy A descriptor of the copy's root.
  * @param root A descriptor of the tree's root.
  * @param mounts The mounts of the tree as they were, its root first.
- * @throws {SyscallError} For the first that could not be given back, once all
- * were tried.
+ * @throws {SyscallError} The first failure, once all mounts were tried.
  */
 export function joinGroups(
   copy: number,

@@ -38,8 +38,8 @@ const NAME = "m";
 const PLACE = `/../${NAME}`;
 
 /**
- * Makes a file system with a parameter that is too long for fsconfig(2): overlay
- * by a parameter for each layer if possible, else by mount(2).
+ * Makes a file system with a parameter that is too long for fsconfig(2):
+ * overlay by a parameter for each layer if possible, else by mount(2).
  *
  * @param make Makes a file system by fsconfig(2).
  * @returns A detached mount of it.

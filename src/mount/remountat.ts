@@ -81,9 +81,10 @@ const REMOUNT_NAMES: OptionNames<RemountOptions> = {
  * recursive change can't be restored, so it can't be combined with a change of
  * the file system.
  *
- * The target is resolved as by `mountat`. Needs Linux 5.12, for the file system
- * 5.8, the permission `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
- * the mount namespace, for the file system in its own. See mount_setattr(2),
+ * The target is resolved as by `mountat`. Needs the permission `--allow-ffi`. A
+ * change of the mount needs Linux 5.12, and CAP_SYS_ADMIN in the user namespace
+ * of the mount namespace. A change of the file system needs Linux 5.8, and
+ * CAP_SYS_ADMIN in the file system's user namespace. See mount_setattr(2),
  * fspick(2).
  *
  * @example Make a mount read-only, and its file system smaller
@@ -145,7 +146,7 @@ export function parseRemount(options: RemountOptions): ParsedOptions {
   const all = parseMountOptions(options.options ?? "", named);
   const parsed = {
     ...all,
-    // No remount(2) changes dirsync; the others say what is done anyway.
+    // No remount changes dirsync. The other two say what is done anyway.
     parameters: all.parameters.filter(({ key, value }) =>
       value !== true || !["dirsync", "remount", "bind"].includes(key)
     ),
@@ -178,8 +179,8 @@ function isEmpty(options: OptionsInput = ""): boolean {
 }
 
 /**
- * Changes a mount and, where that is asked for, its file system, which is told
- * again what it would forget.
+ * Changes a mount and, if asked for, its file system. Options that the file
+ * system would forget are passed to it again.
  */
 function remountWhole(
   fd: number,
@@ -194,7 +195,7 @@ function remountWhole(
   const whole = superblock?.readOnly ? withWritable(change) : change;
   const { parameters } = whole;
   if (parameters.length === 0) {
-    // A word without effect is an error, too, where nothing is mounted.
+    // If nothing is mounted, a word without effect is an error, too.
     if (!changes(whole.own) && !changes(whole.recursive)) pick(fd).close();
     return remount(fd, whole, attempted);
   }
@@ -220,7 +221,7 @@ function isToBeWritable({ own, recursive }: ParsedOptions): boolean {
   return (attrClr & ~attrSet & MOUNT_ATTR_RDONLY) !== 0 && !changes(recursive);
 }
 
-/** Adds `rw` for a file system that is read-only, where the mount gets writable. */
+/** Adds `rw` for a read-only file system, if the mount is to be writable. */
 function withWritable(change: ParsedOptions): ParsedOptions {
   const { parameters } = change;
   const said = parameters.some(({ key }) => key === "ro" || key === "rw");
@@ -269,7 +270,7 @@ function pick(fd: number): OwnedFd {
   return new OwnedFd(fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
 }
 
-/** Changes attributes, and returns what sets them back. */
+/** Changes attributes, and returns a function that restores them. */
 function changeReversibly(
   fd: number,
   { attrSet, attrClr }: AttributeChange,

@@ -43,19 +43,20 @@ export class Staging implements Disposable {
   readonly #held: OwnedFd[] = [];
 
   /**
-   * Takes a mount that others are to be attached in.
+   * Takes a mount, so that others can be attached inside it.
    *
-   * @param mount A directory, attached to nothing; borrowed. It may be closed
-   * once nothing is attached in it any more.
+   * @param mount A detached mount of a directory; borrowed. It may be closed
+   * once nothing more is to be attached inside it.
    */
   hold(mount: OwnedFd): void {
     this.#held.push(mount);
   }
 
   /**
-   * Attaches a mount in one that is held: one that is held, too, may move there.
+   * Attaches a mount inside one that is held. The attached mount may be a held
+   * one, too.
    *
-   * @param beneath True if it goes beneath the mount whose root that is.
+   * @param beneath True to attach it beneath the mount with the root `mountPoint`.
    * @throws {SyscallError} What move_mount(2) answers, ENOENT without /proc, which
    * leads to namespaces.
    * @throws {UnsupportedError} When no thread can be started.
@@ -68,8 +69,8 @@ export class Staging implements Disposable {
   }
 
   /**
-   * Copies what is at a descriptor in a mount that is held, with all that is
-   * mounted below, attached to nothing.
+   * Makes a detached copy of a directory in a held mount, with all mounts below
+   * the directory.
    *
    * @throws {SyscallError} What open_tree(2) answers, and as `attach`.
    * @throws {UnsupportedError} When no thread can be started.
@@ -82,9 +83,10 @@ export class Staging implements Disposable {
   }
 
   /**
-   * Takes out a mount that is held, to attach it elsewhere: a copy if it is in a
-   * namespace, null if it is the mount itself.
+   * Takes out a held mount, to attach it elsewhere.
    *
+   * @returns A copy if the mount is in the namespace; null if the mount itself
+   * can be attached.
    * @throws {SyscallError} What open_tree(2) answers.
    */
   takeOut({ fd }: OwnedFd): OwnedFd | null {
@@ -118,14 +120,14 @@ export class Staging implements Disposable {
 }
 
 /**
- * A mount namespace that mounts are attached in, and moved.
+ * A mount namespace in which mounts are attached and moved.
  *
  * A thread enters it for each call, and leaves it. Descriptors hold it: it is
  * gone, with all that is mounted there, when they are closed or the process ends.
  */
 class StagingNamespace implements Disposable {
   readonly #fd: OwnedFd;
-  /** A directory for each mount that was brought: on one they would cover each other. */
+  /** A tmpfs with a directory for each mount, so that none covers another. */
   readonly #bench: OwnedFd;
   #brought = 0;
 
@@ -203,7 +205,7 @@ export function endStagingThread(): void {
   thread?.end();
 }
 
-/** Makes calls on a thread that is then in this one's namespace again. */
+/** Makes calls on a thread, which then enters this thread's namespace again. */
 function onThread(calls: ThreadCall[]): number {
   using own = open(OWN_NAMESPACE, O_RDONLY);
   if (!thread?.hold()) thread = new SyscallThread();

@@ -1,7 +1,7 @@
 /**
  * The options that are repeated to a file system that exists already. In many
  * file systems, a reconfiguration resets the options that it does not name. A
- * further mount of a file system that exists once does so, too.
+ * further mount of a file system that exists only once does so, too.
  */
 import { type Parameter, SUPERBLOCK_FLAGS } from "../options/mount_options.ts";
 import {
@@ -14,7 +14,10 @@ import { fsconfigCreate, fsconfigCreateExclusive } from "../sys/fscontext.ts";
 import { lacks, SyscallError } from "../sys/error.ts";
 import { EBUSY, EOPNOTSUPP } from "../sys/errno.ts";
 
-/** These keep over a reconfiguration what is not said (seen on Linux 6.18). */
+/**
+ * The types that keep the options that a reconfiguration does not name (seen on
+ * Linux 6.18).
+ */
 const KEEPING: readonly string[] = [
   ...["tmpfs", "ramfs", "hugetlbfs", "devtmpfs", "proc", "sysfs", "bpf"],
   ...["mqueue", "securityfs", "fusectl", "binfmt_misc", "pstore", "autofs"],
@@ -22,8 +25,8 @@ const KEEPING: readonly string[] = [
 ];
 
 /**
- * These don't; and what of their options that is about. All others are treated
- * so as well, unless they refuse it.
+ * The types that reset options, and which options they reset. All other types
+ * are treated as if they reset all, unless they refuse the repetition.
  */
 const FORGETTING: ReadonlyMap<string, RegExp> = new Map([
   ...["devpts", "cgroup", "cpuset", "cgroup2", "squashfs", "erofs", "debugfs"]
@@ -33,13 +36,13 @@ const FORGETTING: ReadonlyMap<string, RegExp> = new Map([
   ["btrfs", /^noacl$/],
 ]);
 
-/** A security module's words, which no file system takes and none forgets. */
+/** The words of security modules: no file system takes or forgets them. */
 const SECURITY = /^(seclabel$|((fs|def|root)?context|smackfs\w+)=)/;
 
 /** The parameters to repeat before those of a reconfiguration. */
 export interface SaidAgain {
   readonly parameters: readonly Parameter[];
-  /** True if the file system may refuse all of it, and then keeps it. */
+  /** True if the file system may refuse them: then it keeps its options. */
   readonly uncertain: boolean;
 }
 
@@ -56,7 +59,7 @@ export function saidAgain(
   if (superblock === null) return { parameters: [], uncertain: false };
   const { type, readOnly, options } = superblock;
   const names = named.map(({ key }) => key);
-  // Many take it for a wish to write where it is not said.
+  // Without `ro`, many file systems become writable.
   const flags: Parameter[] =
     readOnly && !names.includes("ro") && !names.includes("rw")
       ? [{ key: "ro", value: true }]
@@ -72,7 +75,7 @@ export function saidAgain(
   };
 }
 
-/** An option as the kernel shows it, which it need not take. */
+/** The parameter of an option that the kernel shows, but may refuse. */
 function shownParameter(word: string): Parameter {
   const [key, ...value] = word.split("=");
   return {
@@ -83,14 +86,14 @@ function shownParameter(word: string): Parameter {
 }
 
 /**
- * There is one of each of these, and a mount of it gives it its options (seen
- * on Linux 6.18; cgroup_get_tree(), debugfs_get_tree(), tracefs_get_tree()).
+ * File systems that exist once. A further mount gives them its options (seen on
+ * Linux 6.18; cgroup_get_tree(), debugfs_get_tree(), tracefs_get_tree()).
  */
 const CHANGING: readonly string[] = ["cgroup2", "debugfs", "tracefs"];
 
 /**
- * There is one of each of these, in some kind of namespace for a few, and a
- * further mount of it drops its options without a word (get_tree_single(),
+ * File systems that exist once, or once in each namespace of some kind. A
+ * further mount silently ignores its options (get_tree_single(),
  * get_tree_keyed(), kernfs_get_tree()).
  */
 const UNCHANGING: readonly string[] = [
@@ -98,15 +101,15 @@ const UNCHANGING: readonly string[] = [
   ...["fusectl", "binfmt_misc", "mqueue"],
 ];
 
-/** The file systems that there is one of. */
+/** The types of file systems that exist once. */
 export const SINGLE: readonly string[] = [...CHANGING, ...UNCHANGING];
 
 /**
- * How a file system is mounted so that one which is there keeps its options,
- * and is not mounted without those that are asked for.
+ * How to create a file system that may exist already. If it exists, it keeps
+ * its options; if it lacks an option that is asked for, the creation fails.
  *
  * @param type Its type, one of {@linkcode SINGLE}.
- * @param parameters What is asked for.
+ * @param parameters The parameters that are asked for.
  */
 export function creationOf(
   type: string,
@@ -118,16 +121,16 @@ export function creationOf(
   const asked = parameters.filter(({ key, optional }) =>
     key !== "source" && !optional && !SUPERBLOCK_FLAGS.includes(key)
   );
-  // Elsewhere the kernel takes no options of cgroup2, and changes none.
+  // In other cgroup namespaces, the kernel ignores the options of cgroup2.
   const isIgnored = type === "cgroup2" && !mayBeInFirstCgroupNamespace();
   if (isIgnored && flags.length === 0) return plain;
   if (!isChanging && asked.length === 0 && flags.length === 0) return plain;
   const there = superblockOf(type);
   if (there === null) {
-    // The kernel makes devtmpfs before any process, and never says it is there.
+    // The kernel makes devtmpfs at boot, and never says that it exists.
     if (type === "devtmpfs") return plain;
-    // The kernel itself holds the others, and without options nothing about
-    // their files changes.
+    // The kernel itself holds the others. Without options, a mount changes
+    // nothing about their files.
     return type === "cgroup2" || asked.length > 0 ||
         flags.some((flag) => !OPPOSITES.has(flag))
       ? { parameters, create: createIfToldApart }
@@ -158,7 +161,7 @@ export function creationOf(
   };
 }
 
-/** The flags that are off by default, by the words that leave them so. */
+/** The flags that are off by default, by the words that turn them off. */
 const OPPOSITES: ReadonlyMap<string, string> = new Map([
   ["rw", "ro"],
   ["async", "sync"],
@@ -177,7 +180,7 @@ function lastFlags(parameters: readonly Parameter[]): string[] {
   return [...last.values()];
 }
 
-/** True if a word that the kernel shows is a parameter: 711 is mode=0711, too. */
+/** True if the kernel shows a parameter as this word: mode=0711 as mode=711. */
 function isShownAs(word: string, { key, value }: Parameter): boolean {
   if (value === true) return word === key;
   const shown = key === "mode" ? `${value}`.replace(/^0+(?=.)/, "") : value;
@@ -185,8 +188,8 @@ function isShownAs(word: string, { key, value }: Parameter): boolean {
 }
 
 /**
- * Says of devtmpfs what the kernel says of the others: it creates one
- * "exclusively" that has been there all the time (devtmpfs_get_tree()).
+ * Refuses devtmpfs as the kernel refuses the others. The kernel never refuses
+ * devtmpfs: it "exclusively creates" the one that exists (devtmpfs_get_tree()).
  */
 function refuse(context: number): never {
   throw new SyscallError("fsconfig", EBUSY, [
@@ -196,12 +199,12 @@ function refuse(context: number): never {
   ]);
 }
 
-/** Creates one that is not there yet, as far as the kernel tells. */
+/** Creates a file system. Fails if it exists and the kernel can tell. */
 function createIfToldApart(context: number): void {
   try {
     fsconfigCreateExclusive(context);
   } catch (error) {
-    // Before Linux 6.6 it can't.
+    // Before Linux 6.6, the kernel can't tell.
     const what = "fsconfig, with FSCONFIG_CMD_CREATE_EXCL";
     if (!lacks(what, error, EOPNOTSUPP)) throw error;
     fsconfigCreate(context);

@@ -46,12 +46,12 @@ export interface MountTreeOptions {
 
 const TREE_NAMES: OptionNames<MountTreeOptions> = { recursive: true };
 
-/** A mount that something is to be done with once the tree is attached. */
+/** A mount with changes to make once the tree is attached. */
 interface Unfinished {
   readonly mount: OwnedFd;
   /** Its path in the tree. */
   readonly path: string;
-  /** True if its symlinks lead on inside the tree. */
+  /** True if symlinks in the path are followed inside the tree. */
   readonly inRoot: boolean;
   readonly finish: NonNullable<MountPlan["finish"]>;
 }
@@ -64,7 +64,7 @@ interface Unfinished {
 export let attachInTree: (tree: MountTree, plan: MountPlan) => void;
 
 /**
- * Copies a tree with all that is mounted in it, attached to nothing.
+ * Makes a detached copy of a tree, with all mounts in it.
  *
  * @throws {SyscallError} What open_tree(2) answers.
  */
@@ -76,8 +76,7 @@ export let cloneOfTree: (tree: MountTree) => OwnedFd;
  * that is closed, or the process ends in any way, the kernel removes
  * everything.
  *
- * A process can enter the tree without its being attached: `chroot
- * /proc/PID/fd/N`.
+ * A process can enter a tree that is not attached: `chroot /proc/PID/fd/N`.
  *
  * Needs Linux 5.12, `--allow-ffi`, and CAP_SYS_ADMIN in the user namespace of
  * the mount namespace. Before Linux 6.15 the tree is built in a mount namespace
@@ -220,8 +219,8 @@ export class MountTree implements Disposable {
   }
 
   /**
-   * Makes a directory in the tree, as {@linkcode Directory.mkdir} does. When the
-   * tree is closed without being attached, it is removed again.
+   * Makes a directory in the tree, as {@linkcode Directory.mkdir} does. If the
+   * tree is closed without being attached, the directory is removed.
    *
    * @param path The path, relative to the tree's root.
    * @param options The permissions, and whether to make parent directories.
@@ -257,7 +256,7 @@ export class MountTree implements Disposable {
     }
   }
 
-  /** In a detached tree the kernel changes no mount but the root. */
+  /** Keeps a change for later: in a detached tree, only the root can change. */
   #finishLater(
     mount: OwnedFd,
     { path, inRoot, finish }: Pick<MountPlan, "inRoot" | "finish"> & {
@@ -323,7 +322,7 @@ export class MountTree implements Disposable {
                 finish(mount);
                 continue;
               }
-              // A copy has other mounts than those that were made.
+              // The staged tree is a copy: look up the copy of the mount.
               using copy = inRoot
                 ? openInRoot(staged.fd, path)
                 : openAt(staged.fd, path);
