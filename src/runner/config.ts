@@ -73,7 +73,10 @@ const MAPS = [
  * its name, with the reason.
  */
 export function parseConfig(text: string): Config {
-  const top = fields("", parseJson(text), [
+  const json = parseJson(text);
+  const refused = new Set(refusedIn("", json));
+  if (refused.size > 0) throw new ConfigError([...refused].join("; "));
+  const top = fields("", json, [
     "buildDirectoryPath",
     "chrootIntoInputRoot",
     "cleanProcessTable",
@@ -221,7 +224,7 @@ function fields(
   }
   const found: Record<string, Json> = {};
   for (const [key, item] of Object.entries(value)) {
-    const name = key.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+    const name = jsonName(key);
     const full = path === "" ? name : `${path}.${name}`;
     if (Object.hasOwn(found, name)) {
       throw new ConfigError(`${full} is given more than once`);
@@ -230,17 +233,33 @@ function fields(
       if (item !== null) found[name] = item;
       continue;
     }
-    const reason = REFUSED[full];
-    if (reason === undefined) {
+    if (!Object.hasOwn(REFUSED, full)) {
       throw new ConfigError(
         `${full} is no field of it${nearest(name, known)}`,
       );
     }
-    if (!isUnset(item, MAPS.includes(full))) {
-      throw new ConfigError(`${full} can't be honoured: ${reason}`);
-    }
   }
   return found;
+}
+
+/** The name in JSON of a field of the protocol. */
+function jsonName(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+}
+
+/** Names each field that can't be honoured, with the reason. */
+function refusedIn(path: string, value: Json): string[] {
+  if (Array.isArray(value)) {
+    return value.flatMap((item) => refusedIn(`${path}[]`, item));
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => {
+    const full = path === "" ? jsonName(key) : `${path}.${jsonName(key)}`;
+    if (!Object.hasOwn(REFUSED, full)) return refusedIn(full, item);
+    return isUnset(item, MAPS.includes(full))
+      ? []
+      : [`${full} can't be honoured: ${REFUSED[full]}`];
+  });
 }
 
 /** True if a value means the same as none. */

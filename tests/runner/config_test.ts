@@ -131,6 +131,7 @@ Deno.test("parseConfig() refuses by its name what it can't honour", () => {
       "buildDirectoryPat is no field of it; did you mean",
     ],
     [{ anything: null }, "anything is no field of it"],
+    [{ toString: null }, "toString is no field of it"],
   ];
   for (const [config, message] of cases) {
     const wrong = () => parse({ ...LEAST, ...config });
@@ -141,6 +142,27 @@ Deno.test("parseConfig() refuses by its name what it can't honour", () => {
     () => parseConfig("local x = 1; {}"),
     ConfigError,
     "Jsonnet is to be printed as JSON before: jsonnet FILE",
+  );
+});
+
+Deno.test("parseConfig() names all that it can't honour at once", () => {
+  const server = { listenPaths: ["/s"], tls: {} };
+  const config = {
+    ...LEAST,
+    global: { tracing: {}, log_paths: ["/x"] },
+    grpcServers: [server, { ...server, alts: {} }],
+    runCommandCleaner: ["true"],
+  };
+  const { message } = assertThrows(() => parse(config), ConfigError);
+  assertEquals(
+    message.split("; ").map((one) => one.split(" ")[0]).sort(),
+    [
+      "global.logPaths",
+      "global.tracing",
+      "grpcServers[].alts",
+      "grpcServers[].tls",
+      "runCommandCleaner",
+    ],
   );
 });
 
