@@ -18,7 +18,18 @@ import {
   openDirectoryAt,
   saysMountRoot,
 } from "../fd/open.ts";
-import { EACCES, EAGAIN, EPERM } from "../sys/errno.ts";
+import {
+  EACCES,
+  EAGAIN,
+  EDQUOT,
+  EEXIST,
+  EMLINK,
+  ENOSPC,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  EPERM,
+  EROFS,
+} from "../sys/errno.ts";
 import { isErrno, SyscallError } from "../sys/error.ts";
 import { dup, flock, type Statx, statx } from "../sys/file.ts";
 import { fchmodat, mkdirat, unlinkat } from "../sys/names.ts";
@@ -93,15 +104,15 @@ export class MountPoints implements Disposable {
   /**
    * Makes a directory or an empty file to mount on, in a directory that is used.
    *
-   * @returns The directory or file; see {@linkcode letPass}.
+   * @returns The directory or file, see {@linkcode letPass}; or why it was not made.
    * @throws {SyscallError} What mkdirat(2) and openat2(2) answer.
    */
-  make(directory: number, name: string, isFile: boolean): OwnedFd {
+  make(directory: number, name: string, isFile: boolean): OwnedFd | NotMade {
     const entry = used.get(keyOf(look(directory)))!;
     using owned = new DisposableStack();
     const parent = owned.use(new OwnedFd(dup(directory)));
-    if (isFile) makeFile(directory, name);
-    else mkdirat(directory, name, 0o755);
+    const notMade = tryToMake(directory, name, isFile);
+    if (notMade !== null) return notMade;
     const at = owned.use(
       isFile ? openAt(directory, name) : openDirectoryAt(directory, name),
     );
@@ -129,6 +140,43 @@ export class MountPoints implements Disposable {
       forget(entry);
     }
     this.#used.clear();
+  }
+}
+
+/** Why nothing was made: the name is taken, or nothing can be made there. */
+export type NotMade = "exists" | "unwritable";
+
+/** The errors that mean that nothing can be made in a directory. */
+const UNWRITABLE = [
+  EACCES,
+  EDQUOT,
+  EMLINK,
+  ENOSPC,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  EPERM,
+  EROFS,
+];
+
+/**
+ * Makes a directory or an empty file.
+ *
+ * @returns Null if it was made.
+ * @throws {SyscallError} What mkdirat(2) answers.
+ */
+export function tryToMake(
+  directory: number,
+  name: string,
+  isFile: boolean,
+): NotMade | null {
+  try {
+    if (isFile) makeFile(directory, name);
+    else mkdirat(directory, name, 0o755);
+    return null;
+  } catch (error) {
+    if (isErrno(error, EEXIST)) return "exists";
+    if (isErrno(error, ...UNWRITABLE)) return "unwritable";
+    throw error;
   }
 }
 

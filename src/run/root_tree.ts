@@ -52,29 +52,14 @@ import {
   typeOf,
 } from "../fd/open.ts";
 import { isErrno, UnsupportedError } from "../sys/error.ts";
-import {
-  EACCES,
-  EDQUOT,
-  EEXIST,
-  EINVAL,
-  ELOOP,
-  EMLINK,
-  ENOENT,
-  ENOSPC,
-  ENOTDIR,
-  EOPNOTSUPP,
-  EOVERFLOW,
-  EPERM,
-  EROFS,
-  EXDEV,
-} from "../sys/errno.ts";
+import { EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM, EXDEV } from "../sys/errno.ts";
 import type { MountPlan } from "../mount/attach.ts";
 import { attempt, MountError } from "../error/error.ts";
 import { identify, mountIdAt } from "../kernel/mount_id.ts";
 import { quote } from "../base/text.ts";
 import { walkInRoot } from "../fd/walk.ts";
 import { makeFile } from "../mount/mount_point.ts";
-import { letPass, type MountPoints } from "./mount_points.ts";
+import { letPass, type MountPoints, tryToMake } from "./mount_points.ts";
 import {
   fsconfigReconfigure,
   fsconfigSetFlag,
@@ -195,13 +180,8 @@ export class RootTree implements Disposable {
   /** Makes a directory in the root, unless something is there, or it may not be. */
   #make(name: string): boolean {
     if (!this.#makes) return false;
-    let made: OwnedFd;
-    try {
-      made = this.#points.make(this.fd, name, false);
-    } catch (error) {
-      if (isErrno(error, EEXIST, ...UNWRITABLE)) return false;
-      throw error;
-    }
+    const made = this.#points.make(this.fd, name, false);
+    if (typeof made === "string") return false;
     letPass(made);
     return true;
   }
@@ -352,20 +332,15 @@ export class RootTree implements Disposable {
   /** @returns False if it may not be made, or would not be safe. */
   #makeInPlace(directory: OwnedFd, name: string, isFile: boolean): boolean {
     const { fd } = directory;
-    let made: OwnedFd;
-    try {
-      if (this.#isOwn(directory)) {
-        makeHere(fd, name, isFile);
-        return true;
-      }
-      if (!this.#makes || !this.#points.use(fd)) return false;
-      made = this.#points.make(fd, name, isFile);
-    } catch (error) {
-      // Somebody made it meanwhile: opening it tells what it is.
-      if (isErrno(error, EEXIST)) return true;
-      if (isErrno(error, ...UNWRITABLE)) return false;
-      throw error;
+    if (this.#isOwn(directory)) {
+      const notMade = tryToMake(fd, name, isFile);
+      if (notMade === null && !isFile) letAllPass(fd, name);
+      return notMade !== "unwritable";
     }
+    if (!this.#makes || !this.#points.use(fd)) return false;
+    const made = this.#points.make(fd, name, isFile);
+    // Somebody made it meanwhile: opening it tells what it is.
+    if (typeof made === "string") return made === "exists";
     if (!isFile) letPass(made);
     return true;
   }
@@ -493,21 +468,13 @@ function detach(from: HasFd | MountTree | DetachedRoot): OwnedFd {
 function makeHere(fd: number, name: string, isFile: boolean): void {
   if (isFile) return makeFile(fd, name);
   mkdirat(fd, name, 0o755);
-  // With this process's umask, another user might not be able to pass it.
-  fchmodat(fd, name, 0o755);
+  letAllPass(fd, name);
 }
 
-/** The errors that mean that nothing can be made in a directory. */
-const UNWRITABLE = [
-  EACCES,
-  EDQUOT,
-  EMLINK,
-  ENOSPC,
-  EOPNOTSUPP,
-  EOVERFLOW,
-  EPERM,
-  EROFS,
-];
+/** With this process's umask, another user might not be able to pass a new directory. */
+function letAllPass(fd: number, name: string): void {
+  fchmodat(fd, name, 0o755);
+}
 
 /** The most tries to open a path while other runs remove parts of it. */
 const MOST_TRIES = 20;

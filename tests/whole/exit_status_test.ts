@@ -540,6 +540,14 @@ const ROWS: readonly Row[] = [
     stderr: FAILED,
   },
   {
+    command: "run",
+    name: "a mount point was made, and can't be used",
+    script: `mountat run --tmpfs /tmp --tmpfs /tmp/in ${SCRATCH}/busybox true`,
+    fault: { call: "fchmodat", when: 1, code: "EPERM" },
+    code: 125,
+    stderr: /fchmodat: EPERM/,
+  },
+  {
     command: "runner",
     name: "its socket's directory is missing",
     script: `mkdir build
