@@ -282,15 +282,15 @@ describes the end: code, signal, timedOut and usage.`,
   ) {
     // Only a death from now on sends a signal: PR_SET_PDEATHSIG(2const).
     if (parent !== null && Deno.ppid !== parent) return STATUS.failed;
-    if (rootless !== null) {
-      const { runRootless } = await import("./run_rootless.ts");
-      const { user, uid, gid, groups } = options;
-      const named = Object.entries({ user, uid, gid, groups }).find(([, id]) =>
-        id !== undefined
-      );
-      return await runRootless(rootless, named?.[0] ?? null, FORWARDED);
-    }
     try {
+      if (rootless !== null) {
+        const { runRootless } = await import("./run_rootless.ts");
+        const { user, uid, gid, groups } = options;
+        const named = Object.entries({ user, uid, gid, groups }).find((
+          [, id],
+        ) => id !== undefined);
+        return await runRootless(rootless, named?.[0] ?? null, FORWARDED);
+      }
       const mounts = [
         ...oci === null ? [] : await readOci(oci, options),
         ...options.mounts ?? [],

@@ -548,6 +548,15 @@ const ROWS: readonly Row[] = [
     stderr: /fchmodat: EPERM/,
   },
   {
+    command: "run",
+    name: "--rootless fails before it has a user namespace",
+    script: `mountat run --json --rootless ${SCRATCH}/busybox true`,
+    fault: { call: "rt_sigaction", when: 1, code: "EIO" },
+    code: 125,
+    stdout: NOTHING,
+    stderr: /^\{"error":.*EIO.*\nmountat: .*EIO/,
+  },
+  {
     command: "runner",
     name: "its socket's directory is missing",
     script: `mkdir build
