@@ -63,7 +63,7 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Copies a descriptor of the caller's, which stays open.
+   * Copies a descriptor. The caller's own stays open.
    *
    * Needs the permission `--allow-ffi`.
    *
@@ -249,7 +249,7 @@ export class Directory implements Disposable {
    * A copy of the descriptor that child processes inherit, under the same
    * number.
    *
-   * @returns The copy; close it once the child was started.
+   * @returns The copy; close it once the child has started.
    * @throws {MountError} EMFILE.
    */
   inheritable(): InheritableFd {

@@ -1,8 +1,8 @@
 /**
- * The parts that only a failure needs, or who asks for them: hints, the search
- * for what is in the way of an unmount, the rarer strategies. The library has
- * them from the start. The program's main job, which most often needs none of
- * them, loads them when something fails, before anything is undone.
+ * The parts that are needed only after a failure or on request: hints, the
+ * search for mounts in the way of an unmount, the rarer strategies. The library
+ * loads them at the start. The program's main job rarely needs them: it loads
+ * them when something fails, before anything is undone.
  */
 import { setAdviser } from "./error/error.ts";
 import { adviceOn } from "./error/hint.ts";

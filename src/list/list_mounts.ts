@@ -26,7 +26,7 @@ export interface ListMountsOptions {
   /**
    * Lists only mounts on this directory and below it: a path, which is trusted
    * and may lead through symlinks, or a `Directory`, even if its path has
-   * changed. With `namespace` it is an absolute path there, and only compared.
+   * changed. With `namespace`, it is an absolute path there, compared as text.
    *
    * @default {undefined}, all that the root shows
    */
@@ -174,14 +174,14 @@ function listNamespace(nsId: bigint): MountInfo[] {
 }
 
 /**
- * The errors of opening or reading a process's mount table once there is none:
- * EINVAL while the process has ended and was not waited for.
+ * The errors of opening or reading the mount table of a process that has ended.
+ * EINVAL comes as long as nobody has waited for the process.
  */
 export const NO_PROCESS = [ENOENT, ESRCH, EINVAL];
 
 /**
- * Of such an error says that the process is not there. Without /proc no process is
- * seen, and the error stays as it is.
+ * Explains such an error: the process is not there. Without /proc, no process
+ * can be seen, and the error stays as it is.
  */
 export function explainNoProcess(attempted: Attempt, error: unknown): unknown {
   return isErrno(error, ...NO_PROCESS) && hasProc()
@@ -192,7 +192,7 @@ export function explainNoProcess(attempted: Attempt, error: unknown): unknown {
 /**
  * Lists the mounts that a process sees.
  *
- * @throws {MountError} ENOENT where there is no such process, or no /proc.
+ * @throws {MountError} ENOENT if there is no such process, or no /proc.
  */
 function listProcess(pid: number): MountInfo[] {
   const attempted = {

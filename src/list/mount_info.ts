@@ -24,8 +24,8 @@ import {
 /** A mount, as `listMounts` found it. */
 export interface MountInfo {
   /**
-   * The kernel's unique id of the mount; before Linux 6.8 the one that is
-   * reused, as in /proc/self/mountinfo.
+   * The kernel's unique id of the mount. Before Linux 6.8, it is the id in
+   * /proc/self/mountinfo, which is reused.
    */
   id: bigint;
   /**
@@ -69,8 +69,8 @@ export interface MountInfo {
   /** The peer group that a slave receives mounts from. */
   master?: number;
   /**
-   * For a slave of which no mount of the `master` lies below this thread's root: the
-   * nearest peer group further up the chain of masters that has one there.
+   * The nearest peer group in a slave's chain of masters that has a mount below
+   * this thread's root. It is set only if the `master` has none there.
    */
   propagateFrom?: number;
 }
@@ -78,8 +78,8 @@ export interface MountInfo {
 export type MountIds = Pick<MountInfo, "id" | "parentId">;
 
 /**
- * Translates what statmount(2) tells of mounts. Those of a list have most of
- * their options in common, and then share them.
+ * Translates the answers of statmount(2). Mounts that have the same options
+ * share one array of them.
  */
 export function statmountTranslator(): (answer: Statmount) => MountInfo {
   const options = remembering(attributeWords);
@@ -121,7 +121,7 @@ export function statmountTranslator(): (answer: Statmount) => MountInfo {
   };
 }
 
-/** A function that answers the same question once. */
+/** Makes a function that remembers its answers. */
 function remembering<Q, A>(answer: (question: Q) => A): (question: Q) => A {
   const answers = new Map<Q, A>();
   return (question) => {

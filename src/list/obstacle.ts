@@ -1,4 +1,4 @@
-/** Other mounts that keep one from being unmounted alone. */
+/** The search for mounts that keep another from being unmounted alone. */
 import type { MountInfo } from "./mount_info.ts";
 import { setTracer } from "../sys/call.ts";
 import { isBelow, listMounts } from "./list_mounts.ts";
@@ -18,19 +18,19 @@ export interface Obstacle {
 }
 
 /**
- * Looks for what is in the way of a mount: nobody who goes by its path finds one
+ * Looks for a mount that is in the way of another. A path can't lead to a mount
  * that others cover.
  *
  * @param id The mount.
- * @param gone Mounts that count as if they were not there.
- * @returns The first on the way from the root, null where there is none, or
- * undefined where the mount can't be found in a list of all.
+ * @param gone Mounts that are ignored.
+ * @returns The first one on the way from the root, null if there is none, or
+ * undefined if the mount is not in the list of all mounts.
  */
 export function findObstacle(
   id: bigint,
   gone: ReadonlySet<bigint> = new Set(),
 ): Obstacle | null | undefined {
-  // Looking around is no part of what was attempted.
+  // The search is no part of the attempt, so it is not traced.
   const tracer = setTracer(null);
   try {
     return obstacleIn(listMounts(), id, gone);
@@ -44,7 +44,7 @@ export function findObstacle(
   }
 }
 
-/** Looks in a listing. */
+/** Looks for an obstacle in a listing. */
 function obstacleIn(
   mounts: readonly MountInfo[],
   id: bigint,
@@ -56,7 +56,7 @@ function obstacleIn(
     mounts.filter((mount) => !gone.has(mount.id)),
     ({ parentId }) => parentId,
   );
-  // The mount, and before it those that it lies in.
+  // The mounts that the mount lies in, the outermost first, then the mount.
   const way: MountInfo[] = [];
   for (
     let mount = known.get(id);

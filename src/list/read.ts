@@ -1,4 +1,4 @@
-/** The two ways to list mounts: by asking for each, and by the mount table. */
+/** The two ways to list mounts: by statmount(2), and by the mount table. */
 import {
   listmount,
   type MountNamespaceOptions,
@@ -36,9 +36,9 @@ import { quote } from "../base/text.ts";
 import { idInTableAt, mountIdAt } from "../kernel/mount_id.ts";
 
 /**
- * Lists by listmount(2) and statmount(2).
+ * Lists mounts by listmount(2) and statmount(2).
  *
- * @returns null where the kernel can't tell all of it.
+ * @returns null if the kernel can't tell everything.
  */
 export function listByStatmount(
   namespace: MountNamespaceOptions = {},
@@ -48,7 +48,7 @@ export function listByStatmount(
   );
 }
 
-/** null where the kernel, or a seccomp filter, does not answer. */
+/** Asks the kernel. Returns null if it or a seccomp filter refuses the call. */
 export function unlessUnknown<T>(ask: () => T, ...others: number[]): T | null {
   try {
     return ask();
@@ -62,13 +62,13 @@ const WANTED = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_MNT_ROOT |
   STATMOUNT_MNT_POINT | STATMOUNT_FS_TYPE | STATMOUNT_FS_SUBTYPE |
   STATMOUNT_MNT_OPTS | STATMOUNT_SB_SOURCE | STATMOUNT_PROPAGATE_FROM;
 
-/** Asks for mounts; null before Linux 6.13, which can't tell sources. */
+/** Asks for mounts. null if the kernel tells no sources: before Linux 6.13. */
 export function askForAll(
   ids: bigint[],
   namespace: MountNamespaceOptions = {},
 ): MountInfo[] | null {
   const mounts: MountInfo[] = [];
-  // Of an empty source the answer has nothing, whatever the kernel knows.
+  // The answer omits an empty source, even if the kernel knows sources.
   let knowsSources = false;
   const translate = statmountTranslator();
   for (const id of ids) {
@@ -97,7 +97,7 @@ function askFor(
 /**
  * Asks for a mount.
  *
- * @returns null when it is gone, undefined when this root does not show it.
+ * @returns null if the mount is gone, undefined if this root does not show it.
  */
 export function findMount(id: bigint): MountInfo | null | undefined {
   try {
@@ -113,9 +113,10 @@ export function findMount(id: bigint): MountInfo | null | undefined {
 }
 
 /**
- * True if a mount is not in a process's mount namespace, wherever its root is.
+ * True if a mount is not in a process's mount namespace, not even outside the
+ * process's root.
  *
- * @param process The directory that /proc has of the process.
+ * @param process The process's directory in /proc.
  */
 export function isGoneFrom(process: string, id: bigint): boolean {
   using namespace = openNamespace(process);
@@ -130,9 +131,9 @@ export function isGoneFrom(process: string, id: bigint): boolean {
 }
 
 /**
- * Lists by the mount table.
+ * Lists mounts by the mount table.
  *
- * @param process The directory that /proc has of the process.
+ * @param process The process's directory in /proc.
  */
 export function listByTable(process = THIS_THREAD): MountInfo[] {
   const table = readMountinfo(process);
@@ -145,8 +146,8 @@ export function listByTable(process = THIS_THREAD): MountInfo[] {
 }
 
 /**
- * The unique ids by those of the table, null where there are none. Linux 6.8 has
- * them, before it can tell all the rest; of another process's mounts Linux 6.18.
+ * The unique ids, by the ids in the mount table. null if the kernel does not
+ * tell them: before Linux 6.8, or 6.18 for the mounts of another process.
  */
 export function uniqueIds(
   process = THIS_THREAD,
@@ -197,9 +198,9 @@ export interface Below {
 }
 
 /**
- * Lists what is mounted on a directory and below it, by its descriptor. On it
- * are all mounts that have its path, whether it was opened before or after; not
- * below it is what is mounted over a directory that leads to it.
+ * Lists the mounts on a directory and below it, by its descriptor. A mount is
+ * on the directory if it has its path, whether it was made before or after the
+ * directory was opened. Mounts over a directory that leads to it are left out.
  *
  * @throws {MountError} ENOENT for a directory that is in no mount of this mount
  * namespace.
@@ -233,7 +234,7 @@ interface Way {
   holderOf(fd: number): bigint;
   /** The path and parent of a mount, null when this root does not show it. */
   place(id: bigint): ReachedPlace | null;
-  /** A mount with all that is mounted in it; there may be others among them. */
+  /** A mount and all mounts inside it. Other mounts may be among them. */
   tree(id: bigint): MountInfo[] | null;
 }
 
@@ -243,9 +244,10 @@ interface ReachedPlace {
 }
 
 /**
- * Lists by listmount(2) and statmount(2) what is at and below a directory.
+ * Lists the mounts on a directory and below it by listmount(2) and
+ * statmount(2).
  *
- * @returns null where the kernel can't tell all of it.
+ * @returns null if the kernel can't tell everything.
  */
 export function belowByStatmount(
   fd: number,
@@ -254,7 +256,7 @@ export function belowByStatmount(
   return unlessUnknown(() => below(fd, attempted, () => statmountWay));
 }
 
-/** Lists by the mount table what is at and below a directory. */
+/** Lists the mounts on a directory and below it by the mount table. */
 export function belowByTable(
   fd: number,
   attempted: Attempt,
@@ -268,8 +270,8 @@ function below(
   find: () => Way,
 ): Below | typeof RENAMED | null {
   const isRoot = isMountRoot(fd);
-  // Of a mount's root, which may be deleted where it comes from, the mount
-  // point is the path; for any other directory only /proc has it.
+  // The path of a mount's root is the mount point, even if the root was deleted
+  // in its file system. Only /proc has the path of any other directory.
   const name = isRoot ? null : directoryPath(fd, attempted);
   const way = find();
   const holder = way.holderOf(fd);
@@ -284,7 +286,7 @@ function below(
     ? way.place(holder)?.target ?? path
     : directoryPath(fd, attempted);
   const mounts = select(tree, base, path);
-  // It may have been elsewhere only while a mount's path was asked for.
+  // The directory may have been elsewhere while the kernel told mounts' paths.
   const wasThere = mounts.every(({ target }) =>
     target === path || target.startsWith(prefixOf(path))
   );
@@ -308,8 +310,9 @@ function placeOfHolder(
 }
 
 /**
- * The mount in which are all that are on a directory and below it: the one that
- * the directory lies in, or the lowest of a stack whose root it is.
+ * The mount that holds all mounts on a directory and below it: the one that the
+ * directory lies in. If the directory is the root of a mount in a stack, it is
+ * the lowest mount of the stack.
  */
 function baseOf(way: Way, holder: bigint, path: string): bigint {
   let base = holder;
@@ -322,7 +325,7 @@ function baseOf(way: Way, holder: bigint, path: string): bigint {
   return base;
 }
 
-/** The mounts of a tree on a path and below it, through the base's own directories. */
+/** The mounts on a path of the base or below it, and the mounts inside. */
 function select(
   tree: MountInfo[],
   base: bigint,
@@ -377,7 +380,7 @@ function tableWay(): Way {
     place(id) {
       const mount = mounts.find((mount) => mount.id === id);
       if (mount !== undefined) return mount;
-      // A root that is no mount point lies in a mount that the table lacks.
+      // If the root is no mount point, the table lacks the mount it lies in.
       if (id === mountOfRoot(holderOf)) return null;
       throw new SyscallError("statmount", ENOENT, [`{mnt_id=${id}}`]);
     },

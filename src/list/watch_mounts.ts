@@ -75,9 +75,9 @@ const WATCH_NAMES: OptionNames<WatchMountsOptions> = {
  * user namespace that owns the mount namespace.) If a mount is gone before it
  * can be looked at, only its id is known, and `mount` is null.
  *
- * Otherwise the mount table is compared after each change, and so it is if
- * events were lost because there were too many. Mounts that come and go between
- * two comparisons are not seen. Changes of attributes are not reported.
+ * Otherwise, the mount table is compared after each change. It is compared,
+ * too, if events were lost because there were too many. Mounts that come and go
+ * between two comparisons are not seen. Changes of attributes are not reported.
  *
  * Needs the permission `--allow-ffi`, and /proc; this thread must stay in its
  * mount namespace.
@@ -155,7 +155,7 @@ class Watch implements MountWatch {
   readonly #known: KnownMounts;
   /** The descriptor that shows changes. */
   readonly #source: OwnedFd;
-  /** A pipe: closing the end that is written to ends the waiting. */
+  /** The write end of a pipe: closing it ends the waiting. */
   readonly #waker: OwnedFd;
   readonly #endsWithProcess: boolean;
   readonly #waitedFor: readonly PollFd[];
@@ -227,7 +227,7 @@ class Watch implements MountWatch {
     try {
       return this.#changes();
     } catch (error) {
-      // The process is about to be gone, which is waited for.
+      // The process is ending. The next wait reports its end.
       if (this.#endsWithProcess && isErrno(error, ...NO_PROCESS)) return [];
       throw error;
     }
@@ -241,7 +241,7 @@ class Watch implements MountWatch {
       const kinds = mask & (FAN_MNT_ATTACH | FAN_MNT_DETACH);
       changes.push(
         ...(mntId === undefined
-          // Some were lost.
+          // Events were lost.
           ? this.#known.compare(this.#list())
           : kinds === FAN_MNT_ATTACH
           ? this.#known.attached(mntId, find)
@@ -262,7 +262,7 @@ class Watch implements MountWatch {
 
   close(): void {
     this.#waker.close();
-    // A number that is waited for must not come to mean something else.
+    // While ppoll(2) waits for a descriptor, its number must not be reused.
     if (this.#waiting === null) this.#opened.dispose();
   }
 
@@ -272,12 +272,12 @@ class Watch implements MountWatch {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
-    // Its failure is told to the loop.
+    // The loop throws the failure.
     await this.#waiting?.catch(() => {});
   }
 }
 
-/** Opens a process, and its directory in /proc, whose path is given. */
+/** Opens a process and its directory in /proc. Returns a path of the latter. */
 function openProcess(
   pid: number,
   opened: DisposableStack,
@@ -287,7 +287,7 @@ function openProcess(
   return { fd, directory: procPath(directory.fd) };
 }
 
-/** The begin of a watch: the descriptor that will show changes, and the mounts. */
+/** The start of a watch: the descriptor that shows changes, and the mounts. */
 interface Beginning {
   readonly source: OwnedFd;
   readonly via: MountWatch["via"];
@@ -314,7 +314,7 @@ function begin(process: string, list: () => MountInfo[]): Beginning {
   return { source: table, via: "mountinfo", mounts };
 }
 
-/** null where there are no mount events, whatever the reason. */
+/** Opens the source of mount events. Returns null if there are none. */
 function openEvents(process: string): OwnedFd | null {
   using opened = new DisposableStack();
   try {
@@ -339,9 +339,9 @@ function openEvents(process: string): OwnedFd | null {
 }
 
 /**
- * Finds mounts of a process in a listing, which is made once it is needed.
+ * Finds mounts of a process in a listing, which is made at the first search.
  *
- * @param process The directory that /proc has of the process.
+ * @param process The process's directory in /proc.
  */
 function finder(list: () => MountInfo[], process: string): Find {
   let mounts: Map<bigint, MountInfo> | undefined;
@@ -375,14 +375,14 @@ export type Find = (id: bigint) => MountInfo | null | undefined;
 
 /** The mounts that a watch knows of. */
 export class KnownMounts {
-  /** null for one of which no more than the id is known. */
+  /** The mounts by their ids; null if only the id is known. */
   #mounts: Map<bigint, MountInfo | null>;
 
   constructor(mounts: readonly MountInfo[]) {
     this.#mounts = byId(mounts);
   }
 
-  /** A mount was attached. What a listing had already is no news. */
+  /** A mount was attached. If a listing had it already, it is not reported. */
   attached(id: bigint, find: Find): MountEvent[] {
     if (this.#mounts.has(id)) return [];
     const mount = find(id);
@@ -398,7 +398,7 @@ export class KnownMounts {
     // If it is gone meanwhile, another event will say so.
     if (mount === null && from === undefined) return this.attached(id, find);
     if (mount === null || mount === from) return [];
-    // It came into sight or left it, with all that is in it.
+    // The mount, with all mounts inside it, came into sight or left it.
     if (from === undefined || from === null || mount === undefined) {
       return this.compare(list());
     }
@@ -410,15 +410,15 @@ export class KnownMounts {
     return [{ kind: "move", id, mount, from }];
   }
 
-  /** Moves the mounts inside a mount that was moved along with it. */
+  /** Updates the paths of the mounts inside a mount that was moved. */
   #rebase(from: MountInfo, to: MountInfo): void {
     const moved = new Set([to.id]);
-    // One that was moved before may be in a younger one.
+    // A mount that was moved before may be inside a younger one.
     for (const parent of moved) {
       for (const [id, mount] of this.#mounts) {
         if (mount?.parentId !== parent || moved.has(id)) continue;
         moved.add(id);
-        // One that was asked for since has its new path.
+        // A mount that was looked up since has its new path already.
         if (!mount.target.startsWith(`${from.target}/`)) continue;
         const target = to.target + mount.target.slice(from.target.length);
         this.#mounts.set(id, { ...mount, target });
@@ -472,14 +472,14 @@ function isAnother(before: MountInfo | null, after: MountInfo): boolean {
     (before.deviceNumber !== after.deviceNumber || before.root !== after.root);
 }
 
-/** True if a mount was moved itself, and not one that it is in. */
+/** True if a mount itself was moved, and not only a mount that it lies in. */
 function wasMoved(
   before: MountInfo,
   after: MountInfo,
   mountsBefore: ReadonlyMap<bigint, MountInfo | null>,
   mountsAfter: ReadonlyMap<bigint, MountInfo | null>,
 ): boolean {
-  // Another parent alone was put beneath it.
+  // If only the parent changed, a mount was put beneath this one.
   if (before.target === after.target) return false;
   return before.parentId !== after.parentId ||
     pathInParent(before, mountsBefore) !== pathInParent(after, mountsAfter);

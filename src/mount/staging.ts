@@ -56,7 +56,8 @@ export class Staging implements Disposable {
    * Attaches a mount inside one that is held. The attached mount may be a held
    * one, too.
    *
-   * @param beneath True to attach it beneath the mount with the root `mountPoint`.
+   * @param beneath True to attach it beneath the mount whose root is
+   * `mountPoint`.
    * @throws {SyscallError} What move_mount(2) answers, ENOENT without /proc, which
    * leads to namespaces.
    * @throws {UnsupportedError} When no thread can be started.

@@ -6,13 +6,13 @@ export interface Owner {
   readonly pid: number;
   /** The time of its start, in clock ticks since boot: proc_pid_stat(5). */
   readonly startTime: number;
-  /** The id of that boot: after another no id means anything. */
+  /** The id of that boot. After another boot, all other ids are void. */
   readonly bootId: string;
 }
 
 /** A mount namespace. */
 export interface MountNamespace {
-  /** The inode number of its file in /proc, which is used again. */
+  /** The inode number of its file in /proc, which is reused. */
   readonly inode: bigint;
   /** The kernel's unique id of it; since Linux 6.11. */
   readonly id: bigint | undefined;
@@ -26,7 +26,7 @@ export interface RecordEntry {
   readonly target: string;
   /** The mount namespace. */
   readonly namespace: MountNamespace;
-  /** True if all that is mounted inside goes with it. */
+  /** True if the mounts inside it are unmounted with it. */
   readonly whole: boolean;
 }
 
@@ -62,10 +62,10 @@ export function formatEntry(
 }
 
 /**
- * Parses a record. A line that makes no sense is passed over: of the last one a
- * part may be missing, where the owner was killed.
+ * Parses a record. Malformed lines are skipped: if the owner was killed, the
+ * last line may be incomplete.
  *
- * @returns The owner, null where its line makes no sense, and the mounts.
+ * @returns The owner, or null if its line is malformed, and the mounts.
  */
 export function parseRecord(
   text: string,
@@ -81,7 +81,7 @@ type Line = Readonly<Record<string, unknown>>;
 
 function parseLine(text: string): Line {
   try {
-    // No object has no fields.
+    // Other values become objects without fields.
     return Object(JSON.parse(text));
   } catch {
     return {};
@@ -134,13 +134,13 @@ export function parents(): string[] {
   return runtime?.startsWith("/") ? ["/run", runtime] : ["/run"];
 }
 
-/** True if Deno's permissions let a path be written to; nobody is asked. */
+/** True if Deno's permissions allow writing to a path. It never prompts. */
 export function mayWrite(path: string): boolean {
   const { state } = Deno.permissions.querySync({ name: "write", path });
   return state === "granted";
 }
 
-/** True if Deno's permissions let records be written; nobody is asked. */
+/** True if Deno's permissions allow writing records. It never prompts. */
 export function mayRecord(): boolean {
   return parents().some((parent) => mayWrite(`${parent}/${NAME}`));
 }

@@ -76,7 +76,7 @@ export class MountRecord implements Disposable, Recorder {
   readonly #owner: Owner;
   readonly #mounts = new Map<bigint, RecordEntry>();
   #file: RecordFile;
-  /** The number of lines until a new file is worth while. */
+  /** The number of lines until a new file replaces this one. */
   #room = LEAST_ROOM;
   /** True while the file ends in a part of a line. */
   #torn = false;
@@ -164,7 +164,7 @@ export class MountRecord implements Disposable, Recorder {
       },
     );
     this.#room--;
-    // Not now: what is recorded and not attached yet looks like what is gone.
+    // Not now: a mount that is recorded but not attached yet looks gone.
     if (this.#room === 0) queueMicrotask(() => this.#renew());
   }
 
@@ -181,7 +181,7 @@ export class MountRecord implements Disposable, Recorder {
       this.#torn = false;
       removeFile(this.#directory, old);
     } catch (error) {
-      // The old file has them all, and is used on.
+      // The old file has all mounts, and stays in use.
       if (!(error instanceof SyscallError)) throw error;
     }
   }
@@ -224,7 +224,7 @@ export class MountRecord implements Disposable, Recorder {
   }
 }
 
-/** With fewer lines a file is short enough, whatever they say. */
+/** A file with fewer lines is never replaced. */
 const LEAST_ROOM = 1000;
 
 interface RecordFile {
@@ -232,7 +232,7 @@ interface RecordFile {
   readonly fd: OwnedFd;
 }
 
-/** Makes a file that is locked, and says all this. */
+/** Makes a locked file, with the lines of the owner and of these mounts. */
 function beginFile(
   directory: RecordDirectory,
   owner: Owner,
@@ -265,14 +265,14 @@ function createFile(directory: RecordDirectory, owner: Owner): RecordFile {
   }
 }
 
-/** Fails with EAGAIN when a sweep was quicker, which takes it for a dead one's. */
+/** Fails with EAGAIN if a sweep was quicker: it removes unlocked files. */
 function lock(fd: number): void {
   flock(fd, LOCK_EX | LOCK_NB);
   const { nlink } = statx(fd, "", AT_EMPTY_PATH, STATX_NLINK);
   if (nlink === 0) throw new SyscallError("flock", EAGAIN, [{ fd }]);
 }
 
-/** Removes a file, and its lock only then: what has none is swept. */
+/** Removes a file, and only then its lock: files without a lock are swept. */
 function removeFile(
   { fd: directory }: RecordDirectory,
   file: RecordFile,
@@ -293,7 +293,7 @@ function writeAll(fd: number, text: string): void {
 
 const encoder = new TextEncoder();
 
-/** The path of a mount point for people to read, empty where it can't be told. */
+/** The path of a mount point for people to read; empty if it is not known. */
 function targetOf(fd: number): string {
   try {
     return pathOf(fd);

@@ -1,7 +1,7 @@
 /**
- * The directory that holds the records, and what became of those that they name:
- * their owners and mounts. The directory belongs to this user and is closed to
- * all others, so that nobody else decides what a sweep unmounts.
+ * The directory that holds the records, and the state of the owners and mounts
+ * that they name. The directory belongs to this user and is closed to all
+ * others, so that nobody else decides what a sweep unmounts.
  */
 import { OwnedFd } from "../fd/owned_fd.ts";
 import { attempt, MountError } from "../error/error.ts";
@@ -58,14 +58,14 @@ export interface RecordDirectory {
 /**
  * Opens the directory of records.
  *
- * @param create True to make it where it is missing.
- * @returns The directory. null where it is missing, or nothing can be recorded:
- * before Linux 6.8, or where neither /run nor XDG_RUNTIME_DIR is this user's. With
- * `create` it is also null where /proc, or the part that subset=pid hides, is
- * missing, where the directory can't be made, or Deno's permissions forbid it.
+ * @param create True to make it if it is missing.
+ * @returns The directory. null if it is missing, before Linux 6.8, and if
+ * neither /run nor XDG_RUNTIME_DIR is this user's. With `create`, it is also
+ * null if /proc is missing or mounted with subset=pid, if the directory can't
+ * be made, or if Deno's permissions forbid it.
  * @throws {MountError} ELOOP for a symlink, ENOTDIR, EACCES for a directory that
  * is not this user's or not closed to others.
- * @throws {Deno.errors.NotCapable} Without the permission, when not to create.
+ * @throws {Deno.errors.NotCapable} Without the permission, unless `create`.
  */
 export function openRecordDirectory(create: boolean): RecordDirectory | null {
   const attempted = { action: "find the records of mounts", target: "/run" };
@@ -75,7 +75,7 @@ export function openRecordDirectory(create: boolean): RecordDirectory | null {
     const uid = geteuid();
     for (const parent of parents()) {
       using at = openIfPossible(parent);
-      // Nobody else may rename what is in it.
+      // No other user may rename what is in the parent directory.
       if (at !== null && isOnly(at, uid, 0o022)) {
         return openIn(at, `${parent}/${NAME}`, uid, create);
       }
@@ -98,7 +98,7 @@ function openIn(
   }
   const attempted = { action: `use ${quote(path)} for records`, target: path };
   return attempt(attempted, () => {
-    // Most often it is there: to fail to make it takes longer.
+    // Most often the directory exists: a mkdirat(2) that fails takes longer.
     let fd = openRecords(parent);
     if (fd === null && create && makeRecords(parent)) fd = openRecords(parent);
     if (fd === null) return null;
@@ -121,8 +121,8 @@ function openIn(
 }
 
 /**
- * False where /proc is missing, or what subset=pid hides of it: then no process,
- * or boot, can be told.
+ * False if /proc is missing, or mounted with subset=pid: then processes, or the
+ * boot, can't be identified.
  */
 function hasBootId(): boolean {
   try {
@@ -134,7 +134,7 @@ function hasBootId(): boolean {
   }
 }
 
-/** True if a file is a user's, and others lack these permissions. */
+/** True if a file belongs to a user, and others lack these permissions. */
 function isOnly({ fd }: OwnedFd, owner: number, others: number): boolean {
   const mask = STATX_UID | STATX_MODE;
   const { uid, mode } = statx(fd, "", AT_EMPTY_PATH, mask);
@@ -150,7 +150,7 @@ function openIfPossible(path: string): OwnedFd | null {
   }
 }
 
-/** Returns false where nothing can be made. */
+/** Makes the directory. Returns false if the file system is read-only. */
 function makeRecords(parent: OwnedFd): boolean {
   try {
     mkdirat(parent.fd, NAME, 0o700);
@@ -186,8 +186,9 @@ export function bootId(): string {
 }
 
 /**
- * True if a process of this boot runs. A later one of the same number is another.
- * A process of another PID namespace can't be found.
+ * True if a process of this boot runs. A later process may have the same id,
+ * but has another start time. A process of another PID namespace can't be
+ * found.
  */
 export function isRunning({ pid, startTime }: Owner): boolean {
   try {
@@ -213,7 +214,7 @@ function namespaceId(): bigint | undefined {
   try {
     return statmount(root, STATMOUNT_MNT_NS_ID).mntNsId;
   } catch (error) {
-    // Nor is it known where a seccomp filter hides the call.
+    // EPERM comes from a seccomp filter that forbids the call.
     const what = "statmount, for the namespace";
     if (lacks(what, error, ENOSYS, EPERM)) return undefined;
     throw error;
@@ -228,8 +229,8 @@ export type Whereabouts = "here" | "gone" | "other namespace" | "out of sight";
  *
  * @param entry Its line in the record.
  * @param here This thread's mount namespace.
- * @returns "gone" only where that is certain, "out of sight" where the kernel
- * answers no question about it.
+ * @returns "gone" only if that is certain, "out of sight" if the kernel answers
+ * no question about the mount.
  */
 export function whereabouts(
   { id, namespace }: RecordEntry,
@@ -238,7 +239,7 @@ export function whereabouts(
   const mounted = isMounted(id);
   if (mounted === null) return "out of sight";
   if (mounted) return "here";
-  // The number is another's only once its namespace is no more.
+  // An inode number is reused only once its namespace is gone.
   if (namespace.inode === here.inode) return "gone";
   return isIn(id, namespace) ? "other namespace" : "gone";
 }
@@ -250,7 +251,7 @@ function isIn(id: bigint, namespace: MountNamespace): boolean {
     statmount(id, 0, { nsId: namespace.id });
     return true;
   } catch (error) {
-    // Linux 6.17 and before answers the same to who may not ask.
+    // Linux 6.17 and before answers the same if the process may not ask.
     if (isErrno(error, ENOENT)) return !mayAskAboutAll();
     const what = "statmount, with an id of another namespace";
     if (lacks(what, error, EINVAL, EPERM)) return true;

@@ -137,7 +137,7 @@ export function sweep(options: SweepOptions = {}): SweepResult {
   return sweepCounting(options, () => {});
 }
 
-/** {@linkcode sweep}, which calls `step` after each that was unmounted. */
+/** {@linkcode sweep}, which calls `step` after each unmount. */
 export function sweepCounting(
   options: SweepOptions,
   step: () => void,
@@ -153,13 +153,13 @@ export function sweepCounting(
   );
 }
 
-/** A mount that a record tells of, and that is still there. */
+/** A recorded mount that is still there. */
 interface FoundMount extends RecordedMount {
-  /** True if all that is mounted inside goes with it. */
+  /** True if the mounts inside it are unmounted with it. */
   readonly whole: boolean;
   /** The record's name. */
   readonly record: string;
-  /** The reason why it stays, null when it is to be unmounted. */
+  /** The reason why it stays; null if it is to be unmounted. */
   readonly reason: LeftMount["reason"] | null;
 }
 
@@ -179,7 +179,7 @@ class Sweep {
   );
   /** The mounts that were unmounted, or would be. */
   readonly #gone = new Set<bigint>();
-  /** The milliseconds left to look for who is in the way, of all together. */
+  /** The milliseconds left to search for holders, of all mounts together. */
   #searchLimit = 0;
 
   constructor(
@@ -196,8 +196,8 @@ class Sweep {
     // Another sweep's lock on a record would look like its owner's.
     flock(this.#directory.fd.fd, LOCK_EX);
     const found = this.#names().flatMap((name) => this.#read(name));
-    // Ids count up: what is mounted inside another mount is newer. Where several
-    // records have a mount, a living owner decides.
+    // Ids count up: a mount inside another is newer. If several records have a
+    // mount, a living owner decides.
     found.sort((a, b) =>
       a.id === b.id ? rank(b) - rank(a) : a.id < b.id ? 1 : -1
     );
@@ -210,9 +210,9 @@ class Sweep {
     return this.#result;
   }
 
-  /** Unmounts what can be, again where another may have been in the way. */
+  /** Unmounts what it can, in rounds: a mount may be in the way of another. */
   #takeAll(mounts: readonly FoundMount[]): void {
-    // Only where nothing more can be done it matters who is in the way.
+    // Holders are searched for only once no further mount can be unmounted.
     for (let last = false;;) {
       this.#searchLimit = last ? SEARCH_LIMIT : 0;
       const left = mounts.flatMap((mount) => this.#take(mount) ?? []);
@@ -231,12 +231,12 @@ class Sweep {
     return namesIn(this.#directory.fd.fd).filter(isRecordName);
   }
 
-  /** Reads a record: which of its mounts are there, and who had them. */
+  /** Reads a record, and finds those of its mounts that are still there. */
   #read(name: string): FoundMount[] {
     using file = this.#open(name);
     if (file === null) return [];
     const locked = isLocked(file.fd);
-    // Its owner removed it before giving the lock back: it has another, or none.
+    // The owner removed the file, then its lock. It has another file, or none.
     if (linksOf(file.fd) === 0) return [];
     const text = readAll(file.fd);
     const { owner, entries } = parseRecord(text);
@@ -245,7 +245,7 @@ class Sweep {
       return [];
     }
     const found: FoundMount[] = [];
-    // One that was killed at once wrote nothing, or a part of the first line.
+    // An owner that was killed at once wrote at most a part of the first line.
     const alive = locked || owner !== null && this.#isAlive(owner);
     if (owner !== null && owner.bootId === this.#bootId) {
       for (const entry of entries) {
@@ -257,7 +257,7 @@ class Sweep {
         found.push({ id, target, pid, record: name, reason, whole });
       }
     }
-    // While the lock keeps an owner that has just made it from using it.
+    // The lock that is held here keeps a new owner from using the file.
     if (!alive && found.length === 0) this.#remove(name);
     return found;
   }
@@ -266,7 +266,7 @@ class Sweep {
     return owner.bootId === this.#bootId && isRunning(owner);
   }
 
-  /** Opens a record, null for one that is gone or not to be trusted. */
+  /** Opens a record. Returns null if it is gone or can't be trusted. */
   #open(name: string): OwnedFd | null {
     // A FIFO must not be waited for.
     const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
@@ -290,13 +290,13 @@ class Sweep {
     this.#result.ignored.push({ path, reason });
   }
 
-  /** Unmounts what was found, where it should; null when it is gone. */
+  /** Unmounts a mount, unless it has a reason to stay. null if it is gone. */
   #take({ id, target, pid, reason, whole }: FoundMount): LeftMount | null {
     const { dryRun = false, lazy = false } = this.#options;
     if (reason !== null) {
       return { id, target: pathOfMount(id) ?? target, pid, reason };
     }
-    // Another that was lazily unmounted took it along.
+    // The lazy unmount of another mount unmounted this one, too.
     if (isMounted(id) === false) {
       this.#gone.add(id);
       return null;
@@ -329,7 +329,7 @@ class Sweep {
   }
 }
 
-/** True if the owner of a record, who may be making it, has it locked. */
+/** True if a record's owner, which may still be making it, has it locked. */
 function isLocked(fd: number): boolean {
   try {
     flock(fd, LOCK_EX | LOCK_NB);
@@ -359,14 +359,14 @@ function whyDistrusted(fd: number, owner: number): string | null {
   return size! > MOST_BYTES ? "it is too large" : null;
 }
 
-/** Room for 100,000 mounts and more, as many as /proc/sys/fs/mount-max lets be. */
+/** Room for more than the 100,000 mounts that /proc/sys/fs/mount-max allows. */
 const MOST_BYTES = 64n << 20n;
 
 /**
- * Unmounts a mount and no other, where the kernel has it.
+ * Unmounts a mount and no other, at the place where the kernel has it.
  *
- * @param gone Mounts that would be gone by now in a trial run.
- * @throws {MountError} EBUSY where it is in use or another is in the way.
+ * @param gone Mounts that would be gone by now, in a dry run.
+ * @throws {MountError} EBUSY if it is in use or another mount is in the way.
  */
 function unmountRecorded(
   id: bigint,
@@ -401,7 +401,7 @@ function whyNotUnmounted(
 ): Refusal | null {
   if (isProcessRoot(id)) return IS_ROOT;
   const covered = place?.topmost() !== id;
-  // Mounts inside it would go, too, whoever made them.
+  // A lazy unmount would take mounts inside it, too, even those of others.
   if (!covered && (whole || listmount(id, { count: 1 }).length === 0)) {
     return null;
   }

@@ -1,6 +1,6 @@
 /**
- * The ways to name a mount point to umount2(2) but the magic link in /proc: the
- * path that the mount table has, a thread whose working directory is the
+ * The ways to name a mount point to umount2(2) without the magic link in /proc:
+ * the path in the mount table, a thread whose working directory is the
  * directory, and a process that inherits the directory's descriptor.
  */
 import { SyscallThread, type ThreadCall } from "../sys/thread.ts";
@@ -57,7 +57,7 @@ export function umountInSubprocess(
     );
   }
   if (!hasProc()) {
-    // Deno finds its own program there, and ends where it can't.
+    // Deno finds its own program in /proc, and exits if it can't.
     throw new UnsupportedError(
       "Deno starts no process where /proc is missing: use another strategy",
     );
@@ -90,7 +90,7 @@ export function umountInSubprocess(
 }
 
 /**
- * Ends the calls that a child made as if they were this thread's: tells the
+ * Reports the calls of a child as if this thread had made them: tells the
  * tracer of each, and throws for the one that failed.
  *
  * @throws {SyscallError}
@@ -128,7 +128,7 @@ function programArguments(fd: number, name: string, flags: number): string[] {
   ];
 }
 
-/** Parses what the subprocess prints of a call that failed. */
+/** Parses what the subprocess prints about a failed call. */
 function parseFailure(
   text: string,
 ): { syscall: string; errno: number } | null {
@@ -152,13 +152,13 @@ export function umountByTable(
   const last = name === "." ? segments.pop() ?? "." : name;
   const path = [...segments, last].join("/");
   using place = placeOf({ dirfd, name });
-  // A name that is missing is told as such.
+  // If the name is missing, this throws ENOENT.
   if (name !== ".") mountId(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
   const id = place.topmost();
   const found = id === place.below()
     ? []
     : findMounts(listMounts(), last, segments);
-  // Of several of that name and way, the one that is there.
+  // If several mounts match, the topmost one at the place is meant.
   const mount = found.find((entry) => entry.id === id);
   if (mount !== undefined) {
     umount2(mount.target, flags | UMOUNT_NOFOLLOW);
@@ -174,7 +174,7 @@ export function umountByTable(
   );
 }
 
-/** The components of a directory's path, none where /proc can't tell it. */
+/** The components of a directory's path; none if /proc can't tell the path. */
 function segmentsOf(dirfd: number): string[] {
   try {
     return pathOf(dirfd).split("/")
@@ -185,7 +185,7 @@ function segmentsOf(dirfd: number): string[] {
   }
 }
 
-/** The part of a mount table's entry that is looked at. */
+/** The fields of a mount table's entry that are compared. */
 export interface TableEntry {
   /** The mount's id. */
   readonly id: bigint;
@@ -223,9 +223,9 @@ function contains(path: readonly string[], part: readonly string[]): boolean {
 let thread: { syscalls: SyscallThread; root: bigint } | null = null;
 
 /**
- * Unmounts by a name in a directory, on a thread of its own. The calling thread
- * waits. The other one is started at the first call, used again, and ends when
- * it was idle for a moment.
+ * Unmounts by a name in a directory, on another thread. The calling thread
+ * waits. The other thread starts at the first call, is reused, and ends when it
+ * has been idle for a moment.
  *
  * @param dirfd The directory.
  * @param name The mount point, relative to it.
@@ -290,8 +290,8 @@ export function endThread(): void {
 }
 
 /**
- * The program of the process, which is given its task in front. It imports
- * nothing, so that it is there wherever this module came from, a bundle, say.
+ * The program of the subprocess; its constant `task` is put in front. It
+ * imports nothing, so that it also works if this module is in a bundle.
  */
 const SOURCE = `
 const call = (...parameters) => ({

@@ -10,7 +10,7 @@ import { hasProc } from "../kernel/probe.ts";
 /** A way to name a mount point to umount2(2). */
 export type UnmountStrategy = "procfd" | "worker" | "subprocess" | "mtab";
 
-/** The mount table does not have the mount, or has several of its name. */
+/** The mount table lacks the mount, or has several of its name. */
 export class MountLookupError extends SyscallError {
   override readonly name = "MountLookupError";
   /** The table's answer, in words. */
@@ -22,7 +22,7 @@ export class MountLookupError extends SyscallError {
   }
 }
 
-/** Unmounts what is topmost on a name in a directory. */
+/** Unmounts the topmost mount on a name in a directory. */
 export type Unmounter = (dirfd: number, name: string, flags: number) => void;
 
 /** The strategies: src/late.ts gives all but `procfd`. */
@@ -52,10 +52,11 @@ function unmounterOf(strategy: UnmountStrategy): Unmounter {
 }
 
 /**
- * Unmounts what is topmost on a name in a directory, which is not followed when
- * it is a symlink.
+ * Unmounts the topmost mount on a name in a directory. If the name is a
+ * symlink, it is not followed.
  *
- * @param strategy The way; by default `procfd`, or `worker` where /proc is missing.
+ * @param strategy The way; by default `procfd`, or `worker` if /proc is
+ * missing.
  * @param dirfd The directory.
  * @param name A single component; `.` is the directory itself, opened before it
  * was mounted on.
@@ -83,7 +84,7 @@ export function umountByStrategy(
 
 /** `procfd`: the magic link in /proc leads to the very directory. */
 function umountByDescriptor(dirfd: number, name: string, flags: number): void {
-  // To the directory itself the magic link must be followed.
+  // The directory itself is reached only by following the magic link.
   if (name === ".") umount2(procPath(dirfd), flags);
   else umount2(`${procPath(dirfd)}/${name}`, flags | UMOUNT_NOFOLLOW);
 }

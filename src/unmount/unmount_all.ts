@@ -61,14 +61,14 @@ export interface Unmounted {
 const MOST_ROUNDS = 10;
 
 /**
- * Unmounts all that is mounted below a directory, and on it since it was
- * opened: the newest and deepest first, whatever is stacked. A failure does not
- * keep it from going on.
+ * Unmounts all mounts below a directory, and those put on it since it was
+ * opened: the newest and deepest first, stacks included. After a failure, it
+ * goes on with the others.
  *
  * @param fd The directory.
- * @param name Only what is on this path beneath it, or below that.
+ * @param name Only mounts on this path beneath it, or below the path.
  * @param options The way to unmount each.
- * @param step Is called after each that was unmounted.
+ * @param step A function that is called after each unmount.
  * @throws {MountError} When the mounts can't be listed.
  */
 export function unmountBelow(
@@ -77,12 +77,13 @@ export function unmountBelow(
   options: UnmountOptions,
   step = () => {},
 ): Unmounted {
-  // A wrong option is an error where nothing is mounted, too.
+  // A wrong option is an error even if nothing is mounted.
   unmountFlags(options);
   const single = { ...options, all: false };
   const unmounted: string[] = [];
-  // Only where nothing more can be done it matters who is in the way; and a
-  // mount must not expire at a second attempt of the same call.
+  // Holders are searched for only in the last round. With `expire`, the first
+  // round is the last: a second attempt of the same call must not expire a
+  // mount.
   let last = options.expire === true;
   let foundNothing = false;
   for (let round = 1;; round++) {
@@ -99,7 +100,7 @@ export function unmountBelow(
     }
     for (const covered of found) {
       const { id, target } = covered;
-      // The name is that of what could not be unmounted before.
+      // A mount that could not be unmounted has the same target, and covers it.
       const above = failedTargets.get(target);
       if (above !== undefined) {
         failed.push({ id, error: coveredError(above) });
@@ -121,7 +122,7 @@ export function unmountBelow(
     // A mount that failed may have been covered by one that is gone now.
     const progress = unmounted.length > before;
     const done = !progress && (last || failed.length === 0) &&
-      // A directory that is moved away and back meanwhile hides what is in it.
+      // A directory that is moved away and back meanwhile hides its mounts.
       (found.length > 0 || foundNothing);
     foundNothing = found.length === 0;
     if (done || options.expire || round === MOST_ROUNDS) {
@@ -133,7 +134,7 @@ export function unmountBelow(
   }
 }
 
-/** A mount to take away. */
+/** A mount to unmount. */
 interface Covered {
   readonly id: bigint;
   /** Its mount point, relative to the directory. */
@@ -142,7 +143,7 @@ interface Covered {
   readonly cover: bigint | null;
 }
 
-/** The mounts in the directory's own mount, in an order that can be unmounted. */
+/** The mounts in the directory's own mount, in the order to unmount them. */
 function mountsToTake(fd: number, name: string | null): Covered[] {
   const { mounts, holder, path } = listBelow(fd);
   const start = path === "/" ? 1 : path.length + 1;
@@ -155,8 +156,8 @@ function mountsToTake(fd: number, name: string | null): Covered[] {
         cover,
       }));
   const found: Covered[] = [];
-  // The oldest first, a mount before what is in it: turned round, the newest
-  // and deepest first. A stack may be deeper than calls can be nested.
+  // The oldest first, and a mount before the mounts inside it; then reversed. A
+  // loop, because a stack may be deeper than calls can be nested.
   const left = inside(holder, null).reverse();
   for (let mount = left.pop(); mount !== undefined; mount = left.pop()) {
     found.push(mount);
@@ -189,8 +190,8 @@ function unmountOne(
 }
 
 /**
- * Makes the error of a mount that stays because the one on top of it does: who may
- * not unmount that may not unmount this.
+ * Makes the error of a mount that stays because the mount on top of it stays. A
+ * process that may not unmount that one may not unmount this one, either.
  */
 function coveredError({ target, cause, errno }: MountError): MountError {
   return new MountError(

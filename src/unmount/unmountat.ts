@@ -43,9 +43,9 @@ export interface UnmountOptions {
    * - `subprocess`: by name, in a child that inherits the descriptor. It needs
    *   `--allow-run`, and /proc to start the child. A compiled program must be
    *   mountat itself.
-   * - `mtab`: by the absolute path in the mount table. Whoever can rename a
-   *   directory on that path can misdirect it: use it only for directories that
-   *   nobody else changes.
+   * - `mtab`: by the absolute path in the mount table. A process that can
+   *   rename a directory on that path can misdirect the unmount: use this only
+   *   for directories that nobody else changes.
    *
    * @default {"procfd", or "worker" if /proc is missing}
    */
@@ -126,9 +126,9 @@ export function unmountat(
 }
 
 /**
- * {@linkcode unmountat}, which calls `step` after each that was unmounted.
+ * {@linkcode unmountat}, which calls `step` after each unmount.
  *
- * @param searchLimit The milliseconds to look for who is in the way.
+ * @param searchLimit The milliseconds to search for holders.
  */
 export function unmountCounting(
   directory: number,
@@ -150,7 +150,7 @@ export function unmountCounting(
     ...(searchLimit === undefined ? {} : { searchLimit }),
   };
   attempt(attempted, () => {
-    // To a name in the directory itself its own descriptor leads.
+    // For a name in the directory itself, the directory's descriptor serves.
     using holder = parent === "." ? null : openDirectoryAt(directory, parent);
     const dirfd = holder?.fd ?? directory;
     using place = placeOf({ dirfd, name });
@@ -171,7 +171,7 @@ export function unmountCounting(
     };
     unmount();
     if (!options.all) return;
-    // No further than what holds the mount point: that was not asked for.
+    // Not the mount that holds the mount point: that was not asked for.
     while (place.topmost() !== place.below()) unmount();
   });
 }
@@ -197,7 +197,7 @@ export function unmountFlags(options: UnmountOptions): number {
 }
 
 /**
- * Unmounts what is topmost on a mount point.
+ * Unmounts the topmost mount on a mount point.
  *
  * @param attempted The attempt, for messages.
  * @param flags `MNT_*`.
@@ -221,7 +221,7 @@ export function umountExplained(
   });
 }
 
-/** The functions that look for what is in the way of a mount, and say it. */
+/** The functions that find and describe mounts in the way of an unmount. */
 interface Obstacles {
   readonly findObstacle: typeof findObstacle;
   readonly describeObstacle: typeof describeObstacle;
@@ -229,7 +229,7 @@ interface Obstacles {
 
 let given: Obstacles | null = null;
 
-/** Has obstacles looked for, from now on. */
+/** Gives the functions that look for obstacles. */
 export function setObstacles(obstacles: Obstacles): void {
   given = obstacles;
 }
@@ -240,7 +240,7 @@ export function obstacles(): Obstacles {
   return given;
 }
 
-/** The milliseconds to look for who is in the way, of several mounts together. */
+/** The milliseconds to search for holders, of several mounts together. */
 export const SEARCH_LIMIT = 500;
 
 /** The reason not to unmount a mount, in words, and advice for a person. */
@@ -266,8 +266,8 @@ export function refuse(
 }
 
 /**
- * umount2(2) would make its file system read-only instead, or, lazily, leave this
- * process and others with an empty one.
+ * If it is the root, umount2(2) makes its file system read-only instead.
+ * Lazily, it leaves this process and others with an empty root.
  */
 export const IS_ROOT: Refusal = {
   detail: "it is the root of this process",
@@ -275,7 +275,7 @@ export const IS_ROOT: Refusal = {
     "Processes need a root: it can go once another is in its place (pivot_root(2))",
 };
 
-/** True if what would be unmounted at a place is the root of this process. */
+/** True if the mount to unmount at a place is the root of this process. */
 export function isRootOfProcess(place: MountPlace): boolean {
   const id = place.topmost();
   // A plain directory only lies in its mount: there is nothing to unmount.
