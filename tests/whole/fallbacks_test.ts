@@ -595,7 +595,7 @@ const PROBES = ["kernel/features.ts", "kernel/probe.ts"];
 /** What kernels answer differently, and all are asked in the same way. */
 const DIFFERENCES = [
   "Before Linux 6.13 what is out of sight has an empty one.",
-  "Before Linux 6.8 the id is the one in the table.",
+  "Before Linux 6.8 this id is the id in the mount table.",
 ];
 
 readTest("nothing is done in another way that has no name", () => {
