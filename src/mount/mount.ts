@@ -105,9 +105,9 @@ export class Mount implements Disposable {
    * @param options How to unmount. `all` includes the mounts stacked on top.
    * @throws {TypeError} For a wrong option, and for `expire` of a mount tree or
    * a recursive bind.
-   * @throws {MountError} EBUSY while it is in use, or another mount is on top of
-   * it or covers a directory that it must be looked for in, EINVAL when it is
-   * gone or was moved elsewhere, EPERM without the capability.
+   * @throws {MountError} EBUSY if it is in use, or if another mount is on top
+   * of it or covers a directory that leads to it, EINVAL if it is gone or was
+   * moved elsewhere, EPERM without the capability.
    */
   unmount(options: UnmountOptions = {}): void {
     if (this.#unmount(options)) return;

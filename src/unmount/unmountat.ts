@@ -202,7 +202,8 @@ export function unmountFlags(options: UnmountOptions): number {
  * @param attempted The attempt, for messages.
  * @param flags `MNT_*`.
  * @param strategy The way to name the mount point to the kernel.
- * @throws {MountError} It says what the mount table lacks, or who is in the way.
+ * @throws {MountError} It says what the mount table lacks, or what is in the
+ * way.
  */
 export function umountExplained(
   attempted: Attempt,

@@ -44,7 +44,7 @@ Deno.test("KnownMounts.compare() finds what came and went", () => {
   assertEquals(known.compare([ROOT, A, IN_A]), []);
   const b = mountOf(5, 1, "/b");
   assertEquals(known.compare([ROOT, b, DEEP]), [
-    // What is inside goes before what it is in.
+    // A mount inside another goes first.
     { kind: "unmount", id: IN_A.id, mount: IN_A },
     { kind: "unmount", id: A.id, mount: A },
     { kind: "mount", id: b.id, mount: b },
@@ -91,7 +91,7 @@ Deno.test("KnownMounts.compare() knows a reused id by what it was given to", () 
   ]);
   const bind = { ...other, root: "/sub" };
   assertEquals(known.compare([bind]).length, 2);
-  // What a unique id is given to stays, though its root be renamed.
+  // A unique id means the same mount, even after its root was renamed.
   const unique = new KnownMounts([A]);
   assertEquals(unique.compare([{ ...A, root: "/gone//deleted" }]), []);
 });
@@ -114,7 +114,7 @@ Deno.test("KnownMounts tells of a mount that was gone before it could be asked f
   ]);
   assertEquals(known.detached(id), [{ kind: "unmount", id, mount: null }]);
   assertEquals(known.detached(id), []);
-  // Where its end was lost.
+  // The event of its end was lost.
   known.attached(id, () => null);
   assertEquals(known.compare([]), [{ kind: "unmount", id, mount: null }]);
 });
@@ -150,7 +150,7 @@ Deno.test("KnownMounts.moved() leaves what was asked for since as it is", () => 
 Deno.test("KnownMounts.moved() says nothing that was said", () => {
   const known = new KnownMounts([ROOT, A]);
   assertEquals(known.moved(A.id, () => ({ ...A }), never), []);
-  // It is gone, which will be told.
+  // The mount is gone: another event will say so.
   assertEquals(known.moved(A.id, () => null, never), []);
   assertEquals(known.detached(A.id)[0]?.mount, A);
 });

@@ -270,7 +270,7 @@ kernelTestSince(
     for (let i = 0; i < 5; i++) mountTmpfs(makeDirectory(`a/${i}`));
     const calls = tracedCalls(() => assertEquals(below(a).length, 6));
     const asked = calls.filter(({ syscall }) => syscall === "statmount");
-    // Each once, and where the directory and what holds it are.
+    // Each mount once, and the places of the directory and of its mounts.
     assert(asked.length < 6 + 8, String(asked.length));
     assert(!calls.some(({ args }) => args.join().includes("mountinfo")));
     umount2(a, MNT_DETACH);
@@ -434,7 +434,7 @@ kernelTest("Directory.mounts() knows a directory that was removed", () => {
   using plain = Directory.open(gone);
   using root = Directory.open(on);
   unlinkat(AT_FDCWD, gone, AT_REMOVEDIR);
-  // What is now called as the kernel calls the one that was removed.
+  // This directory has the name that the kernel shows for the removed one.
   mountTmpfs(makeDirectory("gone (deleted)"));
   assertEquals(plain.mounts(), []);
   assertEquals(targets(root.mounts()), ["/on"]);
@@ -576,13 +576,13 @@ kernelTestSince(
     const all = listMounts({ namespace: mntNsId! });
     const seen = new Set(theirs.map(({ id }) => id));
     assertEquals(all.filter(({ id }) => seen.has(id)), theirs);
-    // What else it has, an initramfs say, the process's root hides.
+    // The process's root hides the others, for example an initramfs.
     const hidden = all.filter(({ id }) => !seen.has(id));
     assertEquals(
       hidden.filter(({ tableId }) => inTable(held.pid, tableId)),
       [],
     );
-    // Where the ids can't be asked for, they are those of the table.
+    // If the kernel tells no unique ids, they are those of the table.
     withoutCall("listmount", () => {
       assertEquals(
         listMounts({ namespace }).map(({ id }) => Number(id)),
@@ -677,7 +677,7 @@ kernelTest("listMounts() has unique ids where sources can't be asked", () => {
     assertEquals(listMounts(), expected);
     assertEquals(listMounts({ below: `${SCRATCH}/a` }), inA);
   });
-  // Of an empty source the answer has nothing either.
+  // The answer omits an empty source, too.
   const b = mountTmpfs(makeDirectory("b"), 0, "");
   assertEquals(listMounts({ below: b })[0]!.source, "");
   unmountScratch();

@@ -110,7 +110,7 @@ for (const via of ["fanotify", "mountinfo"] as const) {
     await step(() => mountTmpfs(`${SCRATCH}/a`), "mount /a");
     await step(() => mountTmpfs(`${SCRATCH}/a`), "mount /a");
     await step(() => umount2(`${SCRATCH}/a`), "unmount /a");
-    // One call that propagation makes several of.
+    // One call, of which propagation makes several mounts.
     mount(null, `${SCRATCH}/a`, null, MS_SHARED, null);
     makeDirectory("a/in");
     await step(() => bind(`${SCRATCH}/a`, `${SCRATCH}/b`), "mount /b");
@@ -225,7 +225,7 @@ for (const via of ["fanotify", "mountinfo"] as const) {
       using watch = watchVia(via, { namespace: held.pid, below: path });
       assertEquals(watch.mounts, []);
       const events = watch[Symbol.asyncIterator]();
-      // What happens here is none of it.
+      // Mounts in this namespace are not reported.
       mountTmpfs(path);
       umount2(path);
       await held.tell("\n");
@@ -263,7 +263,7 @@ kernelTestSince(
         { kind: "unmount", id, mount: null },
       ]);
     }
-    // Where only the table tells, it is not seen.
+    // By the mount table alone, such a mount is not seen.
     const b = makeDirectory("b");
     using table = watchVia("mountinfo");
     mountTmpfs(a);

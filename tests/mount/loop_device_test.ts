@@ -221,7 +221,7 @@ kernelTest("mountat() leaves no loop device when any call fails", () => {
   assertGreater(failed, 12);
 }, needs);
 
-/** Lets the kernel not know a call, the nth time that it is made. */
+/** Makes a call fail once, as on a kernel that lacks it: the nth time. */
 function missingOnce(name: keyof typeof NR, nth: number, fn: () => void): void {
   const real = NR[name];
   let count = 0;

@@ -356,7 +356,7 @@ idTest("Mount.unmount() expires the mount at the second call", () => {
   assertEquals(assertThrows(expire, MountError).code, "EAGAIN");
   expire();
   assert(!mount.mounted);
-  // Nor does it take what is on top.
+  // It does not unmount a mount on top, either.
   const below = root.mount("m", TMPFS);
   using above = root.mount("m", TMPFS);
   const other = () => below.unmount({ expire: true });

@@ -256,7 +256,7 @@ kernelTestSince(
       `the option is "lowerdir+=${SCRATCH}/missing"`,
     );
     assertEquals(error.log, []);
-    // That the whole does not fit together is no fault of the last option.
+    // If the options don't fit together, the message blames no single one.
     const whole = { type: "overlay", options: `lowerdir=${SCRATCH}/lower` };
     assertEquals(
       assertFails(root, "m", whole, "EINVAL").message,

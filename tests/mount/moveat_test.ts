@@ -240,7 +240,7 @@ kernelTest("moveat() leaves a mount that would come onto a peer of it", () => {
     assertStays(() => moveat(root, "one/m", root, to), "ELOOP");
   }
   inside.unmount();
-  // Elsewhere in it there is nothing that it would cover.
+  // On a plain directory of the peer, the copy covers no mount.
   const moved = moveat(root, "one/m", root, "two/m/sub");
   assertEquals([moved.made, mount.mounted], ["cloned", false]);
   moved.keep();
@@ -358,7 +358,7 @@ function failEachCall(move: (root: Directory) => Mount): string[] {
         root.mount(target, { type: "tmpfs", mkdir: true }).keep();
       }
       root.mkdir("to");
-      // What it shows is propagated, and so who is a peer.
+      // This mount shows what is propagated, and so which mounts are peers.
       const options = { options: "rshared", recursive: true, mkdir: true };
       scratch.bind(`${SCRATCH}/base`, "peer", options).keep();
       const before = mountsBelow(SCRATCH);

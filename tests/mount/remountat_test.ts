@@ -128,7 +128,7 @@ kernelTest("remountat() changes the mounts below when recursive", () => {
   assertEquals(both(), ["rw,nodev,relatime", "rw,nodev,relatime"]);
   remountat(root, "m", { nodev: false });
   assertEquals(both(), ["rw,relatime", "rw,nodev,relatime"]);
-  // A word of its own holds over what all get.
+  // A word for the mount itself overrides a recursive word.
   remountat(root, "m", { options: "rro,rnoexec,rw,nosuid,rshared,private" });
   assertEquals(both().map((options) => options.replace(/\d+/, "N")), [
     "rw,nosuid,noexec,relatime",
@@ -262,7 +262,8 @@ kernelTest("remountat() takes the topmost mount, by its own root", () => {
     mountsBelow(`${SCRATCH}/m`).map((line) => line.split(" ")[5]),
     ["rw,relatime", "ro,relatime"],
   );
-  // Looked up once: nothing that is renamed meanwhile leads elsewhere.
+  // The target is looked up once: a rename meanwhile can't misdirect the
+  // change.
   assertEquals(
     calls.filter(({ syscall }) => syscall !== "close")
       .map(({ syscall, args }) => [syscall, args[1]]),
@@ -329,7 +330,7 @@ kernelTest("remountat() says so of a mount that is not there", () => {
     for (
       const [options, code] of [
         ["ro", "EINVAL"],
-        // Of two changes, what the first one changes must be known.
+        // With two changes, the old attributes must be known, to restore them.
         ["ro,size=1m", "ENOENT"],
       ] as const
     ) {

@@ -76,8 +76,8 @@ function treeTest(name: string, fn: () => void): void {
 }
 
 /**
- * What processes in other mount namespaces see, too. The first of a PID namespace
- * sees no parent, but its first thread, which runs no test.
+ * The mount table of another process. The first process of a PID namespace sees
+ * no parent: then it is the table of its first thread, which runs no test.
  */
 function tableOfParent(): string {
   return readFile(`/proc/${Deno.ppid || Deno.pid}/mountinfo`);
@@ -213,7 +213,7 @@ treeTest("MountTree is as it was after what fails in it", () => {
     assertEquals(assertThrows(call, MountError).code, code);
     assertEquals(names(), ["file", "link"]);
   }
-  // What was to be done with it once the tree is attached, holds it.
+  // The change that is kept for later holds a descriptor: it must be closed.
   const descriptors = openDescriptors();
   const { code } = assertThrows(
     () => tree.mount("missing", { type: "tmpfs", propagation: "private" }),
@@ -343,7 +343,7 @@ programTest(
     });
     {
       await using holder = await hold(command);
-      // It is there, for who knows the descriptor.
+      // The tree is there, for processes that know the descriptor.
       const fds = names(`/proc/${holder.pid}/fd`).map((fd) =>
         `/proc/${holder.pid}/fd/${fd}/proc/self/`
       );

@@ -171,7 +171,7 @@ kernelTest("words of a remount are as in mount(8), from every state", () => {
   assertGreater(compared, 350);
 }, needs);
 
-/** What has no effect has none from the first state and from the last. */
+/** Words without effect are tried only from the first state and the last. */
 const REMOUNTS = STATES.flatMap((state, at) =>
   WORDS.filter((word) =>
     at === 0 || at === STATES.length - 1 || !WITHOUT_EFFECT.includes(word)

@@ -249,7 +249,7 @@ recordTest("MountRecord stays where it can't be told what is left", () => {
   const real = libc.statmount;
   try {
     Object.defineProperty(libc, "statmount", {
-      // Of a call that is not there.
+      // A system call that does not exist: ENOSYS.
       value: () => libc.close(9999, -1),
     });
     mount.unmount();
@@ -586,7 +586,7 @@ async function atTerminal(...permissions: string[]): Promise<string> {
   const process = new Deno.Command("script", {
     args: ["-qec", shellCommand(command), "/dev/null"],
     env: { NO_COLOR: "1" },
-    // Open to the end: who is asked must not answer by that.
+    // Open to the end: the end of the input would answer a prompt.
     stdin: "piped",
     stdout: "piped",
   }).spawn();
@@ -609,7 +609,7 @@ recordingTest("MountRecord.open() asks nobody at a terminal", async () => {
   const shown = await atTerminal("--allow-ffi");
   assert(!shown.includes("requests"), shown);
   assert(shown.includes("Unmounting sys"), shown);
-  // That one would ask is seen of what it does ask for.
+  // Without --allow-ffi, Deno prompts, and the prompt is seen.
   assert((await atTerminal()).includes("requests ffi access"));
 }, { commands: ["script"] });
 
@@ -647,7 +647,7 @@ recordingTest(
       as({}, { ...cache, XDG_RUNTIME_DIR: "runtime" }),
       "not recorded\n",
     );
-    // Where others may rename what is in it, or it is another's.
+    // If others may rename what is in it, or if it belongs to another user.
     Deno.chmodSync(runtime, 0o1777);
     assertEquals(as(), "not recorded\n");
     Deno.chmodSync(runtime, 0o700);

@@ -106,7 +106,7 @@ recordTest("sweep() finds a mount wherever it is by now", () => {
   writeRecord(recordText(ids));
   Deno.renameSync(`${SCRATCH}/x`, `${SCRATCH}/y`);
   mount(`${SCRATCH}/b`, makeDirectory("c"), null, MS_MOVE, null);
-  // What is there instead is somebody else's.
+  // At the old paths are other mounts, which are not recorded.
   makeDirectory("x");
   mountAll("x/a");
   mountOn(`${SCRATCH}/b`);
@@ -183,7 +183,7 @@ recordTest(
 );
 
 recordTest("sweep() takes a mount that what it takes later covered", () => {
-  // Older than what they cover, and than what they are in.
+  // They are older than the mounts that they cover, and that they lie in.
   const [moved, top] = mountAll("moved", "top");
   using root = Directory.open(SCRATCH);
   using beneath = root.mount("top", { type: "tmpfs", beneath: true });
@@ -237,7 +237,7 @@ recordTest("sweep() takes no mount of others along, not even lazily", () => {
     assertEquals(reasons(sweep({ lazy }).left), ["failed"]);
   }
   assertEquals(places(), ["a", "a/theirs"]);
-  // One that was recorded, too, goes first.
+  // If the mount inside is recorded, too, it is unmounted first.
   writeRecord(recordText([ids[1]!]));
   assertEquals(sweep().unmounted.map(({ id }) => id), ids.toReversed());
 }, needs);
@@ -256,12 +256,12 @@ recordTest("sweep() leaves a living process alone", async () => {
 recordTest(
   "sweep() leaves a process alone that can't be seen in /proc",
   async () => {
-    // It has its record locked, whatever its number is here.
+    // The process has its record locked, even if its id is another one here.
     await using _ = await recorder(SCRATCH, ["a"], {
       wrapper: ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"],
     });
     assertEquals(recordLines()[0]!["pid"], 1);
-    // Its mount is in the mount namespace that takes, to have that /proc.
+    // Its mount is in the mount namespace that --mount-proc makes.
     assertEquals(reasons(sweep().left), ["owner alive"]);
   },
   { ...mayRun, commands: ["unshare"] },
@@ -321,7 +321,7 @@ recordTest(
   "sweep() takes one for dead that nobody has waited for",
   async () => {
     const ids = mountAll("a");
-    // The child ends once its parent is no shell any more, which would wait for it.
+    // The child ends once its parent is no shell any more: a shell would wait.
     await using parent = await hold([
       "sh",
       "-c",
@@ -358,7 +358,7 @@ recordTest(
 
 recordTest("sweep() uses what can be read of a record", () => {
   const ids = mountAll("a", "b");
-  // Cut where a process was killed while it wrote.
+  // The owner was killed while it wrote the last line.
   const text = recordText(ids);
   writeRecord(text.slice(0, text.lastIndexOf("/recorded")));
   assertEquals(sweep().unmounted.map(({ id }) => id), [ids[0]]);
@@ -479,7 +479,7 @@ recordTest("sweep() throws when others may write to its directory", () => {
   umount2(`${SCRATCH}/a`);
 }, needs);
 
-/** A mount namespace that stays, where a process left a mount on "a". */
+/** Holds a mount namespace in which a process left a mount on "a". */
 function leftInNamespace(): Promise<Held> {
   return hold([
     "unshare",
@@ -521,12 +521,12 @@ recordTest(
     delete entry!["namespaceId"];
     Deno.writeTextFileSync(path, [owner, entry].map(toLine).join(""));
     assertEquals(reasons(sweep().left), ["other namespace"]);
-    // This thread's is that of its inode.
+    // By its inode, this is the mount namespace of this thread.
     entry!["namespace"] = String(thisNamespace().inode);
     Deno.writeTextFileSync(path, [owner, entry].map(toLine).join(""));
     assertEquals(sweep(), NOTHING);
     assertEquals(recordNames(), []);
-    // Up to Linux 6.17 nobody else is told that another namespace is there.
+    // Up to Linux 6.17, the kernel tells this only with CAP_SYS_ADMIN.
     writeRecord(text);
     const { stdout } = run(["sweep"], {
       permissions: ["-A"],
@@ -618,7 +618,7 @@ recordTest("two sweeps at once do no harm", async () => {
 recordTest("sweep() reads no record that its owner just removed", () => {
   using root = Directory.open(SCRATCH);
   const mounted = root.mount("a", { type: "tmpfs", mkdir: true });
-  // In another PID namespace, where it would look dead.
+  // The owner looks dead, as if it were in another PID namespace.
   const path = writeRecord(recordText([mounted.id]));
   const owners = open(path, O_RDONLY);
   flock(owners.fd, LOCK_EX);

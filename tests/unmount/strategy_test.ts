@@ -276,7 +276,7 @@ kernelTest("unmountat() by worker outlasts a pause before its call", () => {
   let paused = 0;
   const previous = setTracer(({ syscall }) => {
     if (syscall !== "unshare") return;
-    // The thread ends by itself once it was idle for half as long.
+    // The thread ends by itself after half of this time without work.
     Atomics.wait(nothing, 0, 0, 400);
     paused++;
   });
