@@ -1,4 +1,4 @@
-/** Options of a mount by name: each stands for a word of `options`. */
+/** Named options of a mount: each stands for a word of `options`. */
 import { checkOptions, type OptionNames, received } from "../base/check.ts";
 import { quote } from "../base/text.ts";
 
@@ -6,7 +6,7 @@ import { quote } from "../base/text.ts";
 export interface IdMap {
   /** The first id in the file system, on disk. */
   inside: number;
-  /** The first id that is seen through the mount, by this process. */
+  /** The first id that this process sees through the mount. */
   outside: number;
   /** The number of ids. */
   length: number;
@@ -120,7 +120,7 @@ export const NEW_ATTRIBUTE_NAMES: OptionNames<NewAttributeOptions> = {
   idmap: true,
 };
 
-/** The words for true and for false. */
+/** The boolean options, each with its words for true and for false. */
 const SWITCHES = [
   ["readonly", "ro", "rw"],
   ["nosuid", "nosuid", "suid"],
@@ -130,7 +130,7 @@ const SWITCHES = [
   ["nodiratime", "nodiratime", "diratime"],
 ] as const;
 
-/** The words to choose from. */
+/** The options whose value is one of several words. */
 const CHOICES = [
   ["atime", ["relatime", "noatime", "strictatime"]],
   ["propagation", ["private", "shared", "slave", "unbindable"]],
@@ -139,8 +139,8 @@ const CHOICES = [
 /**
  * The generic words that named options stand for.
  *
- * @param recursive True if they are for all mounts below, too.
- * @throws {TypeError} For a value that is none of an option's.
+ * @param recursive True if the options apply to all mounts below, too.
+ * @throws {TypeError} If an option does not take its value.
  */
 export function namedWords(
   options: AttributeOptions,
@@ -237,7 +237,7 @@ function parseMaps(name: string, maps: unknown): IdMap[] {
   });
 }
 
-/** The id of all ones is none. */
+/** The number of ids: 0xffffffff itself is no id. */
 const MOST_IDS = 0xffff_ffff;
 
 function parseId(

@@ -1,4 +1,4 @@
-/** Values that are too long for fsconfig(2), and how they go to the kernel. */
+/** Other ways to the kernel for values that are too long for fsconfig(2). */
 import { encodeText } from "../base/text.ts";
 import {
   MS_DIRSYNC,
@@ -9,10 +9,10 @@ import {
 } from "../sys/constants.ts";
 import { isLongText, MOST_BYTES, type Parameter } from "./mount_options.ts";
 
-/** mount(2) takes a page of options, and a source of a path's length. */
+/** The most bytes that mount(2) takes: of all options, and of a source. */
 const MOST_DATA = 4095;
 
-/** The arguments of mount(2) but for the target and the type. */
+/** The arguments of mount(2), except the target and the type. */
 export interface OldMount {
   readonly source: string | null;
   /** `MS_*`. */
@@ -21,10 +21,10 @@ export interface OldMount {
 }
 
 /**
- * Checks that there is a way for parameters that fsconfig(2) does not take.
+ * Checks if a parameter is too long for fsconfig(2), and if another way exists.
  *
- * @returns True if there is one that it does not take as it is.
- * @throws {RangeError} Where no call takes it.
+ * @returns True if a parameter is too long for fsconfig(2).
+ * @throws {RangeError} If no call takes the parameters.
  */
 export function hasLong(
   type: string,
@@ -38,7 +38,7 @@ export function hasLong(
   throw tooLong(long);
 }
 
-/** The same parameters for fsconfig(2), null where it can't take them. */
+/** Splits long parameters for fsconfig(2); null if it still can't take them. */
 export function shortened(
   type: string,
   parameters: readonly Parameter[],
@@ -47,7 +47,7 @@ export function shortened(
   return split.some(isLong) ? null : split;
 }
 
-/** Says what can be done about a value that no call takes. */
+/** Makes the error for a value that no call takes, with advice. */
 export function tooLong({ key, value }: Parameter): RangeError {
   const { length } = encodeText(String(value));
   const advice = /^(lowerdir|upperdir|workdir|datadir)/.test(key)
@@ -58,12 +58,12 @@ export function tooLong({ key, value }: Parameter): RangeError {
   );
 }
 
-/** True if fsconfig(2) does not take a value for its length. */
+/** True if a value is too long for fsconfig(2). */
 export function isLong({ value }: Parameter): boolean {
   return typeof value === "string" && isLongText(value);
 }
 
-/** Gives overlay its layers one by one: each by its path, nothing escaped. */
+/** Makes a parameter of each overlay layer: its path, without escapes. */
 function splitLayers(parameters: readonly Parameter[]): readonly Parameter[] {
   return parameters.flatMap((parameter) => {
     const { key, value } = parameter;
@@ -73,11 +73,11 @@ function splitLayers(parameters: readonly Parameter[]): readonly Parameter[] {
 }
 
 /**
- * The layers of `lowerdir=one:two::data::more`, where a backslash makes what
- * follows it a part of the path.
+ * The layers of `lowerdir=one:two::data::more`. A backslash makes the character
+ * after it a part of the path.
  *
- * @returns null where the kernel would refuse it (ovl_parse_param_lowerdir() and
- * ovl_parse_param_split_lowerdirs()): it is to say so itself.
+ * @returns null if the kernel would refuse the value, and is to report it:
+ * ovl_parse_param_lowerdir() and ovl_parse_param_split_lowerdirs().
  */
 export function layersOf(lowerdir: string): Parameter[] | null {
   const layers: Parameter[] = [];
@@ -98,7 +98,7 @@ export function layersOf(lowerdir: string): Parameter[] | null {
   return separator === "" && layers.length > 0 ? layers : null;
 }
 
-/** The words that are flags of mount(2): what they clear, what they set. */
+/** The words that are flags of mount(2): the flags each clears and sets. */
 const FLAGS: ReadonlyMap<string, readonly [clear: number, set: number]> =
   new Map([
     ["ro", [0, MS_RDONLY]],
@@ -113,10 +113,10 @@ const FLAGS: ReadonlyMap<string, readonly [clear: number, set: number]> =
   ]);
 
 /**
- * The same for mount(2).
+ * Translates parameters to arguments of mount(2).
  *
- * @returns null where that can't take it: what is no text, a comma where the
- * file system does not unescape it, more than a page.
+ * @returns null if mount(2) can't take them: a value is no text, or contains a
+ * comma that the file system would not unescape, or all fill more than a page.
  */
 export function oldMount(
   type: string,
@@ -132,7 +132,7 @@ export function oldMount(
     } else if (flag !== undefined) {
       flags = flags & ~flag[0] | flag[1];
     } else if (key !== "subtype" && !optional) {
-      // mount(2) makes the subtype of the type.
+      // mount(2) takes the subtype from the type.
       const word = wordOf(type, key, value);
       if (word === null) return null;
       words.push(word);

@@ -2,9 +2,9 @@
  * Room `options`: What a caller asks for, checked before any call: targets,
  * option words, id maps. Pure.
  *
- * Mount options as mount(8) spells them, and what the new mount API makes of
- * each: a generic word changes an attribute or the propagation of the mount, all
- * else is a parameter of the file system.
+ * Translates mount options, as mount(8) spells them, for the new mount API. A
+ * generic word changes an attribute or the propagation of the mount. Any other
+ * word is a parameter of the file system.
  */
 import { received } from "../base/check.ts";
 import type { HasFd } from "../fd/owned_fd.ts";
@@ -48,7 +48,7 @@ export interface Parameter {
   readonly key: string;
   /** Its value; `true` for a flag. */
   readonly value: string | true | Uint8Array | HasFd;
-  /** True if it is left out where the file system refuses it. */
+  /** True if the parameter is left out when the file system refuses it. */
   readonly optional?: true;
 }
 
@@ -58,26 +58,26 @@ export interface AttributeChange {
   readonly attrSet: number;
   /** `MOUNT_ATTR_*` to clear, before the others are set. */
   readonly attrClr: number;
-  /** `MS_SHARED` and the like; 0 leaves it as it is. */
+  /** `MS_SHARED` and the like; 0 leaves the propagation as it is. */
   readonly propagation: number;
 }
 
-/** Nothing is to change. */
+/** A change of nothing. */
 export const UNCHANGED: AttributeChange = {
   attrSet: 0,
   attrClr: 0,
   propagation: 0,
 };
 
-/** Options, sorted by whom they go to. */
+/** Options, sorted by the call that takes them. */
 export interface ParsedOptions {
-  /** The change of the mount alone, made after the change `recursive`. */
+  /** The change of the mount alone; it follows the change `recursive`. */
   readonly own: AttributeChange;
-  /** The change of the mount and of all that is mounted below it. */
+  /** The change of the mount and of all mounts below it. */
   readonly recursive: AttributeChange;
-  /** For the file system, in the caller's order. */
+  /** The file system's parameters, in the caller's order. */
   readonly parameters: readonly Parameter[];
-  /** The loop device, where the source is a file for one. */
+  /** The loop device, if the source is a file for one. */
   readonly loop?: LoopOptions;
 }
 
@@ -96,7 +96,7 @@ function clears(attribute: number): GenericWord {
   return { clear: attribute, set: 0 };
 }
 
-/** The kind of access times is one field of three values, 0 for relatime. */
+/** The kind of access times is a field with three values; 0 is relatime. */
 function accessTime(value: number): GenericWord {
   return { clear: MOUNT_ATTR__ATIME, set: value };
 }
@@ -106,8 +106,8 @@ function propagates(propagation: number): GenericWord {
 }
 
 /**
- * The generic words (mount(8), "filesystem-independent mount options"). With an
- * `r` before it each is recursive (the OCI runtime specification, "mounts").
+ * The generic words (mount(8), "filesystem-independent mount options"). With a
+ * prefix `r` each is recursive (the OCI runtime specification, "mounts").
  */
 const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
   ["ro", sets(MOUNT_ATTR_RDONLY)],
@@ -136,8 +136,8 @@ const GENERIC_WORDS: ReadonlyMap<string, GenericWord> = new Map([
 ]);
 
 /**
- * The words that say who may mount. Unless later ones say otherwise they make it
- * safe, as in mount(8).
+ * The words that say who may mount. They imply safe attributes, unless later
+ * words say otherwise, as in mount(8).
  */
 const MOUNTERS: ReadonlyMap<string, GenericWord> = new Map(
   [["user", "users"], ["owner", "group"]].flatMap((words, i) =>
@@ -152,9 +152,9 @@ const MOUNTERS: ReadonlyMap<string, GenericWord> = new Map(
 );
 
 /**
- * The words of mount(8) that change nothing here. What `silent` would keep from
- * the console is said on the context, and file systems decide on i_version by
- * themselves; the others are for programs.
+ * The words of mount(8) that change nothing here. `silent` would keep messages
+ * from the console, which go to the context here. File systems decide on
+ * i_version by themselves. The other words are for programs.
  */
 export const WITHOUT_EFFECT: readonly string[] = [
   ...["defaults", "silent", "loud", "iversion", "noiversion", "nofail"],
@@ -162,35 +162,35 @@ export const WITHOUT_EFFECT: readonly string[] = [
 ];
 
 /**
- * The words that change nothing, told by how they begin. Of mount(8)'s own these
- * say how it finds the target, the loop device and the type, which here is never
- * guessed.
+ * Matches the beginning of words that change nothing. mount(8)'s own among them
+ * say how it finds the target, the loop device, and the type, which is never
+ * guessed here.
  */
 export const WITHOUT_EFFECT_PATTERN =
   /^[xX]-(?!mount\.)|^X-mount\.(nocanonicalize|noloop|auto-fstypes)(=|$)|^(comment|helper|uhelper)=/;
 
-/** The words of mount(8) that change the root of what was mounted. */
+/** The words by which mount(8) changes the root of the new mount. */
 const ROOT_CHANGING_PATTERN = /^X-mount\.(mode|owner|group)(=|$)/;
 
-/** The words for what every file system has (show_sb_opts() in the kernel). */
+/** The flags that every file system has (show_sb_opts() in the kernel). */
 export const SUPERBLOCK_FLAGS: readonly string[] = [
   ...["ro", "rw", "sync", "async", "dirsync"],
   ...["mand", "nomand", "lazytime", "nolazytime"],
 ];
 
-/** The options that are the mount's own, whatever its file system is. */
+/** The options of the mount itself, which every file system allows. */
 export const GENERIC_OPTIONS: readonly string[] = [
   ...GENERIC_WORDS.keys(),
   "defaults",
 ];
 
 /**
- * Sorts options by whom they go to.
+ * Sorts options by the call that takes them.
  *
- * @param options One string, words separated by commas, with double quotes
- * around what has commas of its own; or a list of words, or a record, whose
- * values are taken as they are; a list of values sets its option once for each.
- * @param more Words that follow the others.
+ * @param options One string: words separated by commas, with double quotes
+ * around text that contains commas. Or a list of words, or a record: they are
+ * not split. A list of values in a record sets its option once for each.
+ * @param more Words to add at the end.
  * @throws {TypeError} For a wrong type, an empty name, a NUL, a quote that is
  * not closed, or a generic word with a value.
  * @throws {RangeError} For a name or value that fsconfig(2) can't take.
@@ -210,7 +210,8 @@ export function parseMountOptions(
       // ro=fs and rw=fs are for the file system alone.
       const isFlag = value === "fs" && (key === "ro" || key === "rw");
       const given = parameter(key, isFlag ? true : value);
-      // cifs has a "user" of its own; else mount(8) writes down who mounted.
+      // "user=" is a parameter of cifs. For other file systems it is a note of
+      // mount(8)'s, which they refuse.
       parameters.push(key === "user" ? { ...given, optional: true } : given);
     } else if (generic.recursive) {
       recursive.apply(generic.word);
@@ -232,7 +233,7 @@ const NOTHING: ParsedOptions = {
   parameters: [],
 };
 
-/** The generic word that an option is, null for one of the file system. */
+/** The generic word of an option; null for an option of the file system. */
 function genericWord(
   key: string,
   value: ParameterValue,
@@ -256,7 +257,7 @@ function genericWord(
 
 function hasNoEffect(key: string, value: ParameterValue): boolean {
   if (value !== true && key === "defaults") throw wrongValue(key, value);
-  // By its beginning alone is it told what it is.
+  // The patterns look only at the beginning of a word.
   const word = value === true ? key : `${key}=`;
   if (
     value === true && WITHOUT_EFFECT.includes(key) ||
@@ -281,7 +282,7 @@ function wrongValue(key: string, value: ParameterValue): TypeError {
   return new TypeError(`The option "${key}" can't be ${received(value)}`);
 }
 
-/** Collects what generic words change. */
+/** Collects the changes that generic words make. */
 class Change {
   #set = 0;
   #clear = 0;
@@ -293,13 +294,13 @@ class Change {
     this.#propagation = propagation ?? this.#propagation;
   }
 
-  /** Leaves attributes as they are after all. */
+  /** Removes attributes from the change again. */
   forget(attributes: number): void {
     this.#set &= ~attributes;
     this.#clear &= ~attributes;
   }
 
-  /** A recursive word holds for the mount itself, too. */
+  /** Lets a recursive word override earlier words for the mount itself. */
   supersede({ clear, set, propagation }: GenericWord): void {
     this.forget(wholeFields(clear | set));
     if (propagation !== undefined) this.#propagation = 0;
@@ -308,7 +309,8 @@ class Change {
   result(): AttributeChange {
     return {
       attrSet: this.#set,
-      // Without all bits of the field the kernel refuses to set one (EINVAL).
+      // To set a kind of access times, the kernel wants the whole field cleared
+      // (EINVAL otherwise).
       attrClr: this.#clear | wholeFields(this.#set) & MOUNT_ATTR__ATIME,
       propagation: this.#propagation,
     };
@@ -337,7 +339,7 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
     return splitWords(options).map((word) => splitWord(word));
   }
   if (Array.isArray(options)) {
-    // A gap in the list is no word either.
+    // Array.from() also visits gaps in the list: they are refused.
     return Array.from(options, (word: unknown) => {
       if (typeof word !== "string") {
         throw new TypeError(`An option must be a string, not ${typeof word}`);
@@ -357,7 +359,7 @@ function entries(options: OptionsInput): [string, ParameterValue][] {
   );
 }
 
-/** True if a value is a plain object: a Map, say, has its entries elsewhere. */
+/** True if a value is a plain object. A Map has no properties to read. */
 function isRecord(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -373,11 +375,11 @@ export function splitWords(text: string): string[] {
 }
 
 /**
- * Splits options at their commas outside double quotes, which are removed. A
- * comma behind a backslash stays with it for the file system to unescape, as
- * mount(8) leaves it to do.
+ * Splits options at commas outside double quotes, and removes the quotes. As in
+ * mount(8), a comma after a backslash does not split: the file system unescapes
+ * it.
  *
- * @param unclosed Makes the error of a quote at an index that is not closed.
+ * @param unclosed Makes the error for the index of a quote that is not closed.
  * @returns The words, and the index of the first character of each.
  */
 export function scanWords(
@@ -415,11 +417,11 @@ export function scanWords(
 }
 
 /**
- * True if a comma is a part of the word that it follows: after `mpol=`, whose
- * nodes are a list, before a digit (shmem_next_opt() in the kernel's mm/shmem.c).
+ * True if a comma belongs to the word before it: in the list of nodes of
+ * `mpol=`, before a digit (shmem_next_opt() in the kernel's mm/shmem.c).
  *
  * @param word The word up to the comma.
- * @param next The character behind it.
+ * @param next The character after the comma.
  */
 function isInWord(word: string, next: string | undefined): boolean {
   return word.startsWith("mpol=") && /^[0-9]/.test(next ?? "");
@@ -459,13 +461,13 @@ function parameter(key: string, value: ParameterValue): Parameter {
 /** fsconfig(2) takes keys and string values of 255 bytes at the most. */
 export const MOST_BYTES = 255;
 
-/** True if fsconfig(2) does not take a string for its length. */
+/** True if a string is too long for fsconfig(2). */
 export function isLongText(text: string): boolean {
-  // No unit of a string becomes more than three bytes.
+  // A UTF-16 unit becomes at most three bytes.
   return text.length > MOST_BYTES / 3 && encodeText(text).length > MOST_BYTES;
 }
 
-/** Checks a string that fsconfig(2) must take. */
+/** Checks a string for fsconfig(2). */
 export function checkText(what: string, text: string): void {
   checkPassable(what, text);
   if (!isLongText(text)) return;
@@ -476,18 +478,18 @@ export function checkText(what: string, text: string): void {
   );
 }
 
-/** Checks a string that goes to the kernel, however long it is. */
+/** Checks a string for the kernel, of any length. */
 export function checkPassable(what: string, text: string): void {
   if (text.includes("\0")) {
     throw new TypeError(`${what} must not contain a NUL character`);
   }
-  // A lone surrogate that stands for no byte is refused here, too.
+  // encodeText() refuses a lone surrogate that stands for no byte.
   if (!text.isWellFormed()) encodeText(text);
 }
 
 /** The part of a file that a loop device shows, and the device. */
 export interface LoopOptions {
-  /** The device; one that is free where it is not given. */
+  /** The device; undefined for any free one. */
   readonly device?: string;
   /** The offset in the file at which the device begins, in bytes. */
   readonly offset: bigint;
@@ -496,10 +498,10 @@ export interface LoopOptions {
 }
 
 /**
- * Takes the words for a loop device out of the others: `loop`, and where that
- * is given `offset` and `sizelimit`, which are a file system's own otherwise.
+ * Takes the words for a loop device out of the others: `loop`, and with it
+ * `offset` and `sizelimit`. Without `loop` those belong to the file system.
  *
- * @throws {TypeError} For a value that is none of theirs.
+ * @throws {TypeError} If one of these words does not take its value.
  */
 export function takeLoopOptions(
   parameters: readonly Parameter[],
@@ -527,7 +529,7 @@ export function takeLoopOptions(
 
 const UNITS = ["", "K", "M", "G", "T"];
 
-/** The kernel takes no more: an offset in a file is signed. */
+/** The kernel takes only smaller numbers: a file offset is signed. */
 const MOST = 2n ** 63n;
 
 function bytes(key: string, value: Parameter["value"] = "0"): bigint {

@@ -27,7 +27,7 @@ export interface SpecCommon {
   /** The mount point, relative to the root: `dev/pts`; `.` is the root itself. */
   target: string;
   /**
-   * If this can't be mounted, it is passed over (`nofail` in an fstab).
+   * True to skip this entry if it can't be mounted (`nofail` in an fstab).
    *
    * @default {false}
    */
@@ -126,7 +126,7 @@ export interface MountOptions extends NewAttributeOptions {
   record?: Recorder | null;
 }
 
-/** Whoever takes `MountOptions` may be given a whole `FileSystemSpec`. */
+/** Functions that take `MountOptions` also accept a whole `FileSystemSpec`. */
 export const MOUNT_NAMES: OptionNames<FileSystemSpec> = {
   ...NEW_ATTRIBUTE_NAMES,
   ...SPEC_NAMES,
@@ -193,7 +193,7 @@ export interface BindOptions extends NewAttributeOptions {
 }
 
 /**
- * Checks who is to write a mount down.
+ * Checks the option `record`.
  *
  * @throws {TypeError}
  */
@@ -207,7 +207,7 @@ export function parseRecorder(
   );
 }
 
-/** Whoever takes `BindOptions` may be given a whole `BindSpec`. */
+/** Functions that take `BindOptions` also accept a whole `BindSpec`. */
 export const BIND_NAMES: OptionNames<BindSpec> = {
   ...NEW_ATTRIBUTE_NAMES,
   ...SPEC_NAMES,

@@ -2,15 +2,15 @@ import { received, refuseRevoked } from "../base/check.ts";
 import { encodeText } from "../base/text.ts";
 
 /**
- * Targets: paths relative to a directory, as the caller wrote them. What is
- * wrong with one by its text alone is told before any system call.
+ * Targets: paths relative to a directory, as the caller wrote them. Faults in
+ * the text are reported before any system call.
  */
 
-/** A target that may be resolved. */
+/** A target whose text was checked. */
 export interface Target {
   /** The path, without empty and `.` components; `.` for the directory itself. */
   readonly path: string;
-  /** The path of what holds it. */
+  /** The path of its parent directory. */
   readonly parent: string;
   /** The last component: `.` for the directory itself. */
   readonly name: string;
@@ -19,7 +19,7 @@ export interface Target {
 /**
  * Checks a target's text.
  *
- * @throws {TypeError} When it is no string, empty, absolute, or has a NUL.
+ * @throws {TypeError} If it is no string, empty, absolute, or contains a NUL.
  */
 export function parseTarget(target: string): Target {
   if (typeof target !== "string") {
@@ -28,7 +28,7 @@ export function parseTarget(target: string): Target {
   if (target === "") {
     throw new TypeError('A target must not be empty: "." is the directory');
   }
-  // A lone surrogate that stands for no byte is refused here, too.
+  // encodeText() refuses a lone surrogate that stands for no byte.
   if (!target.isWellFormed()) encodeText(target);
   if (target.includes("\0")) {
     throw new TypeError("A target must not contain a NUL character");
@@ -51,7 +51,7 @@ export function parseTarget(target: string): Target {
   };
 }
 
-/** Checks the option to go beneath another mount, which is then found by its name. */
+/** Checks the option `beneath`; the target's name finds the mount on top. */
 export function parseBeneath(
   beneath: boolean = false,
   { name }: Target,
@@ -64,7 +64,7 @@ export function parseBeneath(
   return beneath;
 }
 
-/** True if symlinks of a target lead on inside its directory. */
+/** Checks the option `symlinks`; true if symlinks are followed in the root. */
 export function parseSymlinks(
   symlinks: "refuse" | "inRoot" = "refuse",
 ): boolean {
@@ -76,7 +76,7 @@ export function parseSymlinks(
   );
 }
 
-/** The mode to make mount points with, null when they must exist. */
+/** The mode of new mount points; null if mount points must exist. */
 export function parseMkdir(mkdir: boolean | number = false): number | null {
   if (mkdir === false) return null;
   if (mkdir === true) return 0o755;
@@ -97,10 +97,10 @@ export function parseMode(mode: number): number {
 }
 
 /**
- * The path that a caller's path or `file:` URL means.
+ * Converts a caller's path or `file:` URL to a path.
  *
- * @param what Its name in a message.
- * @throws {TypeError} When it is neither, empty, or the URL of another host.
+ * @param what The argument's name in a message.
+ * @throws {TypeError} If it is neither, empty, or the URL of another host.
  */
 export function pathArgument(what: string, path: string | URL): string {
   refuseRevoked(what, path);

@@ -18,9 +18,10 @@ import { byteCharacter, decodeText, encodeText, quote } from "../base/text.ts";
 /** Options of {@linkcode parseFstab}. */
 export interface ParseFstabOptions {
   /**
-   * Is called for each entry that is left out: an entry with `nofail` that
-   * can't be done here, and a line that mount(8) ignores with a warning (it has
-   * fewer than three fields, or a fifth or sixth field that is not a number).
+   * A function that is called for each entry that is left out: an entry with
+   * `nofail` that can't be done here, and a line that mount(8) ignores with a
+   * warning (it has fewer than three fields, or a fifth or sixth field that is
+   * not a number).
    *
    * @default {undefined; such a line is an error}
    */
@@ -103,10 +104,10 @@ export function parseFstab(
   });
 }
 
-/** A fault of an entry that is passed over where it can't be done. */
+/** A fault of an entry with `nofail`: the entry is left out. */
 class Optional extends Malformed {}
 
-/** A fault of a line that mount(8) takes for no entry. */
+/** A fault of a line that mount(8) ignores. */
 class NoEntry extends Malformed {}
 
 function parseLine(line: string, start: number, place: string): MountSpec[] {
@@ -168,14 +169,14 @@ function parseEntry(
     : { type: "bind", source: parseBound(source), ...sorted.bind, ...common };
 }
 
-/** The fifth and sixth field, and what may be behind them. */
+/** Checks the fifth and sixth field, and the text after them. */
 function checkRest([dump, pass, extra]: Word[]): void {
   for (const field of [dump, pass]) {
     if (field !== undefined && !/^\d+$/.test(field.text)) {
       throw new NoEntry(field, `${quote(field.text)} is no number`);
     }
   }
-  // mount(8) looks no further, and there are files with comments there.
+  // mount(8) ignores the rest of the line: some files have comments there.
   if (extra === undefined || extra.text.startsWith("#")) return;
   throw new Malformed(
     extra,
@@ -203,7 +204,7 @@ function parseBound(field: Word): string {
   );
 }
 
-/** A source; where it is a tag, the link that udev makes for it. */
+/** Parses a source; a tag becomes the path of the link that udev makes. */
 function parseSource(field: Word): string {
   const source = decode(field);
   const [, tag, value] =
@@ -243,7 +244,7 @@ function characters({ text, offset }: Word): Word[] {
   );
 }
 
-/** Of escaped bytes that are one character together, makes it. */
+/** Joins escaped bytes that form one character together. */
 function joined(word: Word): Word {
   checkSpecText(word, word.text);
   return word.text.isWellFormed()

@@ -1,15 +1,15 @@
 /**
- * JSON (RFC 8259) whose values know where they are written: what `JSON.parse`
- * tells of a place differs by engine, and is nothing once the text is parsed.
+ * Parses JSON (RFC 8259) to values that know their place in the text.
+ * `JSON.parse` tells only the places of syntax errors, each engine differently.
  */
 import { Malformed } from "./malformed.ts";
 import { quote } from "../base/text.ts";
 
-/** A value, and where it starts. */
+/** A value, and its place in the text. */
 export interface JsonNode {
-  /** Its first character's place in the text. */
+  /** The place of its first character. */
   readonly offset: number;
-  /** The value; of members of one name the last counts. */
+  /** The value; if an object repeats a name, the last member counts. */
   readonly value:
     | null
     | boolean
@@ -19,7 +19,7 @@ export interface JsonNode {
     | Map<string, JsonNode>;
 }
 
-/** Far from what fills the stack, and from any configuration. */
+/** More levels than any configuration has; the stack would take far more. */
 const MOST_LEVELS = 500;
 
 const SPACE = /[ \t\n\r]*/y;
@@ -31,8 +31,7 @@ const ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
 /**
  * Parses JSON.
  *
- * @throws {Malformed} Exactly where `JSON.parse` throws, and for more than 500
- * levels.
+ * @throws {Malformed} If `JSON.parse` would throw, or for more than 500 levels.
  */
 export function parseJson(text: string): JsonNode {
   let at = 0;
@@ -44,7 +43,7 @@ export function parseJson(text: string): JsonNode {
     return found;
   }
 
-  /** True if a character is next, between white space; then it is passed. */
+  /** Passes a character, and white space around it; false if it is not next. */
   function passes(character: string): boolean {
     take(SPACE);
     if (text[at] !== character) return false;

@@ -29,11 +29,11 @@ export class SpecSyntaxError extends Error {
 export interface TextPlace {
   /** The number of UTF-16 code units before it. */
   readonly offset: number;
-  /** A name for it, where the text has names. */
+  /** A name for the place, if the text has names. */
   readonly place?: string;
 }
 
-/** A fault at a place of the text that is parsed. */
+/** A fault at a place in the parsed text. */
 export class Malformed extends Error {
   /** The place in the text. */
   readonly offset: number;
@@ -47,7 +47,7 @@ export class Malformed extends Error {
 /**
  * Parses a text.
  *
- * @throws {TypeError} When it is no string.
+ * @throws {TypeError} If it is no string.
  * @throws {SpecSyntaxError} For a {@linkcode Malformed} that `parse` threw.
  */
 export function parseText<T>(text: string, parse: () => T): T {
@@ -61,7 +61,7 @@ export function parseText<T>(text: string, parse: () => T): T {
   }
 }
 
-/** The error that says where in a text a fault is. */
+/** Makes the error that tells the line and column of a fault. */
 function placeFault(
   text: string,
   { offset, message }: Malformed,

@@ -31,7 +31,7 @@ export interface ParseOciMountsOptions {
 
 const OCI_NAMES: OptionNames<ParseOciMountsOptions> = { bundle: true };
 
-/** A value of the configuration, and where it is. */
+/** A value of the configuration, with its place. */
 interface Value extends JsonNode, TextPlace {}
 
 /**
@@ -140,7 +140,7 @@ function parseDestination(mount: Value): string {
   return targetOf(destination, nonEmpty(destination));
 }
 
-/** Parses the source of a bind, or the file system. */
+/** Parses the type, and the source of a bind or of a file system. */
 function parseWhat(
   mount: Value,
   type: Value | undefined,
@@ -221,7 +221,7 @@ function idMapsOf(holder: Value): IdMaps | null {
   return { uids: idMappings(uids), gids: idMappings(gids) };
 }
 
-/** @returns Undefined for none, however that is written. */
+/** @returns Undefined for a missing, null or empty list. */
 function mappingsOf(holder: Value, name: string): Value | undefined {
   const mappings = member(holder, name);
   return mappings === undefined || items(mappings).length === 0
@@ -252,7 +252,7 @@ function id(mapping: Value, name: string): number {
 function member(parent: Value, name: string): Value | undefined {
   if (!(parent.value instanceof Map)) throw unexpected(parent, "an object");
   const found = parent.value.get(name);
-  // Go's encoder writes null for what is not given, and runc reads it so.
+  // Go's encoder writes null for a missing value, and runc reads it as such.
   if (found === undefined || found.value === null) return undefined;
   const { place } = parent;
   return { ...found, place: place === undefined ? name : `${place}.${name}` };

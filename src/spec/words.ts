@@ -1,8 +1,8 @@
 /**
  * Room `spec`: fstab(5) and OCI configurations, read into `MountSpec`. Pure.
  *
- * The option words of mount(8) and of the OCI runtime specification, and what
- * becomes of each. `TABLE` and `PATTERNS` have them all.
+ * Sorts the option words of mount(8) and of the OCI runtime specification by
+ * their effects. `TABLE` and `PATTERNS` have them all.
  */
 import { Malformed, type TextPlace } from "./malformed.ts";
 import { type IdMap, type IdMaps, parseIdmap } from "../options/attributes.ts";
@@ -14,42 +14,42 @@ import {
   WITHOUT_EFFECT_PATTERN,
 } from "../options/mount_options.ts";
 
-/** A word or character of the options, and where it is written. */
+/** A word or character of the options, and its place in the text. */
 export interface Word extends TextPlace {
   readonly text: string;
 }
 
 /** Options, sorted by their meaning. */
 export interface SortedWords {
-  /** For the mount and, unless this is a bind, for its file system; in order. */
+  /** Words for the mount and, if it is no bind, its file system; in order. */
   options: string[];
-  /** Makes it a bind. */
+  /** The mount is a bind. */
   bind?: { recursive: boolean };
-  /** Shows other owners, by a map that is written elsewhere. */
+  /** The mount has an id map, which is written elsewhere. */
   idmap?: { word: Word; recursive: boolean };
-  /** Shows other owners, by a map that is written here. */
+  /** The mount has an id map, which the word itself contains. */
   mapped?: { word: Word; idmap: IdMaps | string };
-  /** A failure is passed over. */
+  /** The entry is skipped if it fails. */
   optional?: true;
-  /** Makes the mount point, with this mode where it is a number. */
+  /** The mount point is made if missing; a number is its mode. */
   mkdir?: true | number;
 }
 
-/** The kind of mount; `cgroup` shows the system's own, as they are. */
+/** The kind of mount; `cgroup` binds the system's own cgroup mounts. */
 type Kind = "file system" | "bind" | "cgroup";
 
 /** The effect of a word. */
 type Effect = (sorted: SortedWords, word: Word, kind: Kind) => void;
 
-/** Goes to the library: attributes and propagation, which every mount has. */
+/** A word for an attribute or the propagation of the mount. */
 const mount: Effect = ({ options }, { text }, kind) => {
   const recursive = `r${text}`;
-  // Of version 1 there are several mounts.
+  // cgroup version 1 consists of several mounts.
   const isForAll = kind === "cgroup" && EFFECTS.has(recursive);
   options.push(isForAll ? recursive : text);
 };
 
-/** Is the file system's, and that of a bind is in use already. */
+/** A file system's option; a bind's file system is mounted already. */
 const fileSystem: Effect = ({ options }, word, kind) => {
   if (kind === "bind") {
     throw new Malformed(
@@ -60,14 +60,16 @@ const fileSystem: Effect = ({ options }, word, kind) => {
   if (kind === "file system") options.push(word.text);
 };
 
-/** Is the file system's, and mount(2) ignores it with a bind. */
+/** A file system's flag; mount(2) ignores it for a bind. */
 const superblock: Effect = ({ options }, { text }, kind) => {
   if (kind === "file system") options.push(text);
 };
 
 const nothing: Effect = () => {};
 
-/** Says who may mount, and unless later words say otherwise makes it safe. */
+/**
+ * A word for who may mount: it implies safe words; later ones override them.
+ */
 function implies(...words: string[]): Effect {
   return ({ options }) => options.push(...words);
 }
@@ -90,7 +92,7 @@ const TABLE: [Effect, string][] = [
   [mount, "rnostrictatime rdiratime rnodiratime"],
   [mount, "private shared slave unbindable"],
   [mount, "rprivate rshared rslave runbindable"],
-  // fsconfig(2) takes these of every file system.
+  // fsconfig(2) takes these for every file system.
   [superblock, "sync async dirsync lazytime nolazytime mand nomand"],
   [implies("noexec", "nosuid", "nodev"), "user users"],
   [implies("nosuid", "nodev"), "owner group"],
@@ -106,7 +108,7 @@ const TABLE: [Effect, string][] = [
 
 const IDMAP = /^X-mount\.idmap(=|$)/;
 
-/** Words that are told by how they begin; the first that fits counts. */
+/** Effects of words that begin in a known way; the first match counts. */
 const PATTERNS: [Effect, RegExp][] = [
   [
     (sorted, word) => sorted.mkdir = parseMkdirWord(word),
@@ -127,10 +129,10 @@ const EFFECTS: ReadonlyMap<string, Effect> = new Map(
 );
 
 /**
- * Sorts words by what becomes of them.
+ * Sorts words by their effects.
  *
- * @param type The type of the file system, unless the words say it is a bind.
- * @throws {Malformed} At one that can't be.
+ * @param type The file system's type; not used if a word makes it a bind.
+ * @throws {Malformed} At a word that is refused.
  */
 export function sortWords(words: readonly Word[], type?: string): SortedWords {
   const sorted: SortedWords = { options: [] };
@@ -174,12 +176,12 @@ function parseMkdirWord(word: Word): true | number {
 /**
  * Splits options into words: see {@linkcode scanWords}.
  *
- * @param characters The characters, and where each is written.
- * @throws {Malformed} Where a quote is not closed.
+ * @param characters The characters, and the place of each.
+ * @throws {Malformed} At a quote that is not closed.
  */
 export function placedWords(characters: readonly Word[]): Word[] {
   const text = characters.map(({ text }) => text).join("");
-  // A character beyond U+FFFF is two units of the text.
+  // A character beyond U+FFFF has two units in the text.
   const units = characters.flatMap((one) => Array(one.text.length).fill(one));
   const unclosed = (at: number) =>
     new Malformed(units[at], "A quote in the options is not closed");
@@ -198,11 +200,11 @@ export function isIdmapWord(word: string): boolean {
  * Parses `X-mount.idmap=[u:|g:|b:]INSIDE:OUTSIDE:LENGTH[ …]` or
  * `X-mount.idmap=/proc/PID/ns/user`.
  *
- * The first id is the one that the file system has, the second what it is seen
- * as: so mount(8) does it, whose page has said the opposite since 2.39.
+ * The first id is the id in the file system, the second the id that processes
+ * see. mount(8) does so; its manual page has said the opposite since 2.39.
  *
  * @returns The maps, or the path of a user namespace.
- * @throws {TypeError | RangeError} Where the word is malformed.
+ * @throws {TypeError | RangeError} If the word is malformed.
  */
 export function parseIdmapWord(word: string): IdMaps | string {
   const value = word.slice(word.indexOf("=") + 1).trim();
@@ -234,10 +236,10 @@ export function parseIdmapWord(word: string): IdMaps | string {
 }
 
 /**
- * The target that a path from the root means.
+ * Converts a path from the root to a target.
  *
- * @throws {Malformed} For a `..`: it has a meaning only where no name on the
- * way is a symlink, and that the text doesn't tell.
+ * @throws {Malformed} For a `..`: its meaning depends on symlinks, which the
+ * text does not show.
  */
 export function targetOf(at: TextPlace, path: string): string {
   if (path.split("/").includes("..")) {
@@ -247,7 +249,7 @@ export function targetOf(at: TextPlace, path: string): string {
 }
 
 /**
- * The type of an entry that is no bind.
+ * Checks the type of an entry that is no bind.
  *
  * @throws {Malformed} For a type that stands for a bind.
  */

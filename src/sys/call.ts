@@ -1,14 +1,14 @@
 /**
- * Arguments on their way to the kernel. What can't be passed on is refused
- * here: a wrong type, a NUL in a string, a number that does not fit the C
- * type. All else is the kernel's to judge.
+ * Converts arguments for the kernel. Refuses what can't be passed on: a wrong
+ * type, a NUL in a string, a number that does not fit the C type. The kernel
+ * judges the rest.
  */
 import { decodeText, encodeText, quote } from "../base/text.ts";
 import { LITTLE_ENDIAN } from "./layout.ts";
 import { type Argument, SyscallError } from "./error.ts";
 import { errno } from "./libc.ts";
 
-/** Encodes a string, NUL at its end. */
+/** Encodes a string, and adds a NUL. */
 export function cString(name: string, value: string): Uint8Array<ArrayBuffer> {
   if (typeof value !== "string") {
     throw new TypeError(`"${name}" must be a string: received ${kind(value)}`);
@@ -21,11 +21,11 @@ export function cString(name: string, value: string): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Encodes a string as {@linkcode cString} does, most often into memory that is
- * used again: it is good for one call, before which nothing of a caller's (a
- * getter, a tracer) may run.
+ * Encodes a string as {@linkcode cString} does, but reuses memory if it can.
+ * The bytes are valid for the next call only. Until then no code of a caller's
+ * (a getter, a tracer) may run.
  *
- * @param slot The memory to use: a call may take a string in each.
+ * @param slot The memory to use; a call with two strings needs both slots.
  */
 export function passString(
   name: string,
@@ -44,7 +44,7 @@ export function passString(
   return memory;
 }
 
-/** As long as a path may be. */
+/** The kernel's limit for a path: PATH_MAX. */
 const MOST_PASSED = 4096;
 
 const SLOTS = [
@@ -62,12 +62,12 @@ export function uint32(name: string, value: number): number {
   return integer(name, value, 0, 0xffff_ffff);
 }
 
-/** Checks flags whose C type is `int`: bit 31 may be written with either sign. */
+/** Checks flags whose C type is `int`: with bit 31 set, any sign will do. */
 export function flags32(name: string, value: number): number {
   return integer(name, value, -0x8000_0000, 0xffff_ffff) | 0;
 }
 
-/** Checks a 64-bit value, which may be a number where that is exact. */
+/** Checks a 64-bit value: a bigint, or a number that is exact. */
 export function uint64(name: string, value: number | bigint): bigint {
   if (typeof value !== "bigint") {
     return BigInt(integer(name, value, 0, Number.MAX_SAFE_INTEGER));
@@ -149,22 +149,22 @@ export function settle(
     try {
       tracer({ syscall, args, result, errno: number });
     } catch (error) {
-      // Thrown from here it would lose what the call made.
+      // Thrown from here, the error would lose the descriptor of the call.
       queueMicrotask(() => {
         throw error;
       });
     }
-    // The tracer may have made calls of its own.
+    // The tracer may have made calls, which changed errno.
     errno[0] = copied;
   }
   if (result === -1) throw new SyscallError(syscall, number, args);
 }
 
-/** A system call that was made, as a tracer is told of it. */
+/** A system call that was made, for a tracer. */
 export interface TracedCall {
   /** The kernel's name of the call. */
   readonly syscall: string;
-  /** The arguments, as strace would print them; descriptors apart. */
+  /** The arguments as strace(1) would print them; descriptors are objects. */
   readonly args: readonly Argument[];
   /** The call's result, -1 when it failed. */
   readonly result: number;
@@ -172,15 +172,15 @@ export interface TracedCall {
   readonly errno: number;
 }
 
-/** Is told of each system call, after it was made. */
+/** A function that is called after each system call. */
 export type Tracer = (call: TracedCall) => void;
 
 /** The tracer that is told of each call, if there is one. */
 export let tracer: Tracer | null = null;
 
 /**
- * Sets the function that is told of each system call this thread makes through
- * this module. It must not throw: that would be an uncaught error.
+ * Sets a function that is called after each system call that this thread makes
+ * through this module. It must not throw: the error would be uncaught.
  *
  * @param next The tracer, or null for none.
  * @returns The tracer that was set before.
@@ -191,18 +191,18 @@ export function setTracer(next: Tracer | null): Tracer | null {
   return previous;
 }
 
-/** Quotes what was read, shortened as strace(1) does. */
+/** Quotes bytes that were read, shortened as strace(1) shortens them. */
 export function quoteStart(bytes: Uint8Array): string {
   const shown = quote(decodeText(bytes.subarray(0, MOST_SHOWN)));
   return bytes.length > MOST_SHOWN ? `${shown}...` : shown;
 }
 
-/** strace's own 32 would cut most of what the kernel says on a context. */
+/** More than strace's 32, which would cut most messages on a context. */
 const MOST_SHOWN = 256;
 
 /**
- * Names the bits of `value`, joined by `|`; what has no name is printed in
- * hexadecimal. A name that covers several bits must come before theirs.
+ * Names the bits of `value`, joined by `|`; prints other bits in hexadecimal. A
+ * name of several bits must come before the names of these bits.
  */
 export function flagNames(
   value: number | bigint,

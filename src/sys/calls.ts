@@ -8,8 +8,8 @@
  * include/uapi/asm-generic/unistd.h (aarch64). The calls that came with Linux
  * 5.2 and later have one number on both.
  *
- * A call without parameters is made on a thread or in a child alone, which take
- * any call by its number.
+ * A call without `parameters` is made only by a `SyscallThread` or in a child,
+ * which take any call by its number.
  */
 
 /** A parameter of a system call, as Deno's foreign functions name its type. */
@@ -19,12 +19,12 @@ export type ParameterType = "i32" | "u32" | "u64" | "usize" | "buffer";
 interface CallDescription {
   readonly x86_64: number;
   readonly aarch64: number;
-  /** The Linux version that it came with, where people may have an older one. */
+  /** The Linux version that it came with, if users may have an older one. */
   readonly since?: string;
   readonly parameters?: readonly ParameterType[];
 }
 
-/** A row a call, in the order of their names. */
+/** One row for each call, in the order of their names. */
 export const CALLS = {
   // int capget(cap_user_header_t hdrp, cap_user_data_t datap);
   capget: { x86_64: 125, aarch64: 90, parameters: ["buffer", "buffer"] },

@@ -1,10 +1,10 @@
 /**
- * The kernel's constants, in the kernel's spelling. One that is newer than
- * Linux 5.2, the first with fsopen(2), says since when it is there.
+ * The kernel's constants, in the kernel's spelling. The comment of a constant
+ * newer than Linux 5.2, the first with fsopen(2), names its first version.
  */
 
-// Without Deno (in Node.js, in a browser) nothing can be called, but importing
-// this must not fail.
+// Importing this file must not fail without Deno (in Node.js, in a browser),
+// where no call is possible.
 const AARCH64 =
   (globalThis as { Deno?: { build: { arch: string } } }).Deno?.build.arch ===
     "aarch64";
@@ -62,7 +62,7 @@ export const FSCONFIG_CMD_CREATE = 6;
 /** Apply the parameters to the file system that is there. */
 export const FSCONFIG_CMD_RECONFIGURE = 7;
 
-/** Create the file system, and fail where an existing one would be taken; since Linux 6.6. */
+/** Create the file system, and fail if an existing one matches; since Linux 6.6. */
 export const FSCONFIG_CMD_CREATE_EXCL = 8;
 
 // open_tree(2): include/uapi/linux/mount.h
@@ -78,28 +78,28 @@ export const OPEN_TREE_CLOEXEC = 0x80000;
 
 // move_mount(2): include/uapi/linux/mount.h
 
-/** Follow a symlink at the end of the path it comes from. */
+/** Follow a symlink at the end of the source path. */
 export const MOVE_MOUNT_F_SYMLINKS = 0x1;
 
-/** Trigger an automount at the end of the path it comes from. */
+/** Trigger an automount at the end of the source path. */
 export const MOVE_MOUNT_F_AUTOMOUNTS = 0x2;
 
-/** An empty path it comes from means the descriptor itself. */
+/** An empty source path means the descriptor itself. */
 export const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 
-/** Follow a symlink at the end of the path it goes to. */
+/** Follow a symlink at the end of the target path. */
 export const MOVE_MOUNT_T_SYMLINKS = 0x10;
 
-/** Trigger an automount at the end of the path it goes to. */
+/** Trigger an automount at the end of the target path. */
 export const MOVE_MOUNT_T_AUTOMOUNTS = 0x20;
 
-/** An empty path it goes to means the descriptor itself. */
+/** An empty target path means the descriptor itself. */
 export const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 
-/** Move nothing: let the destination join the source's peer group; since Linux 5.15. */
+/** Move nothing: the target joins the source's peer group; since Linux 5.15. */
 export const MOVE_MOUNT_SET_GROUP = 0x100;
 
-/** Put the mount under the one on top; since Linux 6.5. */
+/** Put the mount beneath the topmost mount; since Linux 6.5. */
 export const MOVE_MOUNT_BENEATH = 0x200;
 
 /** All `MOVE_MOUNT_*` flags, as of Linux 6.5. */
@@ -119,7 +119,7 @@ export const MOUNT_ATTR_NODEV = 0x4;
 /** Programs can't be executed. */
 export const MOUNT_ATTR_NOEXEC = 0x8;
 
-/** The field that holds one of `RELATIME`, `NOATIME` and `STRICTATIME`; to be cleared when one is set. */
+/** The field that holds one of `RELATIME`, `NOATIME` and `STRICTATIME`; clear it to set one. */
 export const MOUNT_ATTR__ATIME = 0x70;
 
 /**
@@ -163,7 +163,7 @@ export const MS_NOEXEC = 0x8;
 /** Each write reaches the device before it returns. */
 export const MS_SYNCHRONOUS = 0x10;
 
-/** Change the flags and data of a mount that is there. */
+/** Change the flags and data of an existing mount. */
 export const MS_REMOUNT = 0x20;
 
 /** Allow mandatory locks; without effect since Linux 5.15. */
@@ -261,7 +261,7 @@ export const MS_MGC_MSK = 0xffff0000;
 /** Abort requests under way, where the file system can (NFS, FUSE): data may be lost. */
 export const MNT_FORCE = 0x1;
 
-/** Unmount at once from the tree, and for good when nothing uses it any more. */
+/** Detach the mount at once, and release it when nothing uses it any more. */
 export const MNT_DETACH = 0x2;
 
 /** Mark as expired, answering EAGAIN; the second call unmounts if nothing used it meanwhile. */
@@ -284,10 +284,10 @@ export const O_WRONLY = 0x1;
 /** Read and write. */
 export const O_RDWR = 0x2;
 
-/** Create the file if it is not there. */
+/** Create the file if it does not exist. */
 export const O_CREAT = 0x40;
 
-/** With `O_CREAT`: fail if the file is there. */
+/** With `O_CREAT`: fail if the file exists. */
 export const O_EXCL = 0x80;
 
 /** A terminal that is opened does not become the controlling one. */
@@ -299,7 +299,7 @@ export const O_TRUNC = 0x200;
 /** Each write goes to the end of the file. */
 export const O_APPEND = 0x400;
 
-/** Fail with EAGAIN where the call would wait. */
+/** Fail with EAGAIN if the call would wait. */
 export const O_NONBLOCK = 0x800;
 
 /** The same as `O_NONBLOCK`. */
@@ -329,7 +329,7 @@ export const O_CLOEXEC = 0x80000;
 /** Each write's data and metadata reach the device before it returns. */
 export const O_SYNC = 0x101000;
 
-/** Only say where: the descriptor can't be read or written. */
+/** Open only a place in the tree: the descriptor can't be read or written. */
 export const O_PATH = 0x200000;
 
 /** Make a file without a name in the directory; another value on aarch64. */
@@ -349,13 +349,13 @@ export const RESOLVE_NO_MAGICLINKS = 0x2;
 /** Follow no symlink at all; since Linux 5.6. */
 export const RESOLVE_NO_SYMLINKS = 0x4;
 
-/** Fail where the path leads out of the directory; since Linux 5.6. */
+/** Fail if the path leads out of the directory; since Linux 5.6. */
 export const RESOLVE_BENEATH = 0x8;
 
-/** Take the directory for `/`; since Linux 5.6. */
+/** Resolve the path as if the directory were `/`; since Linux 5.6. */
 export const RESOLVE_IN_ROOT = 0x10;
 
-/** Fail with EAGAIN where the lookup would need more than the cache; since Linux 5.12. */
+/** Fail with EAGAIN if the lookup would need more than the cache; since Linux 5.12. */
 export const RESOLVE_CACHED = 0x20;
 
 /** Size of the first `struct open_how`; since Linux 5.6. */
@@ -408,7 +408,7 @@ export const STATMOUNT_MNT_UIDMAP = 0x2000;
 /** Ask for `mnt_gidmap_num` and `mnt_gidmap`; since Linux 6.15. */
 export const STATMOUNT_MNT_GIDMAP = 0x4000;
 
-/** A flag of the call and no bit of the mask: the mount is given by a descriptor; since Linux 7.0. */
+/** A flag of the call, no bit of the mask: a descriptor names the mount; since Linux 7.0. */
 export const STATMOUNT_BY_FD = 0x1;
 
 // listmount(2): include/uapi/linux/mount.h
@@ -522,7 +522,7 @@ export const STATX_ATTR_WRITE_ATOMIC = 0x400000;
 
 // The at-calls: include/uapi/linux/fcntl.h
 
-/** Stands for the working directory where a directory's descriptor is wanted. */
+/** Stands for the working directory in place of a directory's descriptor. */
 export const AT_FDCWD: number = -100;
 
 /** Do not follow a symlink at the end of the path. */
@@ -546,7 +546,7 @@ export const AT_STATX_SYNC_AS_STAT = 0x0;
 /** statx(2): ask the server of a network file system. */
 export const AT_STATX_FORCE_SYNC = 0x2000;
 
-/** statx(2): take what is cached. */
+/** statx(2): tell what is cached. */
 export const AT_STATX_DONT_SYNC = 0x4000;
 
 /** Include the mounts below: open_tree(2), mount_setattr(2). */
@@ -651,7 +651,7 @@ export const LO_FLAGS_PARTSCAN = 0x8;
 /** Go around the page cache of the file. */
 export const LO_FLAGS_DIRECT_IO = 0x10;
 
-/** Put a file behind a device, all at once; since Linux 5.8. */
+/** Put a file behind a device, with all settings; since Linux 5.8. */
 export const LOOP_CONFIGURE = 0x4c0a;
 
 /** Find or make a device that has no file. */
@@ -659,14 +659,14 @@ export const LOOP_CTL_GET_FREE = 0x4c82;
 
 // flock(2): include/uapi/asm-generic/fcntl.h
 
-/** A lock that others may have, too. */
+/** A lock that other open files may have, too. */
 export const LOCK_SH = 1;
 
-/** A lock that nobody else has. */
+/** A lock that only one open file can have. */
 export const LOCK_EX = 2;
 
-/** Fail with EAGAIN where the call would wait. */
+/** Fail with EAGAIN if the call would wait. */
 export const LOCK_NB = 4;
 
-/** Give the lock back. */
+/** Release the lock. */
 export const LOCK_UN = 8;

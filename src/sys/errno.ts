@@ -141,8 +141,8 @@ const ERRNO: Readonly<
 };
 
 /**
- * Names an error number as the kernel's errno headers do: of two names for one
- * number the first, so EAGAIN and not EWOULDBLOCK, EDEADLK and not EDEADLOCK.
+ * Names an error number as the kernel's errno headers do. If a number has two
+ * names, the first counts: EAGAIN, not EWOULDBLOCK; EDEADLK, not EDEADLOCK.
  *
  * @param errno The positive error number.
  * @returns The name, or like "E524" for a number that has none.

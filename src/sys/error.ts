@@ -64,8 +64,8 @@ export function isErrno(
 }
 
 /**
- * What a kernel may lack, or a seccomp filter hide, so that something is done in
- * another way. tests/whole/fallbacks_test.ts has a test for each.
+ * Features that a kernel may lack or a seccomp filter may hide, and for which
+ * there is another way. tests/whole/fallbacks_test.ts has a test for each.
  */
 export type Fallback =
   | "statmount, for attributes"
@@ -105,19 +105,19 @@ export type Fallback =
 
 let listener: ((missing: Fallback) => void) | null = null;
 
-/** Has a function told of each fallback from now on; returns the one before. */
+/** Sets a function to call at each fallback; returns the one set before. */
 export function onFallback(next: typeof listener): typeof listener {
   const before = listener;
   listener = next;
   return before;
 }
 
-/** Says that something is done in another way. */
+/** Reports that a feature is missing, and that the code takes another way. */
 export function fallBack(missing: Fallback): void {
   listener?.(missing);
 }
 
-/** True if an error, one of these numbers, says that something is missing. */
+/** True if an error has one of these numbers: then the feature is missing. */
 export function lacks(
   missing: Fallback,
   error: unknown,
@@ -128,7 +128,7 @@ export function lacks(
   return true;
 }
 
-/** A descriptor among the arguments of a call: a tracer may say what it leads to. */
+/** A descriptor among a call's arguments; a tracer may show its file. */
 export interface DescriptorArgument {
   /** The descriptor's number, or `AT_FDCWD`. */
   readonly fd: number;

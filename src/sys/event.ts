@@ -26,7 +26,7 @@ import {
 /** Close the group's descriptor on exec. */
 export const FAN_CLOEXEC = 0x1;
 
-/** Reading answers EAGAIN where it would wait. */
+/** Reading answers EAGAIN if it would wait. */
 export const FAN_NONBLOCK = 0x2;
 
 /** Report mounts and unmounts; since Linux 6.15. */
@@ -43,7 +43,7 @@ export const FAN_REPORT_MNT = 0x4000;
  * @param eventFlags `O_*` of the descriptors that come with events.
  * @returns The group's descriptor.
  * @throws {SyscallError} EINVAL for an unknown flag, EPERM without CAP_SYS_ADMIN
- * for what needs it, ENOSYS where the kernel was built without.
+ * for flags that need it, ENOSYS if the kernel was built without fanotify.
  */
 export function fanotifyInit(flags: number, eventFlags: number): number {
   flags = uint32("flags", flags);
@@ -61,7 +61,7 @@ export function fanotifyInit(flags: number, eventFlags: number): number {
 
 // fanotify_mark(2): include/uapi/linux/fanotify.h
 
-/** Add to what is marked. */
+/** Add a mark. */
 export const FAN_MARK_ADD = 0x1;
 
 /** Mark a mount namespace; since Linux 6.15. */
@@ -74,7 +74,7 @@ export const FAN_MNT_ATTACH = 0x1000000;
 export const FAN_MNT_DETACH = 0x2000000;
 
 /**
- * Marks a file, mount or namespace whose events a group is told.
+ * Marks a file, mount or namespace: the group receives its events.
  *
  * `int fanotify_mark(int fanotify_fd, unsigned int flags, uint64_t mask, int dirfd, const char *path);`
  *
@@ -121,7 +121,7 @@ export function fanotifyMark(
   }
 }
 
-// Events, as they are read: include/uapi/linux/fanotify.h
+// Events as read(2) returns them: include/uapi/linux/fanotify.h
 
 /** Events were lost: the queue was full. */
 export const FAN_Q_OVERFLOW = 0x4000;
@@ -136,15 +136,15 @@ export const FANOTIFY_METADATA_VERSION = 3;
 export interface FanotifyMountEvent {
   /** `FAN_MNT_ATTACH`, `FAN_MNT_DETACH`, `FAN_Q_OVERFLOW`. */
   mask: number;
-  /** The mount's unique id, `undefined` where events were lost. */
+  /** The mount's unique id; `undefined` if events were lost. */
   mntId: bigint | undefined;
 }
 
 const BUFFER_SIZE = 65536;
 
 /**
- * Reads what a group that does not wait (`FAN_NONBLOCK`) has been told of: as
- * many events as fit into a buffer.
+ * Reads the queued events of a group made with `FAN_NONBLOCK`: as many as fit
+ * into a buffer.
  *
  * @param fd The group.
  * @returns The events, the oldest first; none when nothing is queued.
@@ -161,7 +161,7 @@ export function readMountEvents(fd: number): FanotifyMountEvent[] {
   }
 }
 
-/** Decodes what read(2) gave. */
+/** Decodes the events that read(2) returned. */
 export function decodeMountEvents(bytes: Uint8Array): FanotifyMountEvent[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const u8 = (offset: number) => view.getUint8(offset);
@@ -173,7 +173,7 @@ export function decodeMountEvents(bytes: Uint8Array): FanotifyMountEvent[] {
       throw new UnsupportedError("This kernel's events have another layout");
     }
     const end = at + u32(at + FANOTIFY_EVENT_METADATA.event_len);
-    // The bits that have a name lie in the lower half.
+    // All named bits lie in the lower half.
     const mask = u32(at + FANOTIFY_EVENT_METADATA.mask);
     let mntId: bigint | undefined;
     at += u16(at + FANOTIFY_EVENT_METADATA.metadata_len);
@@ -193,16 +193,16 @@ export function decodeMountEvents(bytes: Uint8Array): FanotifyMountEvent[] {
 /** There is something to read. */
 export const POLLIN = 0x1;
 
-/** Something happened that has precedence: of a mount table, it changed. */
+/** An exceptional condition: for a mount table, it changed. */
 export const POLLPRI = 0x2;
 
 /** There is room to write. */
 export const POLLOUT = 0x4;
 
-/** An error; needs not be asked for. */
+/** An error; reported even if not requested. */
 export const POLLERR = 0x8;
 
-/** The other end is closed; needs not be asked for. */
+/** The other end is closed; reported even if not requested. */
 export const POLLHUP = 0x10;
 
 /** A descriptor to wait for: `struct pollfd`. */
@@ -213,12 +213,12 @@ export interface PollFd {
   readonly events: number;
 }
 
-/** `struct timespec` of no time at all. */
+/** A `struct timespec` of zero seconds. */
 const NO_TIME = new Uint8Array(new ArrayBuffer(16));
 
 /**
- * Waits on another thread until something can be had from one of some
- * descriptors, which must stay open until then.
+ * Waits on another thread for an event on one of some descriptors, which must
+ * stay open until then.
  *
  * `int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *tmo_p, const sigset_t *sigmask);`
  *
@@ -259,7 +259,8 @@ export async function ppoll(fds: readonly PollFd[]): Promise<number[]> {
     );
     if (tracer && ready > 0) settle(ready, "ppoll", args("NULL"));
     if (ready > 0) return revents();
-    // A signal ended it, or only that thread has its errno: ask on this one.
+    // The call was interrupted or failed. Only that thread has the errno:
+    // repeat the call on this thread, without waiting.
     ready = libc.ppoll(
       NR.ppoll,
       buffer,

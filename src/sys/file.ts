@@ -115,8 +115,8 @@ export function openat2(dirfd: number, path: string, how: OpenHow): number {
 }
 
 /**
- * As {@linkcode openat2}, for those who look whether something is there: an error
- * takes longer than the call.
+ * As {@linkcode openat2}, to find out if a file exists. It makes no error for
+ * ENOENT, because that would take longer than the call.
  *
  * @returns The descriptor, -1 for ENOENT.
  * @throws {SyscallError} As {@linkcode openat2}, but not ENOENT.
@@ -129,7 +129,7 @@ export function openat2IfThere(
   try {
     return openUnless(ENOENT, dirfd, path, how);
   } catch (error) {
-    // A tracer was told of it.
+    // With a tracer, settle() reports the call and throws.
     if (isErrno(error, ENOENT)) return -1;
     throw error;
   }
@@ -165,7 +165,7 @@ function openUnless(
   return fd;
 }
 
-/** Used again by each call: `how` is read before it is filled. */
+/** Reused by each call, filled only after the caller's `how` was checked. */
 const openHow = new Uint8Array(new ArrayBuffer(OPEN_HOW.SIZE));
 
 const SIZE = BigInt(OPEN_HOW.SIZE);
@@ -198,7 +198,7 @@ const RESOLVE = {
   RESOLVE_CACHED,
 };
 
-/** Names open flags: to read only is the access mode that has no bit. */
+/** Names open flags; `O_RDONLY` is the access mode that has no bit. */
 function openFlagNames(value: number | bigint): string {
   const flags = BigInt(value);
   const names = flagNames(flags, OPEN);
@@ -228,19 +228,20 @@ export function close(fd: number): void {
 }
 
 /**
- * Closes a descriptor on another thread: what takes a mount away with it waits for
+ * Closes a descriptor on another thread: a close that also unmounts waits for
  * the kernel (synchronize_rcu).
  *
  * `int close(int fd);`
  *
  * See close(2).
  *
- * @param fd The descriptor; nobody uses it any more.
+ * @param fd The descriptor; no other code may use it any more.
  */
 export async function closeElsewhere(fd: number): Promise<void> {
   fd = int32("fd", fd);
   const result = await bindElsewhere("close")(NR.close, fd);
-  // Only that thread has its errno: EBADF alone leaves it as it was.
+  // Only that thread has the errno. EBADF alone leaves the descriptor's state
+  // unchanged: then this call fails in the same way.
   if (result === -1) return close(fd);
   if (tracer) settle(result, "close", [{ fd }]);
 }
@@ -299,8 +300,8 @@ export function dup(fd: number, options: DupOptions = {}): number {
 export const F_SETFL = 4;
 
 /**
- * Lets nothing that is done with an open file wait: EAGAIN instead. It has none
- * of the other status flags then.
+ * Makes calls on an open file fail with EAGAIN if they would wait. Clears the
+ * other status flags.
  *
  * `int fcntl(int fd, F_SETFL, O_NONBLOCK);`
  *
@@ -374,7 +375,7 @@ export function pipeSize(fd: number): number {
  */
 export function read(fd: number, buffer: Uint8Array): number {
   fd = int32("fd", fd);
-  // A buffer in shared memory is copied, there and back.
+  // byteArray() copies a buffer in shared memory; the result is copied back.
   const bytes = byteArray("buffer", buffer);
   const count = libc.read(NR.read, fd, bytes, BigInt(bytes.length));
   if (count === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
@@ -413,8 +414,8 @@ export function write(fd: number, buffer: Uint8Array): number {
 }
 
 /**
- * Writes to a descriptor, which must stay open until then, on another thread:
- * there it may wait.
+ * Writes to a descriptor on another thread, where the call may wait. The
+ * descriptor must stay open until then.
  *
  * `ssize_t write(int fd, const void *buf, size_t count);`
  *
@@ -433,7 +434,8 @@ export async function writeElsewhere(
   const bytes = byteArray("buffer", buffer);
   const elsewhere = bindElsewhere("write");
   const count = await elsewhere(NR.write, fd, bytes, BigInt(bytes.length));
-  // Only that thread has its errno: what failed there fails on this one, too.
+  // Only that thread has the errno: repeat the call here, to fail in the same
+  // way.
   if (count === -1) return write(fd, bytes);
   if (tracer) {
     settle(count, "write", [{ fd }, quoteStart(bytes), String(bytes.length)]);
@@ -442,8 +444,8 @@ export async function writeElsewhere(
 }
 
 /**
- * Makes a directory the working directory: of every thread that shares it with
- * the calling one, see `unshare` with `CLONE_FS`.
+ * Changes the working directory of the calling thread, and of every thread that
+ * shares it: see `unshare` with `CLONE_FS`.
  *
  * `int fchdir(int fd);`
  *
@@ -471,9 +473,9 @@ export function fchdir(fd: number): void {
  *
  * @param fd The descriptor, not one of `O_PATH`.
  * @param operation `LOCK_SH`, `LOCK_EX` or `LOCK_UN`, with `LOCK_NB` to fail
- * where it would wait.
- * @throws {SyscallError} EAGAIN with `LOCK_NB` when another open file has a lock
- * that is in the way.
+ * if it would wait.
+ * @throws {SyscallError} EAGAIN with `LOCK_NB` if another open file has a
+ * conflicting lock.
  */
 export function flock(fd: number, operation: number): void {
   fd = int32("fd", fd);
@@ -531,11 +533,11 @@ export const MFD_EXEC = 0x10;
  *
  * See memfd_create(2).
  *
- * @param name What /proc calls it.
+ * @param name The name that /proc shows.
  * @param flags `MFD_*`.
  * @returns Its descriptor, open to read and write.
  * @throws {SyscallError} EINVAL for a flag that the kernel does not know, EACCES
- * for `MFD_EXEC` where the sysctl vm.memfd_noexec forbids it.
+ * for `MFD_EXEC` if the sysctl vm.memfd_noexec forbids it.
  */
 export function memfdCreate(name: string, flags: number): number {
   const bytes = passString("name", name);
@@ -566,7 +568,7 @@ export const F_SEAL_WRITE = 0x8;
 export const F_SEAL_EXEC = 0x20;
 
 /**
- * Forbids changes of a file in memory, for good.
+ * Forbids changes of a file in memory permanently.
  *
  * `int fcntl(int fd, F_ADD_SEALS, int seals);`
  *
@@ -605,8 +607,8 @@ export interface StatxTimestamp {
 }
 
 /**
- * The answer of {@linkcode statx}: the fields of `struct statx`. One that the
- * answer's `mask` lacks is `undefined`.
+ * The answer of {@linkcode statx}: the fields of `struct statx`. A field that
+ * the answer's `mask` lacks is `undefined`.
  */
 export interface Statx {
   /** The `STATX_*` bits of the fields that are there. */
@@ -672,13 +674,13 @@ export interface Statx {
  *
  * `int statx(int dirfd, const char *path, unsigned int flags, unsigned int mask, struct statx *buf);`
  *
- * See statx(2). `STATX_MNT_ID` is there since Linux 5.8, `STATX_MNT_ID_UNIQUE`
+ * See statx(2). `STATX_MNT_ID` exists since Linux 5.8, `STATX_MNT_ID_UNIQUE`
  * since 6.8.
  *
  * @param dirfd The directory that a relative path starts at.
  * @param path The file; empty with `AT_EMPTY_PATH` for `dirfd` itself.
  * @param flags `AT_*`.
- * @param mask `STATX_*`: what is wanted.
+ * @param mask `STATX_*`: the fields to get.
  * @returns The kernel's answer.
  * @throws {SyscallError} ENOENT, ENOTDIR, ELOOP…
  */
@@ -694,7 +696,7 @@ export function statx(
 /**
  * As {@linkcode statx}, but decodes no more than the file's mount and type.
  *
- * @returns `undefined` where the answer's mask lacks the bit.
+ * @returns Both; `undefined` if the answer's mask lacks the bit.
  */
 export function statxMount(
   dirfd: number,
@@ -718,7 +720,7 @@ function ask<T>(
   mask = uint32("mask", mask);
   const result = libc.statx(NR.statx, dirfd, bytes, flags, mask, statxBuffer);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  // Before a tracer is told, which may make calls of its own.
+  // Decode before a tracer runs: it may make calls that overwrite the buffer.
   const answer = decode();
   if (result === -1 || tracer) {
     settle(result, "statx", [
@@ -738,7 +740,7 @@ function ask<T>(
   return answer;
 }
 
-/** Used again by each call, and read before the next. */
+/** Reused by each call; decoded before the next. */
 const statxBuffer = new Uint8Array(new ArrayBuffer(STATX.SIZE));
 
 const statxView = new DataView(statxBuffer.buffer);
@@ -779,7 +781,7 @@ function time(offset: number): StatxTimestamp {
   };
 }
 
-/** A field, where the answer has one of these bits. */
+/** Reads a field if the answer's mask has one of these bits. */
 function when<T>(
   bits: number,
   read: (offset: number) => T,

@@ -72,10 +72,10 @@ export function fsopen(
  *
  * `int fsconfig(int fd, unsigned int cmd, const char *key, const void *value, int aux);`
  *
- * Since Linux 5.2. A key and a string value hold 255 bytes each at the most:
- * EINVAL otherwise. All throw {@linkcode SyscallError}: EINVAL for a parameter
- * that the file system refuses (`readLog` has its reason), EBUSY when the
- * context is past the stage of the command.
+ * Since Linux 5.2. A key and a string value have at most 255 bytes each: EINVAL
+ * otherwise. All functions throw {@linkcode SyscallError}: EINVAL for a
+ * parameter that the file system refuses (`readLog` has its reason), EBUSY when
+ * the context is past the stage of the command.
  */
 
 /**
@@ -180,8 +180,8 @@ export function fsconfigSetFd(
 }
 
 /**
- * Creates the file system, or finds the one that matches the parameters
- * (`FSCONFIG_CMD_CREATE`). A context whose creation failed is of no more use.
+ * Creates the file system, or takes an existing one that matches the parameters
+ * (`FSCONFIG_CMD_CREATE`). If it fails, the context is of no more use.
  *
  * @param fd The context's descriptor.
  * @throws {SyscallError} EINVAL, EPERM, ENOENT… as the file system answers.
@@ -191,7 +191,7 @@ export function fsconfigCreate(fd: number): void {
 }
 
 /**
- * Creates the file system, and fails where an existing one would be reused
+ * Creates the file system, and fails if an existing one would be reused
  * (`FSCONFIG_CMD_CREATE_EXCL`, since Linux 6.6).
  *
  * @param fd The context's descriptor.
@@ -310,15 +310,16 @@ export function fspick(
  * `int fsmount(int fsfd, unsigned int flags, unsigned int attr_flags);`
  *
  * Since Linux 5.2; see fsmount(2). While the descriptor is open, the mount is
- * busy; closed before `moveMount` attached it, the mount is gone.
+ * busy. A close before `moveMount` attached the mount removes the mount.
  *
  * @param fd The context's descriptor.
- * @param flags `FSMOUNT_*`. With `FSMOUNT_NAMESPACE` (since Linux 7.1) the mount is
- * on top of a new mount namespace, and the descriptor is that one's.
+ * @param flags `FSMOUNT_*`. With `FSMOUNT_NAMESPACE` (since Linux 7.1) the
+ * mount is on top of a new mount namespace, and the descriptor is the
+ * namespace's.
  * @param attrs `MOUNT_ATTR_*`: the mount's own attributes.
  * @returns The mount's descriptor.
  * @throws {SyscallError} EINVAL for an unknown flag, EPERM without
- * CAP_SYS_ADMIN, or where procfs or sysfs would reveal what is mounted over.
+ * CAP_SYS_ADMIN, or if procfs or sysfs would reveal what other mounts cover.
  */
 export function fsmount(
   fd: number,
@@ -360,7 +361,7 @@ export interface LogMessage {
 }
 
 /**
- * Reads, and so removes, the messages on a file system context. The kernel
+ * Reads the messages on a file system context, and so removes them. The kernel
  * keeps eight.
  *
  * Since Linux 5.2; see fsopen(2).
@@ -376,7 +377,7 @@ export function readLog(fd: number): LogMessage[] {
   while (true) {
     try {
       const count = read(fd, buffer);
-      // Never so for a context; a file that has an end is none.
+      // A context never answers 0. A file with an end is no context.
       if (count === 0) return messages;
       messages.push(parseMessage(decodeText(buffer.subarray(0, count))));
     } catch (error) {

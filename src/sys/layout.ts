@@ -1,5 +1,5 @@
 /**
- * Byte offsets in the kernel's structs, under the names of their fields. They
+ * Byte offsets of fields in the kernel's structs, by the fields' names. They
  * are the same on x86_64 and aarch64.
  */
 
@@ -87,8 +87,8 @@ export const POLLFD = {
 } as const;
 
 /**
- * `struct statmount`, include/uapi/linux/mount.h. A field that a kernel
- * does not know yet is a spare one there: the size stays. The strings follow.
+ * `struct statmount`, include/uapi/linux/mount.h. An older kernel has spare
+ * bytes in place of a newer field: the size stays. The strings follow.
  */
 export const STATMOUNT = {
   size: 0,
@@ -273,8 +273,8 @@ export type SignalName = keyof typeof SIGNALS;
 export type RealTimeSignal = `SIGRTM${string}` | `SIG${32 | 33}`;
 
 /**
- * The name of a signal. A real-time signal has the one of bash's `kill -l`, which
- * starts at 34: the two below are the C library's own.
+ * The name of a signal. A real-time signal has the name that `kill -l` of bash
+ * prints. These names start at 34: the C library keeps 32 and 33 for itself.
  */
 export function signalName(number: number): SignalName | RealTimeSignal {
   const names = Object.keys(SIGNALS) as SignalName[];
@@ -287,7 +287,7 @@ export function signalName(number: number): SignalName | RealTimeSignal {
   return above <= below ? `SIGRTMIN+${above}` : `SIGRTMAX-${below}`;
 }
 
-/** The first real-time signal of the C library's: signal(7). */
+/** The first real-time signal that the C library offers: signal(7). */
 const SIGRTMIN = 34;
 
 const SIGRTMAX = 64;

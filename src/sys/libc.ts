@@ -2,9 +2,9 @@
  * The C library: its variadic `syscall`, declared once for each system call
  * with the parameters that the call takes, and bound when it is first used.
  *
- * Deno compiles machine code for a declaration: that takes 0.1 to 0.3
- * milliseconds, and halves what a call takes besides the kernel. It is left out
- * for what is called but a few times.
+ * Deno compiles machine code for a declaration. That takes 0.1 to 0.3
+ * milliseconds, and halves a call's time outside the kernel. Calls that are
+ * made only a few times are not compiled.
  */
 import {
   type Architecture,
@@ -22,7 +22,7 @@ type Call = {
 type ParametersOf<C extends Call> = (typeof CALLS)[C]["parameters"];
 
 type Native<P> = P extends "buffer" ? Uint8Array<ArrayBuffer> | null
-  // A number would do, but takes Deno's slow way.
+  // Deno also takes a number, but more slowly.
   : P extends "u64" | "usize" ? bigint
   : number;
 
@@ -39,10 +39,10 @@ type Calls = {
 
 interface Libc extends Calls {
   /**
-   * Copies errno into {@linkcode errno}. To be called on the line after the
-   * failing call: V8's own calls overwrite errno when anything is allocated.
-   * (A signal can still come between: Deno's handler leaves EAGAIN there when
-   * some hundred signals wait for an event loop that does not turn.)
+   * Copies errno into {@linkcode errno}. Call it on the line after the failing
+   * call: if anything is allocated, V8's own calls overwrite errno. (A signal
+   * can still come between: Deno's handler leaves EAGAIN in errno if some
+   * hundred signals wait for an event loop that does not turn.)
    */
   readonly copyErrno: (
     to: Int32Array<ArrayBuffer>,
@@ -55,15 +55,15 @@ interface Libc extends Calls {
 
 /** The errno of the last call that failed, as `copyErrno` left it. */
 export const errno: Int32Array<ArrayBuffer> = new Int32Array(
-  // Over a buffer of its own: a small array made by length lives in V8's heap
-  // and moves out of it, an allocation, when its address is first asked for.
+  // An array over its own buffer: a small array made by length lives in V8's
+  // heap. The first use of its address would move it out: an allocation.
   new ArrayBuffer(4),
 );
 
 /** Bytes of an errno. */
 export const ERRNO_SIZE = 4n;
 
-// Without Deno importing must still work: the first call throws.
+// Importing this file must work without Deno, too: only the first call throws.
 const architecture: string | undefined = (globalThis as { Deno?: typeof Deno })
   .Deno?.build.arch;
 
@@ -107,15 +107,15 @@ for (const [name, call] of Object.entries(CALLS)) {
 type NativeCall = (...args: unknown[]) => number;
 
 /**
- * As many as most programs that mount once make. V8 keeps count of whom a place
- * calls after some more of them, and calls compiled code directly only where
- * that was never anybody else.
+ * The number of uses after which a call is compiled: most programs that mount
+ * once make no more. V8 soon begins to record the callee of a call site, and
+ * calls compiled code directly only if the site never had another callee.
  */
 let mostUncompiled = 4;
 
 /**
- * Has Deno compile nothing from now on: for a program that ends before that has
- * paid. Its calls take some microseconds more each.
+ * Keeps Deno from compiling calls from now on: for a program too short to gain
+ * from it. Each call takes some microseconds more.
  */
 export function compileNothing(): void {
   mostUncompiled = Infinity;
@@ -125,7 +125,7 @@ function bind(
   parameters: readonly ParameterType[],
   before: readonly Deno.NativeType[] = [],
 ): NativeCall {
-  // First, for it throws where there is no Deno to ask.
+  // This comes first: it throws UnsupportedError without Deno.
   const library = libraryPath();
   const { symbols } = Deno.dlopen(library, {
     syscall: { parameters: [...before, "i32", ...parameters], result: "i32" },
@@ -141,8 +141,8 @@ export function bindUncompiled(
 }
 
 /**
- * Deno compiles nothing for what takes a struct. One of a double goes into a
- * register of its own, at which `syscall` does not look.
+ * Deno does not compile a function that takes a struct. A struct of one double
+ * goes into a floating-point register, which `syscall` does not read.
  */
 const UNCOMPILED = { struct: ["f64"] } as const;
 
@@ -150,7 +150,9 @@ const NOTHING = new Uint8Array(8);
 
 const elsewhere = new Map<Call, unknown>();
 
-/** A call, made by a thread of Deno's that may wait: only that has its errno. */
+/**
+ * Binds a call to run on a thread of Deno's, which may wait and has the errno.
+ */
 export function bindElsewhere<C extends Call>(
   call: C,
 ): (...args: Parameters<Calls[C]>) => Promise<number> {
@@ -171,7 +173,7 @@ export function bindElsewhere<C extends Call>(
 
 let path: string | undefined;
 
-/** The path or name that the C library was found by. */
+/** The path or name by which the C library was opened. */
 export function libraryPath(): string {
   path ??= open();
   return path;
@@ -202,7 +204,7 @@ function open(): string {
         __errno_location: { parameters: [UNCOMPILED], result: "pointer" },
       });
       Object.defineProperties(libc, {
-        // No function around it: V8 may do work of its own where one ends.
+        // Bound without a wrapper: V8 may do work of its own when one returns.
         copyErrno: { value: symbols.memcpy.bind(undefined, NOTHING) },
         errnoLocation: { value: symbols.__errno_location(NOTHING) },
       });
@@ -224,22 +226,22 @@ function open(): string {
 }
 
 /**
- * The paths that the C library may have. The dynamic linker finds it by its bare
- * name, but Deno takes that for a file in the working directory when the
- * permission is limited to paths: then only those paths are tried.
+ * The paths that the C library may have. The dynamic linker finds it by its
+ * bare name. But if the permission is limited to paths, Deno takes the name for
+ * a file in the working directory: then only permitted paths are tried.
  */
 function candidates(architecture: string): string[] {
   const permitted = permittedLibraries(architecture);
   if (permitted.length > 0) return permitted;
-  // Asks at a terminal; elsewhere Deno.dlopen throws NotCapable.
+  // This asks at a terminal; without one, Deno.dlopen throws NotCapable.
   Deno.permissions.requestSync({ name: "ffi" });
   return libraryNames(architecture);
 }
 
-/** The C library's paths that Deno's permissions allow; nobody is asked. */
+/** The C library's paths that Deno's permissions allow; asks no user. */
 export function permittedLibraries(architecture: string): string[] {
   const ffi = { name: "ffi" } as const;
-  // A permission with exceptions is one for paths, too.
+  // A permission with exceptions also counts as one for paths.
   const { state, partial } = Deno.permissions.querySync(ffi);
   if (state === "granted" && !partial) return libraryNames(architecture);
   return absolutePaths(architecture).filter((path) =>

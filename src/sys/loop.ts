@@ -48,11 +48,11 @@ export interface LoopConfig {
  *
  * `int ioctl(int fd, LOOP_CTL_GET_FREE);`
  *
- * It is not reserved: another process may be quicker to configure it.
+ * The device is not reserved: another process may configure it first.
  *
  * @param fd A descriptor of /dev/loop-control.
  * @returns The device's number, as in /dev/loopN.
- * @throws {SyscallError} ENOTTY when `fd` is of something else, EBADF.
+ * @throws {SyscallError} ENOTTY if `fd` refers to another file, EBADF.
  */
 export function loopCtlGetFree(fd: number): number {
   fd = int32("fd", fd);
@@ -72,17 +72,17 @@ const FLAGS = {
 };
 
 /**
- * Puts a file behind a loop device, with all that is to be said of it at once.
+ * Puts a file behind a loop device, and sets all its properties at once.
  *
  * `int ioctl(int fd, LOOP_CONFIGURE, const struct loop_config *config);`
  *
- * Since Linux 5.8. A device or file that was opened to be read alone makes a
- * device that can only be read.
+ * Since Linux 5.8. If the device or the file was opened for reading only, the
+ * device is read-only.
  *
  * @param fd The device's descriptor.
  * @param config The file, and how it is shown.
- * @throws {SyscallError} EBUSY when the device has a file already, EINVAL when
- * the file is neither a regular one nor a block device, ENOTTY when `fd` is of
+ * @throws {SyscallError} EBUSY if the device has a file already, EINVAL if the
+ * file is neither a regular file nor a block device, ENOTTY if `fd` refers to
  * no loop device, EBADF.
  */
 export function loopConfigure(fd: number, config: LoopConfig): void {

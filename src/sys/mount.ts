@@ -102,7 +102,7 @@ export const UMOUNT_FLAGS = {
 };
 
 /**
- * Attaches a detached mount, or moves one from place to place.
+ * Attaches a detached mount, or moves an attached one.
  *
  * `int move_mount(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned int flags);`
  *
@@ -152,11 +152,11 @@ export function moveMount(
 }
 
 /**
- * Opens what is at a path, or with `OPEN_TREE_CLONE` a detached copy of the
- * mount there, which is gone when its descriptor is closed before it was
- * attached. With `OPEN_TREE_NAMESPACE` instead (since Linux 7.0) the copy is on top
- * of a new mount namespace, which is what the descriptor leads to: setns(2) enters
- * it, and has its root there.
+ * Opens the file at a path. With `OPEN_TREE_CLONE` it opens a detached copy of
+ * the mount there: a close before the copy was attached removes the copy. With
+ * `OPEN_TREE_NAMESPACE` (since Linux 7.0) the copy is on top of a new mount
+ * namespace, and the descriptor is the namespace's: setns(2) enters it, and its
+ * root is the copy.
  *
  * `int open_tree(int dirfd, const char *path, unsigned int flags);`
  *
@@ -166,9 +166,9 @@ export function moveMount(
  * @param path The mount's root, or a directory or file in it.
  * @param flags `OPEN_TREE_*` and `AT_*`.
  * @returns The descriptor.
- * @throws {SyscallError} EPERM for a copy without CAP_SYS_ADMIN, EINVAL for one
- * of an unbindable mount or of a mount in another namespace, and for an unknown
- * flag; with `OPEN_TREE_NAMESPACE` ENOTDIR for a file.
+ * @throws {SyscallError} EPERM for a copy without CAP_SYS_ADMIN; EINVAL for a
+ * copy of an unbindable mount or of a mount in another namespace, and for an
+ * unknown flag; with `OPEN_TREE_NAMESPACE` ENOTDIR for a file.
  */
 export function openTree(
   dirfd: number,
@@ -191,9 +191,10 @@ export function openTree(
 }
 
 /**
- * Opens what is at a path as `openTree` does, with attributes: of the detached
- * copy with `OPEN_TREE_CLONE`, which may also get another id map than the mount
- * has or none, else of the mount itself.
+ * Opens the file at a path as `openTree` does, and changes attributes. With
+ * `OPEN_TREE_CLONE` it changes those of the detached copy, which may also get
+ * another id map than the mount has, or none. Otherwise it changes those of the
+ * mount itself.
  *
  * `int open_tree_attr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);`
  *
@@ -201,9 +202,9 @@ export function openTree(
  *
  * @param dirfd The directory that a relative path starts at.
  * @param path The mount's root, or a directory or file in it.
- * @param flags `OPEN_TREE_*` and `AT_*`; with `AT_RECURSIVE` the attributes are
- * those of the mounts below, too.
- * @param attr The changes; without it the kernel is given none.
+ * @param flags `OPEN_TREE_*` and `AT_*`; with `AT_RECURSIVE` the changes apply
+ * to the mounts below, too.
+ * @param attr The changes; without them the kernel gets none.
  * @returns The descriptor. It is closed on exec only with `OPEN_TREE_CLOEXEC`.
  * @throws {SyscallError} As `openTree` and `mountSetattr`.
  */
@@ -240,8 +241,8 @@ export function openTreeAttr(
 }
 
 /**
- * Changes the attributes and the propagation of a mount, with `AT_RECURSIVE`
- * of all mounts below it too: of all or, when it fails, of none.
+ * Changes the attributes and the propagation of a mount. With `AT_RECURSIVE`,
+ * changes all mounts below it, too. If it fails, no mount is changed.
  *
  * `int mount_setattr(int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);`
  *
@@ -305,14 +306,15 @@ export interface MountAttr {
    */
   attrClr?: number | bigint;
   /**
-   * `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`; 0 leaves it as it is.
+   * `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`; 0 changes
+   * nothing.
    *
    * @default {0}
    */
   propagation?: number | bigint;
   /**
-   * A descriptor of the user namespace whose id maps `MOUNT_ATTR_IDMAP` gives
-   * the mount.
+   * A descriptor of a user namespace: with `MOUNT_ATTR_IDMAP` the mount gets
+   * its id maps.
    *
    * @default {0}
    */
@@ -340,14 +342,14 @@ const ATTRIBUTES = {
 
 const PROPAGATION = { MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED };
 
-/** Used again by each call. */
+/** Reused by each call. */
 const buffer = new Uint8Array(new ArrayBuffer(MOUNT_ATTR.SIZE));
 
 const view = new DataView(buffer.buffer);
 
 /**
- * Encodes `struct mount_attr`, for the very next call, and says how it is
- * printed.
+ * Encodes `struct mount_attr` for the very next call, and returns a function
+ * that prints it.
  */
 export function mountAttr(
   attr: MountAttr,
@@ -359,7 +361,8 @@ export function mountAttr(
   setUint64(view, MOUNT_ATTR.propagation, "propagation", propagation);
   const low = int32("usernsFd", usernsFd);
   view.setInt32(MOUNT_ATTR.userns_fd, low, LITTLE_ENDIAN);
-  // As C converts an int to the field's type: -1 sets every bit.
+  // Extend the sign, as C converts an int to the field's type: -1 sets all
+  // bits.
   view.setInt32(MOUNT_ATTR.userns_fd + 4, low >> 31, LITTLE_ENDIAN);
   return {
     buffer,
@@ -478,7 +481,7 @@ export const MOUNT_FLAGS = {
  * See pivot_root(2).
  *
  * @param newRoot The mount that becomes the root.
- * @param putOld The directory that the old root goes to, at or below `newRoot`.
+ * @param putOld The mount point of the old root, at or below `newRoot`.
  * @throws {SyscallError} EINVAL when a mount involved is shared or `newRoot` is
  * no mount point, EBUSY when it is the root already, EPERM without
  * CAP_SYS_ADMIN.

@@ -1,6 +1,6 @@
 /**
- * Calls that take a name in a directory: they make, remove, rename and read what
- * is there. `file.ts` has the calls on open files.
+ * Calls that take a name in a directory: they make, remove, rename and read
+ * files there. `file.ts` has the calls on open files.
  */
 import {
   cString,
@@ -31,12 +31,12 @@ import {
 import type { StatxTimestamp } from "./file.ts";
 
 /**
- * Reads where a symlink leads.
+ * Reads the text of a symlink.
  *
  * `ssize_t readlinkat(int dirfd, const char *path, char *buf, int bufsiz);`
  *
- * See readlinkat(2). Bytes that are no UTF-8 come as lone surrogates, and
- * survive the way back.
+ * See readlinkat(2). Bytes that are not UTF-8 become lone surrogates, and these
+ * become the bytes again on their way back.
  *
  * @param dirfd The directory that a relative path starts at.
  * @param path The symlink.
@@ -54,7 +54,8 @@ export function readlinkat(dirfd: number, path: string): string {
     PATH_MAX,
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  // A tracer may read a link itself.
+  // Decode before a tracer runs: it may read a link, which uses the same
+  // memory.
   const text = decodeText(linkBuffer.subarray(0, Math.max(length, 0)));
   if (length === -1 || tracer) {
     settle(length, "readlinkat", [
@@ -128,8 +129,8 @@ export function unlinkat(
 }
 
 /**
- * Renames a file or directory; a file of the new name, or an empty directory, is
- * replaced at once.
+ * Renames a file or directory. It atomically replaces a file, or an empty
+ * directory, that has the new name.
  *
  * `int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned int flags);`
  *
@@ -140,9 +141,9 @@ export function unlinkat(
  * @param newdirfd The directory that a relative `newpath` starts at.
  * @param newpath Its new name. A symlink there is not followed.
  * @param flags `AT_RENAME_*`.
- * @throws {SyscallError} EISDIR when a file would replace a directory, ENOTDIR the
- * other way round, ENOTEMPTY or EEXIST for a directory that is not empty, EXDEV
- * where the two are on different mounts.
+ * @throws {SyscallError} EISDIR if a file would replace a directory, ENOTDIR if
+ * a directory would replace a file, ENOTEMPTY or EEXIST for a directory that is
+ * not empty, EXDEV if the two are on different mounts.
  */
 export function renameat2(
   olddirfd: number,
@@ -215,7 +216,7 @@ export function symlinkat(target: string, dirfd: number, path: string): void {
  * @param mode Its type and permissions, less the umask.
  * @param device Its number: makedev(3), with a minor number below 256.
  * @throws {SyscallError} EPERM without CAP_MKNOD in the first user namespace, or
- * where the control group allows no such device.
+ * if the control group allows no such device.
  */
 export function mknodat(
   dirfd: number,
@@ -303,7 +304,7 @@ export function fchownat(
 }
 
 /**
- * Changes when a file was last read and written.
+ * Changes the times of a file's last access and last modification.
  *
  * `int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags);`
  *
@@ -312,8 +313,8 @@ export function fchownat(
  * @param dirfd Where a relative path starts; with `AT_EMPTY_PATH` and an empty
  * path the file itself.
  * @param path The file.
- * @param atime When it was last read.
- * @param mtime When it was last written.
+ * @param atime The time of the last access.
+ * @param mtime The time of the last modification.
  * @param flags `AT_EMPTY_PATH`, `AT_SYMLINK_NOFOLLOW` or 0.
  * @throws {SyscallError} EPERM when it is another user's.
  */
@@ -371,7 +372,7 @@ export function getdents64(fd: number): string[] {
   return readDirectory(fd).map(({ name }) => name);
 }
 
-// dirent.h: of the types these alone matter here.
+// dirent.h: only these types matter here.
 export const DT_UNKNOWN = 0;
 
 export const DT_CHR = 2;
@@ -382,7 +383,7 @@ export const DT_DIR = 4;
 export interface DirectoryEntry {
   /** Its name. */
   readonly name: string;
-  /** Its type, `DT_*`; `DT_UNKNOWN` where the file system does not tell. */
+  /** Its type, `DT_*`; `DT_UNKNOWN` if the file system does not tell. */
   readonly type: number;
 }
 
@@ -406,7 +407,7 @@ export function readDirectory(fd: number): DirectoryEntry[] {
     BigInt(BUFFER_SIZE),
   );
   if (length === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  // Before a tracer is told, which may make calls of its own.
+  // Decode before a tracer runs: it may make calls that overwrite the buffer.
   const entries: DirectoryEntry[] = [];
   for (let at = 0; at < length;) {
     const start = at + DIRENT64.d_name;
@@ -442,19 +443,20 @@ export interface FileHandle {
 const MAX_HANDLE_SIZE = 128;
 
 /**
- * Asks what identifies a file in its file system, and which mount it is in. The
- * file's own permissions do not matter, and no server is asked.
+ * Gets the handle that identifies a file in its file system, and the id of its
+ * mount. The file's own permissions do not matter, and the kernel asks no
+ * server.
  *
  * `int name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mount_id, int flags);`
  *
- * See name_to_handle_at(2). `AT_HANDLE_FID` is there since Linux 6.5, and
+ * See name_to_handle_at(2). `AT_HANDLE_FID` exists since Linux 6.5, and
  * `AT_HANDLE_MNT_ID_UNIQUE` since 6.12.
  *
  * @param dirfd Where a relative path starts.
  * @param path The file; empty with `AT_EMPTY_PATH` for `dirfd` itself.
  * @param flags `AT_*`. A symlink is only followed with `AT_SYMLINK_FOLLOW`.
  * @returns The handle, and the mount's id.
- * @throws {SyscallError} EOPNOTSUPP where the file system makes no handles,
+ * @throws {SyscallError} EOPNOTSUPP if the file system makes no handles,
  * EINVAL for a flag that the kernel does not know.
  */
 export function nameToHandleAt(

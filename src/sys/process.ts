@@ -1,6 +1,6 @@
 /**
  * Calls on processes: their ids, signals, namespaces, environment, terminals and
- * end. Threads are in thread.ts, what starts a process in spawn.ts.
+ * end. thread.ts has threads, spawn.ts starts processes.
  */
 import {
   cString,
@@ -36,7 +36,7 @@ import {
   UNSHARE_EMPTY_MNTNS,
 } from "./constants.ts";
 
-/** Ends a process, which can't catch it: include/uapi/asm-generic/signal.h. */
+/** Kills a process, which can't catch it: include/uapi/asm-generic/signal.h. */
 export const SIGKILL = 9;
 
 /**
@@ -63,10 +63,10 @@ export function kill(pid: number, signal: number): void {
 /** Wait for a process by its number: include/uapi/linux/wait.h. */
 export const P_PID = 1;
 
-/** Wait for one that has ended. */
+/** Wait for a process to end. */
 export const WEXITED = 0x4;
 
-/** Wait for a child that sends no signal at its end, too. */
+/** Wait also for a child that sends no signal when it ends. */
 export const __WALL = 0x4000_0000;
 
 /** The process exited: include/uapi/asm-generic/siginfo.h. */
@@ -90,11 +90,10 @@ export interface Usage {
   readonly systemTime: number;
   /** The most memory that one of the processes had, in bytes. */
   readonly maxRss: number;
-  /** The number of page faults that needed nothing to be read. */
+  /** The number of page faults without a read. */
   readonly minorFaults: number;
   /**
-   * The number of page faults that needed something to be read, from a disk for
-   * example.
+   * The number of page faults that needed a read, from a disk for example.
    */
   readonly majorFaults: number;
   /** The number of reads from a disk. */
@@ -103,7 +102,9 @@ export interface Usage {
   readonly blockWrites: number;
   /** The number of times that the processes waited for something. */
   readonly voluntarySwitches: number;
-  /** The number of times that the processor was taken from the processes. */
+  /**
+   * The number of times that the kernel took the processor from the processes.
+   */
   readonly involuntarySwitches: number;
 }
 
@@ -116,7 +117,7 @@ export interface Usage {
  *
  * @param pid The child.
  * @returns Its end.
- * @throws {SyscallError} ECHILD when it is no child, EINTR when a signal came
+ * @throws {SyscallError} ECHILD if it is no child, EINTR if a signal came
  * first.
  */
 export function waitid(pid: number): Ended {
@@ -183,7 +184,7 @@ export interface CapabilitySets {
 }
 
 /**
- * Asks for the capabilities of the calling thread.
+ * Gets the capabilities of the calling thread.
  *
  * `int capget(cap_user_header_t hdrp, cap_user_data_t datap);`
  *
@@ -192,7 +193,7 @@ export interface CapabilitySets {
 export function capget(): CapabilitySets {
   const result = libc.capget(NR.capget, CAPABILITY_HEADER, capabilityData);
   if (result === -1) libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
-  // The low halves come first.
+  // The first struct has the low halves of the sets.
   const set = (i: number) =>
     BigInt(capabilityWords[i]!) | BigInt(capabilityWords[3 + i]!) << 32n;
   const sets = { effective: set(0), permitted: set(1), inheritable: set(2) };
@@ -200,13 +201,14 @@ export function capget(): CapabilitySets {
   return sets;
 }
 
-/** Two `struct __user_cap_data_struct`: used again by each call. */
+/** Two `struct __user_cap_data_struct`, reused by each call. */
 const capabilityWords = new Uint32Array(new ArrayBuffer(24));
 
 const capabilityData = new Uint8Array(capabilityWords.buffer);
 
 /**
- * Opens a descriptor of a process, which can be read from once it has ended.
+ * Opens a descriptor of a process. poll(2) finds it readable when the process
+ * has ended.
  *
  * `int pidfd_open(pid_t pid, unsigned int flags);`
  *
@@ -215,7 +217,7 @@ const capabilityData = new Uint8Array(capabilityWords.buffer);
  * @param pid The process.
  * @param flags `PIDFD_*`.
  * @returns The descriptor, closed on exec.
- * @throws {SyscallError} ESRCH where there is no such process.
+ * @throws {SyscallError} ESRCH if there is no such process.
  */
 export function pidfdOpen(pid: number, flags: number = 0): number {
   pid = int32("pid", pid);
@@ -242,16 +244,16 @@ export const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE = 0xff06;
  *
  * @param pidfd The process.
  * @returns The namespace's descriptor, closed on exec.
- * @throws {SyscallError} ENOTTY or EINVAL where the kernel hasn't that, ESRCH
- * when the process has ended.
+ * @throws {SyscallError} ENOTTY or EINVAL if the kernel lacks the operation,
+ * ESRCH if the process has ended.
  */
 export function pidfdGetPidNamespace(pidfd: number): number {
   return open(pidfd, PIDFD_GET_PID_NAMESPACE, "PIDFD_GET_PID_NAMESPACE");
 }
 
 /**
- * Opens the PID namespace that the children of a process will be in, even while
- * there is nothing in it.
+ * Opens the PID namespace that the children of a process will be in, even if it
+ * has no process yet.
  *
  * `int ioctl(int pidfd, PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE, 0);`
  *
@@ -297,8 +299,8 @@ export function sigaction(handler: bigint): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Gives a signal its default action again when this process ignores it, as it
- * does when who started it did.
+ * Gives a signal its default action again if this process ignores it. A process
+ * inherits ignored signals from its parent.
  *
  * `int rt_sigaction(int signum, const struct sigaction *act, struct sigaction *oldact, size_t sigsetsize);`
  *
@@ -336,7 +338,7 @@ function handlerOf(name: SignalName): bigint {
   return new DataView(now.buffer).getBigUint64(0, LITTLE_ENDIAN);
 }
 
-/** Lets this process ignore a signal, and what it starts from now on. */
+/** Makes this process, and its later children, ignore a signal. */
 export function startIgnoring(name: SignalName): void {
   rtSigaction(name, sigaction(SIG_IGN), null);
 }
@@ -380,7 +382,7 @@ export const SIG_SETMASK = 2;
  * The foreground process group of this process's terminal.
  *
  * @param fd The terminal.
- * @returns The group, 0 for one of another PID namespace; null where `fd` is not
+ * @returns The group; 0 if it is in another PID namespace; null if `fd` is not
  * this process's terminal.
  */
 export function foregroundGroup(fd: number): number | null {
@@ -390,9 +392,9 @@ export function foregroundGroup(fd: number): number | null {
   return result === -1 ? null : group[0]!;
 }
 
-/** True if a descriptor is one of a terminal: isatty(3). */
+/** True if a descriptor refers to a terminal: isatty(3). */
 export function isTerminal(fd: number): boolean {
-  // More than a `struct termios` has.
+  // Larger than a `struct termios`.
   const settings = new Uint8Array(new ArrayBuffer(64));
   return libc.ioctl(NR.ioctl, int32("fd", fd), TCGETS, settings) !== -1;
 }
@@ -416,8 +418,8 @@ export function processGroup(): number {
 }
 
 /**
- * Brings a process group to the foreground of this process's terminal, even from
- * the background, which would stop this process otherwise.
+ * Brings a process group to the foreground of this process's terminal. It also
+ * works from the background, where the call would usually stop this process.
  *
  * `int ioctl(int fd, TIOCSPGRP, const pid_t *argp);`
  *
@@ -460,7 +462,7 @@ const FIELDS = [
 export type Utsname = Record<(typeof FIELDS)[number], string>;
 
 /**
- * Asks for the kernel's name and release, and the machine's.
+ * Gets the names of the kernel, its release, and the machine.
  *
  * `int uname(struct new_utsname *buf);`
  *
@@ -496,12 +498,14 @@ const FUNCTIONS = {
 
 let functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"] | undefined;
 
-// Addresses go as numbers: what makes pointers of them takes the permission for
-// all libraries.
+// Addresses are passed as numbers: making pointers of them needs the permission
+// for all libraries.
 
 let environAddress: bigint | null | undefined;
 
-/** The variable's address; null if the C library has no dlsym(3), before glibc 2.34. */
+/**
+ * The address of `environ`; null without dlsym(3) in libc: before glibc 2.34.
+ */
 function findEnviron(): bigint | null {
   try {
     const { symbols } = Deno.dlopen(libraryPath(), DLSYM);
@@ -513,7 +517,7 @@ function findEnviron(): bigint | null {
 }
 
 /**
- * This process's environment byte for byte, as its C library has it.
+ * This process's environment byte for byte, from the C library's `environ`.
  *
  * See environ(7).
  *
@@ -528,7 +532,7 @@ export function environ(): string[] {
   environAddress ??= findEnviron();
   if (environAddress !== null) memcpy(pointer, environAddress, 8n);
   else {
-    // It is read as it is now, when it is bound.
+    // Binding reads the variable's current value.
     const { symbols } = Deno.dlopen(libraryPath(), ENVIRON);
     word[0] = BigInt(symbols.environ);
   }
@@ -549,8 +553,9 @@ export function environ(): string[] {
  *
  * `int unshare(unsigned long flags);`
  *
- * See unshare(2). After `CLONE_NEWNS` Deno's synchronous file functions see the
- * new mount namespace, its asynchronous ones run on other threads and don't.
+ * See unshare(2). After `CLONE_NEWNS`, Deno's synchronous file functions see
+ * the new mount namespace. Its asynchronous ones don't: they run on other
+ * threads.
  *
  * @param flags `CLONE_NEW*`, `CLONE_FS`, and since Linux 7.1 `UNSHARE_EMPTY_MNTNS`.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, EINVAL for
@@ -582,24 +587,25 @@ const UNSHARE_FLAGS = { CLONE_FS, UNSHARE_EMPTY_MNTNS, ...SETNS_FLAGS };
 const CLONE_VM = 0x100n;
 const CLONE_PIDFD = 0x1000n;
 
-/** The kernel writes to no such address. */
+/** An address that the kernel can't write to. */
 const NOWHERE = (1n << 64n) - 1n;
 
 /**
- * Asks for a child as clone3(2) makes it, and gets none: the last step is to write
- * its pidfd, and that has no place. The error tells what the kernel thinks of the
- * flags.
+ * Calls clone3(2) so that it fails and makes no child: its last step, to write
+ * the pidfd, gets a bad address. An earlier error shows that the kernel refuses
+ * the flags.
  *
  * `long clone3(struct clone_args *cl_args, size_t size);`
  *
  * Since Linux 5.3; see clone3(2).
  *
  * @param flags `CLONE_*`.
- * @throws {SyscallError} EFAULT, always, where all flags are known and allowed;
- * EINVAL for an unknown one, EPERM for a namespace without CAP_SYS_ADMIN.
+ * @throws {SyscallError} Always: EFAULT if the kernel knows and allows all
+ * flags, EINVAL for an unknown flag, EPERM for a namespace without
+ * CAP_SYS_ADMIN.
  */
 export function refusedClone3(flags: bigint): void {
-  // The page tables are not copied.
+  // With CLONE_VM the kernel copies no page tables.
   const bits = uint64("flags", flags) | CLONE_VM | CLONE_PIDFD;
   const args = new BigUint64Array(new ArrayBuffer(CLONE_ARGS_SIZE_VER0));
   args.set([bits, NOWHERE]);

@@ -1,6 +1,6 @@
 /**
- * Filters of system calls, seccomp(2), made by libseccomp: it knows the numbers of
- * all calls on each processor.
+ * Filters of system calls, seccomp(2). libseccomp makes them: it knows the
+ * numbers of all calls on each processor.
  */
 import { cString } from "./call.ts";
 import { LITTLE_ENDIAN } from "./layout.ts";
@@ -9,7 +9,7 @@ import { SyscallError, UnsupportedError } from "./error.ts";
 // include/uapi/linux/seccomp.h
 export const SECCOMP_MODE_FILTER = 2;
 
-/** Actions by their names in libseccomp's seccomp.h; to the errno one is added. */
+/** Actions by their names in seccomp.h; SCMP_ACT_ERRNO takes a number, too. */
 export const ACTIONS: Readonly<Record<string, number>> = {
   SCMP_ACT_KILL: 0,
   SCMP_ACT_KILL_THREAD: 0,
@@ -31,7 +31,7 @@ export const COMPARISONS: Readonly<Record<string, number>> = {
   SCMP_CMP_MASKED_EQ: 7,
 };
 
-/** Processors by their names: a token is AUDIT_ARCH_*, linux/audit.h. */
+/** The tokens of processors, AUDIT_ARCH_* of linux/audit.h, by name. */
 export const PROCESSORS: Readonly<Record<string, number>> = {
   SCMP_ARCH_X86: 0x4000_0003,
   SCMP_ARCH_X86_64: 0xc000_003e,
@@ -40,16 +40,16 @@ export const PROCESSORS: Readonly<Record<string, number>> = {
   SCMP_ARCH_AARCH64: 0xc000_00b7,
 };
 
-/** How an argument is compared: `struct scmp_arg_cmp`. */
+/** A comparison of an argument: `struct scmp_arg_cmp`. */
 export interface Comparison {
   readonly index: number;
   readonly op: number;
   readonly value: bigint;
-  /** The other value, of a masked comparison. */
+  /** The second value of a masked comparison. */
   readonly valueTwo: bigint;
 }
 
-/** Calls that an action is for. */
+/** An action, and the calls that it applies to. */
 export interface FilterRule {
   readonly names: readonly string[];
   readonly action: number;
@@ -61,7 +61,7 @@ export interface FilterRule {
 export interface Filter {
   /** The action for all other calls. */
   readonly action: number;
-  /** The tokens of processors whose programs this one executes, too. */
+  /** The tokens of other processors whose programs this one can execute. */
   readonly processors: readonly number[];
   readonly rules: readonly FilterRule[];
 }
@@ -89,15 +89,15 @@ let symbols: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] | undefined;
 /** Bytes of a `struct scmp_arg_cmp`. */
 const COMPARISON_SIZE = 24;
 
-/** A name that no processor has, __NR_SCMP_ERROR. */
+/** The number for an unknown name, __NR_SCMP_ERROR. */
 const UNKNOWN = -1;
 
-/** The rule has been added already. */
+/** The error for a processor or rule that was added before. */
 const EEXIST = 17;
 
 /**
  * Writes a filter to a file, as a program for the kernel: `struct sock_filter[]`.
- * Calls that no kernel has are left out.
+ * Leaves out calls whose names libseccomp does not know.
  *
  * `int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);`
  *
@@ -125,11 +125,11 @@ export function exportFilter(
   try {
     for (const processor of processors) {
       const result = seccomp_arch_add(context, processor);
-      // This one is there from the beginning.
+      // libseccomp adds this machine's processor itself.
       if (result !== -EEXIST) check("seccomp_arch_add", result, `${processor}`);
     }
     for (const rule of rules) {
-      // To say what goes for all is refused.
+      // libseccomp refuses a rule with the default action.
       if (rule.action === action) continue;
       const { comparisons } = rule;
       const bytes = encode(comparisons);
@@ -164,7 +164,7 @@ function bind(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
   }
 }
 
-/** It returns errors as the kernel does. */
+/** libseccomp returns errors as the kernel does: as negative numbers. */
 function check(name: string, result: number, argument: string): void {
   if (result < 0) throw new SyscallError(name, -result, [argument]);
 }

@@ -1,4 +1,4 @@
-/** Sockets of a process and another, through which descriptors go: unix(7). */
+/** Sockets that pass descriptors between two processes: unix(7). */
 import {
   byteArray,
   cString,
@@ -38,8 +38,8 @@ export const SIOCSIFFLAGS = 0x8914;
 export const IFF_UP = 1;
 
 /**
- * A network interface's flags, as ioctl(2) takes them from a socket of its network
- * namespace: a `struct ifreq`, netdevice(7).
+ * Makes a `struct ifreq` that sets a network interface's flags: netdevice(7).
+ * It is for ioctl(2) on a socket of the interface's network namespace.
  *
  * @param name The interface.
  * @param flags `IFF_*`.
@@ -54,12 +54,12 @@ export function interfaceFlags(
   return new Uint8Array(request.buffer);
 }
 
-/** How many descriptors a message may have: SCM_MAX_FD, include/net/scm.h. */
+/** The most descriptors in a message: SCM_MAX_FD, include/net/scm.h. */
 export const MOST_DESCRIPTORS = 253;
 
 /**
- * Makes two sockets that are connected, closed on exec. What one sends the other
- * receives message by message.
+ * Makes two connected sockets, closed on exec. Each receives what the other
+ * sends, message by message.
  *
  * `int socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC, 0, int sv[2]);`
  *
@@ -92,7 +92,7 @@ const memory = new Uint8Array(
 
 const view = new DataView(memory.buffer);
 
-/** Makes a `struct msghdr` of one vector; returns its address. */
+/** Fills `memory` with a `struct msghdr` of one vector. */
 function describe(bytes: Uint8Array<ArrayBuffer>, controlSize: number): void {
   const at = addressOf(memory);
   const set = (offset: number, value: bigint) =>
@@ -114,10 +114,10 @@ function describe(bytes: Uint8Array<ArrayBuffer>, controlSize: number): void {
  *
  * @param fd The socket.
  * @param message The message.
- * @param descriptors Up to 253, copies of which the other side gets.
+ * @param descriptors Up to 253; the other side gets copies.
  * @param flags `MSG_DONTWAIT`; `MSG_NOSIGNAL` is added.
- * @throws {SyscallError} EPIPE when the other side is closed, EBADF, EINVAL for
- * more descriptors, ETOOMANYREFS for too many on their way.
+ * @throws {SyscallError} EPIPE if the other side is closed, EBADF, EINVAL for
+ * more descriptors, ETOOMANYREFS if too many are in transit.
  */
 export function sendmsg(
   fd: number,
@@ -161,9 +161,9 @@ export function sendmsg(
  * See recvmsg(2), unix(7).
  *
  * @param fd The socket.
- * @param buffer Where the message goes.
+ * @param buffer The memory to receive the message.
  * @param flags `MSG_DONTWAIT`; `MSG_CMSG_CLOEXEC` is added.
- * @returns How long it was, 0 at the end, and the descriptors.
+ * @returns The message's length, 0 at the end, and the descriptors.
  * @throws {SyscallError} EAGAIN, ECONNRESET.
  */
 export function recvmsg(

@@ -1,7 +1,7 @@
 /**
- * Processes that run no code of their own: all they do is to make the system
- * calls that they are given. One costs what a thread costs, whatever this
- * process's size, and needs nothing of the file system.
+ * Processes that run no code of their own: they only make given system calls.
+ * Such a process costs as much as a thread, even if this process is large, and
+ * needs no file of the file system.
  */
 import { addressOf, type ThreadCall, wordsOf } from "./thread.ts";
 import { errno, ERRNO_SIZE, libc, libraryPath, NR } from "./libc.ts";
@@ -18,7 +18,9 @@ import {
 } from "./constants.ts";
 import { SIG_SETMASK, SIGKILL } from "./process.ts";
 
-/** A null-terminated array of strings, which follow it in the same memory. */
+/**
+ * Makes a null-terminated array of strings; the strings follow in its memory.
+ */
 export function stringArray(
   name: string,
   texts: readonly string[],
@@ -41,7 +43,7 @@ export function stringArray(
 // include/uapi/linux/sched.h
 export const CLONE_VM = 0x100;
 
-/** The thread that starts the process waits until that executes a program, or ends. */
+/** The starting thread waits until the process executes a program, or ends. */
 export const CLONE_VFORK = 0x4000;
 
 const NAMES = {
@@ -55,7 +57,7 @@ const NAMES = {
   CLONE_NEWNET,
 };
 
-/** More than one call needs. */
+/** More stack than a call needs. */
 const STEP_STACK_BYTES = 4096;
 
 /** Words of a call: its number, and six arguments. */
@@ -102,22 +104,22 @@ export interface CallingProcess {
   /** Its number in this PID namespace. */
   readonly pid: number;
   /**
-   * The error number of the last of its calls that failed by the time it ended or
-   * executed a program, 0 for none; with `CLONE_VM`.
+   * With `CLONE_VM`, the error number of the last of its calls that failed
+   * before it ended or executed a program; 0 for none.
    */
   readonly errno: number;
 }
 
 /**
- * Starts a process that makes system calls, one after another, whether or not
- * they succeed, and ends. With `CLONE_VM` it shares this process's memory, as the
- * child of vfork(2) does, on a stack of its own; descriptors and the rest are
- * copies. Then it takes `CLONE_VFORK`, for the memory is this function's.
- * Every signal is blocked in it, for the handlers are Deno's. Its end sends no
- * signal: wait for it with `__WALL`.
+ * Starts a process that makes system calls one after another, even if some
+ * fail, and ends. With `CLONE_VM` it shares this process's memory, as a child
+ * of vfork(2) does, on a stack of its own; it has copies of descriptors and the
+ * rest. `CLONE_VM` needs `CLONE_VFORK`, because this function owns the memory.
+ * All signals are blocked in the process, because their handlers are Deno's.
+ * Its end sends no signal: wait for it with `__WALL`.
  *
- * The calls are a chain of contexts: makecontext(3) makes of each a call of
- * syscall(2), and the end of one leads to the next.
+ * The calls are a chain of contexts. makecontext(3) turns each into a call of
+ * syscall(2), and each context continues with the next.
  *
  * `int clone(int (*fn)(void *), void *stack, int flags, void *arg);`
  *
@@ -127,9 +129,9 @@ export interface CallingProcess {
  * @param calls The calls.
  * @param status Its exit status after them.
  * @returns The process.
- * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC where there are as
- * many namespaces as there may be, EAGAIN.
- * @throws {UnsupportedError} Where the C library has no contexts, as musl.
+ * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC if the limit of
+ * namespaces is reached, EAGAIN.
+ * @throws {UnsupportedError} If the C library has no contexts, as musl.
  */
 export function cloneCalls(
   flags: number,
@@ -139,7 +141,8 @@ export function cloneCalls(
   cloneSymbols ??= bindClone();
   const { getcontext, makecontext, setcontext, syscall, clone, memcpy } =
     cloneSymbols;
-  // Without it the C library would end this process's affairs.
+  // Without this last call, the C library would run exit(3), with the exit
+  // handlers of this process.
   const exit = { name: "exit_group", args: [status], text: [] } as const;
   const chain = [...calls, exit];
   const contexts = chain.length * UCONTEXT.SIZE;
@@ -155,7 +158,7 @@ export function cloneCalls(
   chain.forEach((call, i) => {
     const at = i * UCONTEXT.SIZE;
     const context = memory.subarray(at, at + UCONTEXT.SIZE);
-    // This takes over the blocked signals.
+    // getcontext(3) also saves the mask of blocked signals.
     getcontext(context);
     const next = i + 1 < chain.length
       ? address + BigInt(at + UCONTEXT.SIZE)
@@ -180,12 +183,13 @@ export function cloneCalls(
     makecontext(context, syscall, CALL_WORDS, ...words);
   });
   const top = address + BigInt(memory.length) & ~15n;
-  // With its memory the process shares this thread's errno.
+  // A process with this memory writes its errors to this thread's errno.
   memcpy(libc.errnoLocation, new Uint8Array(4), ERRNO_SIZE);
   const pid = clone(setcontext, top, flags, memory);
   libc.copyErrno(errno, libc.errnoLocation, ERRNO_SIZE);
   const number = errno[0]!;
-  // What has just succeeded is not forbidden: only a tracer refuses it now.
+  // The same call has just succeeded. If it fails now, a tracer such as strace
+  // made it fail: try again.
   if (!setSignalMask(signals, null)) setSignalMask(signals, null);
   errno[0] = number;
   if (pid === -1 || tracer) {
@@ -221,7 +225,7 @@ function setSignalMask(
   return result !== -1;
 }
 
-/** More than sleep(3) needs. */
+/** More stack than sleep(3) needs. */
 const SLEEP_STACK_BYTES = 16_384;
 
 const SLEEP_SYMBOLS = {
@@ -240,16 +244,16 @@ export const PR_SET_PDEATHSIG = 1;
 
 /**
  * Makes a child that sleeps and ends: a copy of this process, in new
- * namespaces, that runs nothing. It has the descriptors of this process until
- * it ends, because there is no exec(2). It also ends with the thread that made
- * it, except with musl, where it runs sleep(3).
+ * namespaces, that runs nothing. It keeps copies of this process's descriptors
+ * until it ends, because it calls no exec(2). It also ends with the thread that
+ * made it, except with musl, where it runs sleep(3).
  *
  * `int clone(int (*fn)(void *), void *stack, int flags, void *arg);`
  *
  * See clone(2). Its end sends no signal: wait for it with `__WALL`.
  *
  * @param flags `CLONE_NEW*`.
- * @param seconds The time that it sleeps, unless somebody ends it before.
+ * @param seconds The time that it sleeps, unless a signal kills it before.
  * @returns The child.
  * @throws {SyscallError} EPERM without CAP_SYS_ADMIN, ENOSPC if the limit of
  * namespaces is reached.
@@ -269,7 +273,7 @@ export function cloneSleeping(flags: number, seconds: number): number {
     fallBack("makecontext");
   }
   sleepSymbols ??= Deno.dlopen(libraryPath(), SLEEP_SYMBOLS).symbols;
-  // It grows downwards, in the child's copy of it.
+  // The stack grows downwards, in the child's copy of the memory.
   const top = new Uint8Array(SLEEP_STACK_BYTES).subarray(-16);
   const child = sleepSymbols.clone(
     sleepSymbols.sleep,

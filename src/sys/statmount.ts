@@ -27,7 +27,7 @@ import { EOVERFLOW } from "./errno.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { decodeText } from "../base/text.ts";
 
-/** Another mount namespace, whose mounts are meant. */
+/** Options that name another mount namespace. */
 export interface MountNamespaceOptions {
   /**
    * The mount namespace's id, as `mntNsId` gives it; since Linux 6.11.
@@ -37,7 +37,7 @@ export interface MountNamespaceOptions {
   nsId?: bigint;
   /**
    * A descriptor of the mount namespace, from /proc/PID/ns/mnt, instead of
-   * `nsId`; since Linux 6.18. The kernel takes 0 for none.
+   * `nsId`; since Linux 6.18. The kernel takes 0 as no descriptor.
    *
    * @default {0}, this mount namespace
    */
@@ -50,10 +50,10 @@ export const NAMESPACE_NAMES: OptionNames<MountNamespaceOptions> = {
   nsFd: true,
 };
 
-/** `struct mnt_id_req`, and how it is printed. */
+/** A `struct mnt_id_req`, and a function that prints it. */
 export interface MntIdReq {
   buffer: Uint8Array<ArrayBuffer>;
-  /** Prints the struct, `param` as the call prints its own. */
+  /** Prints the struct; each call formats its own `param`. */
   format: (param: string) => string;
 }
 
@@ -62,8 +62,8 @@ const view = new DataView(new ArrayBuffer(MNT_ID_REQ.SIZE));
 const buffer = new Uint8Array(view.buffer);
 
 /**
- * Encodes what statmount(2) and listmount(2) are asked. The bytes are valid until
- * the next call: lists ask for thousands of mounts.
+ * Encodes a request of statmount(2) or listmount(2). The bytes are valid until
+ * the next call: memory is reused, because lists make thousands of requests.
  */
 export function mntIdReq(
   id: bigint,
@@ -73,7 +73,7 @@ export function mntIdReq(
   const mntId = uint64("id", id);
   const nsId = uint64("nsId", options.nsId ?? 0n);
   const nsFd = int32("nsFd", options.nsFd ?? 0);
-  // Linux 6.8 knows the first version alone.
+  // Linux 6.8 knows only the first version.
   const size = options.nsId === undefined && options.nsFd === undefined
     ? MNT_ID_REQ_SIZE_VER0
     : MNT_ID_REQ.SIZE;
@@ -104,9 +104,9 @@ export function hexadecimal(value: bigint): string {
 }
 
 /**
- * The answer of {@linkcode statmount}: the fields of `struct statmount`. One that
- * the answer's `mask` lacks is `undefined`: it was not asked for, this kernel
- * does not know it, or this mount has no such thing.
+ * The answer of {@linkcode statmount}: the fields of `struct statmount`. A
+ * field that the answer's `mask` lacks is `undefined`: it was not requested,
+ * the kernel does not know it, or the mount does not have it.
  */
 export interface Statmount {
   /** The `STATMOUNT_*` bits of the fields that are there. */
@@ -118,13 +118,13 @@ export interface Statmount {
   /** The file system's magic number. */
   sbMagic: bigint | undefined;
   /**
-   * `MS_RDONLY`, `MS_SYNCHRONOUS`, `MS_DIRSYNC` and `MS_LAZYTIME` that the file
-   * system has, whatever the mount has.
+   * The flags of the file system itself: `MS_RDONLY`, `MS_SYNCHRONOUS`,
+   * `MS_DIRSYNC` and `MS_LAZYTIME`. The mount may have others.
    */
   sbFlags: number | undefined;
   /** The mount's unique id. */
   mntId: bigint | undefined;
-  /** The unique id of the mount that this one is on; of a root its own. */
+  /** The parent mount's unique id; a root mount has its own id here. */
   mntParentId: bigint | undefined;
   /** The mount's id in /proc/self/mountinfo, which is reused. */
   mntIdOld: number | undefined;
@@ -138,11 +138,11 @@ export interface Statmount {
   mntPeerGroup: bigint | undefined;
   /** The peer group that a slave receives from, else 0. */
   mntMaster: bigint | undefined;
-  /** The nearest such peer group that has a mount below this root. */
+  /** The nearest dominant peer group under this thread's root. */
   propagateFrom: bigint | undefined;
   /** The mount's root, as a path in the file system. */
   mntRoot: string | undefined;
-  /** The mount point, as a path from this thread's root; none when outside it. */
+  /** The mount point, as a path from this thread's root; none if outside it. */
   mntPoint: string | undefined;
   /** The file system's type. */
   fsType: string | undefined;
@@ -150,7 +150,7 @@ export interface Statmount {
   mntOpts: string | undefined;
   /** The id of the mount namespace. */
   mntNsId: bigint | undefined;
-  /** The part behind the dot of a type such as `fuse.sshfs`. */
+  /** The part after the dot of a type such as `fuse.sshfs`. */
   fsSubtype: string | undefined;
   /** The source that the file system was mounted from. */
   sbSource: string | undefined;
@@ -161,8 +161,8 @@ export interface Statmount {
   /** The `STATMOUNT_*` bits that this kernel knows. */
   supportedMask: bigint | undefined;
   /**
-   * The user ids of an idmapped mount, as the caller's user namespace sees
-   * them: the first inner one, the first outer one, how many.
+   * The user id ranges of an idmapped mount, as the caller's user namespace
+   * sees them: the first inner id, the first outer id, the number of ids.
    */
   mntUidmap: [inner: number, outer: number, length: number][] | undefined;
   /** The group ids, in the same way. */
@@ -203,37 +203,37 @@ const MASKS = {
   STATMOUNT_MNT_GIDMAP,
 };
 
-// An older kernel leaves the bits that it does not know out of its answer.
+// A kernel leaves bits that it does not know out of the answer's mask.
 const EVERYTHING = Object.values(MASKS).reduce((all, bit) => all | bit);
 
 /** Room for the strings of an ordinary mount. */
 const FIRST_BUFFER_SIZE = 4096;
 
 /**
- * The most bytes that an answer may have. An overlay of 500 layers, each a path
- * of 4,095 bytes, fills 10 MiB: once as it is, once all in octals.
+ * The most bytes that an answer may have. An overlay of 500 layers, with a path
+ * of 4,095 bytes each, fills 10 MiB: the paths once plain, once all in octals.
  */
 const LAST_BUFFER_SIZE = FIRST_BUFFER_SIZE * 4 ** 6;
 
 /**
- * Asks for what the kernel knows of a mount.
+ * Gets a description of a mount.
  *
  * `int statmount(const struct mnt_id_req *req, struct statmount *buf, size_t bufsize, unsigned int flags);`
  *
- * Since Linux 6.8; see statmount(2). It is called again with a larger buffer,
- * up to 16 MiB, for as long as the answer does not fit.
+ * Since Linux 6.8; see statmount(2). If the answer does not fit, the call is
+ * repeated with a larger buffer, up to 16 MiB.
  *
  * @param id The mount's unique id: `mntId` of statx(2) with
  * `STATX_MNT_ID_UNIQUE`, or one from listmount(2).
- * @param mask `STATMOUNT_*`: what is wanted; all by default.
+ * @param mask `STATMOUNT_*`: the fields to get; all by default.
  * @param options The mount namespace, and flags.
  * @returns The kernel's answer.
- * @throws {SyscallError} ENOENT when the mount namespace has no such mount, as
- * for a detached one, or there is no such namespace; EINVAL for an id that is no
- * unique one, for both `nsId` and `nsFd`, for an `nsFd` that is no mount
- * namespace or, before Linux 6.18, at all; EBADF for one that is not open; EPERM
- * without CAP_SYS_ADMIN for a mount outside this thread's root; EOVERFLOW for an
- * answer of more than 16 MiB.
+ * @throws {SyscallError} ENOENT if the mount namespace has no such mount (a
+ * detached mount, for example), or does not exist; EINVAL for an id that is not
+ * unique, for both `nsId` and `nsFd`, for an `nsFd` that is no mount namespace,
+ * and for any `nsFd` before Linux 6.18; EBADF for an `nsFd` that is not open;
+ * EPERM without CAP_SYS_ADMIN for a mount outside this thread's root; EOVERFLOW
+ * for an answer of more than 16 MiB.
  */
 export function statmount(
   id: bigint,
@@ -243,11 +243,11 @@ export function statmount(
   checkOptions(options, STAT_NAMES);
   const wanted = uint64("mask", mask);
   const flags = uint32("flags", options.flags ?? 0);
-  // A tracer may ask for a mount itself.
+  // A tracer may call statmount() itself: it must not share the memory.
   let answer = tracer ? new Answer(FIRST_BUFFER_SIZE) : shared;
   while (true) {
     try {
-      // Each time anew: a tracer's own question takes the same memory.
+      // Encode before each call: a tracer's own request uses the same memory.
       const request = mntIdReq(id, wanted, options);
       statInto(request, wanted, answer.bytes, flags);
       return decode(answer);
@@ -259,11 +259,11 @@ export function statmount(
   }
 }
 
-/** The memory that an answer is written to. */
+/** The memory for an answer. */
 class Answer {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
-  /** The strings of answers by their size: to make a view takes its time. */
+  /** Views of the strings, by the answer's size: making a view takes time. */
   readonly #strings: Uint8Array[] = [];
 
   constructor(size: number) {
@@ -277,7 +277,7 @@ class Answer {
   }
 }
 
-/** The memory of most answers: lists ask for thousands of mounts. */
+/** The memory of most answers, reused: lists make thousands of requests. */
 const shared = new Answer(FIRST_BUFFER_SIZE);
 
 function statInto(
@@ -308,7 +308,7 @@ function decode({ view, strings: bytes }: Answer): Statmount {
   const u32 = (offset: number) => view.getUint32(offset, LITTLE_ENDIAN);
   const u64 = (offset: number) => view.getBigUint64(offset, LITTLE_ENDIAN);
   const decoded = decodeText(bytes);
-  // Then each byte is one character, and need not be decoded alone.
+  // If so, each byte is one character: strings can be cut from `decoded`.
   const isAligned = decoded.length === bytes.length;
   const slice = (start: number, end: number) =>
     isAligned
@@ -320,7 +320,7 @@ function decode({ view, strings: bytes }: Answer): Statmount {
   }
   function texts(offset: number): string[] {
     const found: string[] = [];
-    // The number of strings is the field before theirs.
+    // The field before the offset has the number of strings.
     for (let start = u32(offset); found.length < u32(offset - 4);) {
       const end = bytes.indexOf(0, start);
       found.push(slice(start, end));
@@ -329,7 +329,7 @@ function decode({ view, strings: bytes }: Answer): Statmount {
     return found;
   }
   const idMap = (offset: number) => texts(offset).map(parseIdMapping);
-  // The bits that have a name lie in the lower half.
+  // All named bits lie in the lower half.
   const mask = u32(STATMOUNT.mask);
   function when<T>(bit: number, read: (offset: number) => T, offset: number) {
     return (mask & bit) !== 0 ? read(offset) : undefined;
@@ -380,7 +380,7 @@ function parseIdMapping(line: string): [number, number, number] {
 /** Options of {@linkcode listmount}. */
 export interface ListmountOptions extends MountNamespaceOptions {
   /**
-   * The id after which the list starts, in its direction; the mount may be gone.
+   * The list starts after this id, in its order. The mount may be gone.
    *
    * @default {0n}, from the first mount on
    */
@@ -392,10 +392,10 @@ export interface ListmountOptions extends MountNamespaceOptions {
    */
   reverse?: boolean;
   /**
-   * The most ids that are wanted, in one call: the kernel gives a million. With
-   * 0 it is asked too, for the errors, and the list is empty.
+   * The most ids to get, by one call; the kernel allows a million. With 0 the
+   * call only reports errors, and the list is empty.
    *
-   * @default {undefined}, all: as many calls as it takes
+   * @default {undefined}, all: as many calls as needed
    */
   count?: number;
   /**
@@ -414,24 +414,24 @@ const LIST_NAMES: OptionNames<ListmountOptions> = {
   flags: true,
 };
 
-/** The number of ids that a call asks for where all are wanted. */
+/** The number of ids to get by each call, if no `count` is given. */
 const PAGE_LENGTH = 1024;
 
 /**
- * Lists the mounts below a mount, without that one itself, by their unique ids:
+ * Lists the unique ids of the mounts below a mount, without the mount itself:
  * children, their children and so on, as far as this thread's root shows them.
- * `LSMT_ROOT` stands for that root, and the list then has its mount too.
+ * `LSMT_ROOT` stands for that root; then the list has the root's mount, too.
  *
  * `ssize_t listmount(const struct mnt_id_req *req, uint64_t *mnt_ids, size_t nr_mnt_ids, unsigned int flags);`
  *
- * Since Linux 6.8; see listmount(2). Ids grow and are not used again: a mount
+ * Since Linux 6.8; see listmount(2). Ids grow and are never reused: a mount
  * that stays in the tree between two calls is neither missed nor listed twice.
  *
  * @param id The mount's unique id, or `LSMT_ROOT`.
  * @param options The id to start after, the order, and the number of ids.
  * @returns The ids, the oldest mount's first unless `reverse` is set.
- * @throws {SyscallError} ENOENT when the mount namespace has no such mount,
- * EINVAL for an `id` or `last` that is no unique one, EOVERFLOW for a `count` of
+ * @throws {SyscallError} ENOENT if the mount namespace has no such mount,
+ * EINVAL for an `id` or `last` that is no unique id, EOVERFLOW for a `count` of
  * more than a million, EPERM without CAP_SYS_ADMIN for a mount outside this
  * thread's root; for `nsId` and `nsFd` as statmount(2).
  */

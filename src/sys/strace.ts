@@ -55,7 +55,7 @@ export function trace(write: (line: string) => void): Disposable {
   };
 }
 
-/** The calls whose result is a descriptor; of fcntl(2) only `dup` is made. */
+/** The calls whose result is a descriptor; fcntl(2) stands for `dup`. */
 const OPENING = [
   "fanotify_init",
   "fcntl",
@@ -68,14 +68,14 @@ const OPENING = [
   "pidfd_open",
 ];
 
-/** The column of the result, strace's own. */
+/** The column of the result, as in strace(1). */
 const RESULT_COLUMN = 40;
 
 /**
  * Formats a call that was just made.
  *
- * @param links The files that descriptors of earlier calls led to. One is shown
- * as it was before the call, which closed it, or mounted what it leads to.
+ * @param links The files that descriptors referred to before this call: the
+ * call may have closed a descriptor, or mounted the mount that it refers to.
  */
 function formatCall(
   { syscall, args, result, errno }: TracedCall,
@@ -116,7 +116,7 @@ function remember(
   else links.set(fd, link);
 }
 
-/** The path that a descriptor leads to, or that of the working directory. */
+/** The path of a descriptor's file, or of the working directory. */
 function linkOf(fd: number): string | undefined {
   if (fd < 0 && fd !== AT_FDCWD) return undefined;
   const name = fd === AT_FDCWD ? "cwd" : `fd/${fd}`;
@@ -128,7 +128,7 @@ function linkOf(fd: number): string | undefined {
   }
 }
 
-/** Puts a path into angle brackets, so that nothing in it looks like their end. */
+/** Puts a path into angle brackets, and escapes angle brackets in the path. */
 function bracket(link: string | undefined): string {
   if (link === undefined) return "";
   const escaped = quote(link).slice(1, -1).replaceAll("<", "\\x3c")

@@ -1,7 +1,7 @@
 /**
- * A thread that makes the calls it is given. What belongs to a thread in Linux,
- * namespaces, root and working directory, credentials, can be changed there
- * while every other thread of the process keeps its own.
+ * A thread that makes given system calls. It can change what Linux keeps for
+ * each thread: namespaces, root, working directory, credentials. The other
+ * threads of the process keep theirs.
  */
 import { errno, libraryPath, NR } from "./libc.ts";
 import { type Argument, UnsupportedError } from "./error.ts";
@@ -23,30 +23,30 @@ export interface ThreadCall {
   /** The kernel's name of the system call. */
   readonly name: keyof typeof NR;
   /**
-   * Its arguments. A buffer goes by its address: memory is the process's, and
-   * the thread writes there.
+   * Its arguments. A buffer is passed by its address: the thread shares the
+   * process's memory, and writes there.
    */
   readonly args: readonly (number | bigint | Uint8Array<ArrayBuffer> | null)[];
   /** The arguments as strace(1) would print them. */
   readonly text: readonly Argument[];
 }
 
-/** The fields, of an Int32Array, that the thread and its master share. */
+/** The fields of the Int32Array that the thread and its owner share. */
 const FIELD = {
   state: 0,
   /** The number of calls to make until one fails. */
   calls: 1,
-  /** The number of calls to make after them, whatever happened. */
+  /** The number of calls to make after those, even if one of those failed. */
   lastCalls: 2,
-  /** The number that succeeded. */
+  /** The number of `calls` that succeeded. */
   succeeded: 3,
-  /** The error number of the one that failed. */
+  /** The error number of the call that failed; 0 for none. */
   errno: 4,
-  /** The number of the last ones that failed. */
+  /** The number of `lastCalls` that failed. */
   lastFailed: 5,
-  /** The result of the last one that succeeded. */
+  /** The result of the last of `calls` that was made. */
   result: 6,
-  /** Descriptors to close at the end; those below 3 are none. */
+  /** Descriptors to close at the end; numbers below 3 are unused slots. */
   owned: 8,
 } as const;
 
@@ -75,10 +75,13 @@ const STATE = {
 /** The time that a thread may take to start. */
 const START_MILLISECONDS = 30_000;
 
-/** The time that it waits for more before it ends, and lets Deno end. */
+/** The time that the thread waits for calls before it ends, so Deno can end. */
 const IDLE_MILLISECONDS = 200;
 
-/** The thread's program. It imports nothing: it needs no permission but FFI. */
+/**
+ * The thread's program. It imports nothing, so it needs only the FFI
+ * permission.
+ */
 const SOURCE = `
 const FIELD = ${JSON.stringify(FIELD)}, STATE = ${JSON.stringify(STATE)};
 onmessage = ({ data: { shared, library, closeNumber } }) => {
@@ -147,15 +150,15 @@ onmessage = ({ data: { shared, library, closeNumber } }) => {
 };
 `;
 
-/** A thread that waits for calls. It ends by itself when it was idle for a while. */
+/** A thread that waits for calls. It ends by itself after some idle time. */
 export class SyscallThread {
   readonly #fields: Int32Array;
   readonly #table: BigInt64Array;
 
   /**
-   * Starts a thread, in the namespaces of the calling one.
+   * Starts a thread, in the namespaces of the calling thread.
    *
-   * @throws {UnsupportedError} When it can't be started.
+   * @throws {UnsupportedError} If it can't be started.
    */
   constructor() {
     const shared = new SharedArrayBuffer(
@@ -198,7 +201,7 @@ export class SyscallThread {
     return state === idle || state === held;
   }
 
-  /** Lets it end by itself again, with no call made. */
+  /** Undoes {@linkcode hold}: the thread may end by itself again. */
   release(): void {
     const { idle, held } = STATE;
     const state = Atomics.compareExchange(
@@ -215,12 +218,12 @@ export class SyscallThread {
    * waits.
    *
    * @param calls The calls.
-   * @param lastCalls The calls after those, made in any case, which leave the
-   * thread as it was. If one fails, the thread ends.
-   * @param keep True to hold the thread for more calls, which must follow: it
-   * would end by itself if this process was stopped for a moment.
+   * @param lastCalls Calls that are made after those, even if one of those
+   * failed, to restore the thread's state. If one fails, the thread ends.
+   * @param keep True to hold the thread for more calls, which must follow.
+   * Without it the thread might end if this process was stopped for a moment.
    * @returns The result of the last of `calls`.
-   * @throws {SyscallError} Of the call that failed.
+   * @throws {SyscallError} For the call that failed.
    */
   make(
     calls: readonly ThreadCall[],
@@ -247,7 +250,7 @@ export class SyscallThread {
     return result;
   }
 
-  /** Leaves descriptors to the thread: it closes them when it ends. */
+  /** Gives descriptors to the thread, which closes them when it ends. */
   own(...descriptors: number[]): void {
     this.#fields.set(descriptors, FIELD.owned);
   }
@@ -256,12 +259,12 @@ export class SyscallThread {
     this.#table.set(wordsOf(call, CALL_WORDS), index * CALL_WORDS);
   }
 
-  /** Ends the thread, and waits for that; a second time does nothing. */
+  /** Ends the thread, and waits until it has ended; repeating does nothing. */
   end(): void {
     const { idle, held, done, ending } = STATE;
     const state = Atomics.load(this.#fields, FIELD.state);
     if (state === held || state === done) this.#become(ending);
-    // By itself it may have begun to end.
+    // An idle thread may just have begun to end by itself.
     else Atomics.compareExchange(this.#fields, FIELD.state, idle, ending);
     Atomics.notify(this.#fields, FIELD.state);
     Atomics.wait(this.#fields, FIELD.state, ending);
@@ -273,7 +276,7 @@ export class SyscallThread {
   }
 }
 
-/** A call as the arguments of syscall(2). */
+/** Converts a call to the arguments of syscall(2). */
 export function wordsOf(
   { name, args }: ThreadCall,
   length: number,
@@ -290,9 +293,11 @@ let memcpy:
   | ((to: Uint8Array<ArrayBuffer>, from: null, size: bigint) => bigint)
   | undefined;
 
-/** A buffer's address. The caller keeps the buffer alive while it is used. */
+/**
+ * A buffer's address. The caller must keep the buffer alive while it is used.
+ */
 export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
-  // `Deno.UnsafePointer.value` takes the permission for all libraries.
+  // `Deno.UnsafePointer.value` would need the permission for all libraries.
   memcpy ??= Deno.dlopen(libraryPath(), {
     // void *memcpy(void *dest, const void *src, size_t n);
     memcpy: { parameters: ["buffer", "buffer", "usize"], result: "usize" },
@@ -300,13 +305,15 @@ export function addressOf(buffer: Uint8Array<ArrayBuffer>): bigint {
   return BigInt(memcpy(buffer, null, 0n));
 }
 
-// Calls for a {@linkcode SyscallThread} that several of its users make.
+// Calls that several users of a {@linkcode SyscallThread} make.
 
 const ROOT = cString("path", "/");
 
 const EMPTY = cString("path", "");
 
-/** unshare(2): without `CLONE_FS` a thread can't change its mount namespace. */
+/**
+ * unshare(2); a thread needs `CLONE_FS` before it can change mount namespaces.
+ */
 export function unshareCall(flags: number): ThreadCall {
   const text = flagNames(flags, { CLONE_FS, CLONE_NEWNS, CLONE_NEWPID });
   return { name: "unshare", args: [flags], text: [text] };
@@ -318,7 +325,7 @@ export function setnsCall(fd: number, type: number): ThreadCall {
   return { name: "setns", args: [fd, type], text: [{ fd }, text] };
 }
 
-/** mount(2): what is mounted in a copy of a namespace appears nowhere else. */
+/** mount(2): makes all mounts private, so that new ones appear nowhere else. */
 export function mountPrivately(): ThreadCall {
   return {
     name: "mount",
@@ -342,7 +349,7 @@ export function moveToRoot(tree: number): ThreadCall {
   };
 }
 
-/** openat2(2) to read. */
+/** openat2(2) for reading. */
 export function openPath(path: string): ThreadCall {
   const how = new BigUint64Array([BigInt(O_CLOEXEC), 0n, 0n]);
   const bytes = new Uint8Array(how.buffer);

@@ -10,10 +10,10 @@ import {
 import { errno, ERRNO_SIZE, libc, NR } from "./libc.ts";
 import { decodeText, quote } from "../base/text.ts";
 
-/** As long as a value, and a list of names, may be: XATTR_SIZE_MAX, XATTR_LIST_MAX. */
+/** The most bytes of a value or a list: XATTR_SIZE_MAX, XATTR_LIST_MAX. */
 const MOST_BYTES = 65536;
 
-/** Used again by each call, and read before the next. */
+/** Reused by each call, and read before the next. */
 const buffer = new Uint8Array(MOST_BYTES);
 
 /**
@@ -26,8 +26,8 @@ const buffer = new Uint8Array(MOST_BYTES);
  * @param fd The file, not one opened with `O_PATH`.
  * @param name The attribute, like `user.comment`.
  * @returns Its value.
- * @throws {SyscallError} ENODATA when there is none, EOPNOTSUPP where the file
- * system has none at all.
+ * @throws {SyscallError} ENODATA if there is no such attribute, EOPNOTSUPP if
+ * the file system has no attributes.
  */
 export function fgetxattr(fd: number, name: string): Uint8Array<ArrayBuffer> {
   fd = int32("fd", fd);
@@ -75,8 +75,8 @@ export function flistxattr(fd: number): string[] {
 }
 
 /**
- * Lists the extended attributes of what a path names, as {@linkcode flistxattr}
- * does. A symlink there is not followed.
+ * Lists the extended attributes of the file at a path, as {@linkcode
+ * flistxattr} does. A symlink there is not followed.
  *
  * `ssize_t llistxattr(const char *path, char *list, size_t size);`
  *
@@ -104,7 +104,7 @@ export function llistxattr(path: string): string[] {
 
 function namesOf(length: number): string[] {
   if (length <= 0) return [];
-  // Each ends in a NUL.
+  // Each name ends in a NUL.
   return decodeText(buffer.subarray(0, length - 1)).split("\0");
 }
 
@@ -173,7 +173,7 @@ export function fremovexattr(fd: number, name: string): void {
 }
 
 /**
- * Removes an extended attribute of what a path names. A symlink there is not
+ * Removes an extended attribute of the file at a path. A symlink there is not
  * followed.
  *
  * `int lremovexattr(const char *path, const char *name);`
