@@ -7,7 +7,7 @@ export function chartName({ row }: RowResult): string {
   return `row-${row}.svg`;
 }
 
-/** A row's chart: lines where the row has a scale, bars otherwise. */
+/** A row's chart: lines if the row has a scale, bars otherwise. */
 export function chart(row: RowResult): string {
   const hasScale = row.figures.some(({ scale }) => scale !== undefined);
   return hasScale ? lines(row) : bars(row);
@@ -19,7 +19,7 @@ const MARGIN = 16;
 
 const TOP = 44;
 
-// A card of its own: a page may be light where the system is dark.
+// The chart has a background: a page may be light though the system is dark.
 const STYLE = `text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 text.title { font-size: 15px; }
 text.title, text.group { font-weight: 600; }
@@ -74,7 +74,7 @@ function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
 
-/** One of those that a figure compares, drawn as ours or as another. */
+/** A contestant of a figure, drawn as ours or as another. */
 interface Drawn {
   readonly label: string;
   readonly style: "ours" | "others";
@@ -82,7 +82,7 @@ interface Drawn {
   readonly unit: Figure["unit"];
 }
 
-/** Ours, and all that it is compared to. */
+/** Our contestant, and all that it is compared to. */
 function drawn(figures: readonly Figure[]): Drawn[] {
   const [{ name, what, unit, ours, against }] = figures as [Figure];
   const label = against === undefined ? what : name;
@@ -146,7 +146,7 @@ const PLOT = { left: 80, right: WIDTH - 250, top: TOP, bottom: 330 };
 function lines({ work, figures }: RowResult): string {
   const series = new Map<string, { style: Drawn["style"]; points: Point[] }>();
   for (const [scale, group] of Map.groupBy(figures, ({ scale }) => scale!)) {
-    // Ours at the least of the scale is no series of its own.
+    // A comparison of ours with itself at the least scale makes no series.
     const others = group.filter(({ name, against }) =>
       !against?.startsWith(name)
     );
@@ -196,7 +196,7 @@ function lines({ work, figures }: RowResult): string {
     });
   }
   labels.sort((a, b) => a.y - b.y);
-  // From the lowest up: below the plot are the names of the scale.
+  // Place labels from the lowest up: the names of the scale are below the plot.
   let highest = PLOT.bottom + LINE;
   for (const label of labels.toReversed()) {
     highest = label.y = Math.min(label.y, highest - LINE);
@@ -214,7 +214,7 @@ function groupsOf(figures: readonly Figure[]): Drawn[] {
   return [...Map.groupBy(figures, ({ name }) => name).values()].flatMap(drawn);
 }
 
-/** Puts values between two places, by their logarithms. */
+/** Maps values to places between two others, by their logarithms. */
 function logarithmic(
   values: readonly number[],
   from: number,

@@ -1,8 +1,9 @@
 /**
- * Tells whether rows 1, 2 or 8 became more than a third worse than the committed
- * ratios: `deno task bench:check`. For by hand or every night, not for every
- * change: it takes half a minute, and a quiet machine. An argument is a file of
- * other results, and `--seconds` as that of `deno task bench`.
+ * Tells whether rows 1, 2 or 8 became more than a third worse than the
+ * committed ratios: `deno task bench:check`. Run it by hand or every night, not
+ * for every change: it takes half a minute, and needs a quiet machine. An
+ * argument names a file of other results. `--seconds` is that of `deno task
+ * bench`.
  */
 import { readResults, type Results, type RowResult } from "./results.ts";
 import { measureRows } from "./rows.ts";
@@ -40,11 +41,12 @@ export function worse(
 }
 
 /**
- * Measures the rows, those again that became worse, and says which did.
+ * Measures the rows, measures again those that became worse, and reports those
+ * that stay worse.
  *
- * @param committed What they are compared to.
- * @param measure What measures rows by their numbers.
- * @returns The exit status: 0 when none became worse.
+ * @param committed The results to compare with.
+ * @param measure Measures rows by their numbers.
+ * @returns The exit status: 0 if no row became worse.
  */
 export async function check(
   committed: Results | null,
@@ -58,7 +60,7 @@ export async function check(
   }
   let numbers: readonly number[] = NUMBERS;
   let found: string[] = [];
-  // What only happens once was the machine.
+  // If a row is worse only once, the machine was the cause.
   for (let attempt = 1; attempt <= TRIES && numbers.length > 0; attempt++) {
     const rows = await Array.fromAsync(measure(numbers));
     found = worse(committed, rows);

@@ -1,4 +1,4 @@
-/** Writes what the documentation shows of the results: `deno task bench:draw`. */
+/** Writes the documentation's tables and charts: `deno task bench:draw`. */
 import { readResults, type Results } from "./results.ts";
 import { performancePage } from "./table.ts";
 import { NOTES } from "./rows.ts";
@@ -14,7 +14,7 @@ export function pages(results: Results): Record<string, string> {
   };
 }
 
-/** Writes them. */
+/** Writes the files. */
 export function draw(results: Results): void {
   const root = new URL("../", import.meta.url);
   Deno.mkdirSync(new URL("docs/charts", root), { recursive: true });

@@ -1,5 +1,5 @@
 /**
- * Measures what mountat does against what one would take instead.
+ * Compares mountat with what users would take instead.
  *
  * ```sh
  * deno task bench                  # all rows; writes the results and the charts
@@ -8,7 +8,8 @@
  * deno task bench --seconds=0.2 1  # in a fifth of the time
  * ```
  *
- * Needs root and a C compiler; what else is not installed is named as missing.
+ * Needs root and a C compiler. Other programs that are not installed are named
+ * as missing.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { measureRows, NUMBERS } from "./rows.ts";

@@ -1,31 +1,31 @@
-/** Contestants take turns; what counts is the ratio of those next to each other. */
+/** Contestants take turns; the ratio of neighbouring turns counts. */
 
-/** One of those that do the same work. */
+/** A program or function that does the same work as others. */
 export interface Contestant {
-  /** What tables call it. */
+  /** Its name in tables. */
   readonly name: string;
-  /** How many times it does the work in a turn. */
+  /** The number of times that it does the work in a turn. */
   readonly times: number;
-  /** How many mounts it makes each time, which is looked at before it counts. */
+  /** The number of mounts that it makes each time; checked before measuring. */
   readonly mounts?: number;
-  /** Does something where its mounts are; by default this thread sees them. */
+  /** Runs a function in its mount namespace; by default that of this thread. */
   inside?<T>(body: () => T): T;
   /**
    * Does the work.
    *
-   * @returns How many milliseconds it took.
+   * @returns The milliseconds that the work took.
    */
   time(times: number): number | Promise<number>;
 }
 
-/** One that can't take part. */
+/** A contestant that can't take part. */
 export interface Absent {
   readonly name: string;
-  /** Why. */
+  /** The reason. */
   readonly missing: string;
 }
 
-/** Where the values lie: the least, the middle, and where the middle 80 % end. */
+/** A distribution of values: the least, the median, and the middle 80 %. */
 export interface Spread {
   readonly min: number;
   readonly low: number;
@@ -35,11 +35,11 @@ export interface Spread {
 
 /**
  * Lets contestants take turns for a while, forwards and backwards in alternate
- * rounds, so that whatever slows the machine down hits them all alike.
+ * rounds. So a slowdown of the machine hits all of them alike.
  *
- * @param seconds How long; the first tenth does not count.
- * @returns For each contestant the microseconds that the work took once, round
- * by round.
+ * @param seconds The time for all turns; the first tenth does not count.
+ * @returns For each contestant, the microseconds for one time of the work in
+ * each round.
  */
 export async function takeTurns(
   contestants: readonly Contestant[],
@@ -52,7 +52,7 @@ export async function takeTurns(
   const warm = begin + seconds * 100;
   const end = begin + seconds * 1000;
   for (let round = 0;; round++) {
-    // Signals, and what is to be done for dropped handles, have a turn, too.
+    // Handlers of signals, and finalizers of dropped handles, have a turn, too.
     await new Promise((resolve) => setTimeout(resolve));
     const now = performance.now();
     if (now >= end && samples[0]!.length >= LEAST_ROUNDS) return samples;
@@ -66,7 +66,7 @@ export async function takeTurns(
 
 const LEAST_ROUNDS = 5;
 
-/** How long some work takes that is done in this process. */
+/** Makes a function that measures work in this process. */
 export function stopwatch(work: () => void): (times: number) => number {
   return (times) => {
     const begin = performance.now();
@@ -75,7 +75,7 @@ export function stopwatch(work: () => void): (times: number) => number {
   };
 }
 
-/** Where the values lie. */
+/** The distribution of values. */
 export function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   return {
@@ -94,8 +94,8 @@ function quantile(sorted: readonly number[], part: number): number {
 }
 
 /**
- * The ratios of the values of each round. A round in which theirs is 0 has none:
- * the kernel counts processor time in steps.
+ * The ratios of the values of each round. A round has no ratio if their value
+ * is 0: the kernel counts processor time in steps.
  */
 export function ratios(
   ours: readonly number[],

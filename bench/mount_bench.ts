@@ -1,6 +1,6 @@
 /**
- * What the library's part of the table costs, for a look while it is changed:
- * `deno bench -A bench/mount_bench.ts`. Ratios are what `deno task bench` is for.
+ * Measures the library's part of the table, for a look while the library is
+ * changed: `deno bench -A bench/mount_bench.ts`. `deno task bench` has ratios.
  */
 import {
   enterPrivateNamespace,

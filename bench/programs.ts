@@ -1,29 +1,29 @@
-/** Programs that contestants are: C sources of this folder, and others' commands. */
+/** Programs that take part: C sources of this folder, and other commands. */
 import { ROOT, SCRATCH } from "../tests/support/testing.ts";
 import type { Absent, Contestant } from "./measure.ts";
 
 /**
  * Compiles a C source of this folder, once, and returns the program's path.
  *
- * @throws {Error} When the compiler fails; see {@linkcode whyMissing} before.
+ * @throws {Error} If the compiler fails; ask {@linkcode whyMissing} before.
  */
 export function compile(name: string, ...flags: string[]): string {
   const path = `${SCRATCH}/${name}`;
-  // Rows that are measured once more have an empty directory again.
+  // When a row is measured again, the directory is empty again.
   if (isFile(path)) return path;
   command(COMPILER, ["-O2", ...flags, "-o", path, `${ROOT}bench/${name}.c`])
     .run();
   return path;
 }
 
-/** What compiles C. */
+/** The C compiler. */
 export const COMPILER = "cc";
 
 /** A command that runs to its end. */
 export interface Command {
-  /** Runs it. @throws {Error} When it fails. */
+  /** Runs the command. @throws {Error} If it fails. */
   run(): void;
-  /** How many milliseconds it takes. */
+  /** Runs the command some times, and returns the milliseconds. */
   time(times: number): number;
 }
 
@@ -49,7 +49,7 @@ export function command(program: string, args: string[]): Command {
   };
 }
 
-/** A contestant that needs a command, absent where that is not on PATH. */
+/** A contestant that needs a command; absent if the command is not on PATH. */
 export function installed(
   program: string,
   contestant: Contestant,
@@ -58,7 +58,7 @@ export function installed(
   return missing === null ? contestant : { name: contestant.name, missing };
 }
 
-/** Why a command can't be run, null where it is on PATH. */
+/** The reason why a command can't be run; null if it is on PATH. */
 export function whyMissing(program: string): string | null {
   const directories = (Deno.env.get("PATH") ?? "").split(":");
   return directories.some((directory) => isFile(`${directory}/${program}`))
@@ -74,7 +74,7 @@ function isFile(path: string): boolean {
   }
 }
 
-/** What a {@linkcode Rival} is. */
+/** The description of a {@linkcode Rival}. */
 export type RivalDescription = Pick<Contestant, "name" | "times" | "mounts">;
 
 /** A C program that waits for its turns. */
@@ -105,13 +105,13 @@ export class Rival implements Contestant, AsyncDisposable {
   }
 
   /**
-   * Starts one.
+   * Starts a C program.
    *
-   * @param stack What ends it.
-   * @param description What it is.
-   * @param args Which job of `contestants.c`.
-   * @param program Another program that takes turns like that one.
-   * @returns The program, or, when it can't do the job, its reason.
+   * @param stack The stack that ends the program.
+   * @param description The contestant.
+   * @param args The job of `contestants.c`.
+   * @param program Another program, which takes turns in the same way.
+   * @returns The contestant, or the reason if it can't do the job.
    */
   static async start(
     stack: AsyncDisposableStack,

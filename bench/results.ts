@@ -1,13 +1,13 @@
-/** What was measured, as it is written down. */
+/** The results of measurements, and their file. */
 import type { Spread } from "./measure.ts";
 
-/** All that one run found. */
+/** The results of one run. */
 export interface Results {
   readonly machine: Machine;
   readonly rows: readonly RowResult[];
 }
 
-/** What it ran on. */
+/** The machine that it ran on. */
 export interface Machine {
   readonly processor: string;
   readonly processors: number;
@@ -15,38 +15,38 @@ export interface Machine {
   readonly deno: string;
 }
 
-/** What one row of the table found. */
+/** The results of one row of the table. */
 export interface RowResult {
   readonly row: number;
   readonly work: string;
   readonly figures: readonly Figure[];
 }
 
-/** One measure, of ours against another or by itself. */
+/** One measurement: ours against another, or ours alone. */
 export interface Figure {
-  /** What of the row: the kind of mount, the number of others. */
+  /** The case in the row: a kind of mount, a number of other mounts. */
   readonly what: string;
-  /** Where it lies on a scale, if the row has one. */
+  /** Its place on the scale, if the row has one. */
   readonly scale?: number;
   readonly unit: "µs" | "KiB";
-  /** What tables call ours. */
+  /** The name of ours in tables. */
   readonly name: string;
   readonly ours?: Spread;
-  /** What ours is compared to. */
+  /** The name of the other that ours is compared to. */
   readonly against?: string;
   readonly theirs?: Spread;
   readonly ratio?: Spread;
   readonly pairs?: number;
-  /** Why there is nothing to measure, or to compare to. */
+  /** The reason why ours or the other could not be measured. */
   readonly missing?: string;
-  /** What the ratio, or without one ours, is to reach. */
+  /** The goal of the ratio; of ours, if there is no ratio. */
   readonly limit?: number;
 }
 
-/** Where the results of a whole run are. */
+/** The file with the results of a whole run. */
 export const RESULTS: URL = new URL("results.json", import.meta.url);
 
-/** Whether a figure is what it is to be; null where nothing is asked of it. */
+/** True if a figure reaches its goal; null if it has none. */
 export function reached(figure: Figure): boolean | null {
   const { limit, missing, ratio, ours } = figure;
   if (limit === undefined || missing !== undefined) return null;
@@ -66,7 +66,7 @@ function threeDigits(value: number): string {
 }
 
 /**
- * Reads results, null where there are none.
+ * Reads results; null if there are none.
  *
  * @param path The file, by default that of the last whole run.
  */
@@ -79,7 +79,7 @@ export function readResults(path: string | URL = RESULTS): Results | null {
   }
 }
 
-/** Rows of a new run in place of those of an older one on the same machine. */
+/** Replaces rows of an older run on the same machine by those of a new run. */
 export function merge(older: Results | null, newer: Results): Results {
   const same = JSON.stringify(older?.machine) === JSON.stringify(newer.machine);
   const rows = new Map(
@@ -91,7 +91,7 @@ export function merge(older: Results | null, newer: Results): Results {
   };
 }
 
-/** Writes results down, to four significant digits: more is noise. */
+/** Writes results with four significant digits: more would be noise. */
 export function writeResults(results: Results): void {
   const text = JSON.stringify(
     results,
@@ -104,7 +104,7 @@ export function writeResults(results: Results): void {
   Deno.writeTextFileSync(RESULTS, `${text}\n`);
 }
 
-/** What this runs on. */
+/** The machine that this program runs on. */
 export function machine(): Machine {
   const [, processor = Deno.build.arch] =
     /^model name\s*: (.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo")) ?? [];

@@ -36,11 +36,11 @@ export const NOTES: Readonly<Record<number, Pick<Row, "note" | "missed">>> =
 export const NUMBERS: readonly number[] = ROWS.map(({ row }) => row);
 
 /**
- * Measures rows, in a private mount namespace of this thread. Nothing is left of
- * it, on an interrupt neither.
+ * Measures rows, in a private mount namespace of this thread. Leaves nothing
+ * behind, even after an interrupt.
  *
- * @param numbers Which.
- * @param seconds How long, as a share of what is usual.
+ * @param numbers The rows' numbers.
+ * @param seconds The time, as a share of the usual time.
  */
 export async function* measureRows(
   numbers: readonly number[],

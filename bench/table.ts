@@ -59,19 +59,19 @@ function verdict(figure: Figure): string {
   return `≤ ${asked}: ${isReached ? "reached" : "missed"}`;
 }
 
-/** The median, and the least. */
+/** Formats the median, and the least. */
 function spreadText({ min, median }: Spread, unit: Figure["unit"]): string {
   return min === median
     ? quantity(median, unit)
     : `${quantity(median, unit)} (${quantity(min, unit)})`;
 }
 
-/** A ratio, as a fraction where it is small. */
+/** Formats a ratio; a small one as a fraction. */
 function ratioText(ratio: number): string {
   return ratio < 0.2 ? `1/${Math.round(1 / ratio)}` : ratio.toFixed(2);
 }
 
-/** A question of a user's, and the figure that answers it. */
+/** A user's question, and the figure that answers it. */
 interface Question {
   readonly text: string;
   readonly row: number;
@@ -79,7 +79,7 @@ interface Question {
   readonly against?: string;
 }
 
-/** The questions that users have first. */
+/** The questions that users ask first. */
 const QUESTIONS: readonly Question[] = [
   {
     text: "Mount a tmpfs and unmount it",
@@ -154,7 +154,7 @@ const QUESTIONS: readonly Question[] = [
   },
 ];
 
-/** The answers, as far as they were measured. */
+/** The answers to those questions that were measured. */
 function answers(rows: readonly RowResult[]): string {
   const header = ["to", "mountat takes", "beside", "which takes"];
   const found = QUESTIONS.flatMap(({ text, row, what, against }) => {

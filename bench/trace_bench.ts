@@ -1,9 +1,9 @@
 /**
- * What tracing costs: `deno bench --allow-ffi bench/trace_bench.ts`.
+ * Measures the cost of tracing: `deno bench --allow-ffi bench/trace_bench.ts`.
  *
- * unshare(2) of nothing is the cheapest of the calls that succeed: any cost on
- * top of it shows. "without the check" is what the function would be if it could
- * not be traced.
+ * unshare(2) without flags is the cheapest call that succeeds: it shows any
+ * added cost. "without the check" is the same function without support for
+ * tracers.
  */
 import { settle, setTracer, uint64 } from "../src/sys/call.ts";
 import { errno, ERRNO_SIZE, libc, NR } from "../src/sys/libc.ts";

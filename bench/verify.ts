@@ -1,4 +1,4 @@
-/** Whether contestants do what they are measured for. */
+/** Checks that contestants do their work. */
 import type { Contestant } from "./measure.ts";
 import { mountTable } from "../tests/support/testing.ts";
 import {
@@ -12,12 +12,13 @@ import {
 } from "../src/sys/mod.ts";
 
 /**
- * Looks whether a contestant makes no fewer mounts than it says, and leaves none.
+ * Checks that a contestant makes at least the mounts that it says, and leaves
+ * none behind.
  *
- * Each mount gets the next unique id, whoever makes it: those of other processes
- * count, too. So the least of some counts is taken, and more are no fault.
+ * Each new mount gets the next unique id. So mounts of other processes count,
+ * too: the least of some counts is taken, and a higher count is no fault.
  *
- * @throws {Error} When it does not.
+ * @throws {Error} If it does not.
  */
 export async function verify(contestant: Contestant): Promise<void> {
   const { name, mounts } = contestant;
@@ -40,7 +41,7 @@ export async function verify(contestant: Contestant): Promise<void> {
 
 const TRIES = 5;
 
-/** The unique id of a mount that is made now and attached nowhere. */
+/** Makes a detached mount, and returns its unique id. */
 function nextMountId(): bigint {
   const context = fsopen("tmpfs");
   fsconfigCreate(context);

@@ -1,21 +1,22 @@
 /**
  * Boots other kernels, and runs the program and tests on them: `deno task
- * test:kernels`. Arguments are kernels (see KERNELS), files and folders of tests,
- * and `--all` for what is slow, too; without them it is every kernel, with its
- * tests. The exit status is 1 if anything failed.
+ * test:kernels`. Arguments are kernels (see KERNELS), files and folders of
+ * tests, and `--all` to include slow tests. Without arguments it runs every
+ * kernel with its tests. The exit status is 1 if anything failed.
  *
- * The kernels are Debian's, downloaded by apt-get into a cache with lists of its
- * own: nothing is installed. qemu emulates the processor, as KVM is not everywhere.
- * This machine's root is shared by virtiofs, read-only, and lies under an overlay:
- * what is installed here is there, and nothing changes here. For another processor
- * a root is made of Debian's packages, with Deno's build from npm.
+ * The kernels are Debian's, downloaded by apt-get into a cache with lists of
+ * its own: nothing is installed. qemu emulates the processor, as KVM is not
+ * everywhere. virtiofs shares this machine's root, read-only, under an overlay:
+ * the guest has all programs installed here, and changes nothing here. For
+ * another processor, the root is made of Debian's packages, with Deno's build
+ * from npm.
  *
  * Needs Debian or Ubuntu, root, npm, and the packages qemu-system-x86,
  * qemu-system-arm, qemu-system-common, busybox-static, cpio and xz-utils.
  */
 import { countsIn, testsIn } from "./run_tests.ts";
 
-/** A kernel of Debian's. */
+/** A Debian kernel. */
 interface Kernel {
   readonly suite: string;
   readonly processor: Processor;
@@ -30,7 +31,7 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
   aarch64: {
     suite: "trixie",
     processor: "aarch64",
-    // What may differ by the processor.
+    // Tests whose results may differ by the processor.
     tests: [
       "tests/sys",
       "tests/mount/mountat_test.ts",
@@ -46,7 +47,7 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
 
 type Processor = typeof Deno.build.arch;
 
-/** What a processor is called, and how qemu emulates it. */
+/** The names of processors, and how qemu emulates them. */
 const PROCESSORS: Readonly<
   Record<
     Processor,
@@ -67,7 +68,7 @@ const PROCESSORS: Readonly<
   },
 };
 
-/** What a root for another processor than this machine's has, beside Deno. */
+/** The packages of a root for another processor than this one, beside Deno. */
 const PACKAGES =
   "base-files base-passwd bash binutils busybox-static coreutils dash diffutils e2fsprogs findutils gcc grep libc6-dev libcap2-bin linux-libc-dev mount passwd procps sed strace uidmap util-linux"
     .split(" ");
@@ -91,7 +92,7 @@ const TESTS = [
   "tests/whole/fallbacks_test.ts",
 ];
 
-/** What takes longer than the rest, emulated: only with `--all`. */
+/** Tests that take long on an emulated processor: only with `--all`. */
 const SLOW = [
   "tests/run/failing_test.ts",
   "tests/run/hostile_root_test.ts",
@@ -99,16 +100,16 @@ const SLOW = [
   "tests/runner/hostile_test.ts",
 ];
 
-/** What starts the program hundreds of times, or hardly asks the kernel: as SLOW. */
+/** Tests that start the program often, or hardly ask the kernel: as SLOW. */
 const MORE = ["tests/base", "tests/cli", "tests/spec"];
 
-/** How many jobs are run at a time: there is a processor for each. */
+/** The number of jobs that run at a time, each on a processor. */
 const AT_A_TIME = 2;
 
-/** The time that a job may take there, in seconds. */
+/** The time limit of a job, in seconds. */
 const MOST_SECONDS = 1200;
 
-/** Builds of modules that the kernel may have instead of what is built in. */
+/** Modules to load, unless the kernel has them built in. */
 const MODULES = [
   "virtio",
   "virtio_ring",
@@ -123,20 +124,20 @@ const MODULES = [
 /** A command that runs on the kernel. */
 interface Job {
   readonly name: string;
-  /** For the shell. */
+  /** The command line for the shell. */
   readonly command: string;
 }
 
-/** How a job ended. */
+/** The outcome of a job. */
 export interface Outcome {
-  /** null when the machine stopped before. */
+  /** The exit status; null if the machine stopped before. */
   readonly status: number | null;
   readonly seconds: number;
   readonly output: string;
 }
 
 /**
- * Reads from a console what jobs printed, and how they ended.
+ * Reads the output and the outcomes of jobs from a console.
  *
  * @param console All of the text on it.
  * @param count The number of jobs.
@@ -157,14 +158,14 @@ export function outcomesIn(console: string, count: number): Outcome[] {
   });
 }
 
-/** What `mountat doctor` found missing, by name. */
+/** The names of features that `mountat doctor` found missing. */
 export function missingIn(table: string): string[] {
   return [...table.matchAll(/^missing\s+(\S.*?)\s{2,}/gm)].map(([, name]) =>
     name!
   );
 }
 
-/** A line that says how a job ended. */
+/** A line with the outcome of a job. */
 export function describe(
   name: string,
   { status, seconds, output }: Outcome,
@@ -189,7 +190,7 @@ function jobs(program: string, tests: readonly string[]): Job[] {
   const deno = word(program);
   const cli = `${deno} run -A cli.ts`;
   const commands: Readonly<Record<string, string>> = {
-    // One after another: each changes what that before it made.
+    // These run one after another: each changes what the one before made.
     "mount to umount":
       `mkdir -p /tmp/a /tmp/b && ${cli} mount -t tmpfs --mkdir /tmp/a tmp &&
       ${cli} bind --mkdir --read-only /tmp/a/tmp /tmp/a bound && mkdir /tmp/b/tmp &&
@@ -223,7 +224,7 @@ function jobs(program: string, tests: readonly string[]): Job[] {
   ];
 }
 
-/** Runs a program to its end; gives what it printed. */
+/** Runs a program to its end; returns its output. */
 async function run(
   command: readonly string[],
   env: Record<string, string> = {},
@@ -239,7 +240,7 @@ async function run(
   throw new Error(`${command.join(" ")}: ${text.decode(stderr)}`);
 }
 
-/** What apt-get takes its settings from, once it has a suite's lists. */
+/** Downloads a suite's lists; returns the settings that apt-get needs. */
 async function listsOf(
   { suite, processor }: Kernel,
   cache: string,
@@ -272,8 +273,8 @@ APT::Sandbox::User "root";
 }
 
 /**
- * Unpacks a file of a package: what is a link to a folder in the root, as /lib,
- * stays one.
+ * Unpacks a package file. A link to a folder in the root, such as /lib, stays a
+ * link.
  */
 async function unpack(file: string, root: string): Promise<void> {
   const command =
@@ -281,7 +282,7 @@ async function unpack(file: string, root: string): Promise<void> {
   await run(["sh", "-c", command, file, root]);
 }
 
-/** Downloads a kernel for virtual machines; gives where it is unpacked. */
+/** Downloads and unpacks a kernel for virtual machines; returns its folder. */
 async function download(kernel: Kernel, cache: string): Promise<string> {
   const { apt, env } = await listsOf(kernel, cache);
   const { debian } = PROCESSORS[kernel.processor];
@@ -302,7 +303,7 @@ async function download(kernel: Kernel, cache: string): Promise<string> {
     await Deno.remove(`${apt}/${file}`);
   }
   const modules = await modulesIn(folder);
-  // As busybox reads them, by the names that the kernel asks for.
+  // busybox reads modules uncompressed, by the names that the kernel asks for.
   await run(["sh", "-c", 'find "$0" -name "*.xz" -exec xz -d {} +', modules]);
   const version = modules.split("/").at(-1)!;
   const base = modules.replace(/lib\/modules\/[^/]*$/, "");
@@ -312,8 +313,8 @@ async function download(kernel: Kernel, cache: string): Promise<string> {
 }
 
 /**
- * Gives the root that a kernel's programs are in: this machine's, or one made of
- * packages where the processor is another.
+ * Returns the root for a kernel's programs: this machine's root or, for another
+ * processor, one made of packages.
  */
 async function rootFor(kernel: Kernel, cache: string): Promise<string> {
   if (kernel.processor === Deno.build.arch) return "/";
@@ -326,7 +327,7 @@ async function rootFor(kernel: Kernel, cache: string): Promise<string> {
   const install = "apt-get install -qq --download-only --no-install-recommends";
   await run([...install.split(" "), ...PACKAGES], env);
   await Deno.mkdir(root, { recursive: true });
-  // The first has the links from /bin to /usr/bin.
+  // The first package has the links from /bin to /usr/bin.
   const files = [...Deno.readDirSync(`${apt}/archives`)]
     .map(({ name }) => name).filter((name) => name.endsWith(".deb"))
     .sort((a, b) =>
@@ -346,7 +347,7 @@ echo 127.0.0.1 localhost >etc/hosts`;
   return root;
 }
 
-/** The folder of a kernel's modules, which has its version as its name. */
+/** The folder of a kernel's modules; its name is the kernel's version. */
 async function modulesIn(folder: string): Promise<string> {
   const found = await run(
     ["find", folder, "-path", "*/lib/modules/*", "-prune"],
@@ -364,18 +365,20 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** What a kernel is booted with. */
+/** The parts of a machine to boot. */
 interface Machine {
   readonly processor: Processor;
-  /** Where the kernel is. */
+  /** The folder of the kernel. */
   readonly folder: string;
   readonly modules: string;
   readonly root: string;
-  /** Where Deno keeps what it has compiled. */
+  /** The folder of Deno's cache. */
   readonly denoDir: string;
 }
 
-/** What runs a command by its number, and prints it all at its end. */
+/**
+ * A script that runs a command by its number, and prints its output at the end.
+ */
 const JOB = `began=$(date +%s)
 timeout -k 10 ${MOST_SECONDS} /bin/sh /run/commands "$1" >"/run/output-$1" 2>&1
 status=$?
@@ -386,7 +389,7 @@ cat "/run/output-$1"
 printf '\\n@@ end %s %s %s\\n' "$1" $status $(($(date +%s) - began))
 `;
 
-/** What the kernel starts: it brings this machine's root there, and the jobs. */
+/** The init script: it mounts the shared root, and runs the jobs. */
 function init(
   { root, modules, denoDir }: Machine,
   commands: readonly Job[],
@@ -433,7 +436,7 @@ exec $b switch_root /root /bin/sh -c ${word(started)}
 `;
 }
 
-/** Makes the kernel's first root; gives the kernel and that. */
+/** Makes the kernel's initial root; returns the paths of both. */
 async function prepare(
   machine: Machine,
   scratch: string,
@@ -452,7 +455,7 @@ async function prepare(
   for (const [i, name] of MODULES.entries()) {
     const path = files.find((file) => file.endsWith(`/${name}.ko`));
     if (path === undefined) continue;
-    // In the order of the shell's pattern.
+    // The number gives the order in which the shell's pattern lists modules.
     await Deno.copyFile(path, `${root}/modules/${i}-${name}.ko`);
   }
   await Deno.writeTextFile(`${root}/init`, init(machine, commands), {
@@ -475,7 +478,7 @@ async function prepare(
 /**
  * Boots a kernel, which runs the jobs.
  *
- * @param tell Is given all of the console's text each time that there is more.
+ * @param tell Is called with the console's whole text each time that it grows.
  */
 async function boot(
   machine: Machine,
@@ -541,12 +544,12 @@ function end(process: Deno.ChildProcess): void {
   try {
     process.kill();
   } catch (error) {
-    // It has ended, as virtiofsd does with the machine.
+    // The process has ended already: virtiofsd ends with the machine.
     if (!(error instanceof TypeError)) throw error;
   }
 }
 
-/** Waits until virtiofsd says that it waits itself. */
+/** Waits until virtiofsd reports that it waits for a connection. */
 async function isListening(
   stderr: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): Promise<void> {
@@ -558,20 +561,20 @@ async function isListening(
     if (done) throw new Error(`virtiofsd: ${text}`);
     text += value;
   }
-  // The rest is of no interest, but a full pipe would stop it.
+  // Read the rest of its output: a full pipe would stop it.
   (async () => {
     while (!(await reader.read()).done);
   })();
 }
 
-/** How a job ended, on a kernel. */
+/** The outcome of a job on a kernel. */
 export interface Result {
   readonly kernel: string;
   readonly name: string;
   readonly outcome: Outcome;
 }
 
-/** A table of how each job ended on each kernel. */
+/** A table of the outcomes of each job on each kernel. */
 export function formatTable(results: readonly Result[]): string {
   const kernels = [...new Set(results.map(({ kernel }) => kernel))];
   const names = [...new Set(results.map(({ name }) => name))];
@@ -635,7 +638,7 @@ async function main(args: readonly string[]): Promise<number> {
       path.endsWith(".ts") ? path : testsIn(path).map(({ path }) => path).sort()
         .filter((path) => all || !SLOW.includes(path))
     );
-    // It takes long there.
+    // Compile here: compiling takes long on an emulated processor.
     await run([Deno.execPath(), "cache", "cli.ts", "runner.ts", ...files]);
     const folder = await download(kernel, cache);
     console.log(`\n${folder.split("/").at(-1)}`);

@@ -1,7 +1,7 @@
 /** Lint rules of this project. */
 import { mayImport } from "./rooms.ts";
 
-/** Deno's foreign functions and memory, by whatever name Deno itself goes. */
+/** Deno's foreign functions and memory, even if `Deno` has another name. */
 const FOREIGN = /^(dlopen|Unsafe(Callback|FnPointer|Pointer|PointerView))$/;
 
 /** `Deno.dlopen` and `Deno.Unsafe*` stay in `src/sys` of this repository. */
@@ -19,7 +19,7 @@ const foreignOnlyInSys: Deno.lint.Rule = {
     return {
       // Deno.dlopen, const { dlopen } = Deno, const D = Deno; D.dlopen
       Identifier(node) {
-        // A type mentions without using.
+        // A name in a type uses nothing.
         if (node.parent?.type !== "TSQualifiedName") check(node, node.name);
       },
       // Deno["dlopen"]
@@ -43,7 +43,7 @@ const roomsInOrder: Deno.lint.Rule = {
       if (typeof specifier !== "string" || !specifier.startsWith(".")) return;
       const url = new URL(specifier, new URL(from!, SRC));
       const to = pathInSrc(decodeURIComponent(url.pathname));
-      // deno.json has the version; all else outside stands above src.
+      // deno.json has the version. All other files outside stand above src.
       const allowed = to === null
         ? specifier.endsWith("/deno.json")
         : mayImport(from!, to);
@@ -76,7 +76,7 @@ const roomsInOrder: Deno.lint.Rule = {
 
 const SRC = new URL("../src/", import.meta.url);
 
-/** A file's path below `src`, null for one that is elsewhere. */
+/** A file's path below `src`; null if the file is elsewhere. */
 function pathInSrc(filename: string): string | null {
   const src = decodeURIComponent(SRC.pathname);
   return filename.startsWith(src) ? filename.slice(src.length) : null;

@@ -1,8 +1,8 @@
 /**
- * The rooms of `src`, and the files beside them, from the ground up. A file
- * imports its own room, and what stands before it; types count. A room's
- * `mod.ts` is an entry point of the package: it stands above the rooms that it
- * puts together. CONTRIBUTING.md says what each room is for.
+ * The rooms of `src`, and the files beside them, from the ground up. A file may
+ * import its own room, and rooms before it in this list; imports of types
+ * count. A room's `mod.ts` is an entry point of the package: it stands above
+ * the rooms that it exports. CONTRIBUTING.md says what each room is for.
  */
 export const ORDER: readonly string[] = [
   "base",
@@ -23,7 +23,7 @@ export const ORDER: readonly string[] = [
   "runner",
   "mod.ts",
   "cli",
-  // For mod.ts of the repository alone.
+  // Only mod.ts of the repository imports this file.
   "merged.ts",
 ];
 

@@ -1,30 +1,30 @@
 /**
- * Runs every file of tests, in a process each and several at a time: `deno task
- * test`. With `--shuffle` or `--shuffle=SEED`, the tests of each file are run in
- * a random order, the same for the same seed. Given other arguments, it is `deno
- * test -A` with them.
+ * Runs every file of tests in a process of its own, several at a time: `deno
+ * task test`. With `--shuffle` or `--shuffle=SEED`, the tests of each file run
+ * in a random order, the same for the same seed. With other arguments, it runs
+ * `deno test -A` with them.
  *
- * A file has a process of its own, as its tests look at the process: at its
- * descriptors, its threads, its children. What it has of the machine, its mounts
- * and its records, is in mount namespaces of its own.
+ * A file needs its own process because its tests look at the process: at its
+ * descriptors, its threads, its children. Its mounts and records are in mount
+ * namespaces of their own.
  */
 
 const OUTCOMES = ["passed", "failed", "ignored"] as const;
 
-/** How many tests ended so, and how many steps of tests. */
+/** The number of tests with an outcome, and of steps of tests. */
 export interface Count {
   tests: number;
   steps: number;
 }
 
-/** How the tests of a process ended. */
+/** The outcomes of the tests of a process. */
 export type Counts = Record<typeof OUTCOMES[number], Count>;
 
 /**
  * Reads the counts from the last line that `deno test` prints.
  *
- * @param output What it printed.
- * @returns null when it did not come to its end.
+ * @param output The output of `deno test`.
+ * @returns null if it did not reach its end.
  */
 export function countsIn(output: string): Counts | null {
   // deno-lint-ignore no-control-regex
@@ -37,7 +37,7 @@ export function countsIn(output: string): Counts | null {
   });
 }
 
-/** The last line of several processes of `deno test`, much as one prints it. */
+/** A last line for several processes, much as `deno test` prints it. */
 export function formatCounts(
   all: readonly Counts[],
   files: number,
@@ -65,7 +65,7 @@ function countsBy(
   };
 }
 
-/** The files of tests in a folder, and in those there, with their sizes. */
+/** The files of tests in a folder and its subfolders, with their sizes. */
 export function testsIn(folder: string): { path: string; size: number }[] {
   return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
     const path = `${folder}/${name}`;
@@ -75,14 +75,14 @@ export function testsIn(folder: string): { path: string; size: number }[] {
   });
 }
 
-/** What takes long for its size: millions of calls. */
+/** Files that take long for their size: they make millions of calls. */
 const LONG = ["tests/sys/errno_test.ts"];
 
 function weight({ path, size }: { path: string; size: number }): number {
   return LONG.includes(path) ? Number.MAX_SAFE_INTEGER : size;
 }
 
-/** Runs Deno to its end; gives what it printed, and whether it succeeded. */
+/** Runs Deno to its end; returns its output, and true if it succeeded. */
 async function deno(...args: string[]): Promise<[string, boolean]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
@@ -93,7 +93,7 @@ async function deno(...args: string[]): Promise<[string, boolean]> {
   return [text.decode(stdout) + text.decode(stderr), success];
 }
 
-/** What is printed goes where this program's output does. */
+/** Children use colours if this program's output goes to a terminal. */
 const COLOURS: Record<string, string> =
   import.meta.main && Deno.stdout.isTerminal() && !Deno.noColor
     ? { FORCE_COLOR: "1" }
@@ -101,17 +101,17 @@ const COLOURS: Record<string, string> =
 
 const NONE: Counts = countsBy(() => ({ tests: 0, steps: 0 }));
 
-/** What breaks without a test that fails counts as one. */
+/** A process that fails without a failed test counts as one failed test. */
 const BROKEN: Counts = { ...NONE, failed: { tests: 1, steps: 0 } };
 
-/** How many seconds of a file are worth a line. */
+/** A file that takes more seconds than this gets a line. */
 const SLOW = 10;
 
 /**
- * The seed that `--shuffle` says, or a new one.
+ * The seed that `--shuffle` gives, or a new one.
  *
  * @param args The arguments.
- * @returns null without that option, undefined when there are other arguments.
+ * @returns null without that option, undefined if there are other arguments.
  */
 export function seedIn(args: readonly string[]): number | null | undefined {
   if (args.length === 0) return null;
@@ -123,21 +123,23 @@ export function seedIn(args: readonly string[]): number | null | undefined {
 /**
  * Runs every file of tests below `tests`.
  *
- * @param seed What makes the order of the tests in a file; null: as they stand.
+ * @param seed The seed for the order of the tests in a file; null: no
+ * shuffling.
  * @returns The exit status.
  */
 async function runAll(seed: number | null): Promise<number> {
   const began = performance.now();
   const order = seed === null ? [] : [`--shuffle=${seed}`];
   if (seed !== null) console.log(`Shuffled with the seed ${seed}`);
-  // The largest files tend to take longest: none is left to run alone.
+  // The largest files tend to take longest: they start first, so that none runs
+  // alone at the end.
   const files = testsIn("tests")
     .toSorted((a, b) => weight(b) - weight(a)).map(({ path }) => path);
   const count = files.length;
   const all: Counts[] = [];
   const broken: string[] = [];
   const times: [seconds: number, file: string][] = [];
-  // As deno test does, but once for all.
+  // Check types as deno test does, but once for all files.
   const checking = deno("check", "--quiet", ...files);
   async function work(): Promise<void> {
     for (let file = files.shift(); file !== undefined; file = files.shift()) {
@@ -171,7 +173,7 @@ async function runAll(seed: number | null): Promise<number> {
   return broken.length === 0 ? 0 : 1;
 }
 
-/** How many files are run at a time. */
+/** The number of files that run at a time. */
 const AT_A_TIME = Math.max(2, Math.min(navigator.hardwareConcurrency, 4));
 
 if (import.meta.main) {

@@ -4,7 +4,7 @@
 const TABLE = /^\| subcommand .*\n(?:\|.*\n)*/m;
 
 /**
- * The README with a table of what the help lists.
+ * Returns the README with a table of the subcommands that the help lists.
  *
  * @param readme The README's text.
  * @param help What `mountat --help` prints.

@@ -1,6 +1,6 @@
 /**
- * What it takes to bind system calls to the C library: prints, as JSON, the
- * milliseconds for the library itself, and for each call that is an argument.
+ * Measures the binding of system calls to the C library. Prints, as JSON, the
+ * milliseconds for the library itself, and for each call named by an argument.
  */
 import { libc, libraryPath } from "../../src/sys/libc.ts";
 

@@ -1,9 +1,9 @@
 /**
- * What stays behind of many mounts: mounts and unmounts on the directory that is
- * the first argument, as often as the second says, and prints, as JSON, how many
- * KiB the process has gained since the 1,000th time. Needs
- * `--v8-flags=--expose-gc`; with `--max-semi-space-size=1` the heap does not grow
- * with what is allocated and dropped.
+ * Measures the memory that stays in use after many mounts. Mounts and unmounts
+ * on a directory, the first argument, as often as the second argument says.
+ * Prints, as JSON, the KiB that the process has gained since the 1,000th time.
+ * Needs `--v8-flags=--expose-gc`. With `--max-semi-space-size=1` garbage does
+ * not make the heap grow.
  */
 import { Directory, mountat, unmountat } from "../../mod.ts";
 
@@ -33,7 +33,7 @@ console.log(JSON.stringify({
 
 /** Memory of its own, and pages of Deno's executable: see proc_pid_status(5). */
 async function memory(): Promise<{ own: number; program: number }> {
-  // What is garbage is no leak; handles that were dropped are closed after it.
+  // Garbage is no leak. Finalizers close dropped handles after a collection.
   for (let i = 0; i < 4; i++) {
     (globalThis as unknown as { gc(): void }).gc();
     await new Promise((resolve) => setTimeout(resolve));

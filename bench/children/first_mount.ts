@@ -1,13 +1,13 @@
 /**
- * What a process takes until its first mount is there: prints, as JSON, the
- * milliseconds of importing the library, those of mounting a tmpfs in the
- * directory that is the argument, and which system calls that takes.
+ * Measures a process until its first mount is made. Prints, as JSON, the
+ * milliseconds to import the library, the milliseconds to mount a tmpfs in a
+ * directory, the argument, and the system calls of that mount.
  */
 const library = new URL("../../mod.ts", import.meta.url).href;
 
 const begin = performance.now();
 
-// By a variable, or Deno would load it before the clock starts.
+// Named by a variable: otherwise Deno would load it before the clock starts.
 const { Directory } = await import(library);
 
 const imported = performance.now();

@@ -13,17 +13,17 @@ import {
 import { SCRATCH } from "../../tests/support/testing.ts";
 import type { Absent, Contestant } from "../measure.ts";
 
-/** How many mounts there are beside the system's own. */
+/** The numbers of mounts beside the system's own. */
 export const CROWDS: readonly number[] = [10, 1_000, 10_000];
 
-/** A mount namespace with many mounts: a copy of this thread's, and more. */
+/** A mount namespace with many mounts: a copy of this thread's with more. */
 export interface Crowd extends Disposable {
   readonly count: number;
-  /** Does something with this thread in the namespace. */
+  /** Runs a function with this thread in the namespace. */
   inside<T>(body: () => T): T;
 }
 
-/** Makes a mount namespace with so many more mounts. */
+/** Makes a mount namespace with this number of additional mounts. */
 export function crowd(count: number): Crowd {
   const outer = openNamespace();
   unshare(CLONE_NEWNS);
@@ -70,7 +70,7 @@ export function among<T extends Contestant | Absent>(
   };
 }
 
-/** How a crowd is called in the table. */
+/** The name of a crowd in the table. */
 export function sizeOf({ count }: Crowd): string {
   return `${count.toLocaleString("en")} more`;
 }

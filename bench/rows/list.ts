@@ -18,7 +18,7 @@ export const list: Row = {
     const matches: Match[] = [];
     for (const count of CROWDS) {
       const place = stack.use(crowd(count));
-      // As many as take about as long as a clock needs to be exact.
+      // Repeat short lists, until a turn is long enough for the clock.
       const times = Math.max(1, Math.round(1000 / count));
       const most = count === Math.max(...CROWDS);
       const loop = await place.inside(() =>

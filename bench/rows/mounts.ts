@@ -1,4 +1,4 @@
-/** Rows 1 to 3: mounts that are made and unmounted again. */
+/** Rows 1 to 3: mounting and unmounting. */
 import {
   applyMounts,
   bindat,
@@ -14,10 +14,10 @@ import { type Absent, stopwatch } from "../measure.ts";
 import { compare, type Match, type Row } from "./row.ts";
 import type { Figure } from "../results.ts";
 
-/** What is mounted. */
+/** A mount to make. */
 export type Spec = MountSpec & { source: string };
 
-/** What a build action's root has. */
+/** The mounts of a build action's root. */
 export const ROOT_SPECS: readonly Spec[] = [
   { target: "proc", type: "proc", source: "proc" },
   { target: "sys", type: "sysfs", source: "sysfs" },
@@ -30,7 +30,7 @@ export const ROOT_SPECS: readonly Spec[] = [
   )),
 ];
 
-/** One of each kind. */
+/** One mount of each kind. */
 export const KINDS: readonly Spec[] = [
   ROOT_SPECS[0]!,
   ROOT_SPECS[2]!,
@@ -49,7 +49,9 @@ export function openRoot(): Directory {
   return Directory.open(path);
 }
 
-/** How a C program makes and unmounts mounts, and what tables call it. */
+/**
+ * The ways in which a C program mounts and unmounts, and their names in tables.
+ */
 const IN_C = {
   plain: "C loop",
   exact: "C loop, call for call",
@@ -70,7 +72,7 @@ function inC(
     source,
   ]);
   const args = ["mounts", how, `${SCRATCH}/root`, ...words];
-  // A tree begins with a copy of its directory, a mount itself.
+  // A tree begins with a copy of its directory, which is a mount, too.
   const mounts = specs.length + (how === "tree" ? 1 : 0);
   return Rival.start(stack, { name: IN_C[how], times, mounts }, args);
 }

@@ -6,7 +6,7 @@ import { Rival } from "../programs.ts";
 import { stopwatch } from "../measure.ts";
 import { SCRATCH } from "../../tests/support/testing.ts";
 
-/** How many layers there are. */
+/** The numbers of layers. */
 export const COUNTS: readonly number[] = [16, 32, 64, 128];
 
 /** Row 11. */
@@ -26,7 +26,7 @@ export const overlay: Row = {
       const options = optionsFor(layers);
       await using stack = new AsyncDisposableStack();
       const times = 20;
-      // The overlay has a mount of each layer for itself, and of the upper one.
+      // The overlay makes a private mount of each layer, and of the upper one.
       const mounts = count + 2;
       const inC = (name: string, how: "path" | "exact") =>
         Rival.start(
@@ -55,7 +55,7 @@ export const overlay: Row = {
   },
 };
 
-/** Makes the directories of an overlay but its layers; returns where they are. */
+/** Makes an overlay's directories, except its layers; returns their path. */
 export function makePlace(): string {
   const path = `${SCRATCH}/overlay`;
   for (const name of ["merged", "upper", "work"]) {
@@ -64,7 +64,7 @@ export function makePlace(): string {
   return path;
 }
 
-/** Makes so many layers. */
+/** Makes this number of layers. */
 export function makeLayers(count: number): string[] {
   const layers = Array.from(
     { length: count },

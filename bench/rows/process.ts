@@ -1,4 +1,4 @@
-/** Rows 8 to 10: what a whole process takes. */
+/** Rows 8 to 10: the costs of a whole process. */
 import { compare, type Row } from "./row.ts";
 import { ROOT, SCRATCH } from "../../tests/support/testing.ts";
 import { command } from "../programs.ts";

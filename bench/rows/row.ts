@@ -1,4 +1,4 @@
-/** A row of the table: some work, and those who do it. */
+/** A row of the table: some work, and the contestants that do it. */
 import type { Figure } from "../results.ts";
 import {
   type Absent,
@@ -13,41 +13,42 @@ import { verify } from "../verify.ts";
 export interface Row {
   readonly row: number;
   readonly work: string;
-  /** What is compared. */
+  /** The text that tells what is compared. */
   readonly note: string;
-  /** Why a goal is missed. */
+  /** The reason why a goal is missed. */
   readonly missed?: string;
   /**
-   * Measures it, in an empty directory of a private mount namespace.
+   * Measures the row, in an empty directory of a private mount namespace.
    *
-   * @param seconds How long contestants take turns, about.
+   * @param seconds The approximate time that contestants take turns.
    */
   measure(seconds: number): Figure[] | Promise<Figure[]>;
 }
 
-/** One whom ours is compared to. */
+/** A contestant that ours is compared to. */
 export interface Other {
   readonly by: Contestant | Absent;
-  /** What the ratio is to reach. */
+  /** The goal of the ratio. */
   readonly limit?: number;
-  /** What tables call it here; by default its name. */
+  /** Its name in the tables of this row; by default its own name. */
   readonly as?: string;
 }
 
-/** Some work, by us and by others. */
+/** Some work, done by ours and by others. */
 export interface Match {
-  /** What tables call the work. */
+  /** The work's name in tables. */
   readonly what: string;
-  /** Where it lies on a scale, if there is one. */
+  /** Its place on the scale, if the row has one. */
   readonly scale?: number;
   readonly ours: Contestant;
   readonly others: readonly Other[];
 }
 
 /**
- * Lets all contestants of all matches take turns: a figure for each of the others.
+ * Lets all contestants of all matches take turns, and makes a figure for each
+ * other.
  *
- * @throws {Error} When one of them does not do its work.
+ * @throws {Error} If a contestant does not do its work.
  */
 export async function compare(
   matches: readonly Match[],

@@ -24,10 +24,10 @@ function makeRoot(): string {
   return path;
 }
 
-/** What starts a command, and waits for its end. */
+/** Starts a command, and waits for its end. */
 type Start = () => Promise<{ code: number | null }>;
 
-/** One that does something so many times at once. */
+/** A contestant that starts this number of commands at once. */
 function atOnce(count: number, name: string, start: Start): Contestant {
   return {
     name,
@@ -49,13 +49,15 @@ async function startAll(
   if (ended.some(({ code }) => code !== 0)) throw new Error(`${name} failed`);
 }
 
-/** How many microseconds a command may take of it. */
+/** The goal for the processor time of a command, in microseconds. */
 const MOST_PROCESSOR_TIME = 1600;
 
-/** As many as take a multiple of the clock's tick. */
+/** Enough commands to take several ticks of the clock. */
 const CPU_TIMES = 50;
 
-/** One whose processor time counts, this process's and that of its children. */
+/**
+ * A contestant measured by processor time: of this process and its children.
+ */
 function byProcessorTime(name: string, start: Start): Contestant {
   return {
     name,
@@ -68,7 +70,7 @@ function byProcessorTime(name: string, start: Start): Contestant {
   };
 }
 
-/** Milliseconds of it: proc_pid_stat(5). */
+/** The processor time in milliseconds: proc_pid_stat(5). */
 function processorTime(): number {
   const text = Deno.readTextFileSync("/proc/self/stat");
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -87,7 +89,7 @@ function starts(program: string, args: string[]): Start {
   return async () => await command.spawn().status;
 }
 
-/** Why goals are missed. */
+/** The reason why goals are missed. */
 const MISSED =
   "As the first process of its PID namespace, the command has an init of ours outside, in a PID namespace around its own: it tells how the command ended and what it used, and passes signals on. That is one process and one namespace more than the C program and bwrap have. Otherwise both make the same mounts and processes; of ours, 0.2 to 0.3 ms are the library's own work: checking arguments, building the tree, describing the calls to the init, and a turn of Deno's event loop, on another thread of which the end is waited for. Where other work keeps the processors busy, that turn takes several times as long.";
 

@@ -1,4 +1,4 @@
-/** Row 12: a command of a Buildbarn worker's. */
+/** Row 12: a command of a Buildbarn worker. */
 import { ROOT, SCRATCH } from "../../tests/support/testing.ts";
 import { compile, COMPILER, Rival, whyMissing } from "../programs.ts";
 import { type Contestant, spread } from "../measure.ts";
@@ -23,11 +23,11 @@ function makeAction(): void {
   }
   const program = compile("true", "-static", "-nostdlib");
   Deno.copyFileSync(program, `${BUILD}/1/root/bin/true`);
-  // bb_runner executes that, which would execute the command.
+  // bb_runner executes env, which would execute the command.
   Deno.copyFileSync(program, `${BUILD}/1/root/usr/bin/env`);
 }
 
-/** A server, and a client of it. */
+/** A server, with a client. */
 class Server implements AsyncDisposable {
   readonly name: string;
   readonly #process: Deno.ChildProcess;
@@ -44,7 +44,7 @@ class Server implements AsyncDisposable {
     this.#client = client;
   }
 
-  /** Starts one, and waits until it serves. */
+  /** Starts a server, and waits until it serves. */
   static async start(
     stack: AsyncDisposableStack,
     name: string,
@@ -58,7 +58,7 @@ class Server implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    // Only here: to be loaded it takes a permission.
+    // Imported only here, because loading it needs a permission.
     const { Client, credentials } = await import("@grpc/grpc-js");
     const client = new Client(
       `unix:${socketOf(name)}`,
@@ -100,7 +100,7 @@ class Server implements AsyncDisposable {
     );
   }
 
-  /** Asks whether it is ready: nothing is run. */
+  /** Asks the server if it is ready; runs nothing. */
   #check(): Promise<void> {
     return new Promise((resolve, reject) =>
       this.#client.makeUnaryRequest(
@@ -113,12 +113,12 @@ class Server implements AsyncDisposable {
     );
   }
 
-  /** Calls it, so many times at once. */
+  /** A contestant that makes this number of calls at once. */
   calls(count: number): Contestant {
     return this.#contestant(count, () => this.#run());
   }
 
-  /** Asks whether it is ready. */
+  /** A contestant that asks the server if it is ready. */
   checks(): Contestant {
     return this.#contestant(1, () => this.#check());
   }
@@ -135,21 +135,21 @@ class Server implements AsyncDisposable {
     };
   }
 
-  /** Microseconds of processor time that a call takes, with its command. */
+  /** The processor time of a call with its command, in microseconds. */
   async processorTime(): Promise<number> {
     const before = this.#ticks();
     for (let i = 0; i < CPU_CALLS; i++) await this.#run();
     return (this.#ticks() - before) * 10_000 / CPU_CALLS;
   }
 
-  /** Ticks of 10 milliseconds: proc_pid_stat(5). */
+  /** The server's processor time, in ticks of 10 ms: proc_pid_stat(5). */
   #ticks(): number {
     const text = Deno.readTextFileSync(`/proc/${this.#process.pid}/stat`);
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
     return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0);
   }
 
-  /** KiB of memory. */
+  /** The server's memory, in KiB. */
   memory(): number {
     const path = `/proc/${this.#process.pid}/status`;
     const [, size] = /^VmRSS:\s*(\d+) kB$/m.exec(Deno.readTextFileSync(path))!;
@@ -169,7 +169,7 @@ function socketOf(name: string): string {
   return `${DIRECTORY}/${name}/socket`;
 }
 
-/** Starts `bb_runner`, where one is given. */
+/** Starts `bb_runner`, if one is given. */
 async function startOther(stack: AsyncDisposableStack): Promise<Server | null> {
   const program = Deno.env.get("BB_RUNNER_BIN") ?? "";
   if (program === "") return null;
@@ -193,7 +193,7 @@ const IN_C = {
   init: "C program with namespaces",
 };
 
-/** Why goals are missed. */
+/** The reason why goals are missed. */
 const MISSED =
   "To run a command with namespaces, /proc, /sys, /dev and an init takes the C program, which serves nobody, 0.9 times what a whole call of bb_runner's takes, and 2.4 times with 8 at once: half of bb_runner's throughput is out of reach for anybody who gives commands these. A call that runs nothing takes 1.6 times what it takes with bb_runner: that is the gRPC library on Deno's HTTP/2. Both together are 1.8 times one call of bb_runner's. The rest, in calls of which nothing disturbs, is 0.12 ms for the log files, the id map and the input root's directories, 0.12 ms for /tmp and for mount points that the root lacks, 0.07 ms to remove these, 0.2 ms to check the options and to describe the calls to the init, and what the profile strict covers and drops.";
 
@@ -213,7 +213,7 @@ export const runner: Row = {
     makeAction();
     await using stack = new AsyncDisposableStack();
     const ours = await Server.start(stack, "mountat", Deno.execPath(), [
-      // As the compiled program has it.
+      // The compiled program has the same flag.
       ...["run", "-A", "--v8-flags=--max-semi-space-size=2"],
       ...[`${ROOT}runner.ts`, "--quiet"],
       ...["--build-directory", BUILD, "--listen", socketOf("mountat")],

@@ -1,4 +1,4 @@
-/** Rows 4 and 5: one unmount, against those that start a process for it. */
+/** Rows 4 and 5: one unmount, compared with ways that start a process. */
 import { bindat, Directory, mountat, unmountat } from "../../mod.ts";
 import { SCRATCH } from "../../tests/support/testing.ts";
 import type { Absent, Contestant } from "../measure.ts";
@@ -12,15 +12,15 @@ import {
 import { compare, type Match, type Row } from "./row.ts";
 import { among, crowd, CROWDS, sizeOf } from "./crowd.ts";
 
-/** What is unmounted. */
+/** A mount to unmount. */
 export interface Job {
   readonly what: string;
   readonly target: string;
-  /** Mounts it, which does not count. */
+  /** Makes the mount; its time does not count. */
   mount(root: Directory): void;
 }
 
-/** A directory's mount. */
+/** A mount on a directory. */
 export const DIRECTORY: Job = {
   what: "a tmpfs",
   target: "directory",
@@ -29,7 +29,7 @@ export const DIRECTORY: Job = {
   },
 };
 
-/** A file's. */
+/** A mount on a file. */
 export const FILE: Job = {
   what: "a device",
   target: "file",
@@ -38,7 +38,7 @@ export const FILE: Job = {
   },
 };
 
-/** Makes the mount points, and opens the directory they are in. */
+/** Makes the mount points, and opens their directory. */
 export function openHolder(): Directory {
   const path = `${SCRATCH}/holder`;
   Deno.mkdirSync(`${path}/${DIRECTORY.target}`, { recursive: true });
