@@ -594,7 +594,6 @@ const PROBES = ["kernel/features.ts", "kernel/probe.ts"];
 
 /** What kernels answer differently, and all are asked in the same way. */
 const DIFFERENCES = [
-  "Before Linux 6.13 what is out of sight has an empty one.",
   "Before Linux 6.8 this id is the id in the mount table.",
 ];
 
