@@ -382,7 +382,11 @@ function disposePatiently(mount: Mount): void {
       return mount[Symbol.dispose]();
     } catch (error) {
       const busy = error instanceof MountError && error.code === "EBUSY";
-      if (!busy || attempt === 10_000) throw error;
+      if (busy && attempt < 10_000) continue;
+      // After a failure the handle can be used again: close it.
+      mount.keep();
+      mount[Symbol.dispose]();
+      throw error;
     }
   }
 }
