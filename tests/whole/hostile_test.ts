@@ -385,7 +385,6 @@ function disposePatiently(mount: Mount): void {
       if (busy && attempt < 10_000) continue;
       // After a failure the handle can be used again: close it.
       mount.keep();
-      mount[Symbol.dispose]();
       throw error;
     }
   }
