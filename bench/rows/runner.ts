@@ -195,7 +195,7 @@ const IN_C = {
 
 /** The reason why goals are missed. */
 const MISSED =
-  "To run a command with namespaces, /proc, /sys, /dev and an init takes the C program, which serves nobody, 0.9 times what a whole call of bb_runner's takes, and 2.4 times with 8 at once: half of bb_runner's throughput is out of reach for anybody who gives commands these. A call that runs nothing takes 1.6 times what it takes with bb_runner: that is the gRPC library on Deno's HTTP/2. Both together are 1.8 times one call of bb_runner's. The rest, in calls of which nothing disturbs, is 0.12 ms for the log files, the id map and the input root's directories, 0.12 ms for /tmp and for mount points that the root lacks, 0.07 ms to remove these, 0.2 ms to check the options and to describe the calls to the init, and what the profile strict covers and drops.";
+  "To run a command with namespaces, /proc, /sys, /dev and an init takes the C program, which serves nobody, 0.75 times what a whole call of bb_runner's takes, and 1.8 times with 8 at once. A call that runs nothing takes 1.5 times what it takes with bb_runner: that is the gRPC library on Deno's HTTP/2. The rest, in calls that nothing disturbs, is 0.12 ms for the log files, the id map and the input root's directories, 0.12 ms for /tmp and for mount points that the root lacks, 0.07 ms to remove these, 0.2 ms to check the options and to describe the calls to the init, and what the profile strict covers and drops. With 8 at once, all of that is done by one thread of JavaScript.";
 
 /** Row 12. */
 export const runner: Row = {
